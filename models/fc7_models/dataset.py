@@ -1,0 +1,137 @@
+"""Where the training pictures are: an ImageFolder of any depth, or Tiny-ImageNet's layout."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import InvalidArgument, NotFound
+from fc7_service.bundle.recipe import Recipe
+from fc7_service.features.preprocess import decode, square
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+HOLD_OUT = 20  # without a `val` folder, every 20th picture of a class is held out
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Pictures and their classes, in a fixed order."""
+
+    paths: tuple[Path, ...]
+    labels: tuple[str, ...]  # class id of each path
+    names: dict[str, str]  # class id -> readable name
+
+    @property
+    def classes(self) -> list[str]:
+        """The class ids, sorted."""
+        return sorted(set(self.labels))
+
+
+def read_dataset(root: Path, split: Literal["train", "val"]) -> Dataset:
+    """List the pictures of one split.
+
+    Parameters
+    ----------
+    root
+        With folders `train` and `val` inside: those are the splits, and `val` may
+        be flat beside a `val_annotations.txt` (Tiny-ImageNet). Without: an
+        ImageFolder, of which `val` is every 20th picture of a class. The class is
+        the first folder below. A `words.txt` (id, tab, words) names the classes.
+    split
+        Which of the two.
+
+    Raises
+    ------
+    NotFound
+        No such folder.
+    InvalidArgument
+        No picture in it, or fewer than two classes.
+    """
+    if not root.is_dir():
+        raise NotFound(f"folder {str(root)!r} does not exist", name=str(root))
+    is_split = (root / "train").is_dir() and (root / "val").is_dir()
+    folder = root / split if is_split else root
+    annotations = folder / "val_annotations.txt"
+    if annotations.is_file():
+        rows = [line.split("\t") for line in annotations.read_text().splitlines() if line]
+        items = [(folder / "images" / row[0], row[1]) for row in rows]
+    else:
+        items = [(path, path.relative_to(folder).parts[0]) for path in _pictures(folder)]
+    if not is_split:
+        items = _hold_out(items, split)
+    if len({label for _, label in items}) < 2:
+        raise InvalidArgument(
+            f"folder {str(folder)!r} has {len(items)} pictures of "
+            f"{len({label for _, label in items})} classes: one sub-folder a class, two at least",
+            name=str(folder),
+        )
+    return Dataset(tuple(p for p, _ in items), tuple(c for _, c in items), _names(root))
+
+
+def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> NDArray[np.uint8]:
+    """Decode every picture once into a memory map; later calls reopen it.
+
+    Parameters
+    ----------
+    dataset
+        What to decode.
+    recipe
+        Its ``resize_px`` is the side of the squares kept, so that crops can move.
+    cache
+        Folder for the memory map; its file name is a digest of the list.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (N, resize_px, resize_px, 3), read-only.
+    """
+    wide = recipe.with_crop(recipe.resize_px)
+    px = wide.crop_px
+    text = "\n".join(f"{p} {p.stat().st_size}" for p in dataset.paths)
+    key = hashlib.sha256(f"{wide.digest()}\n{text}".encode()).hexdigest()[:16]
+    shape = (len(dataset.paths), px, px, 3)
+    path = cache / f"{key}-{px}px.uint8"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        pixels = np.memmap(part, np.uint8, "w+", shape=shape)
+
+        def fill(i: int) -> None:
+            pixels[i] = square(decode(dataset.paths[i].read_bytes(), resize_px=px), wide)
+
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(fill, range(len(dataset.paths)), chunksize=256):
+                pass
+        pixels.flush()
+        os.replace(part, path)
+    return np.memmap(path, np.uint8, "r", shape=shape)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.parent != folder)
+    return sorted(found)
+
+
+def _hold_out(items: list[tuple[Path, str]], split: str) -> list[tuple[Path, str]]:
+    seen: dict[str, int] = {}
+    kept = []
+    for item in items:
+        count = seen[item[1]] = seen.get(item[1], 0) + 1
+        if (count % HOLD_OUT == 0) == (split == "val"):
+            kept.append(item)
+    return kept
+
+
+def _names(root: Path) -> dict[str, str]:
+    words = root / "words.txt"
+    if not words.is_file():
+        return {}
+    rows = (line.split("\t", 1) for line in words.read_text().splitlines() if "\t" in line)
+    return {row[0]: row[1].split(",")[0].strip() for row in rows}

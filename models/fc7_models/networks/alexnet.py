@@ -1,0 +1,89 @@
+"""AlexNet (Krizhevsky, Sutskever & Hinton 2012) and its form for 64-pixel pictures."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fc7_models.networks.layers import (
+    GridMaxPool,
+    LocalResponseNorm,
+    conv_norm_relu,
+    fully_connected,
+)
+
+
+class AlexNet(nn.Module):
+    """The network of 2012, its two towers as convolutions of two groups.
+
+    Input (N, 3, 227, 227): the paper prints 224, but its 55 x 55 maps need 227
+    without padding. 60,965,224 parameters with 1000 classes.
+
+    References
+    ----------
+    Krizhevsky, Sutskever & Hinton 2012: layers section 3.5, normalisation 3.3,
+    overlapping pooling 3.4, dropout 4.2, initialisation section 5.
+    """
+
+    def __init__(self, n_classes: int = 1000) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 96, 11, stride=4)
+        self.norm1 = LocalResponseNorm(96)
+        self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
+        self.norm2 = LocalResponseNorm(256)
+        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
+        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
+        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
+        self.pool = nn.MaxPool2d(3, stride=2)
+        self.fc6 = nn.Linear(256 * 6 * 6, 4096)
+        self.fc7 = nn.Linear(4096, 4096)
+        self.fc8 = nn.Linear(4096, n_classes)
+        self.relu = nn.ReLU()
+        self.dropout = nn.Dropout(0.5)
+        ones = {self.conv2, self.conv4, self.conv5, self.fc6, self.fc7}
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.constant_(module.bias, 1.0 if module in ones else 0.0)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the named layers of ``x`` (N, 3, 227, 227), after ReLU."""
+        x = self.pool(self.norm1(self.relu(self.conv1(x))))  # (N, 96, 27, 27)
+        x = self.pool(self.norm2(self.relu(self.conv2(x))))  # (N, 256, 13, 13)
+        x = self.relu(self.conv3(x))
+        x = self.relu(self.conv4(x))
+        conv5 = self.relu(self.conv5(x))
+        pool5 = self.pool(conv5)  # (N, 256, 6, 6)
+        return fully_connected(self, conv5, pool5)
+
+
+class AlexNet64(nn.Module):
+    """Five convolutions and three fully connected layers for small pictures.
+
+    What stays of 2012: large first filters, overlapping pooling after the first
+    two layers, three 3x3 layers, two fully connected layers before the softmax.
+    What differs: narrower, stride 2, batch normalisation for LRN, conv5 pooled to
+    a fixed 3 x 3 grid, so that any input from 32 pixels up is accepted.
+    188 million multiply-adds for a picture of 64 x 64 pixels.
+    """
+
+    def __init__(self, n_classes: int = 200) -> None:
+        super().__init__()
+        self.conv1 = conv_norm_relu(3, 64, 5, stride=2)
+        self.conv2 = conv_norm_relu(64, 160, 5)
+        self.conv3 = conv_norm_relu(160, 320, 3)
+        self.conv4 = conv_norm_relu(320, 256, 3)
+        self.conv5 = conv_norm_relu(256, 256, 3)
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.pool5 = GridMaxPool(3)
+        self.fc6 = nn.Linear(256 * 3 * 3, 1024)
+        self.fc7 = nn.Linear(1024, 1024)
+        self.fc8 = nn.Linear(1024, n_classes)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the named layers of ``x`` (N, 3, H, W), after ReLU."""
+        x = self.pool(self.conv1(x))  # (N, 64, H / 4, W / 4)
+        x = self.pool(self.conv2(x))  # (N, 160, H / 8, W / 8)
+        conv5 = self.conv5(self.conv4(self.conv3(x)))
+        pool5 = self.pool5(conv5)  # (N, 256, 3, 3)
+        return fully_connected(self, conv5, pool5)

@@ -1,0 +1,80 @@
+"""The two layers that the papers need and torch writes otherwise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class LocalResponseNorm(nn.Module):
+    """Divide every activation by the energy of its neighbouring maps.
+
+    ``b_i = a_i / (k + alpha * sum_j a_j ** 2) ** 0.75`` over ``n`` maps around
+    map ``i``, cut at the ends and not renormalised there. ``alpha`` multiplies
+    the *sum*, as printed; ``torch.nn.LocalResponseNorm`` takes the mean over
+    ``size``, so the same numbers would be ``alpha=5e-4`` there.
+
+    Written as a 1x1 convolution of the squares with a banded matrix, because
+    ``s ** 0.75 == sqrt(s) * sqrt(sqrt(s))`` and ordinary operators are faster
+    than the LRN operator of ONNX Runtime.
+
+    References
+    ----------
+    Krizhevsky, Sutskever & Hinton 2012, section 3.3.
+    """
+
+    def __init__(self, n_maps: int, *, n: int = 5, alpha: float = 1e-4, k: float = 2.0) -> None:
+        super().__init__()
+        index = torch.arange(n_maps)
+        band = (index[:, None] - index[None, :]).abs() <= n // 2
+        self.register_buffer("weight", alpha * band.float()[:, :, None, None])  # (C, C, 1, 1)
+        self.register_buffer("bias", torch.full((n_maps,), k))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` (N, C, H, W) across C."""
+        root = torch.nn.functional.conv2d(x * x, self.weight, self.bias).sqrt()
+        return x / (root * root.sqrt())
+
+
+class GridMaxPool(nn.Module):
+    """Maximum over each cell of a fixed ``grid`` x ``grid``, whatever the map's size.
+
+    The cells are those of ``torch.nn.AdaptiveMaxPool2d`` (rows
+    ``floor(i * H / grid)`` to ``ceil((i + 1) * H / grid)``), written with slices
+    so that the exported graph keeps H and W open.
+    """
+
+    def __init__(self, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x`` (N, C, H, W) to (N, C, grid, grid)."""
+        if self.training:
+            return torch.nn.functional.adaptive_max_pool2d(x, self.grid)
+        for axis in (2, 3):
+            size, cells = x.shape[axis], []
+            for i in range(self.grid):
+                start = i * size // self.grid
+                stop = ((i + 1) * size + self.grid - 1) // self.grid
+                cells.append(x.narrow(axis, start, stop - start).amax(axis, keepdim=True))
+            x = torch.cat(cells, axis)
+        return x
+
+
+def conv_norm_relu(n_in: int, n_out: int, kernel: int, *, stride: int = 1) -> nn.Sequential:
+    """Convolution with "same" padding, batch normalisation, ReLU."""
+    conv = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
+
+
+def fully_connected(network: nn.Module, conv5: Tensor, pool5: Tensor) -> dict[str, Tensor]:
+    """Run fc6, fc7 and fc8 of ``network`` on pool5; return the five named layers.
+
+    fc6 and fc7 are returned after ReLU and before dropout.
+    """
+    fc6 = network.fc6(pool5.flatten(1)).relu()
+    fc7 = network.fc7(network.dropout(fc6)).relu()
+    logits = network.fc8(network.dropout(fc7))
+    return {"conv5": conv5, "pool5": pool5, "fc6": fc6, "fc7": fc7, "logits": logits}

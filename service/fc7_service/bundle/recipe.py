@@ -1,0 +1,78 @@
+"""The recipe: what happens between the bytes of an image and the tensor a network sees."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from fc7.errors import InvalidArgument
+
+Triple = tuple[float, float, float]
+
+# Per-channel mean and deviation of ImageNet's pixels on the scale 0..1, in R, G, B,
+# as published with torchvision's weights.
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Preprocessing as data.
+
+    Version 1 fixes, in this order: decode (a JPEG at least twice as large as
+    needed is decoded at a reduced DCT scale, never below twice ``resize_px``),
+    apply the EXIF orientation, convert to RGB (alpha dropped, 16-bit grey
+    shifted to 8 bits), bring the shorter side to ``resize_px`` with Pillow's
+    antialiased bilinear filter, cut the centre square of ``crop_px``, then
+    ``(value * scale - mean) / std`` as float32 in channel order R, G, B and
+    layout (3, ``crop_px``, ``crop_px``).
+    """
+
+    resize_px: int
+    crop_px: int
+    scale: float
+    mean: Triple
+    std: Triple
+
+    def with_crop(self, crop_px: int) -> Recipe:
+        """Return the recipe with another crop."""
+        return replace(self, crop_px=crop_px)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, version included."""
+        return {"version": RECIPE_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """Read the JSON form.
+
+        Raises
+        ------
+        InvalidArgument
+            A field is missing, unknown or out of range, or the version is newer.
+        """
+        fields = dict(values)
+        if fields.pop("version", None) != RECIPE_VERSION:
+            raise InvalidArgument(f"recipe version {values.get('version')!r} is not {RECIPE_VERSION}: update fc7")
+        try:
+            fields["mean"], fields["std"] = _triple(fields["mean"]), _triple(fields["std"])
+            recipe = cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidArgument(f"recipe is malformed: {error}") from error
+        if not 0 < recipe.crop_px <= recipe.resize_px <= 4096 or min(recipe.std) <= 0:
+            raise InvalidArgument("recipe is out of range: 0 < crop_px <= resize_px <= 4096, std > 0")
+        return recipe
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of the canonical JSON form."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _triple(values: Any) -> Triple:
+    r, g, b = (float(v) for v in values)
+    return (r, g, b)

@@ -1,0 +1,117 @@
+"""Bytes of an image to the tensor a network sees: one implementation for training and serving."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fc7.errors import ImageDecodeError, InvalidArgument
+from fc7_service.bundle.recipe import Recipe
+
+MAX_IMAGE_BYTES = 20 * 2**20
+MAX_IMAGE_PIXELS = 50_000_000
+
+# Rare parsers carry the security holes; these three are what photographs come in.
+FORMATS = ("JPEG", "PNG", "WEBP")
+
+
+def decode(data: bytes, *, resize_px: int) -> Image.Image:
+    """Decode an encoded image to RGB, upright.
+
+    Parameters
+    ----------
+    data
+        A JPEG, PNG or WebP file; of an animation the first frame.
+    resize_px
+        What the shorter side will be brought to. A JPEG may be decoded at a
+        reduced scale, but not below twice this size.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB, EXIF orientation applied.
+
+    Raises
+    ------
+    ImageDecodeError
+        Not such a file, truncated, or above ``MAX_IMAGE_BYTES`` or
+        ``MAX_IMAGE_PIXELS`` (judged by the header, before pixels are decoded).
+    """
+    if not data:
+        raise ImageDecodeError("the image is empty: 0 bytes")
+    if len(data) > MAX_IMAGE_BYTES:
+        raise ImageDecodeError(f"the image has {len(data)} bytes: at most {MAX_IMAGE_BYTES} are accepted")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageDecodeError("the bytes are not an image: JPEG, PNG and WebP are accepted") from error
+    except Image.DecompressionBombError as error:
+        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels") from error
+    except Exception as error:  # a parser that fails on a damaged header may raise anything
+        raise ImageDecodeError(f"the image's header is damaged: {error}") from error
+    width, height = image.size
+    if width * height > MAX_IMAGE_PIXELS:
+        raise ImageDecodeError(f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted")
+    try:
+        if image.format == "JPEG":
+            shrink = 2 * resize_px / min(width, height)
+            image.draft("RGB", (max(1, round(width * shrink)), max(1, round(height * shrink))))
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, ...
+        raise ImageDecodeError(f"the image is truncated or damaged: {error}") from error
+
+
+def square(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
+    """Resize and crop ``image``; return uint8 (crop_px, crop_px, 3)."""
+    width, height = image.size
+    shrink = recipe.resize_px / min(width, height)
+    size = (max(recipe.resize_px, round(width * shrink)), max(recipe.resize_px, round(height * shrink)))
+    left, top = ((s - recipe.crop_px) // 2 for s in size)
+    # One pass over the wanted part only: the box is the crop in the picture's own coordinates.
+    to_x, to_y = width / size[0], height / size[1]
+    box = (left * to_x, top * to_y, (left + recipe.crop_px) * to_x, (top + recipe.crop_px) * to_y)
+    small = image.resize((recipe.crop_px, recipe.crop_px), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def to_tensor(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
+    """Scale and order pixels: uint8 (H, W, 3) to float32 (3, H, W)."""
+    values = pixels.astype(np.float32) * np.float32(recipe.scale)
+    values = (values - np.float32(recipe.mean)) / np.float32(recipe.std)
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def preprocess(data: bytes, recipe: Recipe) -> NDArray[np.float32]:
+    """Return the tensor (3, crop_px, crop_px) float32 of an encoded image."""
+    return to_tensor(square(decode(data, resize_px=recipe.resize_px), recipe), recipe)
+
+
+def preprocess_pixels(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
+    """Return the tensor of decoded pixels, uint8 (H, W, 3) in RGB.
+
+    Raises
+    ------
+    InvalidArgument
+        Another shape or dtype, no pixel, or more than ``MAX_IMAGE_PIXELS``.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+        raise InvalidArgument(f"pixels are {pixels.dtype} {pixels.shape}: uint8 (H, W, 3) is expected")
+    if pixels.shape[0] * pixels.shape[1] > MAX_IMAGE_PIXELS:
+        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels")
+    return to_tensor(square(Image.fromarray(pixels), recipe), recipe)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":  # convert("RGB") would clip at 255
+        values = np.asarray(image).astype(np.uint32) >> 8
+        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+    return image.convert("RGB")
