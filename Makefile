@@ -1,0 +1,42 @@
+# Everything starts from Python 3.11+, make and gcc; `.venv` is made here and nowhere else.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test proto lint bench-start clean
+
+# A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
+demo: .venv/demo
+	$(BIN)/fc7 demo $(if $(DATA),--data-from "$(DATA)") --output demo
+
+# Lint, types, every test.
+test: .venv/test lint
+	$(BIN)/python -m pytest
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy --no-strict-optional -p fc7_models
+
+# Regenerate the stubs of the contract; a test fails where they differ.
+proto: .venv/test
+	$(BIN)/python proto/generate.py
+
+bench-start: .venv/demo
+	$(BIN)/python bench/start.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e ".[cpu,demo]"
+	touch $@
+
+.venv/test: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e ".[cpu,train,demo,dev,arrow]"
+	touch $@ .venv/demo
+
+clean:
+	rm -rf .venv demo dist build

@@ -1,0 +1,78 @@
+"""One process owns a data folder: an OS lock, and beside it where its holder can be reached."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fc7.errors import FailedPrecondition
+
+_ADDRESS_FILE = "holder.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a data folder."""
+
+    pid: int
+    address: str  # of the private door: "unix:PATH", or HOST:PORT where there are no Unix sockets
+    token: str = ""  # one-time token of a door on a port
+    listen: str = ""  # public address, where there is one
+
+
+class DataFolder:
+    """The lock on a data folder, held until ``release``.
+
+    Parameters
+    ----------
+    path
+        The folder; made where it is missing.
+
+    Raises
+    ------
+    FailedPrecondition
+        Another live process holds it (named), or it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path / "lock")
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            holder = read_holder(path)
+            who = f"process {holder.pid}" if holder else "another process"
+            where = f", listening on {holder.listen}" if holder and holder.listen else ""
+            raise FailedPrecondition(
+                f"data folder {str(path)!r} is held by {who}{where}: use that server, stop it, or name another --data",
+                name=str(path),
+            ) from None
+        except OSError as error:
+            raise FailedPrecondition(f"data folder {str(path)!r} cannot be used: {error}", name=str(path)) from error
+        (path / _ADDRESS_FILE).unlink(missing_ok=True)  # of a holder that was killed
+
+    def announce(self, holder: Holder) -> None:
+        """Write where the holder can be reached, readable by this user alone."""
+        part = self.path / f"{_ADDRESS_FILE}.part"
+        part.unlink(missing_ok=True)
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(asdict(holder), file)
+        os.replace(part, self.path / _ADDRESS_FILE)
+
+    def release(self) -> None:
+        """Give the folder back."""
+        (self.path / _ADDRESS_FILE).unlink(missing_ok=True)
+        self._lock.release()
+
+
+def read_holder(path: Path) -> Holder | None:
+    """Return the holder that announced itself in ``path``; None where nobody did."""
+    try:
+        return Holder(**json.loads((path / _ADDRESS_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None

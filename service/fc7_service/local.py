@@ -1,0 +1,123 @@
+"""The server inside the caller's process: attach to the holder of a data folder, or start one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fc7.errors import Fc7Error, FailedPrecondition, Unavailable
+from fc7_service.holder import DataFolder, Holder, read_holder
+from fc7_service.server import Server
+from fc7_service.settings import Settings
+
+_PATIENCE_S = 20.0  # for a holder that is starting or ending
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A way to the server of a data folder."""
+
+    holder: Holder
+    running: _Running | None  # ours; None where another process's server answers
+
+    @property
+    def address(self) -> str:
+        """The private door: "unix:PATH", or HOST:PORT with ``token``."""
+        return self.holder.address
+
+    @property
+    def token(self) -> str:
+        """One-time token for an address that is a port; else empty."""
+        return self.holder.token
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the server runs in this process."""
+        return self.running is not None
+
+    def stop(self) -> None:
+        """Stop the server if it is ours; leave another's alone."""
+        if self.running is not None:
+            self.running.stop()
+
+
+def attach_or_start(settings: Settings) -> Attached:
+    """Reach the server of ``settings.data``, starting one where nobody holds the folder.
+
+    Raises
+    ------
+    FailedPrecondition
+        Another process holds the folder and answers nowhere.
+    Fc7Error
+        Whatever keeps a server from starting.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            folder = DataFolder(settings.data)
+        except FailedPrecondition:
+            holder = read_holder(settings.data)
+            if holder is not None and _has_door(holder):
+                return Attached(holder, None)
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)  # the holder is between taking the lock and answering, or about to end
+            continue
+        running = _Running(settings, folder)
+        return Attached(running.start(), running)
+
+
+class _Running:
+    """A server on an event loop of its own, in a background thread."""
+
+    def __init__(self, settings: Settings, folder: DataFolder) -> None:
+        self._settings, self._folder = settings, folder
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fc7-server", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._holder: Holder | None = None
+        self._error: BaseException | None = None
+
+    def start(self) -> Holder:
+        """Start; return once it answers."""
+        self._thread.start()
+        self._ready.wait()
+        if self._holder is None:
+            self._thread.join()
+            if isinstance(self._error, Fc7Error):
+                raise self._error
+            raise Unavailable(f"the embedded server could not start: {self._error}") from self._error
+        return self._holder
+
+    def stop(self) -> None:
+        """Drain, close, give the data folder back."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # handed to the starter
+            self._error = error
+        finally:
+            self._folder.release()
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        server = Server(self._settings, self._folder)
+        try:
+            self._holder = await server.start()
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            self._ready.set()
+            await self._stop.wait()
+        finally:
+            await server.stop()
+
+
+def _has_door(holder: Holder) -> bool:
+    return not holder.address.startswith("unix:") or Path(holder.address.removeprefix("unix:")).exists()

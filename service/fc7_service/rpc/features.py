@@ -1,0 +1,79 @@
+"""FeatureService: messages to calls of the extractor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+
+from fc7.errors import Fc7Error
+from fc7.v1 import feature_pb2, feature_pb2_grpc
+from fc7_service.features.extractor import Extractor
+from fc7_service.rpc.messages import Extracted, extract, write_error, write_provenance, write_tensor, write_timing
+
+DEFAULT_LAYER = "fc7"
+_AHEAD = 32  # images of one stream under way at once
+
+
+class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
+    """Extract, StreamExtract."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self._extractor = extractor
+
+    async def Extract(self, request: feature_pb2.ExtractRequest, context: Any) -> feature_pb2.ExtractResponse:  # noqa: N802
+        """Return one layer for each image of a batch."""
+        layer = request.layer or DEFAULT_LAYER
+        found = await extract(self._extractor, request.images, request.model, layer)
+        dim = self._extractor.bundle(request.model).layers[layer].dim
+        values = [row for row in found.rows if not isinstance(row, Fc7Error)]
+        return feature_pb2.ExtractResponse(
+            features=write_tensor(np.stack(values) if values else np.empty((0, dim), np.float32)),
+            items=[
+                feature_pb2.ItemResult(error=write_error(row) if isinstance(row, Fc7Error) else None)
+                for row in found.rows
+            ],
+            provenance=write_provenance(found.provenance),
+            timing=write_timing(found.timing),
+        )
+
+    async def StreamExtract(  # noqa: N802
+        self, requests: AsyncIterator[feature_pb2.StreamExtractRequest], context: Any
+    ) -> AsyncIterator[feature_pb2.StreamExtractResponse]:
+        """Answer image by image, in the order sent, with a bounded number under way."""
+        pending: asyncio.Queue[asyncio.Task[Extracted] | None] = asyncio.Queue(_AHEAD)
+
+        async def read() -> None:
+            model = layer = ""
+            is_first = True
+            try:
+                async for request in requests:
+                    if is_first:
+                        model, layer, is_first = request.model, request.layer or DEFAULT_LAYER, False
+                        self._extractor.bundle(model).provenance(layer)  # an unknown name ends the stream
+                    task = asyncio.create_task(extract(self._extractor, [request.image], model, layer))
+                    await pending.put(task)
+            finally:
+                await pending.put(None)
+
+        reader = asyncio.create_task(read())
+        try:
+            is_first = True
+            while (task := await pending.get()) is not None:
+                found = await task
+                row = found.rows[0]
+                yield feature_pb2.StreamExtractResponse(
+                    feature=None if isinstance(row, Fc7Error) else write_tensor(row),
+                    error=write_error(row) if isinstance(row, Fc7Error) else None,
+                    provenance=write_provenance(found.provenance) if is_first else None,
+                )
+                is_first = False
+            await reader
+        finally:
+            reader.cancel()
+            while not pending.empty():
+                left = pending.get_nowait()
+                if left is not None:
+                    left.cancel()

@@ -1,0 +1,171 @@
+"""HeadService: train on features, publish, classify."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import Fc7Error, InvalidArgument
+from fc7.v1 import common_pb2, head_pb2_grpc
+from fc7.v1 import head_pb2 as pb
+from fc7_service.bundle.provenance import Provenance
+from fc7_service.collections.library import Collections
+from fc7_service.features.extractor import Extractor
+from fc7_service.heads.head import HeadVersion
+from fc7_service.heads.registry import Heads
+from fc7_service.rpc.features import DEFAULT_LAYER
+from fc7_service.rpc.messages import extract, find_model, write_error, write_provenance, write_timing
+
+_DEFAULT_TOP = 5
+
+
+class HeadServicer(head_pb2_grpc.HeadServiceServicer):
+    """Heads and what they say of images."""
+
+    def __init__(self, heads: Heads, extractor: Extractor, collections: Collections) -> None:
+        self._heads, self._extractor, self._collections = heads, extractor, collections
+
+    async def TrainHead(  # noqa: N802
+        self, requests: AsyncIterator[pb.TrainHeadRequest], context: Any
+    ) -> AsyncIterator[pb.TrainHeadResponse]:
+        """Train the next version of a head."""
+        first = await anext(aiter(requests), None)
+        if first is None or first.WhichOneof("part") != "plan":
+            raise InvalidArgument("the first message of TrainHead is the plan", name="plan")
+        plan = first.plan
+        self._heads.check_name(plan.name)
+        if plan.collection:
+            collection = await asyncio.to_thread(self._collections.get, plan.collection)
+            provenance = collection.provenance
+            features, labels, groups = await asyncio.to_thread(collection.labelled, plan.label_field or "label")
+        else:
+            provenance = self._extractor.bundle(plan.model).provenance(plan.layer or DEFAULT_LAYER)
+            rows = _Rows(self._extractor, plan.model, provenance)
+            async for request in requests:
+                yield pb.TrainHeadResponse(progress=await rows.take(request.images))
+            features, labels, groups = rows.features(), rows.labels, rows.groups
+        yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=len(labels), stage="fit"))
+        head = await asyncio.to_thread(self._heads.train, plan.name, features, labels, groups, provenance)
+        yield pb.TrainHeadResponse(head=self._facts(head))
+
+    async def PublishHead(self, request: pb.PublishHeadRequest, context: Any) -> pb.PublishHeadResponse:  # noqa: N802
+        """Make a version the one that Classify uses."""
+        head = await asyncio.to_thread(self._heads.publish, request.name, request.version)
+        return pb.PublishHeadResponse(head=self._facts(head))
+
+    async def GetHead(self, request: pb.GetHeadRequest, context: Any) -> pb.GetHeadResponse:  # noqa: N802
+        """Return one version of a head."""
+        head = await asyncio.to_thread(self._heads.get, request.name, request.version)
+        return pb.GetHeadResponse(head=self._facts(head))
+
+    async def ListHeads(self, request: pb.ListHeadsRequest, context: Any) -> pb.ListHeadsResponse:  # noqa: N802
+        """List the newest version of every head."""
+        heads = await asyncio.to_thread(self._heads.list)
+        return pb.ListHeadsResponse(heads=[self._facts(head) for head in heads])
+
+    async def DeleteHead(self, request: pb.DeleteHeadRequest, context: Any) -> pb.DeleteHeadResponse:  # noqa: N802
+        """Delete a head or one version of it."""
+        await asyncio.to_thread(self._heads.delete, request.name, request.version)
+        return pb.DeleteHeadResponse()
+
+    async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:  # noqa: N802
+        """Classify images with a published head, or with the network's own classes."""
+        if request.top < 0:
+            raise InvalidArgument(f"top is {request.top}: at least 1, or 0 for {_DEFAULT_TOP}", name="top")
+        version = 0
+        if request.head:
+            classifier = await asyncio.to_thread(self._heads.classifier, request.head)
+            version, classes = classifier.version.version, classifier.version.classes
+            layer = classifier.version.provenance.layer
+            model = find_model(self._extractor, classifier.version.provenance, f"head {request.head!r}")
+            predict = classifier.predict
+        else:
+            model, layer, predict = request.model, "logits", _softmax
+            classes = tuple(c.name for c in self._extractor.bundle(model).classes)
+        found = await extract(self._extractor, request.images, model, layer)
+        good = [row for row in found.rows if not isinstance(row, Fc7Error)]
+        probabilities = iter(await asyncio.to_thread(predict, np.stack(good)) if good else ())
+        top = request.top or _DEFAULT_TOP
+        return pb.ClassifyResponse(
+            results=[
+                pb.ClassifyResult(error=write_error(row))
+                if isinstance(row, Fc7Error)
+                else pb.ClassifyResult(top=_best(next(probabilities), classes, top))
+                for row in found.rows
+            ],
+            provenance=write_provenance(found.provenance),
+            head_version=version,
+            timing=write_timing(found.timing),
+        )
+
+    def _facts(self, head: HeadVersion) -> pb.Head:
+        return pb.Head(
+            name=head.name,
+            version=head.version,
+            published_version=self._heads.published(head.name),
+            provenance=write_provenance(head.provenance),
+            classes=head.classes,
+            count=head.count,
+            accuracy=head.accuracy,
+            held_out=head.held_out,
+            method=head.method,
+            seconds=head.seconds,
+            weights_sha256=head.weights_sha256,
+            created=head.created,
+            parent_version=head.parent_version,
+        )
+
+
+class _Rows:
+    """Labelled features, collected from the images of one training call."""
+
+    def __init__(self, extractor: Extractor, model: str, provenance: Provenance) -> None:
+        self._extractor, self._model, self._provenance = extractor, model, provenance
+        self._values: list[NDArray[np.float32]] = []
+        self._seen = 0
+        self.labels: list[str] = []
+        self.groups: list[str] = []  # content hash of each image: copies stay on one side of the split
+
+    async def take(self, part: pb.LabelledImages) -> pb.TrainProgress:
+        """Extract one part; return how far the call is and what was left out."""
+        if len(part.images) != len(part.labels):
+            raise InvalidArgument(
+                f"{len(part.images)} images came with {len(part.labels)} labels: one label an image", name="labels"
+            )
+        found = await extract(self._extractor, part.images, self._model, self._provenance.layer)
+        failed = []
+        for i, row in enumerate(found.rows):
+            if isinstance(row, Fc7Error):
+                failed.append(pb.FailedImage(index=self._seen + i, error=write_error(row)))
+                continue
+            self._values.append(row)
+            self.labels.append(part.labels[i])
+            self.groups.append(_content(part.images[i]))
+        self._seen += len(part.images)
+        return pb.TrainProgress(extracted=len(self.labels), failed=failed, stage="extract")
+
+    def features(self) -> NDArray[np.float32]:
+        """Return the features (N, D)."""
+        if not self._values:
+            raise InvalidArgument("no image to train on: send two classes at least", name="images")
+        return np.stack(self._values)
+
+
+def _content(image: common_pb2.Image) -> str:
+    return hashlib.sha256(image.encoded or image.pixels.data).hexdigest()
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities (N, C) of logits (N, C)."""
+    powers: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _best(probabilities: NDArray[np.float32], classes: tuple[str, ...], top: int) -> list[pb.Prediction]:
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [pb.Prediction(label=classes[i], probability=float(probabilities[i])) for i in order]

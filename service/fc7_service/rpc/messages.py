@@ -1,0 +1,175 @@
+"""Messages to values and back, as far as several services share them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument
+from fc7.v1 import collection_pb2, common_pb2
+from fc7_service.bundle.provenance import Provenance
+from fc7_service.features.extractor import Extractor, ImageInput, Timing
+
+_DTYPES = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
+_MAX_PAYLOAD_BYTES = 64 * 2**10
+
+
+def read_tensor(tensor: common_pb2.Tensor, name: str) -> NDArray[Any]:
+    """Return the array of a tensor message, without a copy.
+
+    Raises
+    ------
+    InvalidArgument
+        Unknown dtype, negative axis, or a number of bytes that is not what the shape needs.
+    """
+    if tensor.dtype not in _DTYPES:
+        raise InvalidArgument(f"{name}.dtype {tensor.dtype[:64]!r} is none of {', '.join(_DTYPES)}", name=name)
+    dtype = np.dtype(_DTYPES[tensor.dtype])
+    if len(tensor.shape) > 8 or any(n < 0 for n in tensor.shape):
+        raise InvalidArgument(f"{name}.shape {list(tensor.shape)[:9]} is not a shape", name=name)
+    needed = math.prod(tensor.shape) * dtype.itemsize  # Python integers do not overflow
+    if needed != len(tensor.data):
+        raise InvalidArgument(f"{name}.data has {len(tensor.data)} bytes: its shape needs {needed}", name=name)
+    return np.frombuffer(tensor.data, dtype).reshape(tuple(tensor.shape))
+
+
+def write_tensor(array: NDArray[Any]) -> common_pb2.Tensor:
+    """Return the tensor message of a float32, float16 or uint8 array."""
+    wire = np.ascontiguousarray(array, _DTYPES[array.dtype.name])
+    return common_pb2.Tensor(dtype=array.dtype.name, shape=array.shape, data=wire.tobytes())
+
+
+def read_image(image: common_pb2.Image) -> ImageInput | Fc7Error:
+    """Return what the extractor takes, or why this image cannot be read."""
+    try:
+        if image.WhichOneof("source") == "pixels":
+            return read_tensor(image.pixels, "pixels")
+    except Fc7Error as error:
+        return error
+    return image.encoded
+
+
+def read_vector(vector: collection_pb2.Vector, provenance: Provenance) -> NDArray[np.float32]:
+    """Return a caller's feature (D,), if it is of ``provenance``.
+
+    Raises
+    ------
+    InvalidArgument
+        Not float32 of one axis, or without its provenance.
+    FailedPrecondition
+        Of another provenance; both are named.
+    """
+    if not vector.provenance_digest:
+        raise InvalidArgument("a vector needs the digest of its provenance", name="provenance_digest")
+    if vector.provenance_digest != provenance.digest:
+        raise FailedPrecondition(
+            f"the vector is of provenance {vector.provenance_digest[:12]!r}, the collection of "
+            f"{provenance.digest[:12]!r} ({provenance.model} {provenance.layer}): extract it again with that",
+            name="provenance_digest",
+        )
+    values = read_tensor(vector.values, "vector")
+    if values.dtype != np.float32 or values.ndim != 1:
+        raise InvalidArgument(f"vector is {values.dtype} {values.shape}: float32 (D,) is expected", name="vector")
+    return values
+
+
+def read_payload(text: str) -> dict[str, Any]:
+    """Return a payload.
+
+    Raises
+    ------
+    InvalidArgument
+        Not a JSON object, with NaN or Infinity, nested too deeply, or above 64 KiB.
+    """
+    if len(text) > _MAX_PAYLOAD_BYTES:
+        raise InvalidArgument(f"payload has {len(text)} characters: at most {_MAX_PAYLOAD_BYTES}", name="payload_json")
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        payload = json.loads(text or "{}", parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"payload is not JSON: {error}", name="payload_json") from error
+    if not isinstance(payload, dict):
+        raise InvalidArgument("payload is not a JSON object", name="payload_json")
+    return payload
+
+
+def write_payload(payload: dict[str, Any]) -> str:
+    """Return a payload's JSON text."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
+def write_error(error: Fc7Error) -> common_pb2.ItemError:
+    """Return the message of one item's error."""
+    return common_pb2.ItemError(
+        code=error.code, reason=error.reason, message=error.message[:1024], name=error.name[:256]
+    )
+
+
+def write_provenance(provenance: Provenance) -> common_pb2.Provenance:
+    """Return the message of a provenance."""
+    return common_pb2.Provenance(**provenance.to_dict())
+
+
+def write_timing(timing: Timing) -> common_pb2.Timing:
+    """Return the message of a timing."""
+    return common_pb2.Timing(decode_s=timing.decode_s, queue_s=timing.queue_s, compute_s=timing.compute_s)
+
+
+def find_model(extractor: Extractor, provenance: Provenance, what: str) -> str:
+    """Return the model of this server whose layer has ``provenance``.
+
+    Raises
+    ------
+    FailedPrecondition
+        None has; the wanted one and those here are named.
+    """
+    for name, bundle in extractor.bundles.items():
+        if provenance.layer in bundle.layers and bundle.provenance(provenance.layer).digest == provenance.digest:
+            return name
+    raise FailedPrecondition(
+        f"{what} was made with {provenance.model} {provenance.layer} of provenance {provenance.digest[:12]!r}, "
+        f"which no model of this server has ({', '.join(extractor.bundles)}): serve that bundle",
+        name=provenance.model,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What came of a list of images, one row each."""
+
+    rows: list[NDArray[np.float32] | Fc7Error]  # a feature (D,), or why there is none
+    provenance: Provenance
+    timing: Timing
+
+
+async def extract(extractor: Extractor, images: Sequence[common_pb2.Image], model: str, layer: str) -> Extracted:
+    """Extract the readable ones of ``images``; the others keep their error in their place.
+
+    Raises
+    ------
+    NotFound
+        No such model or layer.
+    InvalidArgument
+        No image at all.
+    """
+    provenance = extractor.bundle(model).provenance(layer)
+    if not images:
+        raise InvalidArgument("images is empty: send one at least", name="images")
+    rows: list[Any] = [read_image(image) for image in images]
+    readable = [i for i, image in enumerate(rows) if not isinstance(image, Fc7Error)]
+    if not readable:
+        return Extracted(rows, provenance, Timing(0.0, 0.0, 0.0))
+    extraction = await extractor.extract([rows[i] for i in readable], model=model, layer=layer)
+    features = iter(extraction.values)
+    for i, error in zip(readable, extraction.errors, strict=True):
+        rows[i] = next(features) if error is None else error
+    return Extracted(rows, provenance, extraction.timing)

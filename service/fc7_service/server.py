@@ -1,0 +1,204 @@
+"""The composition root: builds the capabilities, hands each what it needs, registers the servicers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import grpc
+
+from fc7.errors import FailedPrecondition, InvalidArgument
+from fc7.v1 import (
+    MAX_MESSAGE_BYTES,
+    admin_pb2_grpc,
+    collection_pb2_grpc,
+    feature_pb2_grpc,
+    head_pb2_grpc,
+    model_pb2_grpc,
+)
+from fc7_service.bundle.bundle import locate_bundle, open_bundle, shipped_bundles
+from fc7_service.collections.library import Collections
+from fc7_service.features.extractor import Extractor
+from fc7_service.heads.registry import Heads
+from fc7_service.holder import DataFolder, Holder
+from fc7_service.rpc.admin import AdminServicer
+from fc7_service.rpc.collections import CollectionServicer
+from fc7_service.rpc.features import FeatureServicer
+from fc7_service.rpc.guard import Guard, Log
+from fc7_service.rpc.heads import HeadServicer
+from fc7_service.rpc.models import ModelServicer
+from fc7_service.settings import Settings, split_address
+from fc7_service.tokens import Tokens, digest, read_tokens
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),  # else a second server would bind the same port silently
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class Server:
+    """fc7 as one grpc.aio server, with a private door and, where asked for, a public one.
+
+    Parameters
+    ----------
+    settings
+        Checked before anything is opened.
+    folder
+        The data folder's lock; stays the caller's to release.
+    log
+        Called with one dictionary a request; None where nobody reads a log.
+    """
+
+    def __init__(self, settings: Settings, folder: DataFolder, log: Log | None = None) -> None:
+        settings.check()
+        self._settings, self._folder = settings, folder
+        names = settings.models or tuple(shipped_bundles())
+        if not names:
+            raise FailedPrecondition("no model: this build ships none, so name a bundle with --model")
+        bundles = [open_bundle(locate_bundle(name)) for name in names]
+        if len({bundle.name for bundle in bundles}) < len(bundles):
+            raise InvalidArgument("two of the models have the same name: name each once", name="models")
+        self._extractor = Extractor(bundles, device=settings.device, threads=settings.threads)
+        self._collections = Collections(folder.path / "collections")
+        self._heads = Heads(folder.path / "heads")
+        self._log = log
+        self._door = Path(tempfile.mkdtemp(prefix="fc7-")) if hasattr(socket, "AF_UNIX") else None
+        self._started = time.monotonic()
+
+    async def start(self) -> Holder:
+        """Bind, answer, announce; return how to reach it.
+
+        Raises
+        ------
+        FailedPrecondition
+            The port is in use.
+        """
+        from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+        settings = self._settings
+        scopes = read_tokens(settings.token_file) if settings.token_file else {}
+        one_time = "" if self._door else secrets.token_urlsafe(32)
+        if one_time and (scopes or settings.listen is None):
+            scopes[digest(one_time)] = "admin"
+        self._grpc = grpc.aio.server(interceptors=(Guard(Tokens(scopes), self._log),), options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        self._register()
+
+        if self._door:
+            address = f"unix:{self._door}/s"
+            self._grpc.add_insecure_port(address)
+        else:
+            address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
+        listen = self._bind() if settings.listen is not None else ""
+        if listen:
+            await self._extractor.warm_up()
+            self._reflect()
+        await self._grpc.start()
+        for name in _services():
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        holder = Holder(os.getpid(), address, one_time, listen)
+        self._folder.announce(holder)
+        return holder
+
+    async def stop(self) -> None:
+        """Refuse new calls, let those under way end, close everything."""
+        if hasattr(self, "_grpc"):
+            await self._health.enter_graceful_shutdown()
+            await self._grpc.stop(self._settings.drain_s)
+        await self._extractor.close()
+        await asyncio.to_thread(self._collections.close)
+        if self._door:
+            shutil.rmtree(self._door, ignore_errors=True)
+
+    def _register(self) -> None:
+        extractor, collections, heads = self._extractor, self._collections, self._heads
+        add = self._grpc
+        feature_pb2_grpc.add_FeatureServiceServicer_to_server(FeatureServicer(extractor), add)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(extractor), add)
+        collection_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(collections, extractor), add)
+        head_pb2_grpc.add_HeadServiceServicer_to_server(HeadServicer(heads, extractor, collections), add)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(
+            AdminServicer(extractor, self._settings, self._started), add
+        )
+
+    def _reflect(self) -> None:
+        from grpc_reflection.v1alpha import reflection
+
+        reflection.enable_server_reflection((*_services(), reflection.SERVICE_NAME, "grpc.health.v1.Health"), self._grpc)
+
+    def _bind(self) -> str:
+        settings = self._settings
+        assert settings.listen is not None  # noqa: S101  # the caller has looked
+        host, port = split_address(settings.listen)
+        try:
+            if settings.tls_cert and settings.tls_key:
+                pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
+                bound = self._grpc.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair]))
+            else:
+                bound = self._grpc.add_insecure_port(settings.listen)
+        except RuntimeError as error:
+            raise FailedPrecondition(
+                f"cannot listen on {settings.listen}: the port is in use, the address is not this machine's, "
+                "or the certificate is unreadable",
+                name="listen",
+            ) from error
+        return f"{host}:{bound or port}"
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; return the exit code 0.
+
+    Prints ``listening on HOST:PORT`` on standard output once every model is warm, and one
+    JSON line a request on standard error.
+
+    Raises
+    ------
+    FailedPrecondition
+        The data folder or the port is in use; `cuda` was asked for and cannot be had.
+    InvalidArgument, NotFound, DataLoss
+        Settings, files or bundles that cannot be served.
+    """
+    settings.check()
+    folder = DataFolder(settings.data)
+    try:
+        asyncio.run(_serve(settings, folder))
+    finally:
+        folder.release()
+    return 0
+
+
+async def _serve(settings: Settings, folder: DataFolder) -> None:
+    from fc7_service.log import json_log
+
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+            loop.add_signal_handler(number, stop.set)
+    server = Server(settings, folder, json_log())
+    try:
+        holder = await server.start()
+        sys.stdout.write(f"listening on {holder.listen}\n")
+        sys.stdout.flush()
+        await stop.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)  # a second signal ends the process at once
+    finally:
+        await server.stop()
+
+
+def _services() -> tuple[str, ...]:
+    return tuple(f"fc7.v1.{name}Service" for name in ("Feature", "Model", "Collection", "Head", "Admin"))

@@ -1,0 +1,103 @@
+"""Who may do what: the token file and the scope each call needs."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from pathlib import Path
+
+from fc7.errors import InvalidArgument, PermissionDenied, Unauthenticated
+
+SCOPES = ("read", "write", "admin")  # each includes those before it
+
+# Calls that change something. Everything else needs "read"; health checks need nothing.
+_WRITES = {
+    "/fc7.v1.CollectionService/CreateCollection",
+    "/fc7.v1.CollectionService/DeleteCollection",
+    "/fc7.v1.CollectionService/UpsertItems",
+    "/fc7.v1.CollectionService/DeleteItems",
+    "/fc7.v1.HeadService/TrainHead",
+    "/fc7.v1.HeadService/PublishHead",
+    "/fc7.v1.HeadService/DeleteHead",
+}
+# Facts about the machine: paths, versions, process id.
+_ADMINS = {"/fc7.v1.AdminService/GetServerInfo"}
+_OPEN_SERVICE = "/grpc.health.v1.Health/"
+
+
+class Tokens:
+    """The tokens of a server, kept as SHA-256 digests.
+
+    Parameters
+    ----------
+    scopes
+        Digest (hex) of each token -> its scope. Empty: everyone may do everything.
+    """
+
+    def __init__(self, scopes: Mapping[str, str]) -> None:
+        self._scopes = dict(scopes)
+
+    def check(self, method: str, authorization: str) -> None:
+        """Let a call through or refuse it.
+
+        Parameters
+        ----------
+        method
+            Full name, for example "/fc7.v1.FeatureService/Extract".
+        authorization
+            Value of the metadata key ``authorization``: "Bearer TOKEN"; empty for none.
+
+        Raises
+        ------
+        Unauthenticated
+            No token, or one that the file does not list.
+        PermissionDenied
+            The token's scope is too weak for this method.
+        """
+        if not self._scopes or method.startswith(_OPEN_SERVICE):
+            return
+        sent, scope = digest(authorization.removeprefix("Bearer ")), ""
+        for known, its_scope in self._scopes.items():
+            if hmac.compare_digest(known, sent) and authorization.startswith("Bearer "):
+                scope = its_scope
+        if not scope:
+            raise Unauthenticated("a token of this server is needed: send metadata authorization: Bearer TOKEN")
+        needed = "write" if method in _WRITES else "admin" if method in _ADMINS else "read"
+        if SCOPES.index(scope) < SCOPES.index(needed):
+            name = method.rpartition("/")[2]
+            raise PermissionDenied(f"{name} needs a token of scope {needed!r}: this one has {scope!r}", name=name)
+
+
+def digest(token: str) -> str:
+    """Return the SHA-256 (hex) that stands for ``token``."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def read_tokens(path: Path) -> dict[str, str]:
+    """Read a token file; return the digest of each token and its scope.
+
+    A line a token: ``SCOPE TOKEN``, or ``TOKEN`` alone for scope admin; a token may be
+    given as ``sha256:HEX``. Empty lines and those that begin with ``#`` are passed over.
+
+    Raises
+    ------
+    InvalidArgument
+        A malformed line (named by its number, never by its text), or no token at all.
+    """
+    scopes: dict[str, str] = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        scope, token = ("admin", words[0]) if len(words) == 1 else (words[0], words[1])
+        if scope not in SCOPES or len(words) > 2:
+            raise InvalidArgument(
+                f"line {number} of {str(path)!r} is not 'SCOPE TOKEN' with a scope of {', '.join(SCOPES)}",
+                name="token_file",
+            )
+        kind, colon, rest = token.partition(":")
+        scopes[rest.lower() if kind == "sha256" and colon else digest(token)] = scope
+    if not scopes:
+        raise InvalidArgument(f"token file {str(path)!r} holds no token", name="token_file")
+    return scopes
