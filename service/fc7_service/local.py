@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fc7.errors import Fc7Error, FailedPrecondition, Unavailable
+from fc7.errors import FailedPrecondition, Fc7Error, Unavailable
 from fc7_service.holder import DataFolder, Holder, read_holder
 from fc7_service.server import Server
 from fc7_service.settings import Settings

@@ -131,18 +131,18 @@ class Server:
         model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(extractor), add)
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(collections, extractor), add)
         head_pb2_grpc.add_HeadServiceServicer_to_server(HeadServicer(heads, extractor, collections), add)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(
-            AdminServicer(extractor, self._settings, self._started), add
-        )
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(extractor, self._settings, self._started), add)
 
     def _reflect(self) -> None:
         from grpc_reflection.v1alpha import reflection
 
-        reflection.enable_server_reflection((*_services(), reflection.SERVICE_NAME, "grpc.health.v1.Health"), self._grpc)
+        reflection.enable_server_reflection(
+            (*_services(), reflection.SERVICE_NAME, "grpc.health.v1.Health"), self._grpc
+        )
 
     def _bind(self) -> str:
         settings = self._settings
-        assert settings.listen is not None  # noqa: S101  # the caller has looked
+        assert settings.listen is not None  # the caller has looked
         host, port = split_address(settings.listen)
         try:
             if settings.tls_cert and settings.tls_key:

@@ -84,7 +84,7 @@ def square(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
 def to_tensor(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
     """Scale and order pixels: uint8 (H, W, 3) to float32 (3, H, W)."""
     values = pixels.astype(np.float32) * np.float32(recipe.scale)
-    values = (values - np.float32(recipe.mean)) / np.float32(recipe.std)
+    values = (values - np.asarray(recipe.mean, np.float32)) / np.asarray(recipe.std, np.float32)
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 

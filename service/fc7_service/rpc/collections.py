@@ -30,8 +30,8 @@ from fc7_service.rpc.messages import (
     write_timing,
 )
 
-_METRICS: dict[int, Metric] = {pb.METRIC_COSINE: "cosine", pb.METRIC_L2: "l2", pb.METRIC_DOT: "dot"}
-_METRIC_NUMBERS = {name: number for number, name in _METRICS.items()}
+_METRIC_NUMBERS: dict[Metric, pb.Metric] = {"cosine": pb.METRIC_COSINE, "l2": pb.METRIC_L2, "dot": pb.METRIC_DOT}
+_METRICS: dict[int, Metric] = {number: name for name, number in _METRIC_NUMBERS.items()}
 _STATUSES = {
     "added": pb.UPSERT_STATUS_ADDED,
     "replaced": pb.UPSERT_STATUS_REPLACED,
@@ -112,8 +112,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         were_there = await asyncio.to_thread(collection.delete, list(request.ids))
         return pb.DeleteItemsResponse(
             results=[
-                pb.DeleteItemResult(id=id, error=None if was_there else write_error(_no_item(id, collection)))
-                for id, was_there in zip(request.ids, were_there, strict=True)
+                pb.DeleteItemResult(id=item_id, error=None if was_there else write_error(_no_item(item_id, collection)))
+                for item_id, was_there in zip(request.ids, were_there, strict=True)
             ]
         )
 
@@ -215,7 +215,7 @@ class _Upsert:
         (item,) = await asyncio.to_thread(self._collection.get, [id], True)
         if isinstance(item, Fc7Error):
             raise item
-        assert item.vector is not None  # noqa: S101  # asked for
+        assert item.vector is not None  # asked for
         return item.vector
 
 

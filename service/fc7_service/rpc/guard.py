@@ -25,7 +25,7 @@ class Log(Protocol):
     def __call__(self, event: str, *, error: BaseException | None = None, **values: object) -> None: ...
 
 
-class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
+class Guard(grpc.aio.ServerInterceptor):
     """Stands around every method of every service.
 
     Parameters
@@ -84,9 +84,13 @@ class _Around:
             "response_serializer": inner.response_serializer,
         }
         if inner.stream_stream:
-            return grpc.stream_stream_rpc_method_handler(self._stream(inner.stream_stream, is_request_stream=True), **codec)
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(inner.stream_stream, is_request_stream=True), **codec
+            )
         if inner.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(inner.unary_stream, is_request_stream=False), **codec)
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(inner.unary_stream, is_request_stream=False), **codec
+            )
         return grpc.unary_unary_rpc_method_handler(self._unary(inner.unary_unary), **codec)
 
     def _unary(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -102,7 +106,7 @@ class _Around:
 
         return guarded
 
-    def _stream(self, call: Callable[..., AsyncIterator[Any]], *, is_request_stream: bool) -> Callable[..., Any]:
+    def _stream(self, call: Callable[..., Any], *, is_request_stream: bool) -> Callable[..., Any]:
         async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
             start, n_answers = time.monotonic(), 0
             try:
@@ -138,17 +142,17 @@ class _Around:
             if self._log:
                 self._log("incident", error=error, method=self._method, incident=incident)
             error = Fc7Error(f"internal error, incident {incident}: the server's log has the details")
-        self._write(error.code, start, n_items, reason=error.reason)
+        self._write(error.code, start, n_items, error.reason)
         try:
             await context.abort_with_status(rpc_status.to_status(to_status(error)))
         except BaseException as abort:  # abort answers by raising
             return abort
         return error
 
-    def _write(self, code: str, start: float, n_items: int, **values: object) -> None:
+    def _write(self, code: str, start: float, n_items: int, reason: str = "") -> None:
         if self._log:
             ms = round((time.monotonic() - start) * 1000, 2)
-            self._log("request", method=self._method, code=code, ms=ms, items=n_items, **values)
+            self._log("request", method=self._method, code=code, ms=ms, items=n_items, reason=reason)
 
 
 def to_status(error: Fc7Error) -> status_pb2.Status:
@@ -178,7 +182,8 @@ _NUMBERS: dict[str, int] = {code.name: code.value[0] for code in grpc.StatusCode
 class _Garbage:
     """Stands for a message whose bytes are not that message."""
 
-    def ListFields(self) -> list[Any]:  # noqa: N802  # so that it counts like a message: no items
+    def ListFields(self) -> list[Any]:  # noqa: N802
+        """Count like a message: no items."""
         return []
 
 

@@ -163,7 +163,8 @@ def _content(image: common_pb2.Image) -> str:
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return probabilities (N, C) of logits (N, C)."""
     powers: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
 
 
 def _best(probabilities: NDArray[np.float32], classes: tuple[str, ...], top: int) -> list[pb.Prediction]:

@@ -1,0 +1,275 @@
+"""The bundle: a folder that is trained, shipped, imported and served as one.
+
+manifest.json   name, network, layers, recipe, hashes and sizes of the other files, versions
+model.onnx      dynamic batch; one output a layer
+labels.tsv      class id, readable name; in the order of the logits
+golden.npz      pixels, their input tensors, every layer's output
+card.md         data, recipe, hours, accuracy, transfer, licence, intended use
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from fc7_service.bundle.provenance import NO_TRANSFORM, Provenance
+from fc7_service.bundle.recipe import Recipe
+
+FORMAT = 1
+MANIFEST, MODEL, LABELS, GOLDEN, CARD = "manifest.json", "model.onnx", "labels.tsv", "golden.npz", "card.md"
+REQUIRED = (MODEL, LABELS, GOLDEN, CARD)
+
+_SHIPPED = Path(__file__).parent.parent / "bundles"
+_MAX_MANIFEST_BYTES = 2**20
+_MAX_FILE_BYTES = 2 * 2**30 - 1  # the limit of a protobuf message, so of an ONNX file
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_EXTERNAL_DATA = b"\n\x08location"  # key of a StringStringEntryProto that points out of an ONNX file
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A named output of a network."""
+
+    name: str
+    shape: tuple[int, ...]  # for the recipe's picture size, before flattening
+    transform: str = NO_TRANSFORM
+
+    @property
+    def dim(self) -> int:
+        """Length of the feature."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLabel:
+    """A class that the network was trained on."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Pictures, and what the network made of them where it was exported."""
+
+    pixels: NDArray[np.uint8]  # (N, H, W, 3) at the network's size
+    inputs: NDArray[np.float32]  # (N, 3, H, W)
+    layers: dict[str, NDArray[np.float32]]  # (N, D) each
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: manifest and labels are read, larger files when asked for."""
+
+    path: Path
+    name: str
+    network: str
+    layers: dict[str, Layer]  # first to last
+    recipe: Recipe
+    files: dict[str, tuple[str, int]]  # file -> SHA-256 (hex), bytes
+    classes: tuple[ClassLabel, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def graph_sha256(self) -> str:
+        """SHA-256 (hex) of the ONNX graph."""
+        return self.files[MODEL][0]
+
+    def provenance(self, layer: str) -> Provenance:
+        """Return the provenance of the features of ``layer``.
+
+        Raises
+        ------
+        NotFound
+            No such layer; the message lists those that exist.
+        """
+        if layer not in self.layers:
+            raise NotFound(
+                f"model {self.name!r} has no layer {layer[:64]!r}: it has {', '.join(self.layers)}", name=layer[:64]
+            )
+        return Provenance(
+            self.name, self.graph_sha256, self.recipe.digest(), layer, transform=self.layers[layer].transform
+        )
+
+    def read(self, file: str) -> bytes:
+        """Return the bytes of a file after comparing them with the manifest.
+
+        Raises
+        ------
+        DataLoss
+            The file is missing or is not what the manifest says.
+        """
+        sha256, size = self.files[file]
+        try:
+            if (self.path / file).stat().st_size != size:
+                raise DataLoss(f"{file} of bundle {self.name!r} has not the {size} bytes of its manifest", name=file)
+            data = (self.path / file).read_bytes()
+        except OSError as error:
+            raise DataLoss(f"{file} of bundle {self.name!r} cannot be read: {error.strerror}", name=file) from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise DataLoss(f"{file} of bundle {self.name!r} does not match the hash of its manifest", name=file)
+        return data
+
+    def graph(self) -> bytes:
+        """Return the ONNX file.
+
+        Raises
+        ------
+        DataLoss
+            As ``read``.
+        InvalidArgument
+            It refers to data outside the file.
+        """
+        data = self.read(MODEL)
+        if _EXTERNAL_DATA in data:
+            raise InvalidArgument(f"{MODEL} of bundle {self.name!r} refers to other files: store it as one", name=MODEL)
+        return data
+
+    def golden(self) -> Golden:
+        """Return the golden vectors."""
+        try:
+            with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as arrays:
+                layers = {name: arrays[name] for name in self.layers}
+                return Golden(arrays["pixels"], arrays["inputs"], layers)
+        except (KeyError, ValueError, OSError) as error:
+            raise DataLoss(f"{GOLDEN} of bundle {self.name!r} is malformed: {error}", name=GOLDEN) from error
+
+    def card(self) -> str:
+        """Return the model card, Markdown."""
+        return self.read(CARD).decode()
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Return the bundles inside this installation by name, the default first."""
+    return {path.parent.name: path.parent for path in sorted(_SHIPPED.glob(f"*/{MANIFEST}"))}
+
+
+def locate_bundle(name: str) -> Path:
+    """Return the folder of a shipped bundle, by name, or of any other, by path.
+
+    Raises
+    ------
+    NotFound
+        Neither; the message lists what is shipped.
+    """
+    shipped = shipped_bundles()
+    if name in shipped:
+        return shipped[name]
+    if (Path(name) / MANIFEST).is_file():
+        return Path(name)
+    raise NotFound(
+        f"model {name!r} is neither shipped ({', '.join(shipped) or 'none is'}) nor a folder with a {MANIFEST}",
+        name=name,
+    )
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open the bundle in ``path``, checking all that can be checked without reading its large files.
+
+    Raises
+    ------
+    NotFound
+        No manifest there.
+    DataLoss
+        The manifest or the labels are damaged, or a file is missing or of another size.
+    FailedPrecondition
+        A format newer than this version of fc7 knows.
+    """
+    manifest = _read_manifest(path)
+    try:
+        bundle = Bundle(
+            path=path,
+            name=_checked_name(manifest["name"]),
+            network=str(manifest["network"]),
+            layers={name: _layer(name, values) for name, values in manifest["layers"].items()},
+            recipe=Recipe.from_dict(manifest["recipe"]),
+            files={_checked_name(f): (str(v["sha256"]), int(v["size"])) for f, v in manifest["files"].items()},
+            versions={str(k): str(v) for k, v in manifest.get("versions", {}).items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataLoss(f"manifest of bundle {str(path)!r} is malformed: {error!r}", name=str(path)) from error
+    for file in REQUIRED:
+        if file not in bundle.files:
+            raise DataLoss(f"manifest of bundle {str(path)!r} does not list {file}", name=file)
+    for file, (_, size) in bundle.files.items():
+        if not (path / file).is_file() or not (path / file).stat().st_size == size <= _MAX_FILE_BYTES:
+            raise DataLoss(f"{file} of bundle {bundle.name!r} is missing or has not {size} bytes", name=file)
+    classes = tuple(_classes(bundle.read(LABELS).decode()))
+    return Bundle(**{f: getattr(bundle, f) for f in bundle.__slots__} | {"classes": classes})
+
+
+def write_bundle(
+    path: Path, *, name: str, network: str, layers: list[Layer], recipe: Recipe, versions: dict[str, str]
+) -> Bundle:
+    """Write the manifest over the files that lie in ``path``; return the bundle, opened.
+
+    Raises
+    ------
+    InvalidArgument
+        A name that cannot be one.
+    DataLoss
+        A required file is missing.
+    """
+    files = sorted(p for p in path.iterdir() if p.is_file() and p.name != MANIFEST and not p.name.startswith("."))
+    manifest = {
+        "format": FORMAT,
+        "name": _checked_name(name),
+        "network": network,
+        "layers": {layer.name: {"shape": list(layer.shape), "transform": layer.transform} for layer in layers},
+        "recipe": recipe.to_dict(),
+        "files": {
+            p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "size": p.stat().st_size} for p in files
+        },
+        "versions": versions,
+    }
+    (path / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    return open_bundle(path)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    if not file.is_file():
+        raise NotFound(f"folder {str(path)!r} is not a bundle: it has no {MANIFEST}", name=str(path))
+    try:
+        if file.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise ValueError(f"more than {_MAX_MANIFEST_BYTES} bytes")
+        manifest = json.loads(file.read_bytes())
+        version = int(manifest["format"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataLoss(f"manifest of bundle {str(path)!r} is damaged: {error!r}", name=str(path)) from error
+    if version > FORMAT:
+        raise FailedPrecondition(
+            f"bundle {str(path)!r} has format {version}: this fc7 reads up to {FORMAT}, so update it", name=str(path)
+        )
+    return dict(manifest)
+
+
+def _checked_name(name: Any) -> str:
+    """Return a name that is one path component and safe to show."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidArgument(
+            f"name {str(name)[:64]!r} is not 1 to 64 of letters, digits, '.', '_', '-', not starting with '.'",
+            name="name",
+        )
+    return name
+
+
+def _layer(name: str, values: dict[str, Any]) -> Layer:
+    shape = tuple(int(n) for n in values["shape"])
+    if not 1 <= len(shape) <= 4 or min(shape) < 1 or np.prod(shape) > 2**24:
+        raise ValueError(f"shape {shape} of layer {name!r}")
+    return Layer(_checked_name(name), shape, str(values.get("transform", NO_TRANSFORM)))
+
+
+def _classes(text: str) -> list[ClassLabel]:
+    rows = (line.split("\t", 1) for line in text.splitlines() if line)
+    return [ClassLabel(row[0], row[-1]) for row in rows]

@@ -1,0 +1,203 @@
+"""Pictures to features: decode in a bounded pool of threads, run in natural batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import Fc7Error, NotFound, ResourceExhausted
+from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.recipe import Recipe
+from fc7_service.features.batcher import MAX_BATCH, Batcher, Row
+
+ImageInput = bytes | NDArray[Any]  # an encoded file, or pixels uint8 (H, W, 3) in RGB
+
+MAX_WAITING_IMAGES = 4096
+MAX_WAITING_BYTES = 512 * 2**20
+_RETRY_AFTER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a call went, in seconds."""
+
+    decode_s: float  # summed over the images
+    queue_s: float  # between the last image being ready and the engine taking it
+    compute_s: float  # summed over the batches that held an image of this call
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """Features of a list of images."""
+
+    values: NDArray[np.float32]  # (images without error, D), in the order given
+    errors: list[Fc7Error | None]  # one entry an image
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    row: Row
+    decode_s: float
+    ready: float  # monotonic seconds at which the tensor was ready
+
+
+class Extractor:
+    """The networks of a server.
+
+    Parameters
+    ----------
+    bundles
+        The default one first. No graph is loaded before it is needed.
+    device
+        "auto", "cpu" or "cuda".
+    threads
+        Of the engine, and as many that decode.
+    """
+
+    def __init__(self, bundles: Sequence[Bundle], *, device: str, threads: int) -> None:
+        self.bundles = {bundle.name: bundle for bundle in bundles}
+        self._batchers = {b.name: Batcher(_loader(b, device, threads)) for b in bundles}
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fc7-decode")
+        self._waiting_images = self._waiting_bytes = 0
+
+    def bundle(self, model: str) -> Bundle:
+        """Return a model's bundle; the default one's for an empty name.
+
+        Raises
+        ------
+        NotFound
+            No such model; the message lists those that exist.
+        """
+        name = model or next(iter(self.bundles))
+        if name not in self.bundles:
+            raise NotFound(
+                f"model {name[:64]!r} is not served: choose one of {', '.join(self.bundles)}", name=name[:64]
+            )
+        return self.bundles[name]
+
+    def provider(self, model: str) -> str:
+        """Return the execution provider that ``model`` runs on; empty before its first use."""
+        return self._batchers[model].provider
+
+    async def extract(self, images: Sequence[ImageInput], *, model: str, layer: str) -> Extraction:
+        """Return one layer of each readable image.
+
+        Parameters
+        ----------
+        images
+            Encoded files, or pixels uint8 (H, W, 3) in RGB.
+        model, layer
+            Names; an empty model is the default one.
+
+        Raises
+        ------
+        NotFound
+            No such model or layer.
+        ResourceExhausted
+            Too much is waiting; says when to come back.
+        """
+        bundle = self.bundle(model)
+        dim = bundle.layers[bundle.provenance(layer).layer].dim
+        with self._admitted(images):
+            tasks = [asyncio.ensure_future(self._one(image, bundle, layer)) for image in images]
+            try:
+                outcomes = await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:  # a failure of the engine ends the call: the rest need not be computed
+                    task.cancel()
+        done = [outcome for outcome in outcomes if isinstance(outcome, _Done)]
+        values = np.stack([d.row.values for d in done]) if done else np.empty((0, dim), np.float32)
+        return Extraction(values, [o if isinstance(o, Fc7Error) else None for o in outcomes], _timing(done))
+
+    async def warm_up(self) -> None:
+        """Load every network and run its smallest and its largest batch once.
+
+        Raises
+        ------
+        FailedPrecondition
+            The device cannot be had.
+        DataLoss
+            A graph is damaged.
+        """
+        for name, bundle in self.bundles.items():
+            px = bundle.recipe.crop_px
+            grey = np.zeros((px, px, 3), np.uint8)
+            layer = next(iter(bundle.layers))
+            await self.extract([grey], model=name, layer=layer)
+            await self.extract([grey] * MAX_BATCH, model=name, layer=layer)
+
+    async def close(self) -> None:
+        """Let runs under way end and give the networks' memory back."""
+        for batcher in self._batchers.values():
+            await asyncio.to_thread(batcher.close)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def _one(self, image: ImageInput, bundle: Bundle, layer: str) -> _Done | Fc7Error:
+        """Return what became of one image: its row, or why it cannot be read."""
+        loop = asyncio.get_running_loop()
+        try:
+            tensor, decode_s = await loop.run_in_executor(self._pool, _decode, image, bundle.recipe)
+        except Fc7Error as error:
+            return error
+        ready = time.monotonic()
+        return _Done(await self._batchers[bundle.name].submit(tensor, layer), decode_s, ready)
+
+    @contextmanager
+    def _admitted(self, images: Sequence[ImageInput]) -> Iterator[None]:
+        """Hold a place for ``images`` in the bounded queue."""
+        n_bytes = sum(image.nbytes if isinstance(image, np.ndarray) else len(image) for image in images)
+        is_full = (
+            self._waiting_images + len(images) > MAX_WAITING_IMAGES or self._waiting_bytes + n_bytes > MAX_WAITING_BYTES
+        )
+        if is_full and self._waiting_images:  # an idle server takes whatever a message holds
+            raise ResourceExhausted(
+                f"the queue is full: {self._waiting_images} images wait; retry after {_RETRY_AFTER_S:g} s",
+                name="images",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._waiting_images += len(images)
+        self._waiting_bytes += n_bytes
+        try:
+            yield
+        finally:
+            self._waiting_images -= len(images)
+            self._waiting_bytes -= n_bytes
+
+
+def _loader(bundle: Bundle, device: str, threads: int) -> Any:
+    def load() -> Any:
+        from fc7_service.features.session import Session  # brings onnxruntime: half a second
+
+        return Session(bundle, device=device, threads=threads)
+
+    return load
+
+
+def _decode(image: ImageInput, recipe: Recipe) -> tuple[NDArray[np.float32], float]:
+    """Return the tensor of an image and the seconds it took."""
+    from fc7_service.features.preprocess import preprocess, preprocess_pixels
+
+    start = time.perf_counter()
+    tensor = preprocess_pixels(image, recipe) if isinstance(image, np.ndarray) else preprocess(image, recipe)
+    return tensor, time.perf_counter() - start
+
+
+def _timing(done: list[_Done]) -> Timing:
+    if not done:
+        return Timing(0.0, 0.0, 0.0)
+    last = max(done, key=lambda d: d.ready)
+    batches = {d.row.batch.taken: d.row.batch.compute_s for d in done}
+    return Timing(
+        decode_s=sum(d.decode_s for d in done),
+        queue_s=max(0.0, last.row.batch.taken - last.ready),
+        compute_s=sum(batches.values()),
+    )

@@ -1,0 +1,104 @@
+"""An ONNX Runtime session over a bundle's graph, on the device that was asked for."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import DataLoss, FailedPrecondition
+from fc7_service.bundle.bundle import Bundle
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+class Session:
+    """A network, ready to run.
+
+    Parameters
+    ----------
+    bundle
+        Its graph is checked against the manifest before it is loaded.
+    device
+        "cpu", "cuda", or "auto" for cuda where it can be had.
+    threads
+        Of one run, on the CPU.
+
+    Raises
+    ------
+    FailedPrecondition
+        "cuda" was asked for and cannot be had, or both builds of ONNX Runtime are installed.
+    DataLoss
+        The graph is damaged or lacks an output of the manifest.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: str, threads: int) -> None:
+        import onnxruntime as ort
+
+        check_installed()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Spinning workers burn half a core at low load for 5 % of latency.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        graph = bundle.graph()
+        try:
+            self._session = ort.InferenceSession(graph, options, providers=_providers(ort, device))
+        except Exception as error:  # the runtime's errors share no base but Exception
+            if device == "cuda":
+                raise FailedPrecondition(f"device cuda cannot be had: {error}", name="device") from error
+            raise DataLoss(
+                f"the graph of bundle {bundle.name!r} cannot be loaded: {error}", name=bundle.name
+            ) from error
+        self.provider: str = self._session.get_providers()[0]
+        if device == "cuda" and self.provider != CUDA:
+            raise FailedPrecondition(
+                "device cuda cannot be had: ONNX Runtime fell back to the CPU; check the driver and the CUDA libraries",
+                name="device",
+            )
+        missing = set(bundle.layers) - {output.name for output in self._session.get_outputs()}
+        if missing:
+            raise DataLoss(f"the graph of bundle {bundle.name!r} lacks outputs {sorted(missing)}", name=bundle.name)
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, batch: NDArray[np.float32], layers: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Return each layer, flattened to float32 (N, D), of ``batch`` (N, 3, H, W)."""
+        outputs: list[Any] = self._session.run(list(layers), {self._input: batch})
+        return [np.asarray(output, np.float32).reshape(len(batch), -1) for output in outputs]
+
+
+def check_installed() -> None:
+    """Refuse an environment with both builds of ONNX Runtime: they overwrite each other's files.
+
+    Raises
+    ------
+    FailedPrecondition
+        Naming what to uninstall.
+    """
+    installed = {name for d in importlib.metadata.distributions() if (name := (d.metadata["Name"] or "").lower())}
+    for cpu, gpu in (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu")):
+        if {cpu, gpu} <= installed:
+            raise FailedPrecondition(
+                f"{cpu} and {gpu} are both installed and overwrite each other: "
+                f"pip uninstall {cpu} {gpu}, then install one of fc7[cpu] and fc7[gpu]",
+                name=gpu,
+            )
+
+
+def _providers(ort: Any, device: str) -> list[Any]:
+    available = ort.get_available_providers()
+    if device == "cuda" and CUDA not in available:
+        raise FailedPrecondition(
+            "device cuda cannot be had: this ONNX Runtime has no CUDA provider; install fc7[gpu] in place of fc7[cpu]",
+            name="device",
+        )
+    if device == "cpu" or CUDA not in available:
+        return [CPU]
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    # TF32 would cost the fourth digit; exhaustive search would run again for each new batch size.
+    return [(CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}), CPU]

@@ -1,0 +1,32 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tiny import make_tiny_bundle
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the caller's shell decides a test."""
+    for name in [n for n in os.environ if n.startswith("FC7_") and n != "FC7_TEST_DATA"]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a bundle with random weights, named "tiny"."""
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny").path
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """The folder of real pictures, or a skip that says how to get them."""
+    folder = os.environ.get("FC7_TEST_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("FC7_TEST_DATA names no folder of test pictures")
+    return Path(folder)
