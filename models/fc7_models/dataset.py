@@ -34,7 +34,7 @@ class Dataset:
         return sorted(set(self.labels))
 
 
-def read_dataset(root: Path, split: Literal["train", "val"]) -> Dataset:
+def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     """List the pictures of one split.
 
     Parameters
@@ -45,7 +45,8 @@ def read_dataset(root: Path, split: Literal["train", "val"]) -> Dataset:
         ImageFolder, of which `val` is every 20th picture of a class. The class is
         the first folder below. A `words.txt` (id, tab, words) names the classes.
     split
-        Which of the two.
+        "train" and "val" share no picture; "test" is `val`, or every picture where
+        there are no splits.
 
     Raises
     ------
@@ -57,14 +58,14 @@ def read_dataset(root: Path, split: Literal["train", "val"]) -> Dataset:
     if not root.is_dir():
         raise NotFound(f"folder {str(root)!r} does not exist", name=str(root))
     is_split = (root / "train").is_dir() and (root / "val").is_dir()
-    folder = root / split if is_split else root
+    folder = root / ("train" if split == "train" else "val") if is_split else root
     annotations = folder / "val_annotations.txt"
     if annotations.is_file():
         rows = [line.split("\t") for line in annotations.read_text().splitlines() if line]
         items = [(folder / "images" / row[0], row[1]) for row in rows]
     else:
         items = [(path, path.relative_to(folder).parts[0]) for path in _pictures(folder)]
-    if not is_split:
+    if not is_split and split != "test":
         items = _hold_out(items, split)
     if len({label for _, label in items}) < 2:
         raise InvalidArgument(

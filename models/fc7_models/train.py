@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fc7.errors import FailedPrecondition
+from fc7.errors import DataLoss, FailedPrecondition, NotFound
 from fc7_models.augment import augment
 from fc7_models.dataset import load_pixels, read_dataset
 from fc7_models.networks import Network, find_network
@@ -59,19 +60,62 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """The averaged network and what the card needs to know."""
+class Facts:
+    """What the card says of a training run."""
 
-    module: nn.Module
-    network: Network
     plan: Plan
     classes: list[str]
-    names: dict[str, str]
+    names: dict[str, str]  # class id -> readable name, where the data has one
+    data: str  # name of the folder
+    machine: str
     n_pictures: int
     seconds: float
+    n_validation: int
     top1: float
     top5: float
-    n_validation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The averaged network and the facts of its training."""
+
+    module: nn.Module
+    facts: Facts
+
+    @property
+    def network(self) -> Network:
+        """The entry of the table that ``module`` was built from."""
+        return find_network(self.facts.plan.network)
+
+    def save(self, path: Path) -> None:
+        """Write weights and facts to one file, at once or not at all."""
+        part = path.with_suffix(".part")
+        torch.save({"weights": self.module.state_dict(), "facts": asdict(self.facts)}, part)
+        os.replace(part, path)
+
+
+def load_trained(path: Path) -> Trained:
+    """Read what ``Trained.save`` wrote.
+
+    Raises
+    ------
+    NotFound
+        No such file.
+    DataLoss
+        Not such a file.
+    """
+    if not path.is_file():
+        raise NotFound(f"file {str(path)!r} does not exist", name=str(path))
+    try:
+        saved = torch.load(path, weights_only=True)
+        facts = Facts(**saved["facts"] | {"plan": Plan(**saved["facts"]["plan"])})
+        module = find_network(facts.plan.network).build(len(facts.classes))
+        module.load_state_dict(saved["weights"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        raise DataLoss(
+            f"{str(path)!r} is not a trained network of fc7, or is damaged: {error}", name=str(path)
+        ) from error
+    return Trained(module.eval(), facts)
 
 
 def train(folder: Path, plan: Plan, checkpoints: Path, report: Callable[[Progress], None]) -> Trained:
@@ -84,8 +128,9 @@ def train(folder: Path, plan: Plan, checkpoints: Path, report: Callable[[Progres
     plan
         Network, epochs, batch, peak learning rate, seed.
     checkpoints
-        Folder for the decoded pictures, the state after each epoch and the log
-        ``log.csv``. A run that finds its own state there goes on from it.
+        Folder for the decoded pictures, the state after each epoch, the log
+        ``log.csv`` and at the end ``trained.pt``. A run that finds its own state
+        there goes on from it.
     report
         Called with the progress.
 
@@ -103,7 +148,7 @@ def train(folder: Path, plan: Plan, checkpoints: Path, report: Callable[[Progres
     val_labels = _indices(held_out.labels, classes)
 
     torch.manual_seed(plan.seed)
-    module = network.build(len(classes)).to(memory_format=torch.channels_last)
+    module = network.build(len(classes)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     optimizer = torch.optim.SGD(_groups(module), plan.learning_rate, MOMENTUM, nesterov=True)
     state = _State(module, average, optimizer, identity={**asdict(plan), "classes": classes, "pictures": len(labels)})
@@ -144,15 +189,25 @@ def train(folder: Path, plan: Plan, checkpoints: Path, report: Callable[[Progres
 
     final = average.module.eval()
     top1, top5 = accuracy(final, network, val_pixels, val_labels)
-    return Trained(
-        final, network, plan, classes, data.names, len(labels), state.seconds, top1, top5, len(val_labels)
+    facts = Facts(
+        plan=plan,
+        classes=classes,
+        names={c: data.names[c] for c in classes if c in data.names},
+        data=folder.name,
+        machine=f"{torch.get_num_threads()} CPU threads",
+        n_pictures=len(labels),
+        seconds=state.seconds,
+        n_validation=len(val_labels),
+        top1=top1,
+        top5=top5,
     )
+    trained = Trained(final, facts)
+    trained.save(checkpoints / "trained.pt")
+    return trained
 
 
 @torch.inference_mode()
-def accuracy(
-    module: nn.Module, network: Network, pixels: NDArray[np.uint8], labels: Tensor
-) -> tuple[float, float]:
+def accuracy(module: nn.Module, network: Network, pixels: NDArray[np.uint8], labels: Tensor) -> tuple[float, float]:
     """Return top-1 and top-5 accuracy on centre crops; pixels uint8 (N, H, W, 3)."""
     module.eval()
     first = (pixels.shape[1] - network.recipe.crop_px) // 2
@@ -172,7 +227,7 @@ class _State:
     def __init__(
         self, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any]
     ) -> None:
-        self.parts = {"module": module, "average": average, "optimizer": optimizer}
+        self.parts: dict[str, Any] = {"module": module, "average": average, "optimizer": optimizer}
         self.identity = identity
         self.epoch = 0
         self.seconds = 0.0

@@ -43,7 +43,8 @@ class AlexNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=0.01)
-                nn.init.constant_(module.bias, 1.0 if module in ones else 0.0)
+                bias = 1.0 if module in ones else 0.0
+                nn.init.constant_(module.bias, bias)  # type: ignore[arg-type]  # each has one
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return the named layers of ``x`` (N, 3, 227, 227), after ReLU."""

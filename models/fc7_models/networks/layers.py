@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,9 @@ class LocalResponseNorm(nn.Module):
     ----------
     Krizhevsky, Sutskever & Hinton 2012, section 3.3.
     """
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, n_maps: int, *, n: int = 5, alpha: float = 1e-4, k: float = 2.0) -> None:
         super().__init__()
@@ -69,7 +74,16 @@ def conv_norm_relu(n_in: int, n_out: int, kernel: int, *, stride: int = 1) -> nn
     return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
 
 
-def fully_connected(network: nn.Module, conv5: Tensor, pool5: Tensor) -> dict[str, Tensor]:
+class FullyConnected(Protocol):
+    """A network's last three layers."""
+
+    fc6: nn.Linear
+    fc7: nn.Linear
+    fc8: nn.Linear
+    dropout: nn.Dropout
+
+
+def fully_connected(network: FullyConnected, conv5: Tensor, pool5: Tensor) -> dict[str, Tensor]:
     """Run fc6, fc7 and fc8 of ``network`` on pool5; return the five named layers.
 
     fc6 and fc7 are returned after ReLU and before dropout.

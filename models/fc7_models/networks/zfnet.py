@@ -43,7 +43,7 @@ class ZFNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # each has one
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return the named layers of ``x`` (N, 3, 224, 224), after ReLU."""

@@ -83,8 +83,8 @@ def square(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
 
 def to_tensor(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
     """Scale and order pixels: uint8 (H, W, 3) to float32 (3, H, W)."""
-    values = pixels.astype(np.float32) * np.float32(recipe.scale)
-    values = (values - np.asarray(recipe.mean, np.float32)) / np.asarray(recipe.std, np.float32)
+    mean, std = np.asarray(recipe.mean, np.float32), np.asarray(recipe.std, np.float32)
+    values: NDArray[np.float32] = (pixels.astype(np.float32) * np.float32(recipe.scale) - mean) / std
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 

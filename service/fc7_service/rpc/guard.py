@@ -20,9 +20,10 @@ DETAIL_CHARS = 1024  # above 16 KiB gRPC replaces the status by another
 
 
 class Log(Protocol):
-    """Write one event; ``error`` adds its traceback."""
+    """Where events go."""
 
-    def __call__(self, event: str, *, error: BaseException | None = None, **values: object) -> None: ...
+    def __call__(self, event: str, *, error: BaseException | None = None, **values: object) -> None:
+        """Write one event; ``error`` adds its traceback."""
 
 
 class Guard(grpc.aio.ServerInterceptor):

@@ -1,0 +1,184 @@
+"""A trained network becomes a bundle: ONNX graph, labels, golden vectors, card."""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fc7.errors import AlreadyExists, DataLoss
+from fc7_models.card import write_card
+from fc7_models.golden import draw_pictures
+from fc7_models.networks import Network
+from fc7_models.train import Trained
+from fc7_service.bundle.bundle import CARD, GOLDEN, LABELS, MODEL, Bundle, Layer, open_bundle, write_bundle
+from fc7_service.features.preprocess import to_tensor
+
+OPSET = 18  # the first with every operator used here in its present form
+INPUT = "image"
+PARITY = 1e-4  # largest difference between torch and ONNX Runtime, as a share of the layer's largest value
+_LIBRARIES = ("fc7", "torch", "onnx", "onnxruntime", "pillow")
+_HALF_FROM = 1024  # numbers; smaller tensors (biases) stay fp32
+
+
+def export_bundle(trained: Trained, output: Path, *, name: str) -> Bundle:
+    """Write the bundle of ``trained`` into the new folder ``output``.
+
+    Raises
+    ------
+    AlreadyExists
+        ``output`` exists.
+    DataLoss
+        ONNX Runtime does not reproduce torch's layers to ``PARITY``; nothing is written.
+    """
+    if output.exists():
+        raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten", name=str(output))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    network, facts = trained.network, trained.facts
+    module = halve(fold(trained.module))
+    graph = to_onnx(module, network)
+    pixels = draw_pictures(network.recipe.crop_px)
+    inputs = np.stack([to_tensor(p, network.recipe) for p in pixels])
+    layers = run_graph(graph, inputs)
+    check_parity(module, inputs, layers)
+    with tempfile.TemporaryDirectory(dir=output.parent) as part:
+        folder = Path(part) / "bundle"
+        folder.mkdir()
+        (folder / MODEL).write_bytes(graph)
+        labels = [f"{c}\t{facts.names.get(c, c)}\n" for c in facts.classes]
+        (folder / LABELS).write_text("".join(labels))
+        arrays: dict[str, Any] = {k: v.reshape(len(v), -1) for k, v in layers.items()}
+        np.savez_compressed(folder / GOLDEN, pixels=pixels, inputs=inputs, **arrays)
+        (folder / CARD).write_text(write_card(trained, name))
+        write_bundle(
+            folder,
+            name=name,
+            network=facts.plan.network,
+            layers=[Layer(k, v.shape[1:]) for k, v in layers.items()],
+            recipe=network.recipe,
+            versions={lib: importlib.metadata.version(lib) for lib in _LIBRARIES},
+        )
+        folder.rename(output)
+    return open_bundle(output)
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """Return a copy for inference, each batch normalisation folded into the convolution before it."""
+    module = copy.deepcopy(module).eval()
+    for block in [m for m in module.modules() if isinstance(m, nn.Sequential)]:
+        for i in range(len(block) - 1):
+            conv, norm = block[i], block[i + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                block[i], block[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return module
+
+
+def halve(module: nn.Module) -> nn.Module:
+    """Round large weights to what fp16 can hold, in place: they are stored so, and computed with in fp32."""
+    for parameter in module.parameters():
+        if parameter.numel() >= _HALF_FROM:
+            parameter.data = parameter.data.half().float()
+    return module
+
+
+def to_onnx(module: nn.Module, network: Network) -> bytes:
+    """Return the ONNX file of a module: batch dynamic, and height and width where the network takes any size.
+
+    Large weights are stored as fp16 behind a Cast, which the runtime folds away when it loads them.
+    """
+    px = network.recipe.crop_px
+    example = torch.zeros(2, 3, px, px)
+    free: dict[int, object] = {0: torch.export.Dim("N", min=1, max=4096)}
+    if network.is_any_size:
+        free |= {2: torch.export.Dim("H", min=32, max=1024), 3: torch.export.Dim("W", min=32, max=1024)}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which these networks never use
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        names = list(module(example))
+        program = torch.onnx.export(
+            _Outputs(module), (example,), dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
+            input_names=[INPUT], output_names=names, dynamic_shapes=(free,),
+        )  # fmt: skip
+    assert program is not None
+    model = program.model_proto
+    _store_half(model)
+    _strip(model)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def run_graph(graph: bytes, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return every output of an ONNX file for ``inputs`` (N, 3, H, W), unflattened, in the file's order."""
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: inputs}), strict=True))
+
+
+def check_parity(module: nn.Module, inputs: NDArray[np.float32], layers: dict[str, NDArray[np.float32]]) -> None:
+    """Compare torch's layers with those of ONNX Runtime.
+
+    Raises
+    ------
+    DataLoss
+        A layer differs by more than ``PARITY`` of its largest value.
+    """
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(inputs))
+    for name, values in layers.items():
+        wanted = expected[name].numpy()
+        difference = float(abs(values - wanted).max() / max(abs(wanted).max(), 1e-30))
+        if not difference <= PARITY:
+            raise DataLoss(
+                f"layer {name} of the exported graph differs from torch by {difference:.1e}: at most {PARITY}"
+            )
+
+
+class _Outputs(nn.Module):
+    """The network with its layers as a tuple, which is what the exporter names."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the layers in order."""
+        return tuple(self.module(image).values())
+
+
+def _store_half(model: onnx.ModelProto) -> None:
+    """Store large initializers that fp16 holds exactly as fp16, each behind a Cast to fp32."""
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < _HALF_FROM:
+            continue
+        half = values.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), values):  # what `halve` rounded; constants stay as they are
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.fp16"))
+            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    for i, cast in enumerate(casts):
+        model.graph.node.insert(i, cast)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Leave out what names the exporting machine: stack traces, file paths, documentation."""
+    model.doc_string = model.graph.doc_string = ""
+    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
+    parts: list[Any] = [*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output]
+    for part in parts:
+        part.doc_string = ""
+        del part.metadata_props[:]
