@@ -1,0 +1,31 @@
+"""Which names a collection or a head may have: they become folder names."""
+
+from __future__ import annotations
+
+import re
+
+from fc7.errors import InvalidArgument
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that is no safe folder name.
+
+    Parameters
+    ----------
+    name
+        The caller's name.
+    what
+        What it names, for the message: "head", "collection".
+
+    Raises
+    ------
+    InvalidArgument
+        Not 1 to 64 of letters, digits, ``.``, ``_``, ``-``, or beginning with ``.``.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidArgument(
+            f"{what} name {name[:80]!r} is not allowed: 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-', not starting with '.'",
+            name="name",
+        )

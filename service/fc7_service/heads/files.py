@@ -1,0 +1,153 @@
+"""How the files of a head are written and read: durable, and checked to the last bit."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, ResourceExhausted
+from fc7_service.bundle.provenance import Provenance
+from fc7_service.heads.head import HeadVersion, Softmax
+
+FORMAT = 1
+MANIFEST, WEIGHTS, POINTER = "manifest.json", "weights.safetensors", "published.json"
+
+
+def write_record(path: Path, values: dict[str, Any]) -> None:
+    """Replace ``path`` by ``values`` and their checksum; on disk when this returns."""
+    part = path.with_name(path.name + ".part")
+    write_bytes(part, _seal({"format": FORMAT, **values}))
+    os.replace(part, path)
+    sync_folder(path.parent)
+
+
+def read_record(path: Path, name: str) -> dict[str, Any]:
+    """Return what ``write_record`` wrote for the head ``name``.
+
+    Raises
+    ------
+    DataLoss
+        The file is missing, cut or altered.
+    FailedPrecondition
+        A newer fc7 wrote it.
+    """
+    try:
+        data = path.read_bytes()
+        values: dict[str, Any] = json.loads(data)
+        del values["sha256"]
+        is_whole, is_newer = _seal(values) == data, values.pop("format") > FORMAT
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        is_whole = is_newer = False
+    where = f"{path.parent.name}/{path.name}"
+    if not is_whole:
+        raise DataLoss(f"head {name!r}: {where} is missing or damaged; {_REMEDY}", name=name)
+    if is_newer:
+        raise FailedPrecondition(f"head {name!r}: {where} was written by a newer fc7: upgrade this one", name=name)
+    return values
+
+
+def write_version(folder: Path, head: HeadVersion, weights: bytes, report: dict[str, float]) -> None:
+    """Write one version's manifest and packed weights into the new ``folder``."""
+    folder.mkdir()
+    write_bytes(folder / WEIGHTS, weights)
+    values = asdict(head) | {"provenance": head.provenance.to_dict(), "report": report}
+    write_record(folder / MANIFEST, values)
+
+
+def read_head(folder: Path, name: str, version: int) -> HeadVersion:
+    """Return the facts in a version's folder.
+
+    Raises
+    ------
+    DataLoss
+        The manifest is missing, damaged, or another head's.
+    FailedPrecondition
+        A newer fc7 wrote it.
+    """
+    values = read_record(folder / MANIFEST, name)
+    try:
+        kept = {field.name: values[field.name] for field in fields(HeadVersion)}
+        kept |= {"classes": tuple(values["classes"]), "provenance": Provenance.from_dict(values["provenance"])}
+        head = HeadVersion(**kept)
+    except (KeyError, TypeError, InvalidArgument) as error:
+        raise DataLoss(f"head {name!r}: {version}/{MANIFEST} is malformed ({error}); {_REMEDY}", name=name) from error
+    if (head.name, head.version) != (name, version):
+        raise DataLoss(
+            f"head {name!r}: {version}/{MANIFEST} is of {head.name!r} version {head.version}; {_REMEDY}", name=name
+        )
+    return head
+
+
+def read_softmax(folder: Path, head: HeadVersion) -> Softmax:
+    """Return the layer of ``head``, its checksum verified before it is parsed.
+
+    Raises
+    ------
+    DataLoss
+        The weights are missing or damaged.
+    """
+    from safetensors.numpy import load
+
+    try:
+        data = (folder / WEIGHTS).read_bytes()
+    except OSError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() != head.weights_sha256:
+        raise DataLoss(f"head {head.name!r}: {head.version}/{WEIGHTS} is missing or damaged; {_REMEDY}", name=head.name)
+    return Softmax(**load(data))
+
+
+def pack(softmax: Softmax) -> bytes:
+    """Return the weights file of a layer."""
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(values) for name, values in asdict(softmax).items()})
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file; on disk when this returns."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to disk."""
+    if os.name == "nt":
+        return  # folders cannot be opened there; a rename is journalled
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def changing(name: str) -> Iterator[None]:
+    """Turn what the disk refuses, while the files of a head change, into our errors."""
+    try:
+        yield
+    except OSError as error:
+        text = f"head {name!r} cannot be changed on disk: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceExhausted(f"{text}; free some space", name=name) from error
+        raise FailedPrecondition(text, name=name) from error
+
+
+_REMEDY = "restore it from a backup, publish another version, or delete it and train again"
+
+
+def _seal(values: dict[str, Any]) -> bytes:
+    """Return the one text that stands for ``values``: a file must be equal to it, so no altered bit passes."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({**values, "sha256": digest}, sort_keys=True, indent=1) + "\n").encode()

@@ -1,0 +1,290 @@
+"""All heads of a data folder: trained, versioned, published."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, NotFound
+from fc7_service.bundle.names import check_name
+from fc7_service.bundle.provenance import Provenance
+from fc7_service.heads.files import (
+    POINTER,
+    changing,
+    pack,
+    read_head,
+    read_record,
+    read_softmax,
+    sync_folder,
+    write_record,
+    write_version,
+)
+from fc7_service.heads.head import UNREADABLE, Classifier, HeadVersion
+
+
+class Heads:
+    """The heads under one folder: ``NAME/VERSION/`` and, once published, ``NAME/published.json``.
+
+    A version appears whole or not at all, and its number is never given twice. One process
+    owns the folder; within it, calls may come from several threads.
+
+    Parameters
+    ----------
+    path
+        The folder; made when the first head is stored.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()  # around everything that writes, and the cache
+        self._ready: dict[str, Classifier] = {}
+        for leftover in path.glob(".*"):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def check_name(self, name: str) -> None:
+        """Refuse a name that no head can have.
+
+        Raises
+        ------
+        InvalidArgument
+            Naming the rule.
+        """
+        check_name(name, "head")
+
+    def train(
+        self,
+        name: str,
+        features: NDArray[np.float32],
+        labels: Sequence[str],
+        groups: Sequence[str],
+        provenance: Provenance,
+    ) -> HeadVersion:
+        """Fit the next version of a head and store it, unpublished.
+
+        Parameters
+        ----------
+        name
+            Of a new head or of one that gets another version.
+        features
+            float32 (N, D), raw.
+        labels
+            Class of each row.
+        groups
+            Content hash of each row: copies are held out together.
+        provenance
+            What made the features.
+
+        Returns
+        -------
+        HeadVersion
+            On disk.
+
+        Raises
+        ------
+        InvalidArgument
+            A bad name; values that are not finite; fewer than two classes, or than two different images in one.
+        ResourceExhausted
+            The disk is full.
+        """
+        from fc7_service.heads.fit import fit
+
+        self.check_name(name)
+        start = time.monotonic()
+        found = fit(features, labels, groups)
+        seconds, weights = time.monotonic() - start, pack(found.softmax)
+        with self._lock:
+            parent = max(self._versions(name), default=0)
+            head = HeadVersion(
+                name=name,
+                version=max(parent, self._last_deleted(name)) + 1,
+                provenance=provenance,
+                classes=found.classes,
+                count=len(labels),
+                accuracy=found.accuracy,
+                held_out=found.held_out,
+                method=found.method,
+                seconds=seconds,
+                weights_sha256=hashlib.sha256(weights).hexdigest(),
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                parent_version=parent,
+            )
+            with changing(name):
+                self._store(head, weights, {"nll": found.nll, "strength": found.strength})
+        return head
+
+    def publish(self, name: str, version: int = 0) -> HeadVersion:
+        """Make a version, 0 for the newest, the one that ``classifier`` returns.
+
+        Raises
+        ------
+        NotFound
+            No such head or version.
+        DataLoss, FailedPrecondition
+            It is damaged, or a newer fc7 wrote it; what was published stays so.
+        """
+        with self._lock:
+            head = self.get(name, version)
+            classifier = Classifier(head, read_softmax(self._folder(name, head.version), head))
+            with changing(name):
+                self._point(name, published=head.version, last_deleted=self._last_deleted(name))
+            self._ready[name] = classifier
+            return head
+
+    def get(self, name: str, version: int = 0) -> HeadVersion:
+        """Return the facts of a version, 0 for the newest.
+
+        Raises
+        ------
+        NotFound
+            No such head or version.
+        DataLoss, FailedPrecondition
+            Its manifest is damaged, or a newer fc7 wrote it.
+        """
+        with self._lock:
+            version = self._check_version(name, version) or max(self._versions(name))
+            return read_head(self._folder(name, version), name, version)
+
+    def list(self) -> list[HeadVersion]:
+        """Return the newest version of each head, by name.
+
+        One whose manifest cannot be read is listed with method "unreadable" and no classes;
+        ``get`` says why.
+        """
+        with self._lock:
+            names = sorted(os.listdir(self._path)) if self._path.is_dir() else []
+            return [self._newest(name) for name in names if self._versions(name)]
+
+    def published(self, name: str) -> int:
+        """Return the published version; 0 where none is, or where `classifier` would say why it cannot be read."""
+        try:
+            return self._published(name)
+        except Fc7Error:
+            return 0
+
+    def delete(self, name: str, version: int = 0) -> None:
+        """Delete one version, or with 0 the whole head.
+
+        Raises
+        ------
+        NotFound
+            No such head or version.
+        FailedPrecondition
+            The version is the published one.
+        DataLoss
+            Which version is published cannot be read: the whole head may still be deleted.
+        ResourceExhausted
+            The disk is full.
+        """
+        with self._lock:
+            if not self._check_version(name, version):
+                self._ready.pop(name, None)
+                with changing(name):
+                    self._remove(self._path / name)
+                return
+            published = self._published(name)
+            if version == published:
+                raise FailedPrecondition(
+                    f"version {version} of head {name!r} is published: publish another first, or delete the whole head",
+                    name=name,
+                )
+            with changing(name):
+                self._point(name, published=published, last_deleted=max(version, self._last_deleted(name)))
+                self._remove(self._folder(name, version))
+
+    def classifier(self, name: str) -> Classifier:
+        """Return the published version, ready to classify.
+
+        Raises
+        ------
+        NotFound
+            No such head.
+        FailedPrecondition
+            None of its versions is published, or a newer fc7 wrote it.
+        DataLoss
+            Its files are damaged; other heads are not affected.
+        """
+        with self._lock:
+            self._check_version(name, 0)
+            version = self._published(name)
+            if not version:
+                raise FailedPrecondition(f"head {name!r} is not published: publish a version first", name=name)
+            ready = self._ready.get(name)
+            if ready is None or ready.version.version != version:
+                folder = self._folder(name, version)
+                head = read_head(folder, name, version)
+                self._ready[name] = ready = Classifier(head, read_softmax(folder, head))
+            return ready
+
+    def _store(self, head: HeadVersion, weights: bytes, report: dict[str, float]) -> None:
+        final = self._folder(head.name, head.version)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        sync_folder(self._path)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._path)) / "version"
+        try:
+            write_version(part, head, weights, report)
+            os.rename(part, final)
+        finally:
+            shutil.rmtree(part.parent)
+        sync_folder(final.parent)
+
+    def _remove(self, folder: Path) -> None:
+        """Take a folder out of sight in one step, then delete it."""
+        doomed = Path(tempfile.mkdtemp(prefix=".deleted-", dir=self._path))
+        os.rename(folder, doomed / "head")
+        sync_folder(folder.parent)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _folder(self, name: str, version: int) -> Path:
+        return self._path / name / str(version)
+
+    def _versions(self, name: str) -> set[int]:
+        folder = self._path / name
+        if name.startswith(".") or not folder.is_dir():
+            return set()
+        return {int(entry) for entry in os.listdir(folder) if entry.isascii() and entry.isdigit()}
+
+    def _check_version(self, name: str, version: int) -> int:
+        """Return ``version`` if the head exists and, unless it is 0, has that version."""
+        self.check_name(name)
+        versions = self._versions(name)
+        if not versions:
+            raise NotFound(f"head {name!r} does not exist: train it first", name=name)
+        if version and version not in versions:
+            known = ", ".join(map(str, sorted(versions)[-10:]))
+            raise NotFound(f"head {name!r} has no version {version}: choose one of {known}", name=name)
+        return version
+
+    def _newest(self, name: str) -> HeadVersion:
+        version = max(self._versions(name))
+        try:
+            return read_head(self._folder(name, version), name, version)
+        except (DataLoss, FailedPrecondition):
+            nothing = Provenance(model="", graph_sha256="", recipe_sha256="", layer="")
+            return HeadVersion(name, version, nothing, (), 0, 0.0, 0, UNREADABLE, 0.0, "", "", 0)
+
+    def _point(self, name: str, *, published: int, last_deleted: int) -> None:
+        write_record(self._path / name / POINTER, {"published": published, "last_deleted": last_deleted})
+
+    def _pointer(self, name: str) -> dict[str, int]:
+        path = self._path / name / POINTER
+        return read_record(path, name) if path.exists() else {"published": 0, "last_deleted": 0}
+
+    def _published(self, name: str) -> int:
+        return self._pointer(name)["published"]
+
+    def _last_deleted(self, name: str) -> int:
+        """Return the highest version that was deleted; 0 where none was, or where a damaged pointer hides it."""
+        try:
+            return self._pointer(name)["last_deleted"]
+        except DataLoss:
+            return 0
