@@ -1,0 +1,155 @@
+"""Natural batching: rows reach their callers, whoever asks and whoever leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fc7.errors import DataLoss, Unavailable
+from fc7_service.features.batcher import MAX_BATCH, Batcher
+
+
+class Doubler:
+    """Returns twice ("two") or thrice ("three") its input; waits at a gate that a test holds."""
+
+    provider = "test"
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.running = threading.Event()
+        self.sizes: list[int] = []
+        self.error: Exception | None = None
+
+    def run(self, batch: NDArray[np.float32], layers: Sequence[str]) -> list[NDArray[np.float32]]:
+        self.running.set()
+        assert self.gate.wait(10)
+        self.sizes.append(len(batch))
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return [batch.reshape(len(batch), -1) * {"two": 2, "three": 3}[layer] for layer in layers]
+
+
+def tensor(value: float) -> NDArray[np.float32]:
+    return np.full((3, 1, 1), value, np.float32)
+
+
+async def until(condition: threading.Event) -> None:
+    assert await asyncio.to_thread(condition.wait, 10)
+
+
+async def test_one_caller_gets_batch_one_and_waiting_callers_share_the_next() -> None:
+    engine = Doubler()
+    batcher = Batcher(lambda: engine)
+    engine.gate.clear()
+    first = asyncio.create_task(batcher.submit(tensor(0), "two"))
+    await until(engine.running)
+    others = [asyncio.create_task(batcher.submit(tensor(i), "two")) for i in range(1, MAX_BATCH + 4)]
+    await asyncio.sleep(0)
+    engine.gate.set()
+    rows = await asyncio.gather(first, *others)
+    assert engine.sizes == [1, MAX_BATCH, 3]
+    assert [row.values[0] for row in rows] == [2.0 * i for i in range(MAX_BATCH + 4)]
+    batcher.close()
+
+
+async def test_what_is_cancelled_before_its_run_is_never_computed() -> None:
+    engine = Doubler()
+    batcher = Batcher(lambda: engine)
+    engine.gate.clear()
+    first = asyncio.create_task(batcher.submit(tensor(0), "two"))
+    await until(engine.running)
+    left = asyncio.create_task(batcher.submit(tensor(1), "two"))
+    stays = asyncio.create_task(batcher.submit(tensor(2), "two"))
+    await asyncio.sleep(0)
+    left.cancel()
+    await asyncio.sleep(0)
+    engine.gate.set()
+    assert (await stays).values[0] == 4
+    await first
+    assert engine.sizes == [1, 1]
+    batcher.close()
+
+
+async def test_a_failed_run_ends_its_callers_and_no_others() -> None:
+    engine = Doubler()
+    engine.error = MemoryError("no room")
+    batcher = Batcher(lambda: engine)
+    with pytest.raises(MemoryError):
+        await batcher.submit(tensor(1), "two")
+    assert (await batcher.submit(tensor(2), "two")).values[0] == 4
+    batcher.close()
+
+
+async def test_a_failed_load_is_tried_again() -> None:
+    tries = iter([DataLoss("damaged"), None])
+
+    def load() -> Doubler:
+        if (error := next(tries)) is not None:
+            raise error
+        return Doubler()
+
+    batcher = Batcher(load)
+    with pytest.raises(DataLoss):
+        await batcher.submit(tensor(1), "two")
+    assert batcher.provider == ""
+    assert (await batcher.submit(tensor(2), "two")).values[0] == 4
+    assert batcher.provider == "test"
+    batcher.close()
+
+
+async def test_close_lets_the_run_end_and_refuses_what_waits() -> None:
+    engine = Doubler()
+    batcher = Batcher(lambda: engine)
+    engine.gate.clear()
+    first = asyncio.create_task(batcher.submit(tensor(1), "two"))
+    await until(engine.running)
+    second = asyncio.create_task(batcher.submit(tensor(2), "two"))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+    engine.gate.set()
+    await closing
+    assert (await first).values[0] == 2
+    outcome = (await asyncio.gather(second, return_exceptions=True))[0]
+    assert isinstance(outcome, Unavailable) or outcome.values[0] == 4  # the engine may have taken it just before
+    with pytest.raises(Unavailable):
+        await batcher.submit(tensor(3), "two")
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1000), st.sampled_from(["two", "three"]), st.sampled_from([1, 2]), st.booleans()),
+        max_size=150,
+    )
+)
+def test_rows_belong_to_their_callers(calls: list[tuple[int, str, int, bool]]) -> None:
+    """Against a plain model: values, layers and picture sizes mixed, some callers cancelled."""
+
+    async def run() -> None:
+        batcher = Batcher(Doubler)
+        tasks = []
+        for value, layer, size, is_cancelled in calls:
+            task = asyncio.create_task(batcher.submit(np.full((3, size, 1), value, np.float32), layer))
+            tasks.append(task)
+            if is_cancelled:
+                await asyncio.sleep(0)
+                task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for (value, layer, size, is_cancelled), outcome in zip(calls, outcomes, strict=True):
+            if isinstance(outcome, asyncio.CancelledError):
+                assert is_cancelled
+                continue
+            assert not isinstance(outcome, BaseException)
+            assert outcome.values.tolist() == [value * {"two": 2.0, "three": 3.0}[layer]] * 3 * size
+        await asyncio.to_thread(batcher.close)
+
+    asyncio.run(run())

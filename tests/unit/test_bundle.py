@@ -1,0 +1,156 @@
+"""A bundle is believed only as far as its hashes hold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from fc7_service.bundle.bundle import REQUIRED, locate_bundle, open_bundle, shipped_bundles, write_bundle
+from fc7_service.bundle.provenance import Provenance
+from fc7_service.bundle.recipe import Recipe
+from tiny import RECIPE, tiny_graph
+
+
+@pytest.fixture
+def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
+
+
+def edit(folder: Path, **values: object) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | values))
+
+
+def test_opens_with_layers_classes_and_golden(folder: Path) -> None:
+    bundle = open_bundle(folder)
+    assert list(bundle.layers) == ["conv5", "pool5", "fc6", "fc7", "logits"]
+    assert [c.name for c in bundle.classes] == ["red thing", "green thing", "blue thing"]
+    golden = bundle.golden()
+    assert golden.pixels.dtype == np.uint8
+    assert golden.layers["fc7"].shape == (3, bundle.layers["fc7"].dim)
+
+
+@pytest.mark.parametrize("file", REQUIRED)
+def test_a_missing_or_cut_file_is_named(folder: Path, file: str) -> None:
+    data = (folder / file).read_bytes()
+    (folder / file).write_bytes(data[:-1])
+    with pytest.raises(DataLoss, match=file):
+        open_bundle(folder)
+    (folder / file).unlink()
+    with pytest.raises(DataLoss, match=file):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "golden.npz", "card.md"])
+def test_a_flipped_bit_is_found_before_the_file_is_used(folder: Path, file: str) -> None:
+    data = bytearray((folder / file).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / file).write_bytes(data)
+    with pytest.raises(DataLoss, match="hash"):
+        open_bundle(folder).read(file)
+
+
+def test_a_graph_that_refers_to_other_files_is_refused(folder: Path) -> None:
+    model = onnx.load_from_string(tiny_graph())
+    onnx.external_data_helper.convert_model_to_external_data(model, location="weights", size_threshold=0)
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    old = open_bundle_after_rewrite(folder)
+    with pytest.raises(InvalidArgument, match="other files"):
+        old.graph()
+
+
+def open_bundle_after_rewrite(folder: Path):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    from fc7_service.bundle.bundle import Layer
+
+    layers = [Layer(n, tuple(v["shape"])) for n, v in manifest["layers"].items()]
+    return write_bundle(folder, name="tiny", network="tiny", layers=layers, recipe=RECIPE, versions={})
+
+
+def test_a_newer_format_is_refused(folder: Path) -> None:
+    edit(folder, format=99)
+    with pytest.raises(FailedPrecondition, match="format 99"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "../x"},
+        {"files": {"../../etc/passwd": {"sha256": "", "size": 0}}},
+        {"files": {}},
+        {"layers": {"fc7": {"shape": [0]}}},
+        {"layers": {"fc7": {}}},
+        {"layers": []},
+        {"recipe": {}},
+        {"format": "x"},
+    ],
+)
+def test_a_malformed_manifest_is_refused(folder: Path, values: dict[str, object]) -> None:
+    edit(folder, **values)
+    with pytest.raises((DataLoss, InvalidArgument)):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000])
+def test_a_manifest_that_is_not_one_is_refused(folder: Path, text: str) -> None:
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(DataLoss, match="manifest"):
+        open_bundle(folder)
+
+
+def test_names_and_paths_find_bundles(folder: Path) -> None:
+    assert locate_bundle(str(folder)) == folder
+    for name, path in shipped_bundles().items():
+        assert locate_bundle(name) == path
+        assert open_bundle(path).name == name
+    with pytest.raises(NotFound, match="nope"):
+        locate_bundle("nope")
+
+
+def test_shipped_bundles_stay_small() -> None:
+    for path in shipped_bundles().values():
+        assert sum(f.stat().st_size for f in path.iterdir()) <= 25e6
+
+
+def test_provenance_tells_layers_recipes_and_graphs_apart_but_not_names(folder: Path) -> None:
+    bundle = open_bundle(folder)
+    digests = {bundle.provenance(layer).digest for layer in bundle.layers}
+    assert len(digests) == len(bundle.layers)
+    one = bundle.provenance("fc7")
+    assert Provenance("other", one.graph_sha256, one.recipe_sha256, "fc7").digest == one.digest
+    assert Provenance("tiny", one.graph_sha256, one.recipe_sha256, "fc7", precision="int8").digest != one.digest
+    assert Provenance.from_dict(one.to_dict()) == one
+    with pytest.raises(InvalidArgument):
+        Provenance.from_dict(one.to_dict() | {"layer": "fc6"})
+
+
+triples = st.tuples(*[st.floats(0.125, 300, width=32)] * 3)
+
+
+@given(st.integers(1, 4096), st.integers(1, 4096), st.floats(0.001, 2), triples, triples)
+def test_recipes_survive_json(a: int, b: int, scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    recipe = Recipe(max(a, b), min(a, b), scale, mean, std)  # type: ignore[arg-type]
+    again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
+    assert again == recipe
+    assert again.digest() == recipe.digest()
+
+
+@pytest.mark.parametrize(
+    "change", [{"crop_px": 0}, {"crop_px": 65}, {"std": [1, 0, 1]}, {"mean": [1]}, {"version": 2}, {"new": 1}]
+)
+def test_recipes_out_of_range_are_refused(change: dict[str, object]) -> None:
+    values = Recipe(64, 64, 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).to_dict()
+    with pytest.raises(InvalidArgument):
+        Recipe.from_dict(values | change)

@@ -1,0 +1,112 @@
+"""The extractor: order, errors an image, limits, golden vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, NotFound, ResourceExhausted
+from fc7_service.bundle.bundle import open_bundle
+from fc7_service.features import extractor as module
+from fc7_service.features.extractor import Extractor, ImageInput
+
+
+@pytest.fixture
+async def extractor(tiny_bundle: Path) -> AsyncIterator[Extractor]:
+    made = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
+    yield made
+    await made.close()
+
+
+def jpeg(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+async def test_meets_the_golden_vectors_of_every_layer(extractor: Extractor) -> None:
+    bundle = extractor.bundle("")
+    golden = bundle.golden()
+    for layer, wanted in golden.layers.items():
+        found = await extractor.extract(list(golden.pixels), model="", layer=layer)
+        assert found.values.dtype == np.float32
+        assert np.abs(found.values - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+async def test_nothing_is_loaded_before_it_is_needed(extractor: Extractor) -> None:
+    assert extractor.provider("tiny") == ""
+    await extractor.warm_up()
+    assert extractor.provider("tiny") == "CPUExecutionProvider"
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(calls=st.lists(st.lists(st.integers(-2, 5), max_size=12), max_size=6))
+def test_rows_keep_order_and_ownership_under_concurrency(tiny_bundle: Path, calls: list[list[int]]) -> None:
+    """Concurrent calls, each a mix of good and bad images, against one image at a time."""
+    images: dict[int, ImageInput] = {i: jpeg(i) for i in range(6)} | {-1: b"", -2: b"junk"}
+
+    async def run() -> None:
+        shared = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
+        alone = {i: (await shared.extract([images[i]], model="", layer="fc7")).values for i in range(6)}
+        answers = await asyncio.gather(
+            *(shared.extract([images[i] for i in call], model="", layer="fc7") for call in calls if call)
+        )
+        for call, answer in zip([c for c in calls if c], answers, strict=True):
+            assert [error is None for error in answer.errors] == [i >= 0 for i in call]
+            assert all(isinstance(e, ImageDecodeError) for e in answer.errors if e is not None)
+            wanted = [alone[i][0] for i in call if i >= 0]
+            np.testing.assert_allclose(answer.values, np.reshape(wanted, (len(wanted), 8)), rtol=1e-5)
+        await shared.close()
+
+    asyncio.run(run())
+
+
+async def test_unknown_names_are_refused_with_the_known_ones(extractor: Extractor) -> None:
+    with pytest.raises(NotFound, match="tiny"):
+        await extractor.extract([jpeg(0)], model="nope", layer="fc7")
+    with pytest.raises(NotFound, match="conv5, pool5"):
+        await extractor.extract([jpeg(0)], model="", layer="fc99")
+
+
+async def test_a_full_queue_says_when_to_come_back(extractor: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING_IMAGES", 10)
+    calls = [extractor.extract([jpeg(0)] * 6, model="", layer="fc7") for _ in range(3)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [o for o in outcomes if isinstance(o, ResourceExhausted)]
+    assert len(refused) == 2
+    assert refused[0].retry_after_s is not None
+    after = await extractor.extract([jpeg(0)], model="", layer="fc7")
+    assert len(after.values) == 1
+
+
+async def test_a_damaged_graph_is_reported_and_cuda_is_never_silently_the_cpu(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
+    bundle = open_bundle(folder)
+    data = bytearray((folder / "model.onnx").read_bytes())
+    data[100] ^= 1
+    (folder / "model.onnx").write_bytes(data)
+    damaged = Extractor([bundle], device="cpu", threads=1)
+    with pytest.raises(DataLoss, match="hash"):
+        await damaged.extract([jpeg(0)], model="", layer="fc7")
+    await damaged.close()
+
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        no_gpu = Extractor([open_bundle(tiny_bundle)], device="cuda", threads=1)
+        with pytest.raises(FailedPrecondition, match="cuda"):
+            await no_gpu.warm_up()
+        await no_gpu.close()
