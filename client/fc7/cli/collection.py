@@ -1,0 +1,240 @@
+"""`fc7 collection`, `add`, `remove`, `search`: named sets of items and their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fc7.cli.images import Found, find_images, paths_argument
+from fc7.cli.output import complain, emit, end, json_option, progress, table
+from fc7.cli.setting import Connection, connected
+from fc7.errors import Fc7Error, NotFound
+
+if TYPE_CHECKING:
+    from fc7 import Added, Client, Collection, Hit
+
+STATUSES = ("added", "replaced", "skipped", "failed")
+_COLUMNS = ("name", "count", "model", "layer", "metric", "dim", "index", "fault")
+
+
+@click.group()
+def collection() -> None:
+    """Create, list, show and delete collections."""
+
+
+@collection.command()
+@click.argument("name")
+@click.option("--layer", default="fc7", show_default=True, help="Layer whose features it holds.")
+@click.option("--model", default="", help="Model that makes them; without: the server's first.")
+@click.option(
+    "--metric", type=click.Choice(["cosine", "l2", "dot"]), default="cosine", show_default=True, help="Comparison."
+)
+@json_option
+@connected
+def create(connection: Connection, name: str, layer: str, model: str, metric: str, as_json: bool) -> None:
+    """Create an empty collection."""
+    with connection.open() as client:
+        _print([client.create_collection(name, layer=layer, model=model, metric=metric)], as_json)
+
+
+@collection.command(name="list")
+@json_option
+@connected
+def list_(connection: Connection, as_json: bool) -> None:
+    """List the collections."""
+    with connection.open() as client:
+        _print(client.collections(), as_json)
+
+
+@collection.command()
+@click.argument("name")
+@json_option
+@connected
+def show(connection: Connection, name: str, as_json: bool) -> None:
+    """Show one collection: its size and what made its features."""
+    with connection.open() as client:
+        facts = _facts(client.collection(name))
+    if as_json:
+        emit(facts)
+    else:
+        provenance = {f"provenance {key}": value for key, value in facts.pop("provenance").items()}
+        table(("", ""), (facts | provenance).items())
+
+
+@collection.command()
+@click.argument("name")
+@json_option
+@connected
+def delete(connection: Connection, name: str, as_json: bool) -> None:
+    """Delete a collection and all its items."""
+    with connection.open() as client:
+        client.delete_collection(name)
+    if as_json:
+        emit({"name": name, "status": "deleted"})
+    else:
+        click.echo(f"collection {name} deleted")
+
+
+@click.command()
+@click.argument("name")
+@paths_argument
+@click.option("--label-from-folder", is_flag=True, help="Store an image's first folder below PATH as payload.label.")
+@click.option("--id-prefix", default="", help="Text put before every id.")
+@json_option
+@connected
+def add(
+    connection: Connection,
+    name: str,
+    paths: tuple[Path, ...],
+    label_from_folder: bool,
+    id_prefix: str,
+    as_json: bool,
+) -> None:
+    """Add images to a collection, which is created where missing.
+
+    An id is the path below PATH (a lone file: its name). An id that is there with the same
+    bytes is skipped, with others replaced, so a run that was cut off is simply run again.
+    What is printed as added or replaced is on disk. `payload.path` is the image's absolute path.
+    """
+    images = find_images(paths)
+    counts = dict.fromkeys(STATUSES, 0)
+    with connection.open() as client, progress("add", len(images), as_json=as_json) as advance:
+
+        def report(item: Added) -> None:
+            counts[item.status] += 1
+            advance(sum(counts.values()))
+            if item.error is not None:
+                complain(item.id, item.error)
+            if as_json:
+                emit(_outcome(item.id, item.status, item.error))
+
+        _collection(client, name).add(
+            [image.path for image in images],
+            ids=[id_prefix + image.id for image in images],
+            payloads=[_payload(image, label_from_folder) for image in images],
+            report=report,
+        )
+    if as_json:
+        emit({"collection": name, **counts})
+    else:
+        click.echo(f"{name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "added"))
+    end(counts["failed"])
+
+
+@click.command()
+@click.argument("name")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@json_option
+@connected
+def remove(connection: Connection, name: str, ids: tuple[str, ...], as_json: bool) -> None:
+    """Remove items from a collection."""
+    with connection.open() as client:
+        removed = client.collection(name).remove(ids)
+    for item in removed:
+        if item.error is not None:
+            complain(item.id, item.error)
+        if as_json:
+            emit(_outcome(item.id, "removed" if item.error is None else "failed", item.error))
+    n_failed = sum(item.error is not None for item in removed)
+    if not as_json:
+        click.echo(f"{name}: {len(removed) - n_failed} removed")
+    end(n_failed)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("image", required=False, type=click.Path(path_type=Path))
+@click.option("--id", "item_id", help="Ask for the neighbours of a stored item, itself left out.")
+@click.option("-k", "k", type=int, default=10, show_default=True, help="Number of neighbours.")
+@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw query and neighbours here.")
+@json_option
+@connected
+def search(
+    connection: Connection,
+    name: str,
+    image: Path | None,
+    item_id: str | None,
+    k: int,
+    sheet: Path | None,
+    as_json: bool,
+) -> None:
+    """Find the nearest items of IMAGE or of a stored item.
+
+    The sheet finds pictures by `payload.path` and draws a grey tile where one is absent.
+    """
+    if (image is None) == (item_id is None):
+        raise click.UsageError("give either IMAGE or --id ID")
+    with connection.open() as client:
+        found = client.collection(name)
+        hits = found.search(image, k=k) if item_id is None else found.search(id=item_id, k=k)
+        query = {"path": str(image)} if item_id is None else _stored_payload(found, item_id)
+    if sheet is not None:
+        _draw(sheet, item_id or Path(str(image)).name, query, hits)
+    if as_json:
+        for hit in hits:
+            emit({"id": hit.id, "score": hit.score, "payload": hit.payload})
+    else:
+        table(("id", "score", "label"), [(hit.id, hit.score, hit.payload.get("label")) for hit in hits])
+
+
+def _collection(client: Client, name: str) -> Collection:
+    try:
+        return client.collection(name)
+    except NotFound:
+        return client.create_collection(name)
+
+
+def _outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str]:
+    return {"id": item_id, "status": status} | ({} if error is None else {"error": str(error)})
+
+
+def _payload(image: Found, is_labelled: bool) -> dict[str, Any]:
+    label = {"label": image.folder} if is_labelled and image.folder is not None else {}
+    return {"path": str(image.path.absolute())} | label
+
+
+def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:
+    item = found.get([item_id])[0]
+    if isinstance(item, Fc7Error):
+        raise item
+    return item.payload
+
+
+def _draw(sheet: Path, title: str, query: dict[str, Any], hits: Sequence[Hit]) -> None:
+    from fc7.cli.sheet import Row, Tile, draw
+
+    tiles = [Tile(_path(hit.payload), (hit.id, f"{hit.score:.4f}", _label(hit.payload))) for hit in hits]
+    draw([Row(Tile(_path(query), ("query", title, _label(query))), tiles)], sheet)
+
+
+def _path(payload: dict[str, Any]) -> Path | None:
+    path = payload.get("path")
+    return Path(path) if isinstance(path, str) else None
+
+
+def _label(payload: dict[str, Any]) -> str:
+    return str(payload.get("label", ""))
+
+
+def _facts(found: Collection) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "count": found.count,
+        "provenance": found.provenance.to_dict(),
+        "metric": found.metric,
+        "dim": found.dim,
+        "index": found.index,
+        "fault": found.fault,
+    }
+
+
+def _print(found: Sequence[Collection], as_json: bool) -> None:
+    if as_json:
+        for one in found:
+            emit(_facts(one))
+        return
+    rows = [_facts(one) | {"model": one.provenance.model, "layer": one.provenance.layer} for one in found]
+    table(_COLUMNS, [[row[column] for column in _COLUMNS] for row in rows])

@@ -1,0 +1,89 @@
+"""`fc7 extract`: features to a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from fc7.cli.images import find_images, paths_argument
+from fc7.cli.output import complain, emit, end, json_option, progress
+from fc7.cli.setting import Connection, connected
+from fc7.errors import FailedPrecondition, InvalidArgument
+
+if TYPE_CHECKING:
+    from fc7 import Features
+
+
+@click.command()
+@paths_argument
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="File to write: F.npz or F.parquet.")
+@click.option("--layer", default="fc7", show_default=True, help="Layer to take.")
+@click.option("--model", default="", help="Model to use; without: the server's first.")
+@json_option
+@connected
+def extract(
+    connection: Connection, paths: tuple[Path, ...], output: Path, layer: str, model: str, as_json: bool
+) -> None:
+    """Write the features of images to a file.
+
+    F.npz holds `ids`, `features` (float32, a row an image) and `provenance` (JSON); F.parquet
+    the columns `id` and `features`, and the provenance in its schema's metadata. An image that
+    cannot be read is reported and has no row.
+    """
+    write = _writer(output)
+    images = find_images(paths)
+    with connection.open() as client, progress("extract", len(images), as_json=as_json) as report:
+        features = client.extract(
+            [image.path for image in images], layer=layer, model=model, on_error="skip", report=report
+        )
+    for failed in features.failed:
+        complain(str(images[failed.index].path), failed.error)
+    if not features.rows:
+        raise InvalidArgument("no image could be read: nothing was written", name=str(output))
+    part = output.with_name(f".{output.name}.part")
+    try:
+        with part.open("wb") as file:
+            write(file, [images[row].id for row in features.rows], features)
+        os.replace(part, output)
+    finally:
+        part.unlink(missing_ok=True)
+    count, dim = features.values.shape
+    if as_json:
+        emit({"output": str(output), "count": count, "failed": len(features.failed), "layer": layer, "dim": dim})
+    else:
+        click.echo(f"{count} features of {dim} numbers from layer {layer} in {output}")
+    end(len(features.failed))
+
+
+def _writer(output: Path) -> Callable[[IO[bytes], list[str], Features], None]:
+    """Return the function for the suffix of ``output``; refuse what could not be written in the end."""
+    writers = {".npz": _write_npz, ".parquet": _write_parquet}
+    if output.suffix not in writers:
+        raise InvalidArgument(f"output {str(output)!r} ends in neither .npz nor .parquet", name="output")
+    if output.suffix == ".parquet":
+        import pyarrow  # noqa: F401  # where it is missing, now rather than after the work
+    if not output.parent.is_dir():
+        raise FailedPrecondition(f"folder {str(output.parent)!r} does not exist: make it first", name="output")
+    return writers[output.suffix]
+
+
+def _write_npz(file: IO[bytes], ids: list[str], features: Features) -> None:
+    import numpy as np
+
+    provenance = np.array(json.dumps(features.provenance.to_dict()))
+    np.savez(file, ids=np.array(ids), features=features.values, provenance=provenance)
+
+
+def _write_parquet(file: IO[bytes], ids: list[str], features: Features) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    dim = features.values.shape[1]
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(features.values.ravel()), dim)
+    metadata = {"provenance": json.dumps(features.provenance.to_dict())}
+    pq.write_table(pa.table({"id": ids, "features": rows}).replace_schema_metadata(metadata), file)

@@ -1,0 +1,165 @@
+"""`fc7 head`: softmax heads, trained in seconds, versioned and published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fc7.cli.images import Found, find_images
+from fc7.cli.output import complain, emit, end, json_option, progress, table
+from fc7.cli.setting import Connection, connected
+from fc7.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from fc7 import Head
+
+_COLUMNS = ("name", "version", "published", "classes", "count", "accuracy", "layer", "created")
+_version = click.option("--version", type=click.IntRange(min=1), help="Version; without: the newest.")
+
+
+@click.group()
+def head() -> None:
+    """Train, publish, list, show and delete heads."""
+
+
+@head.command()
+@click.argument("name")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--collection", help="Train on the features and labels of this collection.")
+@click.option("--label", default="label", show_default=True, help="Payload field that holds the label.")
+@click.option("--layer", help="Layer of a FOLDER's features; without: fc7.")
+@click.option("--model", help="Model of a FOLDER's features; without: the server's first.")
+@json_option
+@connected
+def train(
+    connection: Connection,
+    name: str,
+    folder: Path | None,
+    collection: str | None,
+    label: str,
+    layer: str | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Train the next version of a head on FOLDER, one sub-folder a class, or on a collection.
+
+    The accuracy is that of a fifth of the images, held out; the head is then fitted on all.
+    """
+    if (folder is None) == (collection is None):
+        raise click.UsageError("give either FOLDER or --collection C")
+    if collection is not None and (layer or model):
+        raise click.UsageError("--layer and --model go with FOLDER: a collection has its own")
+    images = [] if folder is None else _labelled(folder)
+    with connection.open() as client, progress("train", len(images) or None, as_json=as_json) as report:
+        if collection is not None:
+            trained = client.train_head(name, collection=collection, label=label)
+        else:
+            trained = client.train_head(
+                name,
+                images=[image.path for image in images],
+                labels=[str(image.folder) for image in images],
+                layer=layer or "fc7",
+                model=model or "",
+                report=report,
+            )
+    for failed in trained.failed:
+        complain(str(images[failed.index].path), failed.error)
+    _print([trained], as_json)
+    end(len(trained.failed))
+
+
+@head.command()
+@click.argument("name")
+@_version
+@json_option
+@connected
+def publish(connection: Connection, name: str, version: int | None, as_json: bool) -> None:
+    """Make a version the one that `fc7 classify` uses; an older one is the way back."""
+    with connection.open() as client:
+        _print([client.publish_head(name, version or 0)], as_json)
+
+
+@head.command(name="list")
+@json_option
+@connected
+def list_(connection: Connection, as_json: bool) -> None:
+    """List the newest version of every head."""
+    with connection.open() as client:
+        _print(client.heads(), as_json)
+
+
+@head.command()
+@click.argument("name")
+@_version
+@json_option
+@connected
+def show(connection: Connection, name: str, version: int | None, as_json: bool) -> None:
+    """Show one version of a head and how it was trained."""
+    with connection.open() as client:
+        facts = _facts(client.head(name, version or 0))
+    if as_json:
+        emit(facts)
+    else:
+        provenance = {f"provenance {key}": value for key, value in facts.pop("provenance").items()}
+        table(("", ""), (facts | {"classes": ", ".join(facts["classes"])} | provenance).items())
+
+
+@head.command()
+@click.argument("name")
+@click.option("--version", type=click.IntRange(min=1), help="Version; without: all of them.")
+@json_option
+@connected
+def delete(connection: Connection, name: str, version: int | None, as_json: bool) -> None:
+    """Delete a head or one version of it."""
+    with connection.open() as client:
+        client.delete_head(name, version or 0)
+    if as_json:
+        emit({"name": name, "version": version, "status": "deleted"})
+    else:
+        click.echo(f"head {name} deleted" if version is None else f"version {version} of head {name} deleted")
+
+
+def _labelled(folder: Path) -> list[Found]:
+    if not folder.is_dir():
+        raise InvalidArgument(f"{str(folder)!r} is not a folder: give one with a sub-folder a class", name=str(folder))
+    images = find_images([folder])
+    bare = [image for image in images if image.folder is None]
+    if bare:
+        raise InvalidArgument(
+            f"{len(bare)} images lie in no sub-folder of {str(folder)!r}, the first is {bare[0].id!r}: "
+            "the sub-folder names the class",
+            name=bare[0].id,
+        )
+    return images
+
+
+def _facts(one: Head) -> dict[str, Any]:
+    values = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "failed"}
+    return values | {"provenance": one.provenance.to_dict()}
+
+
+def _print(heads: Sequence[Head], as_json: bool) -> None:
+    if as_json:
+        for one in heads:
+            emit(_facts(one))
+        return
+    table(
+        _COLUMNS,
+        [
+            (
+                one.name,
+                one.version,
+                one.published_version or "-",
+                len(one.classes),
+                one.count,
+                one.accuracy,
+                one.provenance.layer,
+                one.created,
+            )
+            for one in heads
+        ],
+    )

@@ -1,0 +1,87 @@
+"""The images that PATH arguments name, and their ids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fc7.errors import InvalidArgument, NotFound
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}  # searched for, in any case; a file named is always taken
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image file."""
+
+    id: str  # path below the PATH that was given, with "/"; a lone file: its name
+    path: Path  # as reached from the PATH given
+
+    @property
+    def folder(self) -> str | None:
+        """First folder below the PATH given; None for an image that lies in none."""
+        first, slash, _ = self.id.partition("/")
+        return first if slash else None
+
+
+def paths_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument PATH..."""
+    argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+    return argument(command)
+
+
+def find_images(paths: Sequence[Path]) -> list[Found]:
+    """List the images of files and folders, folders searched recursively and sorted.
+
+    Hidden files and folders below a PATH are passed over.
+
+    Raises
+    ------
+    NotFound
+        A PATH does not exist.
+    InvalidArgument
+        A folder without an image, or two images of one id.
+    """
+    found: dict[str, Found] = {}
+    for path in paths:
+        for image in _below(path):
+            other = found.setdefault(image.id, image)
+            if other is not image:
+                raise InvalidArgument(
+                    f"{str(other.path)!r} and {str(image.path)!r} both have the id {image.id!r}: "
+                    "an id may occur once in a run, so give the folder above them or two runs with an --id-prefix each",
+                    name=image.id,
+                )
+    return list(found.values())
+
+
+def _below(path: Path) -> list[Found]:
+    if path.is_dir():
+        images = [Found(_id(file.relative_to(path)), file) for file in _walk(path)]
+        if not images:
+            raise InvalidArgument(
+                f"folder {str(path)!r} holds no image: looked for {', '.join(sorted(SUFFIXES))} at any depth",
+                name=str(path),
+            )
+        return sorted(images, key=lambda image: image.id)
+    if not path.exists():
+        raise NotFound(f"{str(path)!r} does not exist: give an image or a folder", name=str(path))
+    return [Found(_id(Path(path.name)), path)]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(parent, name)
+
+
+def _id(path: Path) -> str:
+    # A file name need not be text: what is not UTF-8 in it becomes "\xNN".
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

@@ -1,0 +1,177 @@
+"""`fc7 model`: the networks of a server, and the door to training them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fc7.cli.output import emit, json_option, progress, table
+from fc7.cli.setting import Connection, connected
+from fc7.errors import AlreadyExists, DataLoss
+
+if TYPE_CHECKING:
+    from fc7 import Client, Model
+
+TOLERANCE = 1e-4  # of the layer's largest value
+
+
+@click.group()
+def model() -> None:
+    """List, show, verify, train, export and evaluate networks."""
+
+
+@model.command(name="list")
+@json_option
+@connected
+def list_(connection: Connection, as_json: bool) -> None:
+    """List the models of the server, the default one first."""
+    with connection.open() as client:
+        models = client.models()
+    if as_json:
+        for one in models:
+            emit(_facts(one))
+    else:
+        rows = [(one.name, one.network, " ".join(layer.name for layer in one.layers), one.provider) for one in models]
+        table(("name", "network", "layers", "provider"), rows)
+
+
+@model.command()
+@click.argument("name", default="")
+@json_option
+@connected
+def show(connection: Connection, name: str, as_json: bool) -> None:
+    """Show one model: layers, recipe, classes, card. Without NAME: the server's first."""
+    with connection.open() as client:
+        one = client.model(name)
+    if as_json:
+        emit(asdict(one))
+        return
+    click.echo(f"{one.name}: network {one.network}, {len(one.classes)} classes, graph {one.graph_sha256}\n")
+    shapes = [" x ".join(map(str, layer.shape)) for layer in one.layers]
+    rows = zip(one.layers, shapes, strict=True)
+    table(("layer", "dim", "shape", "provenance"), [(x.name, x.dim, shape, x.provenance_digest) for x, shape in rows])
+    click.echo()
+    table(("recipe", ""), one.recipe.items())
+    click.echo(f"\n{one.card}")
+
+
+@model.command()
+@click.argument("name", default="")
+@json_option
+@connected
+def verify(connection: Connection, name: str, as_json: bool) -> None:
+    """Send the golden pictures of a model through the server; compare every layer. Exit code 8 where one differs."""
+    with connection.open() as client:
+        rows = list(_compare(client, client.model(name).name))
+    if as_json:
+        for row in rows:
+            emit(row)
+    else:
+        table(tuple(rows[0]), [list(row.values()) for row in rows])
+    differing = [row["layer"] for row in rows if not row["ok"]]
+    if differing:
+        raise DataLoss(
+            f"layers {', '.join(differing)} differ from the golden vectors by more than {TOLERANCE:g} of their "
+            "largest value: the bundle is damaged or this machine computes wrongly",
+            name=name,
+        )
+
+
+@model.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--network", required=True, help="Network to train, for example alexnet-64.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
+@click.option("--name", help="Name of the model; without: that of the folder.")
+@click.option("--epochs", type=click.IntRange(min=1), default=16, show_default=True, help="Passes over the pictures.")
+@click.option("--checkpoints", type=click.Path(path_type=Path), help="State of the run; without: OUTPUT.checkpoints.")
+@json_option
+def train(
+    folder: Path, network: str, output: Path, name: str | None, epochs: int, checkpoints: Path | None, as_json: bool
+) -> None:
+    """Train a network on FOLDER and write its bundle.
+
+    FOLDER holds one sub-folder a class, or `train` and `val`. A run that was cut off goes on
+    from its checkpoints when it is started again. Needs 'fc7[train]'.
+    """
+    from fc7_models.export import export_bundle
+    from fc7_models.train import Plan, Progress
+    from fc7_models.train import train as run
+
+    _refuse_existing(output)
+    shown = -1
+    with progress("train", None, as_json=as_json) as advance:
+
+        def report(state: Progress) -> None:
+            nonlocal shown
+            advance(state.step, state.n_steps)
+            if state.top1 is not None and state.epoch > shown:
+                shown = state.epoch
+                click.echo(f"epoch {state.epoch}: loss {state.loss:.3f}, top-1 {state.top1:.3f}", err=True)
+
+        trained = run(
+            folder, Plan(network, epochs=epochs), checkpoints or output.with_name(f"{output.name}.checkpoints"), report
+        )
+    _print_bundle(export_bundle(trained, output, name=name or output.name).name, output, as_json)
+
+
+@model.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
+@click.option("--name", help="Name of the model; without: that of the folder.")
+@json_option
+def export(checkpoint: Path, output: Path, name: str | None, as_json: bool) -> None:
+    """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
+    from fc7_models.export import export_bundle
+    from fc7_models.train import load_trained
+
+    _refuse_existing(output)
+    _print_bundle(export_bundle(load_trained(checkpoint), output, name=name or output.name).name, output, as_json)
+
+
+@model.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--model", "name", required=True, metavar="M|BUNDLE", help="Shipped model, or the folder of a bundle.")
+@json_option
+def evaluate(folder: Path, name: str, as_json: bool) -> None:
+    """Tell how often a network is right about labelled pictures: the `val` of FOLDER, else all of it."""
+    from fc7_models.evaluate import evaluate as run
+
+    with progress("evaluate", None, as_json=as_json) as advance:
+        result = run(folder, name, advance)
+    if as_json:
+        emit({"top1": result.top1, "top5": result.top5, "count": result.count})
+    else:
+        table(("top1", "top5", "count"), [(result.top1, result.top5, result.count)])
+
+
+def _refuse_existing(output: Path) -> None:
+    if output.exists():
+        raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten, name another", name=str(output))
+
+
+def _print_bundle(name: str, output: Path, as_json: bool) -> None:
+    if as_json:
+        emit({"name": name, "bundle": str(output)})
+    else:
+        click.echo(f"bundle {name} in {output}: serve it with fc7 serve --model {output}")
+
+
+def _compare(client: Client, name: str) -> Iterator[dict[str, Any]]:
+    import numpy as np
+
+    golden = client.golden(name)
+    for layer, wanted in golden.layers.items():
+        values = client.extract(list(golden.pixels), layer=layer, model=name).values
+        difference = float(np.abs(values - wanted).max())
+        limit = TOLERANCE * float(np.abs(wanted).max())
+        yield {"layer": layer, "max_difference": difference, "limit": limit, "ok": difference <= limit}
+
+
+def _facts(one: Model) -> dict[str, Any]:
+    facts = asdict(one)
+    del facts["classes"], facts["card"]
+    return facts

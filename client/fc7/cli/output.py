@@ -1,0 +1,86 @@
+"""What a command shows: JSON or a table on standard output, failures and progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+
+
+def emit(value: Mapping[str, object]) -> None:
+    """Print one JSON object on a line of its own, flushed."""
+    click.echo(json.dumps(value))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """Print a table; numbers to the right. Not on a terminal, no line is wrapped."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    cells = [list(row) for row in rows]
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for i, name in enumerate(columns):
+        is_number = bool(cells) and all(isinstance(row[i], int | float) for row in cells)
+        grid.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in cells:
+        grid.add_row(*map(_text, row))
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.print(grid, width=None if console.is_terminal else _WIDE)
+
+
+_WIDE = 10_000  # columns: a pipe has no width
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e-3 else f"{value:.4f}".rstrip("0").rstrip(".")
+    return "" if value is None else str(value)
+
+
+def complain(name: str, error: object) -> None:
+    """Say on standard error what became of one item."""
+    click.echo(f"fc7: {name}: {' '.join(str(error).split())}", err=True)
+
+
+def end(n_failed: int) -> None:
+    """End with exit code 1 where items failed."""
+    if n_failed:
+        raise click.exceptions.Exit(1)
+
+
+class Report(Protocol):
+    """Takes the number done and, where it was not known before, the number in all."""
+
+    def __call__(self, done: int, total: int | None = None, /) -> None:
+        """Take them."""
+
+
+@contextlib.contextmanager
+def progress(label: str, total: int | None, *, as_json: bool = False) -> Iterator[Report]:
+    """Show a bar on a terminal's standard error; yield the function to report with.
+
+    With ``as_json`` there is no bar where the objects go to the terminal too.
+    """
+    if not sys.stderr.isatty() or (as_json and sys.stdout.isatty()):
+        yield lambda done, total=None, /: None
+        return
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done, total=None, /: bar.update(task, completed=done, total=total)
