@@ -1,0 +1,98 @@
+"""The networks are those of the papers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fc7.errors import NotFound
+from fc7_models.networks import NETWORKS, find_network
+from fc7_models.networks.layers import GridMaxPool, LocalResponseNorm
+
+
+def n_parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(("name", "count"), [("alexnet", 60_965_224), ("zfnet", 62_357_608)])
+def test_parameter_counts_of_the_papers(name: str, count: int) -> None:
+    with torch.device("meta"):
+        assert n_parameters(find_network(name).build(1000)) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("alexnet", (13, 6)), ("zfnet", (13, 6)), ("alexnet-64", (8, 3)), ("zfnet-64", (8, 3))]
+)
+def test_map_sizes(name: str, sizes: tuple[int, int]) -> None:
+    network = find_network(name)
+    px = network.recipe.crop_px
+    module = network.build(10).eval()
+    with torch.inference_mode():
+        layers = module(torch.zeros(1, 3, px, px))
+    assert list(layers) == ["conv5", "pool5", "fc6", "fc7", "logits"]
+    assert layers["conv5"].shape[1:] == (256, sizes[0], sizes[0])
+    assert layers["pool5"].shape[1:] == (256, sizes[1], sizes[1])
+    assert layers["logits"].shape == (1, 10)
+
+
+def test_first_maps_of_both_papers() -> None:
+    """55 after conv1 of AlexNet; 110, 55, 26 in ZFNet's figure 3."""
+    alexnet, zfnet = find_network("alexnet").build(2), find_network("zfnet").build(2)
+    with torch.inference_mode():
+        assert alexnet.conv1(torch.zeros(1, 3, 227, 227)).shape[2:] == (55, 55)
+        conv1 = zfnet.conv1(torch.zeros(1, 3, 224, 224))
+        assert conv1.shape[2:] == (110, 110)
+        pool1 = zfnet.pool(conv1)
+        assert pool1.shape[2:] == (55, 55)
+        assert zfnet.conv2(pool1).shape[2:] == (26, 26)
+
+
+def test_initialisation_of_2012() -> None:
+    """K12 section 5: weights N(0, 0.01), biases one in conv2, conv4, conv5, fc6, fc7."""
+    module = find_network("alexnet").build(1000)
+    assert module.fc6.weight.std().item() == pytest.approx(0.01, rel=0.01)
+    ones = {n for n, m in module.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and m.bias.min() == 1}
+    assert ones == {"conv2", "conv4", "conv5", "fc6", "fc7"}
+
+
+def test_local_response_norm_is_the_printed_formula() -> None:
+    """K12 section 3.3, written out map by map."""
+    x = torch.randn(2, 11, 3, 4) * 30
+    wanted = torch.empty_like(x)
+    for i in range(11):
+        neighbours = x[:, max(0, i - 2) : min(10, i + 2) + 1]
+        wanted[:, i] = x[:, i] / (2 + 1e-4 * (neighbours**2).sum(1)) ** 0.75
+    torch.testing.assert_close(LocalResponseNorm(11)(x), wanted, rtol=1e-5, atol=1e-5)
+    # torch takes the mean over five maps where the paper takes the sum.
+    torch.testing.assert_close(
+        LocalResponseNorm(11)(x), nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)(x), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("size", [(3, 3), (8, 8), (7, 13), (16, 5)])
+def test_grid_pool_is_adaptive_pool(size: tuple[int, int]) -> None:
+    x = torch.randn(2, 5, *size)
+    torch.testing.assert_close(GridMaxPool(3).eval()(x), nn.AdaptiveMaxPool2d(3)(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["alexnet-64", "zfnet-64"])
+def test_small_networks_stay_below_200_million_multiply_adds(name: str) -> None:
+    network, count = find_network(name), 0
+
+    def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal count
+        count += module.weight.numel() * (output[0, 0].numel() if output.ndim == 4 else 1)
+
+    module = network.build(200).eval()
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            part.register_forward_hook(add)
+    module(torch.zeros(1, 3, 64, 64))
+    assert 150e6 < count <= 200e6
+
+
+def test_unknown_networks_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(NotFound, match="alexnet-64"):
+        find_network("lenet")
+    assert set(NETWORKS) == {"alexnet", "alexnet-64", "zfnet", "zfnet-64"}

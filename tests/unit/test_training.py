@@ -1,0 +1,139 @@
+"""Data sets are read as documented; training learns, checkpoints and goes on where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from fc7_models.augment import augment
+from fc7_models.dataset import load_pixels, read_dataset
+from fc7_models.evaluate import evaluate
+from fc7_models.export import export_bundle
+from fc7_models.networks import find_network
+from fc7_models.train import Plan, Progress, load_trained, train
+
+
+def picture(path: Path, colour: tuple[int, int, int], seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(-30, 30, (64, 64, 3))
+    Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An ImageFolder of two easy classes, one of them nested deeper."""
+    for i in range(40):
+        picture(tmp_path / "data" / "red" / f"{i:02d}.png", (200, 60, 60), i)
+        picture(tmp_path / "data" / "blue" / "deep" / f"{i:02d}.png", (60, 60, 200), 100 + i)
+    (tmp_path / "data" / "words.txt").write_text("red\tred thing, crimson\nblue\tblue thing\n")
+    return tmp_path / "data"
+
+
+def test_an_image_folder_of_any_depth(folder: Path) -> None:
+    train_set, val, everything = (read_dataset(folder, s) for s in ("train", "val", "test"))  # type: ignore[arg-type]
+    assert train_set.classes == ["blue", "red"]
+    assert train_set.names["red"] == "red thing"
+    assert (len(train_set.paths), len(val.paths), len(everything.paths)) == (76, 4, 80)
+    assert not set(train_set.paths) & set(val.paths)
+
+
+def test_tiny_imagenets_layout(tmp_path: Path) -> None:
+    for i in range(3):
+        for wnid in ("n01", "n02"):
+            picture(tmp_path / "train" / wnid / "images" / f"{wnid}_{i}.png", (9, 9, 9), i)
+    lines = []
+    for i, wnid in enumerate(["n02", "n01", "n02"]):
+        picture(tmp_path / "val" / "images" / f"val_{i}.png", (9, 9, 9), i)
+        lines.append(f"val_{i}.png\t{wnid}\t0\t0\t1\t1\n")
+    (tmp_path / "val" / "val_annotations.txt").write_text("".join(lines))
+    assert len(read_dataset(tmp_path, "train").paths) == 6
+    for split in ("val", "test"):
+        assert read_dataset(tmp_path, split).labels == ("n02", "n01", "n02")  # type: ignore[arg-type]
+    assert read_dataset(tmp_path / "val", "test").labels == ("n02", "n01", "n02")
+
+
+def test_folders_that_cannot_be_trained_on(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(NotFound):
+        read_dataset(tmp_path / "nope", "train")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidArgument, match="two at least"):
+        read_dataset(tmp_path / "empty", "train")
+    with pytest.raises(InvalidArgument, match="1 classes"):
+        read_dataset(folder / "blue", "train")
+
+
+def test_pixels_are_decoded_once(folder: Path, tmp_path: Path) -> None:
+    data, recipe = read_dataset(folder, "train"), find_network("alexnet-64").recipe
+    first = load_pixels(data, recipe, tmp_path / "cache")
+    assert first.shape == (76, 64, 64, 3)
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").iterdir()}
+    np.testing.assert_array_equal(first, load_pixels(data, recipe, tmp_path / "cache"))
+    assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").iterdir()}
+
+
+def test_augmentation_keeps_range_size_and_seed() -> None:
+    pixels = torch.randint(0, 256, (6, 3, 64, 64)).float()
+    one = augment(pixels, 48, torch.Generator().manual_seed(1))
+    assert one.shape == (6, 3, 48, 48)
+    assert one.min() >= 0
+    assert one.max() <= 255
+    torch.testing.assert_close(one, augment(pixels, 48, torch.Generator().manual_seed(1)))
+    assert not torch.equal(one, augment(pixels, 48, torch.Generator().manual_seed(2)))
+
+
+class Stop(Exception):
+    pass
+
+
+def test_training_learns_goes_on_bit_equal_and_exports(folder: Path, tmp_path: Path) -> None:
+    """Stopped after the first epoch and started again, it ends with the weights of a run that was not."""
+    plan = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
+    seen: list[Progress] = []
+    whole = train(folder, plan, tmp_path / "whole", seen.append)
+    assert [p.epoch for p in seen if p.top1 is not None] == [1, 2, 3]
+    assert whole.facts.n_pictures == 76
+    assert whole.facts.n_validation == 4
+
+    def stop(progress: Progress) -> None:
+        if progress.top1 is not None:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(folder, plan, tmp_path / "cut", stop)
+    cut = train(folder, plan, tmp_path / "cut", seen.append)
+    for name, weight in whole.module.state_dict().items():
+        torch.testing.assert_close(cut.module.state_dict()[name], weight, rtol=0, atol=0)
+
+    with pytest.raises(FailedPrecondition, match="another plan"):
+        train(folder, replace(plan, epochs=4), tmp_path / "whole", seen.append)
+    again = load_trained(tmp_path / "whole" / "trained.pt")
+    assert again.facts == whole.facts
+    bundle = export_bundle(again, tmp_path / "bundle", name="two")
+    found = evaluate(folder, bundle, lambda done, total: None)
+    assert found.count == 80
+    assert found.top5 == 1.0
+    assert (tmp_path / "whole" / "log.csv").read_text().count("\n") == 4
+
+
+def test_files_that_are_no_trained_network(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        load_trained(tmp_path / "nope.pt")
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    with pytest.raises(DataLoss, match="damaged"):
+        load_trained(tmp_path / "junk.pt")
+    torch.save({"weights": {}}, tmp_path / "other.pt")
+    with pytest.raises(DataLoss):
+        load_trained(tmp_path / "other.pt")
+
+
+def test_classes_that_the_network_does_not_have(folder: Path, tiny_bundle: Path) -> None:
+    from fc7_service.bundle.bundle import open_bundle
+
+    with pytest.raises(InvalidArgument, match="blue"):
+        evaluate(folder, open_bundle(tiny_bundle), lambda done, total: None)
