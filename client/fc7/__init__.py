@@ -1,0 +1,114 @@
+"""Pictures to features, neighbours and labels: the client of fc7.
+
+    import fc7
+
+    client = fc7.connect()                        # this machine; or fc7.connect("gpu-box:50051")
+    features = client.extract(["a.jpg", "b.jpg"])
+
+Nothing heavy is imported here: each name loads its module when it is first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fc7.aio import AsyncClient, AsyncCollection
+    from fc7.client import Client, Collection, connect
+    from fc7.errors import (
+        Aborted,
+        AlreadyExists,
+        DataLoss,
+        DeadlineExceeded,
+        FailedPrecondition,
+        Fc7Error,
+        ImageDecodeError,
+        InvalidArgument,
+        NotFound,
+        PermissionDenied,
+        ResourceExhausted,
+        Unauthenticated,
+        Unavailable,
+    )
+    from fc7.images import ImageLike
+    from fc7.results import (
+        Added,
+        Classification,
+        Failure,
+        Features,
+        Golden,
+        Head,
+        Hit,
+        Item,
+        Layer,
+        Model,
+        Provenance,
+        Removed,
+        ServerInfo,
+        Timing,
+    )
+
+__all__ = [
+    "Aborted",
+    "Added",
+    "AlreadyExists",
+    "AsyncClient",
+    "AsyncCollection",
+    "Classification",
+    "Client",
+    "Collection",
+    "DataLoss",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "Failure",
+    "Fc7Error",
+    "Features",
+    "Golden",
+    "Head",
+    "Hit",
+    "ImageDecodeError",
+    "ImageLike",
+    "InvalidArgument",
+    "Item",
+    "Layer",
+    "Model",
+    "NotFound",
+    "PermissionDenied",
+    "Provenance",
+    "Removed",
+    "ResourceExhausted",
+    "ServerInfo",
+    "Timing",
+    "Unauthenticated",
+    "Unavailable",
+    "connect",
+]
+
+_ELSEWHERE = {
+    "AsyncClient": "fc7.aio",
+    "AsyncCollection": "fc7.aio",
+    "Client": "fc7.client",
+    "Collection": "fc7.client",
+    "ImageLike": "fc7.images",
+    "connect": "fc7.client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module, metadata
+
+    if name == "__version__":
+        return metadata.version("fc7")
+    if name not in __all__:
+        raise AttributeError(f"module 'fc7' has no attribute {name!r}")
+    errors = import_module("fc7.errors")
+    if hasattr(errors, name):
+        return getattr(errors, name)
+    try:
+        return getattr(import_module(_ELSEWHERE.get(name, "fc7.results")), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"fc7 needs {error.name}, which is not installed: pip install fc7") from error
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,19 +1,21 @@
 """The error family of fc7: raised by the service, sent as a gRPC status, raised again by the client.
 
-    Fc7Error                     INTERNAL             a bare one is a bug of ours
-    ├── InvalidArgument          INVALID_ARGUMENT     a request breaks a declared rule
-    │   └── ImageDecodeError     INVALID_ARGUMENT     undecodable, or too many pixels
-    ├── NotFound                 NOT_FOUND            no such model, layer, collection, head, item
-    ├── AlreadyExists            ALREADY_EXISTS
-    ├── FailedPrecondition       FAILED_PRECONDITION  provenance differs, head not published, ...
-    ├── Aborted                  ABORTED              read again and retry
-    ├── ResourceExhausted        RESOURCE_EXHAUSTED   queue full, message too large
-    ├── Unauthenticated          UNAUTHENTICATED      token missing or wrong
-    ├── PermissionDenied         PERMISSION_DENIED    the token's scope is too weak
-    ├── Unavailable              UNAVAILABLE          server away or draining
-    ├── DeadlineExceeded         DEADLINE_EXCEEDED    time over
-    └── DataLoss                 DATA_LOSS            a checksum of ours does not hold
+Fc7Error                     INTERNAL             a bare one is a bug of ours
+├── InvalidArgument          INVALID_ARGUMENT     a request breaks a declared rule
+│   └── ImageDecodeError     INVALID_ARGUMENT     undecodable, or too many pixels
+├── NotFound                 NOT_FOUND            no such model, layer, collection, head, item
+├── AlreadyExists            ALREADY_EXISTS
+├── FailedPrecondition       FAILED_PRECONDITION  provenance differs, head not published, ...
+├── Aborted                  ABORTED              read again and retry
+├── ResourceExhausted        RESOURCE_EXHAUSTED   queue full, message too large
+├── Unauthenticated          UNAUTHENTICATED      token missing or wrong
+├── PermissionDenied         PERMISSION_DENIED    the token's scope is too weak
+├── Unavailable              UNAVAILABLE          server away or draining
+├── DeadlineExceeded         DEADLINE_EXCEEDED    time over
+└── DataLoss                 DATA_LOSS            a checksum of ours does not hold
 """
+
+# ruff: noqa: N818  # the classes bear the names of the gRPC codes
 
 from __future__ import annotations
 
@@ -31,6 +33,7 @@ class Fc7Error(Exception):
 
     code = "INTERNAL"  # name of the gRPC status code
     exit_code = 70
+    index: int | None = None  # of the image in the caller's list, where one image ended the call
 
     def __init__(self, message: str, *, name: str = "") -> None:
         super().__init__(message)

@@ -1,0 +1,40 @@
+"""AdminService and the standard health service."""
+
+from __future__ import annotations
+
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from fc7._calls.step import Call, Operation
+from fc7.errors import Unavailable
+from fc7.results import ServerInfo
+from fc7.v1 import admin_pb2 as pb
+from fc7.v1.admin_pb2_grpc import AdminServiceStub
+
+CHECK = Call(HealthStub, "Check", health_pb2.HealthCheckRequest())
+
+
+def get_server_info() -> Operation[ServerInfo]:
+    """Return what the server is."""
+    info: pb.GetServerInfoResponse = yield Call(AdminServiceStub, "GetServerInfo", pb.GetServerInfoRequest())
+    return ServerInfo(
+        version=info.version,
+        libraries=dict(info.libraries),
+        device=info.device,
+        provider=info.provider,
+        threads=info.threads,
+        data=info.data,
+        max_message_bytes=info.max_message_bytes,
+        models=list(info.models),
+        pid=info.pid,
+        uptime_s=info.uptime_s,
+    )
+
+
+def check_health() -> Operation[bool]:
+    """Return whether a server is there and takes calls."""
+    try:
+        response: health_pb2.HealthCheckResponse = yield CHECK
+    except Unavailable:
+        return False
+    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)

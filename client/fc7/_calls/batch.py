@@ -1,0 +1,59 @@
+"""Long lists in parts: bounded by bytes and by count, read as they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+from fc7._calls.step import Work
+from fc7.errors import InvalidArgument
+from fc7.images import Entry, ImageLike, list_images, read_entries
+from fc7.v1 import MAX_MESSAGE_BYTES
+
+E = TypeVar("E")
+
+BATCH_BYTES = MAX_MESSAGE_BYTES // 4
+BATCH_IMAGES = 64
+_ABSENT: Any = object()
+
+
+def split(entries: Iterable[E], size: Callable[[E], int], count: int = BATCH_IMAGES) -> Iterator[list[E]]:
+    """Yield lists of at most ``count`` entries and `BATCH_BYTES`; a larger entry goes alone."""
+    batch: list[E] = []
+    n_bytes = 0
+    for entry in entries:
+        entry_bytes = size(entry)
+        if batch and (len(batch) == count or n_bytes + entry_bytes > BATCH_BYTES):
+            yield batch
+            batch, n_bytes = [], 0
+        batch.append(entry)
+        n_bytes += entry_bytes
+    if batch:
+        yield batch
+
+
+def split_images(images: ImageLike | Iterable[ImageLike], count: int = BATCH_IMAGES) -> Iterator[list[Entry]]:
+    """Yield the images of a call in batches, each read when its turn comes."""
+    return split(read_entries(list_images(images)), lambda entry: entry.message.ByteSize(), count)
+
+
+def next_batch(batches: Iterator[list[E]]) -> Work:
+    """Return the step that reads the next batch; empty at the end."""
+    return Work(partial(next, batches, []))
+
+
+def align(left: Iterable[Any], right: Iterable[Any], left_name: str, right_name: str) -> Iterator[tuple[Any, Any]]:
+    """Yield pairs.
+
+    Raises
+    ------
+    InvalidArgument
+        One of the two ends before the other.
+    """
+    for index, (a, b) in enumerate(zip_longest(left, right, fillvalue=_ABSENT)):
+        if a is _ABSENT or b is _ABSENT:
+            longer, shorter = (right_name, left_name) if a is _ABSENT else (left_name, right_name)
+            raise InvalidArgument(f"{shorter} ends after {index}, {longer} goes on: give one each", name=shorter)
+        yield a, b

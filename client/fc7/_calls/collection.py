@@ -1,0 +1,203 @@
+"""CollectionService: collections, their items and their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar, get_args
+
+from fc7._calls.batch import BATCH_IMAGES, next_batch, split, split_images
+from fc7._calls.items import NewItem
+from fc7._calls.message import read_payload, read_provenance, read_tensor, write_vector
+from fc7._calls.step import Call, Emit, Operation
+from fc7.errors import Fc7Error, InvalidArgument
+from fc7.images import ImageLike, write_image
+from fc7.results import Added, CollectionFacts, Features, Hit, Item, Metric, Removed, UpsertStatus
+from fc7.status import read_item_error
+from fc7.v1 import MAX_MESSAGE_BYTES
+from fc7.v1 import collection_pb2 as pb
+from fc7.v1.collection_pb2_grpc import CollectionServiceStub as Stub
+
+_METRICS: dict[Metric, pb.Metric] = {"cosine": pb.METRIC_COSINE, "l2": pb.METRIC_L2, "dot": pb.METRIC_DOT}
+_METRIC_NAMES = {number: name for name, number in _METRICS.items()}
+_STATUSES: dict[int, UpsertStatus] = {
+    pb.UPSERT_STATUS_ADDED: "added",
+    pb.UPSERT_STATUS_REPLACED: "replaced",
+    pb.UPSERT_STATUS_SKIPPED: "skipped",
+}
+_VECTORS = 1024  # a request, where the bytes allow
+_IDS = 1000  # a request; an id has at most 1 KiB
+_ITEM_BYTES = 2**18  # a payload of 64 Ki characters, each of four bytes
+_HITS = 10_000  # a response, about, over all its queries
+
+T = TypeVar("T")
+
+
+def create(name: str, layer: str, model: str, metric: Metric) -> Operation[CollectionFacts]:
+    """Create an empty collection."""
+    if metric not in _METRICS:
+        raise InvalidArgument(f"metric {metric!r} is none of {', '.join(get_args(Metric))}", name="metric")
+    request = pb.CreateCollectionRequest(name=name, layer=layer, model=model, metric=_METRICS[metric])
+    response: pb.CreateCollectionResponse = yield Call(Stub, "CreateCollection", request)
+    return _read_facts(response.collection)
+
+
+def get(name: str) -> Operation[CollectionFacts]:
+    """Return one collection's facts."""
+    response: pb.GetCollectionResponse = yield Call(Stub, "GetCollection", pb.GetCollectionRequest(name=name))
+    return _read_facts(response.collection)
+
+
+def list_all() -> Operation[list[CollectionFacts]]:
+    """Return the facts of all collections, by name."""
+    response: pb.ListCollectionsResponse = yield Call(Stub, "ListCollections", pb.ListCollectionsRequest())
+    return [_read_facts(collection) for collection in response.collections]
+
+
+def delete(name: str) -> Operation[None]:
+    """Delete a collection."""
+    yield Call(Stub, "DeleteCollection", pb.DeleteCollectionRequest(name=name))
+
+
+def upsert(
+    collection: str, items: Iterable[NewItem], is_images: bool, report: Callable[[Added], object] | None
+) -> Operation[list[Added]]:
+    """Add items batch by batch; report each when the server has answered."""
+    added: list[Added] = []
+    batches = split(items, lambda item: item.message.ByteSize(), BATCH_IMAGES if is_images else _VECTORS)
+    while batch := (yield next_batch(batches)):
+        request = pb.UpsertItemsRequest(collection=collection, items=[item.message for item in batch])
+        response: pb.UpsertItemsResponse = yield Call(Stub, "UpsertItems", request)
+        for item, result in zip(batch, response.results, strict=True):
+            added.append(_read_upsert(item, result))
+            if report:
+                report(added[-1])
+    return added
+
+
+def search(
+    collection: str, image: ImageLike | None, id: str | None, features: Features | None, k: int
+) -> Operation[list[Hit]]:
+    """Return the neighbours of one image, stored item or feature."""
+    query = _write_query(image, id, features)
+    (found,) = yield from _query(collection, [query], k)
+    if isinstance(found, Fc7Error):
+        raise found
+    return found
+
+
+def search_many(
+    collection: str, images: ImageLike | Iterable[ImageLike], k: int
+) -> Operation[list[list[Hit] | Fc7Error]]:
+    """Return the neighbours of each image."""
+    answers: list[list[Hit] | Fc7Error] = []
+    batches = split_images(images, max(1, min(BATCH_IMAGES, _HITS // max(1, k))))
+    while batch := (yield next_batch(batches)):
+        found = yield from _query(collection, [pb.Query(image=entry.message) for entry in batch], k)
+        answers += [entry.error or answer for entry, answer in zip(batch, found, strict=True)]
+    return answers
+
+
+def get_items(collection: CollectionFacts, ids: Iterable[str], with_features: bool) -> Operation[list[Item | Fc7Error]]:
+    """Return items by id."""
+    items: list[Item | Fc7Error] = []
+    for part in _parts(ids, _page_size(collection.dim, with_features)):
+        request = pb.GetItemsRequest(collection=collection.name, ids=part, with_features=with_features)
+        response: pb.GetItemsResponse = yield Call(Stub, "GetItems", request)
+        items += [
+            _read_item(result.item) if result.WhichOneof("result") == "item" else read_item_error(result.error)
+            for result in response.results
+        ]
+    return items
+
+
+def list_items(collection: CollectionFacts, with_features: bool) -> Operation[None]:
+    """Emit every item, in the order of first insertion."""
+    token = ""
+    while True:
+        request = pb.ListItemsRequest(
+            collection=collection.name,
+            page_size=_page_size(collection.dim, with_features),
+            page_token=token,
+            with_features=with_features,
+        )
+        response: pb.ListItemsResponse = yield Call(Stub, "ListItems", request)
+        for item in response.items:
+            yield Emit(_read_item(item))
+        token = response.next_page_token
+        if not token:
+            return
+
+
+def delete_items(collection: str, ids: Iterable[str]) -> Operation[list[Removed]]:
+    """Delete items by id."""
+    removed: list[Removed] = []
+    for part in _parts(ids, _IDS):
+        request = pb.DeleteItemsRequest(collection=collection, ids=part)
+        response: pb.DeleteItemsResponse = yield Call(Stub, "DeleteItems", request)
+        removed += [
+            Removed(result.id, read_item_error(result.error) if result.HasField("error") else None)
+            for result in response.results
+        ]
+    return removed
+
+
+def _query(collection: str, queries: Sequence[pb.Query], k: int) -> Operation[list[list[Hit] | Fc7Error]]:
+    if not 1 <= k < 2**31:
+        raise InvalidArgument(f"k is {k}: at least 1", name="k")
+    request = pb.QueryItemsRequest(collection=collection, queries=queries, k=k)
+    response: pb.QueryItemsResponse = yield Call(Stub, "QueryItems", request)
+    return [
+        read_item_error(result.error)
+        if result.HasField("error")
+        else [Hit(hit.id, hit.score, read_payload(hit.payload_json)) for hit in result.hits]
+        for result in response.results
+    ]
+
+
+def _write_query(image: ImageLike | None, id: str | None, features: Features | None) -> pb.Query:
+    if sum(given is not None for given in (image, id, features)) != 1:
+        raise InvalidArgument("search takes one of image, id= and features=", name="image")
+    if id is not None:
+        return pb.Query(id=id)
+    if features is not None:
+        if len(features) != 1:
+            raise InvalidArgument(f"features has {len(features)} rows: search for one, features[i]", name="features")
+        digest = features.provenance.digest
+        return pb.Query(vector=pb.Vector(values=write_vector(features.values[0]), provenance_digest=digest))
+    return pb.Query(image=write_image(image))  # type: ignore[arg-type]  # one of the three is given
+
+
+def _parts(ids: Iterable[str], count: int) -> Iterator[list[str]]:
+    if isinstance(ids, str):
+        raise InvalidArgument(f"ids is the string {ids!r}: give a list of ids", name="ids")
+    remaining = iter(ids)
+    while part := list(islice(remaining, count)):
+        yield part
+
+
+def _page_size(dim: int, with_features: bool) -> int:
+    """Return how many items fit a message, whatever their payloads are."""
+    return max(1, MAX_MESSAGE_BYTES * 3 // 4 // (_ITEM_BYTES + 4 * dim * with_features))
+
+
+def _read_upsert(item: NewItem, result: pb.UpsertResult) -> Added:
+    error = item.error or (read_item_error(result.error) if result.HasField("error") else None)
+    return Added(item.message.id, "failed", error) if error else Added(result.id, _STATUSES[result.status])
+
+
+def _read_facts(collection: pb.Collection) -> CollectionFacts:
+    return CollectionFacts(
+        name=collection.name,
+        count=collection.count,
+        provenance=read_provenance(collection.provenance),
+        metric=_METRIC_NAMES.get(collection.metric, "cosine"),
+        dim=collection.dim,
+        index=collection.index,
+        fault=collection.fault,
+    )
+
+
+def _read_item(item: pb.Item) -> Item:
+    feature: Any = read_tensor(item.feature) if item.HasField("feature") else None
+    return Item(item.id, read_payload(item.payload_json), item.content_sha256, feature)

@@ -1,0 +1,108 @@
+"""FeatureService: images to features."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7._calls.batch import next_batch, split_images
+from fc7._calls.message import add_timing, read_provenance, read_tensor
+from fc7._calls.step import Call, Emit, Next, Open, Operation
+from fc7.errors import Aborted, Fc7Error, InvalidArgument
+from fc7.images import Entry, ImageLike, list_images, read_entries
+from fc7.results import Failure, Features, Provenance, Timing
+from fc7.status import read_item_error
+from fc7.v1 import feature_pb2 as pb
+from fc7.v1.feature_pb2_grpc import FeatureServiceStub
+
+OnError = Literal["raise", "skip"]
+
+
+def extract(
+    images: ImageLike | Iterable[ImageLike],
+    layer: str,
+    model: str,
+    on_error: OnError,
+    report: Callable[[int], object] | None,
+) -> Operation[Features]:
+    """Extract batch by batch."""
+    if on_error not in ("raise", "skip"):
+        raise InvalidArgument(f"on_error is {on_error!r}: 'raise' or 'skip'", name="on_error")
+    gathered, batches = _Gathered(), split_images(images)
+    while batch := (yield next_batch(batches)):
+        request = pb.ExtractRequest(model=model, layer=layer, images=[entry.message for entry in batch])
+        failed = gathered.take(batch, (yield Call(FeatureServiceStub, "Extract", request)))
+        if failed and on_error == "raise":
+            raise failed[0]
+        if report:
+            report(gathered.n_done)
+    return gathered.features()
+
+
+def extract_stream(images: Iterable[ImageLike], layer: str, model: str) -> Operation[None]:
+    """Emit one feature (D,) or error an image, in the order given."""
+    under_way: deque[Entry] = deque()
+
+    def requests() -> Iterator[pb.StreamExtractRequest]:
+        for entry in read_entries(list_images(images)):
+            under_way.append(entry)
+            yield pb.StreamExtractRequest(model=model, layer=layer, image=entry.message)
+
+    stream = yield Open(FeatureServiceStub, "StreamExtract", requests(), timeout_s=None)
+    while (answer := (yield Next(stream))) is not None:
+        entry = under_way.popleft()
+        if answer.WhichOneof("result") == "feature":
+            yield Emit(read_tensor(answer.feature))
+        else:
+            yield Emit(entry.error or read_item_error(answer.error))
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Features of the batches so far."""
+
+    values: list[NDArray[Any]] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    timing: Timing = field(default_factory=Timing)
+    provenance: Provenance | None = None
+
+    @property
+    def n_done(self) -> int:
+        return len(self.rows) + len(self.failed)
+
+    def take(self, batch: list[Entry], response: pb.ExtractResponse) -> list[Fc7Error]:
+        """Keep one batch's answer; return its failures as errors to raise."""
+        provenance = read_provenance(response.provenance)
+        if self.provenance not in (None, provenance):
+            raise Aborted(f"the server changed from {self.provenance} to {provenance} during the call: extract again")
+        self.provenance = provenance
+        self.values.append(read_tensor(response.features))
+        self.timing = add_timing(self.timing, response.timing)
+        failed = []
+        for entry, result in zip(batch, response.items, strict=True):
+            if not result.HasField("error"):
+                self.rows.append(entry.index)
+                continue
+            error = entry.error or read_item_error(result.error)
+            self.failed.append(Failure(entry.index, error))
+            failed.append(_naming_image(error, entry))
+        return failed
+
+    def features(self) -> Features:
+        if self.provenance is None:
+            raise InvalidArgument("images is empty: give one at least", name="images")
+        return Features(np.concatenate(self.values), self.provenance, self.rows, self.failed, self.timing)
+
+
+def _naming_image(error: Fc7Error, entry: Entry) -> Fc7Error:
+    """Return an image's error with the image in its text, for the end of a whole call."""
+    text = error.message if entry.name in error.message else f"{entry.name}: {error.message}"
+    named = type(error)(text, name=error.name or entry.name)
+    named.index = entry.index
+    return named

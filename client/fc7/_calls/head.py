@@ -1,0 +1,132 @@
+"""HeadService: train, publish, classify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from fc7._calls.batch import align, next_batch, split, split_images
+from fc7._calls.message import read_provenance
+from fc7._calls.step import Call, Next, Open, Operation
+from fc7.errors import Aborted, Fc7Error, InvalidArgument
+from fc7.images import Entry, ImageLike, list_images, read_entries
+from fc7.results import Classification, Failure, Head
+from fc7.status import read_item_error
+from fc7.v1 import head_pb2 as pb
+from fc7.v1.head_pb2_grpc import HeadServiceStub as Stub
+
+_TRAINING_S = 24 * 3600.0  # a training call ends after a day, whatever happens
+
+Report = Callable[[int], object]
+
+
+def plan(name: str, collection: str | None, label: str, layer: str, model: str) -> pb.HeadPlan:
+    """Return what to train; a collection has its own model and layer."""
+    if collection is not None:
+        return pb.HeadPlan(name=name, collection=collection, label_field=label)
+    return pb.HeadPlan(name=name, layer=layer, model=model)
+
+
+def train(
+    plan: pb.HeadPlan,
+    images: ImageLike | Iterable[ImageLike] | None,
+    labels: Iterable[str] | None,
+    report: Report | None,
+) -> Operation[Head]:
+    """Train on a collection, or on labelled images that are read as the server takes them."""
+    if (images is None) != (labels is None) or bool(plan.collection) == (images is not None):
+        raise InvalidArgument("train_head takes collection=, or images= with labels=", name="collection")
+    unreadable: dict[int, Fc7Error] = {}
+
+    def requests() -> Iterator[pb.TrainHeadRequest]:
+        yield pb.TrainHeadRequest(plan=plan)
+        if images is None or labels is None:
+            return
+        pairs: Iterator[tuple[Entry, str]] = align(read_entries(list_images(images)), labels, "images", "labels")
+        for batch in split(pairs, lambda pair: pair[0].message.ByteSize()):
+            unreadable.update({entry.index: entry.error for entry, _ in batch if entry.error})
+            part = pb.LabelledImages(
+                images=[entry.message for entry, _ in batch], labels=[str(label) for _, label in batch]
+            )
+            yield pb.TrainHeadRequest(images=part)
+
+    stream = yield Open(Stub, "TrainHead", requests(), _TRAINING_S)
+    failed: list[Failure] = []
+    while (answer := (yield Next(stream))) is not None:
+        if answer.WhichOneof("part") == "head":
+            return _read_head(answer.head, failed)
+        progress = answer.progress
+        failed += [Failure(f.index, unreadable.get(f.index) or read_item_error(f.error)) for f in progress.failed]
+        if report:
+            report(progress.extracted)
+    raise Aborted("the server ended the training without a head: train again")
+
+
+def publish(name: str, version: int) -> Operation[Head]:
+    """Publish a version."""
+    request = pb.PublishHeadRequest(name=name, version=_checked(version))
+    response: pb.PublishHeadResponse = yield Call(Stub, "PublishHead", request)
+    return _read_head(response.head)
+
+
+def get(name: str, version: int) -> Operation[Head]:
+    """Return one version of a head."""
+    request = pb.GetHeadRequest(name=name, version=_checked(version))
+    response: pb.GetHeadResponse = yield Call(Stub, "GetHead", request)
+    return _read_head(response.head)
+
+
+def list_all() -> Operation[list[Head]]:
+    """Return the newest version of each head."""
+    response: pb.ListHeadsResponse = yield Call(Stub, "ListHeads", pb.ListHeadsRequest())
+    return [_read_head(head) for head in response.heads]
+
+
+def delete(name: str, version: int) -> Operation[None]:
+    """Delete a head or one version of it."""
+    yield Call(Stub, "DeleteHead", pb.DeleteHeadRequest(name=name, version=_checked(version)))
+
+
+def classify(
+    images: ImageLike | Iterable[ImageLike], head: str, model: str, top: int, report: Report | None
+) -> Operation[list[Classification]]:
+    """Classify batch by batch."""
+    if not 1 <= top < 2**31:
+        raise InvalidArgument(f"top is {top}: at least 1", name="top")
+    results: list[Classification] = []
+    batches = split_images(images)
+    while batch := (yield next_batch(batches)):
+        request = pb.ClassifyRequest(head=head, model=model, top=top, images=[entry.message for entry in batch])
+        response: pb.ClassifyResponse = yield Call(Stub, "Classify", request)
+        results += [_read_result(e, r) for e, r in zip(batch, response.results, strict=True)]
+        if report:
+            report(len(results))
+    return results
+
+
+def _checked(version: int) -> int:
+    if not 0 <= version < 2**31:
+        raise InvalidArgument(f"version is {version}: at least 1, or 0", name="version")
+    return version
+
+
+def _read_result(entry: Entry, result: pb.ClassifyResult) -> Classification:
+    if entry.error or result.HasField("error"):
+        return Classification([], entry.error or read_item_error(result.error))
+    return Classification([(prediction.label, prediction.probability) for prediction in result.top])
+
+
+def _read_head(head: pb.Head, failed: Iterable[Failure] = ()) -> Head:
+    facts: dict[str, Any] = {
+        name: getattr(head, name)
+        for name in ("name", "version", "published_version", "count", "accuracy", "held_out", "method", "seconds")
+    }
+    return Head(
+        **facts,
+        provenance=read_provenance(head.provenance),
+        classes=list(head.classes),
+        weights_sha256=head.weights_sha256,
+        created=head.created,
+        parent_version=head.parent_version,
+        failed=list(failed),
+    )

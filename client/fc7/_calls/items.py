@@ -1,0 +1,100 @@
+"""New items of a collection: from images or from features, with their ids and payloads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from fc7._calls.batch import align
+from fc7._calls.message import write_payload, write_vector
+from fc7.errors import Fc7Error, InvalidArgument
+from fc7.images import Entry, ImageLike, list_images, path_of, read_entries
+from fc7.results import Features
+from fc7.v1 import collection_pb2 as pb
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item on its way; one with an error travels without its content, and the server refuses it."""
+
+    message: pb.NewItem
+    error: Fc7Error | None = None
+
+
+def from_images(
+    images: ImageLike | Iterable[ImageLike],
+    ids: Iterable[str] | None,
+    root: Path | str | None,
+    payloads: Iterable[Payload] | None,
+) -> Iterator[NewItem]:
+    """Yield one item an image, reading each when its turn comes.
+
+    Raises
+    ------
+    InvalidArgument
+        An image without an id, one outside ``root``, or lists of different lengths.
+    """
+    entries = read_entries(list_images(images))
+    with_ids = zip(entries, repeat(None)) if ids is None else align(entries, _a_list(ids), "images", "ids")
+    pairs = zip(with_ids, repeat(None)) if payloads is None else align(with_ids, payloads, "images", "payloads")
+    seen: set[str] = set()
+    for (entry, own), payload in pairs:
+        item = pb.NewItem(id=_id_of(entry, root) if own is None else own, image=entry.message)
+        yield _complete(item, _payload_of(entry) if payload is None else payload, entry.error, seen)
+
+
+def from_features(features: Features, ids: Iterable[str], payloads: Iterable[Payload] | None) -> Iterator[NewItem]:
+    """Yield one item a row.
+
+    Raises
+    ------
+    InvalidArgument
+        Lists of different lengths.
+    """
+    with_ids = align(features.values, _a_list(ids), "features", "ids")
+    pairs = zip(with_ids, repeat({})) if payloads is None else align(with_ids, payloads, "features", "payloads")
+    seen: set[str] = set()
+    for (values, own), payload in pairs:
+        vector = pb.Vector(values=write_vector(values), provenance_digest=features.provenance.digest)
+        yield _complete(pb.NewItem(id=own, vector=vector), payload, None, seen)
+
+
+def _complete(item: pb.NewItem, payload: Payload, error: Fc7Error | None, seen: set[str]) -> NewItem:
+    """Return the item with its payload, or without its content where something is wrong with it."""
+    try:
+        item.payload_json = write_payload(payload)
+        if item.id in seen:
+            raise InvalidArgument(f"id {item.id!r} stands twice in this call: give root= or ids=", name=item.id)
+    except Fc7Error as own:
+        error = error or own
+    seen.add(item.id)
+    return NewItem(item) if error is None else NewItem(pb.NewItem(id=item.id), error)
+
+
+def _a_list(ids: Iterable[str]) -> Iterable[str]:
+    if isinstance(ids, str):
+        raise InvalidArgument(f"ids is the string {ids!r}: give a list, one id an image", name="ids")
+    return ids
+
+
+def _id_of(entry: Entry, root: Path | str | None) -> str:
+    path = path_of(entry.source)
+    if path is None:
+        raise InvalidArgument(f"{entry.name} has no path to name it: give ids=", name="ids")
+    if root is None:
+        return path.name
+    try:
+        return Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()
+    except ValueError:
+        raise InvalidArgument(f"{str(path)!r} is not below root {str(root)!r}: give ids=", name="root") from None
+
+
+def _payload_of(entry: Entry) -> Payload:
+    path = path_of(entry.source)
+    return {} if path is None else {"path": str(path)}

@@ -1,0 +1,67 @@
+"""Messages to values and back, as far as several services share them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import InvalidArgument
+from fc7.results import Provenance, Timing
+from fc7.v1 import common_pb2
+
+_WIRE = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
+
+
+def read_tensor(tensor: common_pb2.Tensor) -> NDArray[Any]:
+    """Return the array of a tensor, the caller's own to write in."""
+    return np.frombuffer(tensor.data, _WIRE[tensor.dtype]).astype(tensor.dtype).reshape(tuple(tensor.shape))
+
+
+def write_vector(values: NDArray[np.float32]) -> common_pb2.Tensor:
+    """Return the message of one feature (D,)."""
+    return common_pb2.Tensor(dtype="float32", shape=values.shape, data=values.astype("<f4").tobytes())
+
+
+def read_provenance(message: common_pb2.Provenance) -> Provenance:
+    """Return a provenance."""
+    return Provenance(
+        digest=message.digest,
+        model=message.model,
+        graph_sha256=message.graph_sha256,
+        recipe_sha256=message.recipe_sha256,
+        layer=message.layer,
+        transform=message.transform,
+        precision=message.precision,
+    )
+
+
+def add_timing(total: Timing, message: common_pb2.Timing) -> Timing:
+    """Return the sum of a timing and one more."""
+    return Timing(
+        total.decode_s + message.decode_s, total.queue_s + message.queue_s, total.compute_s + message.compute_s
+    )
+
+
+def read_payload(text: str) -> dict[str, Any]:
+    """Return a payload."""
+    payload: dict[str, Any] = json.loads(text or "{}")
+    return payload
+
+
+def write_payload(payload: dict[str, Any]) -> str:
+    """Return a payload's JSON text.
+
+    Raises
+    ------
+    InvalidArgument
+        Not a dictionary, or it holds what JSON cannot (NaN, dates, bytes, ...).
+    """
+    if not isinstance(payload, dict):
+        raise InvalidArgument(f"payload is {type(payload).__name__}: a dictionary is expected", name="payload")
+    try:
+        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"payload is not JSON: {error}", name="payload") from error

@@ -1,0 +1,46 @@
+"""ModelService: the trained networks that a server holds."""
+
+from __future__ import annotations
+
+import json
+
+from fc7._calls.message import read_tensor
+from fc7._calls.step import Call, Operation
+from fc7.results import Golden, Layer, Model
+from fc7.v1 import model_pb2 as pb
+from fc7.v1.model_pb2_grpc import ModelServiceStub
+
+
+def list_models() -> Operation[list[Model]]:
+    """Return the models, the default one first."""
+    response: pb.ListModelsResponse = yield Call(ModelServiceStub, "ListModels", pb.ListModelsRequest())
+    return [_read_model(model) for model in response.models]
+
+
+def get_model(name: str) -> Operation[Model]:
+    """Return one model, whole."""
+    response: pb.GetModelResponse = yield Call(ModelServiceStub, "GetModel", pb.GetModelRequest(name=name))
+    return _read_model(response.model)
+
+
+def get_golden(name: str) -> Operation[Golden]:
+    """Return a model's golden vectors."""
+    response: pb.GetGoldenResponse = yield Call(ModelServiceStub, "GetGolden", pb.GetGoldenRequest(name=name))
+    return Golden(
+        pixels=read_tensor(response.pixels),
+        inputs=read_tensor(response.inputs),
+        layers={layer.name: read_tensor(layer.values) for layer in response.layers},
+    )
+
+
+def _read_model(model: pb.Model) -> Model:
+    return Model(
+        name=model.name,
+        network=model.network,
+        layers=[Layer(layer.name, layer.dim, tuple(layer.shape), layer.provenance_digest) for layer in model.layers],
+        recipe=json.loads(model.recipe_json),
+        graph_sha256=model.graph_sha256,
+        classes=[(label.id, label.name) for label in model.classes],
+        card=model.card,
+        provider=model.provider,
+    )

@@ -1,0 +1,59 @@
+"""What an operation asks of the client that runs it.
+
+An operation is a generator: it yields steps, receives what came of each, and returns what the client's method
+returns. It never waits itself, so both clients run the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Send a request; receive the response."""
+
+    stub: type[Any]  # generated class of the service
+    method: str
+    request: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Begin a call of many messages either way; receive its stream."""
+
+    stub: type[Any]
+    method: str
+    requests: Iterator[Message]  # read ahead of the answers, in another thread
+    timeout_s: float | None  # None for a stream without end
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Receive the next answer of a stream; None after the last."""
+
+    stream: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Do what blocks, such as reading files; receive what it returns."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Give one value to a caller who iterates."""
+
+    value: Any
+
+
+Step: TypeAlias = Call | Open | Next | Work | Emit
+Operation: TypeAlias = Generator[Step, Any, T]

@@ -1,0 +1,122 @@
+"""gRPC channels: limits, retries, TLS and the token."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
+from fc7.v1 import MAX_MESSAGE_BYTES
+
+_SERVICES = ("Feature", "Model", "Collection", "Head", "Admin")
+# Every call may be sent again (upserts are idempotent by id) but TrainHead, which would train twice.
+_RETRIED = {
+    "name": [{"service": f"fc7.v1.{name}Service"} for name in _SERVICES],
+    "retryPolicy": {
+        "maxAttempts": 5,  # gRPC's own ceiling; with these pauses about four seconds, a restart of the server
+        "initialBackoff": "0.25s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    },
+}
+_NOT_RETRIED = {"name": [{"service": "fc7.v1.HeadService", "method": "TrainHead"}]}
+_SERVICE_CONFIG = {"methodConfig": [_RETRIED, _NOT_RETRIED]}
+
+_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),  # streams have no deadline: pings find a peer that went silent
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+_RETRY_OPTIONS: tuple[tuple[str, Any], ...] = (
+    # The 256 KiB default silently turns retries off for pictures.
+    ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server and what it takes to speak to it."""
+
+    address: str  # HOST:PORT or unix:PATH
+    token: str = ""
+    roots: bytes | None = None  # PEM of the certificate authority; None for no TLS
+    is_retried: bool = True  # False where another way of trying again is at hand
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Metadata of every call."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+
+    @property
+    def options(self) -> list[tuple[str, Any]]:
+        """Options of the channel."""
+        retries = _RETRY_OPTIONS if self.is_retried else ()
+        proxy = (("grpc.enable_http_proxy", 0),) if _is_loopback(self.address) else ()
+        return [*_OPTIONS, *retries, *proxy]
+
+    def open(self) -> grpc.Channel:
+        """Return a channel; it connects with the first call."""
+        if self.roots is None:
+            return grpc.insecure_channel(self.address, self.options)
+        return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(self.roots), self.options)
+
+    def open_aio(self) -> grpc.aio.Channel:
+        """Return a channel of the running event loop; it connects with the first call."""
+        if self.roots is None:
+            return grpc.aio.insecure_channel(self.address, self.options)
+        return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(self.roots), self.options)
+
+
+def read_target(address: str, token_file: Path | str | None, tls_ca: Path | str | None) -> Target:
+    """Check an address, read the token and the certificate authority.
+
+    Raises
+    ------
+    InvalidArgument
+        The address is not HOST:PORT, or the file holds no token.
+    NotFound
+        A file does not exist.
+    """
+    host, colon, port = address.rpartition(":")
+    if not address.startswith("unix:") and not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+        raise InvalidArgument(f"address {address!r} is not HOST:PORT", name="address")
+    token = "" if token_file is None else _read_token(Path(token_file))
+    return Target(address, token, None if tls_ca is None else _read(Path(tls_ca)))
+
+
+def _read_token(path: Path) -> str:
+    """Return the token: the last word of the first line, so that a server's ``SCOPE TOKEN`` is read too."""
+    lines = [line.split() for line in _read(path).decode(errors="replace").splitlines()]
+    words = next((words for words in lines if words and not words[0].startswith("#")), [])
+    token = words[-1] if words else ""
+    if not token or not token.isascii() or token.startswith("sha256:"):
+        raise InvalidArgument(f"token file {str(path)!r} holds no token: write it in there", name="token_file")
+    return token
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"file {str(path)!r} does not exist", name=str(path)) from error
+    except OSError as error:
+        raise FailedPrecondition(f"file {str(path)!r} cannot be read: {error.strerror}", name=str(path)) from error
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or address.startswith("unix:")

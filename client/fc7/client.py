@@ -1,0 +1,409 @@
+"""The client that waits: connect, and everything that a server of fc7 does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7._calls import admin, collection, feature, items, model
+from fc7._calls import head as heads
+from fc7._calls.feature import OnError
+from fc7._calls.items import Payload
+from fc7._session import Session
+from fc7.channel import read_target
+from fc7.errors import Fc7Error
+from fc7.images import ImageLike
+from fc7.local import LocalServer
+from fc7.results import (
+    Added,
+    Classification,
+    CollectionFacts,
+    Features,
+    Golden,
+    Head,
+    Hit,
+    Item,
+    Metric,
+    Model,
+    Removed,
+    ServerInfo,
+)
+
+
+def connect(
+    address: str | None = None,
+    *,
+    data: Path | str | None = None,
+    models: Sequence[str] = (),
+    device: str = "auto",
+    token_file: Path | str | None = None,
+    tls_ca: Path | str | None = None,
+    timeout_s: float | None = None,
+) -> Client:
+    """Return a client of a server, or of the same server started in this process.
+
+    Parameters
+    ----------
+    address
+        HOST:PORT. Without it and without ``data`` the variable FC7_SERVER is taken.
+    data
+        Without an address: the data folder, by default this user's. If a process holds it,
+        that one's server answers; else one is started here.
+    models, device
+        For a server started here: names of bundles, "auto", "cpu" or "cuda".
+    token_file
+        With an address: a file that holds the token to send; else FC7_TOKEN_FILE names it.
+    tls_ca
+        With an address: PEM file of the authority that signed the server's certificate; TLS is used.
+    timeout_s
+        Seconds for each request to the server (long lists take many); 300 by default.
+
+    Raises
+    ------
+    InvalidArgument
+        The address is not HOST:PORT.
+    NotFound
+        A file that is named does not exist.
+    FailedPrecondition
+        No server can be started here: dependencies, folder or bundle.
+    """
+    if address is None and data is None:
+        address = os.environ.get("FC7_SERVER") or None  # noqa: TID251
+    if address is None:
+        local = LocalServer(data, models, device)
+        return Client(Session(local.reach(), timeout_s, local))
+    token_file = token_file or os.environ.get("FC7_TOKEN_FILE") or None  # noqa: TID251
+    return Client(Session(read_target(address, token_file, tls_ca), timeout_s))
+
+
+class Client:
+    """A server of fc7, as `connect` returns it; a context manager.
+
+    Threads may share one. Long lists are sent in batches; a call that fails because the server is
+    away is sent again (but a training). Ctrl-C cancels the call under way. gRPC does not survive
+    `os.fork`: connect in the child, or start workers with "spawn".
+
+    Errors of the server are raised as the classes of `fc7.errors`.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; stop the server if it was started here."""
+        self._session.close()
+
+    def extract(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        layer: str = "fc7",
+        model: str = "",
+        on_error: OnError = "raise",
+        timeout_s: float | None = None,
+        report: Callable[[int], object] | None = None,
+    ) -> Features:
+        """Return one feature an image, in input order.
+
+        Parameters
+        ----------
+        images
+            One image or an iterable of: paths, bytes of a file, Pillow images (as their pixels
+            are, whatever their EXIF says), uint8 arrays (H, W, 3) in RGB.
+        layer
+            Output name; D is the model's dimension of it.
+        model
+            Model name; empty for the server's default.
+        on_error
+            An unreadable image ends the call, or is listed in `.failed` and has no row.
+        timeout_s
+            Seconds for the whole call; None for no limit but that of each request.
+        report
+            Called with the number of images done, after each batch.
+
+        Returns
+        -------
+        Features
+            `.values` float32 (N, D), raw (post-ReLU, not normalised); `.provenance`; `.failed`.
+
+        Raises
+        ------
+        ImageDecodeError
+            With ``on_error="raise"``; `.index` says which image.
+        NotFound
+            No such model, layer or (with ``on_error="raise"``) file.
+        DeadlineExceeded
+            No complete answer within ``timeout_s``.
+
+        References
+        ----------
+        Krizhevsky et al. 2012, sections 3.5 and 6.1 (4096-d last hidden layer as image distance).
+        """
+        return self._session.run(feature.extract(images, layer, model, on_error, report), timeout_s)
+
+    def extract_stream(
+        self, images: Iterable[ImageLike], *, layer: str = "fc7", model: str = ""
+    ) -> Iterator[NDArray[np.float32] | Fc7Error]:
+        """Yield one feature float32 (D,) or error an image, in input order; for lists without end.
+
+        The images are read in another thread, a few ahead of the answers.
+        """
+        return self._session.iterate(feature.extract_stream(images, layer, model))
+
+    def models(self) -> list[Model]:
+        """Return the server's models, the default one first; without classes and card."""
+        return self._session.run(model.list_models())
+
+    def model(self, name: str = "") -> Model:
+        """Return one model with its classes and card; the default one without a name."""
+        return self._session.run(model.get_model(name))
+
+    def golden(self, name: str = "") -> Golden:
+        """Return a model's golden pictures and what each layer made of them where it was exported."""
+        return self._session.run(model.get_golden(name))
+
+    def create_collection(
+        self, name: str, *, layer: str = "fc7", model: str = "", metric: Metric = "cosine"
+    ) -> Collection:
+        """Create an empty collection, bound to one layer of one model.
+
+        Parameters
+        ----------
+        name
+            1 to 64 of letters, digits, ".", "_", "-"; not starting with ".".
+        layer, model
+            What its images will go through.
+        metric
+            "cosine", "l2" (score is minus the distance) or "dot".
+
+        Raises
+        ------
+        AlreadyExists
+            The name is taken.
+        NotFound
+            No such model or layer.
+        """
+        return self._collection(self._session.run(collection.create(name, layer, model, metric)))
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection."""
+        return self._collection(self._session.run(collection.get(name)))
+
+    def collections(self) -> list[Collection]:
+        """Return all collections, by name."""
+        return [self._collection(facts) for facts in self._session.run(collection.list_all())]
+
+    def delete_collection(self, name: str) -> None:
+        """Delete a collection and all its items."""
+        self._session.run(collection.delete(name))
+
+    def train_head(
+        self,
+        name: str,
+        *,
+        collection: str | None = None,
+        label: str = "label",
+        images: ImageLike | Iterable[ImageLike] | None = None,
+        labels: Iterable[str] | None = None,
+        layer: str = "fc7",
+        model: str = "",
+        report: Callable[[int], object] | None = None,
+    ) -> Head:
+        """Train the next version of a head, on a collection or on labelled images.
+
+        Parameters
+        ----------
+        name
+            1 to 64 of letters, digits, ".", "_", "-"; not starting with ".".
+        collection, label
+            Take the features of this collection, and as label this field of each payload.
+        images, labels
+            Or take these images, one label each. Unreadable ones are left out and listed in `.failed`.
+        layer, model
+            What the images go through.
+        report
+            Called with the number of images extracted, after each batch.
+
+        Raises
+        ------
+        InvalidArgument
+            Fewer than two classes, or not one label an image.
+
+        References
+        ----------
+        Krizhevsky et al. 2012, section 3.5: the softmax layer alone is fitted anew.
+        """
+        plan = heads.plan(name, collection, label, layer, model)
+        return self._session.run(heads.train(plan, images, labels, report))
+
+    def publish_head(self, name: str, version: int = 0) -> Head:
+        """Make a version the one that `classify` uses; 0 for the newest."""
+        return self._session.run(heads.publish(name, version))
+
+    def head(self, name: str, version: int = 0) -> Head:
+        """Return one version of a head; 0 for the newest."""
+        return self._session.run(heads.get(name, version))
+
+    def heads(self) -> list[Head]:
+        """Return the newest version of every head, by name."""
+        return self._session.run(heads.list_all())
+
+    def delete_head(self, name: str, version: int = 0) -> None:
+        """Delete a head, or one version of it; the published version is refused."""
+        self._session.run(heads.delete(name, version))
+
+    def classify(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        head: str = "",
+        model: str = "",
+        top: int = 5,
+        report: Callable[[int], object] | None = None,
+    ) -> list[Classification]:
+        """Return the classes of each image, in input order.
+
+        Parameters
+        ----------
+        images
+            As `extract` takes them; an unreadable one has its `.error`.
+        head
+            A published head; empty for the network's own classes.
+        model
+            Without a head: model name, empty for the server's default.
+        top
+            How many classes an image.
+        report
+            Called with the number of images done, after each batch.
+
+        Raises
+        ------
+        NotFound
+            No such head or model.
+        FailedPrecondition
+            No version of the head is published, or no model here made its features.
+        """
+        return self._session.run(heads.classify(images, head, model, top, report))
+
+    def server_info(self) -> ServerInfo:
+        """Return the server's versions, device, limits and data folder; needs scope admin."""
+        return self._session.run(admin.get_server_info())
+
+    def is_ready(self) -> bool:
+        """Return whether a server is there and takes calls; False while it starts, drains or is away."""
+        return self._session.run(admin.check_health())
+
+    def _collection(self, facts: CollectionFacts) -> Collection:
+        return Collection(**vars(facts), _session=self._session)
+
+
+@dataclass(frozen=True, repr=False)
+class Collection(CollectionFacts):
+    """A named set of items of one provenance; the facts are those of when it was fetched."""
+
+    _session: Session = field(compare=False)
+
+    def add(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        ids: Iterable[str] | None = None,
+        root: Path | str | None = None,
+        payloads: Iterable[Payload] | None = None,
+        report: Callable[[Added], object] | None = None,
+    ) -> list[Added]:
+        """Add images, or replace those whose id is there with other bytes.
+
+        Parameters
+        ----------
+        images
+            As `Client.extract` takes them; files are read when their turn comes.
+        ids
+            One an image. By default the path below ``root`` with "/", without ``root`` the file's name.
+        root
+            Folder that the ids are relative to.
+        payloads
+            One JSON object an image, at most 64 KiB. By default {"path": ...} for paths, else {}.
+        report
+            Called for each image as soon as the server has answered: what it says is added or
+            replaced is on disk.
+
+        Returns
+        -------
+        list of Added
+            One an image, in input order; a failed one has its error, and nothing was written for it.
+
+        Raises
+        ------
+        InvalidArgument
+            An image without path and id, or lists of different lengths.
+        """
+        new = items.from_images(images, ids, root, payloads)
+        return self._session.run(collection.upsert(self.name, new, True, report))
+
+    def add_vectors(
+        self,
+        features: Features,
+        ids: Iterable[str],
+        *,
+        payloads: Iterable[Payload] | None = None,
+        report: Callable[[Added], object] | None = None,
+    ) -> list[Added]:
+        """Add features that were extracted before, one id a row; they must be of this provenance."""
+        new = items.from_features(features, ids, payloads)
+        return self._session.run(collection.upsert(self.name, new, False, report))
+
+    def search(
+        self, image: ImageLike | None = None, *, id: str | None = None, features: Features | None = None, k: int = 10
+    ) -> list[Hit]:
+        """Return the nearest items, best first.
+
+        Parameters
+        ----------
+        image
+            The query; or
+        id
+            that of a stored item, which is left out of its own answer; or
+        features
+            one row: ``features[i]``.
+        k
+            At least 1; above the count, all items are returned.
+
+        Raises
+        ------
+        NotFound
+            No such item or file.
+        FailedPrecondition
+            The features are of another provenance.
+        """
+        return self._session.run(collection.search(self.name, image, id, features, k))
+
+    def search_many(self, images: ImageLike | Iterable[ImageLike], *, k: int = 10) -> list[list[Hit] | Fc7Error]:
+        """Return the nearest items of each image, or its error, in input order."""
+        return self._session.run(collection.search_many(self.name, images, k))
+
+    def get(self, ids: Iterable[str], *, with_features: bool = False) -> list[Item | Fc7Error]:
+        """Return the items of these ids, or why they are not there, in the order given."""
+        return self._session.run(collection.get_items(self, ids, with_features))
+
+    def items(self, *, with_features: bool = False) -> Iterator[Item]:
+        """Yield all items in the order of their first insertion, fetched page by page."""
+        return self._session.iterate(collection.list_items(self, with_features))
+
+    def remove(self, ids: Iterable[str]) -> list[Removed]:
+        """Delete items; one that was not there has its error."""
+        return self._session.run(collection.delete_items(self.name, ids))

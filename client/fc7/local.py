@@ -1,0 +1,96 @@
+"""The server of a data folder on this machine: another process's, or one started in this process."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from fc7.channel import Target
+from fc7.errors import FailedPrecondition
+
+if TYPE_CHECKING:
+    from fc7_service.local import Attached
+
+_PATIENCE_S = 20.0  # for a holder that is ending
+
+
+class LocalServer:
+    """Reaches the server of a data folder, starting one where nobody holds the folder.
+
+    Parameters
+    ----------
+    data
+        The folder; None for this user's data folder.
+    models, device
+        As `fc7 serve` takes them; another process's server has its own.
+    """
+
+    def __init__(self, data: Path | str | None, models: Sequence[str], device: str) -> None:
+        self._data = default_data() if data is None else Path(data)
+        self._models, self._device = tuple(models), device
+        self._attached: Attached | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the server runs in this process, for this client."""
+        return self._attached is not None and self._attached.is_ours
+
+    def reach(self) -> Target:
+        """Attach or start; return once somebody answers.
+
+        Raises
+        ------
+        FailedPrecondition
+            The service's dependencies are not installed, or the folder's holder answers nowhere.
+        Fc7Error
+            Whatever keeps a server from starting.
+        """
+        atexit.register(self.stop)
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            self._attached = self._attach_or_start()
+            target = Target(self._attached.address, self._attached.token, is_retried=False)
+            if self._attached.is_ours or _answers(target) or time.monotonic() > deadline:
+                return target
+            time.sleep(0.05)  # it is ending, and lets go of the folder soon
+
+    def stop(self) -> None:
+        """Stop the server if it is ours."""
+        atexit.unregister(self.stop)
+        if self._attached is not None:
+            self._attached.stop()
+
+    def _attach_or_start(self) -> Attached:
+        try:
+            from fc7_service.local import attach_or_start
+            from fc7_service.settings import Settings
+        except ModuleNotFoundError as error:
+            raise FailedPrecondition(
+                f'a server in this process needs {error.name}, which is not installed: pip install "fc7[cpu]", '
+                "or name a server (HOST:PORT, FC7_SERVER)",
+                name=error.name or "",
+            ) from error
+        return attach_or_start(Settings(data=self._data, listen=None, models=self._models, device=self._device))
+
+
+def _answers(target: Target) -> bool:
+    with target.open() as channel:
+        try:
+            HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2.0, metadata=target.metadata)
+        except grpc.RpcError:
+            return False
+    return True
+
+
+def default_data() -> Path:
+    """Return this user's data folder, which is used where none is named."""
+    from platformdirs import user_data_path
+
+    return user_data_path("fc7", appauthor=False)

@@ -1,0 +1,237 @@
+"""What the client's methods return."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import Fc7Error
+
+Metric = Literal["cosine", "l2", "dot"]
+UpsertStatus = Literal["added", "replaced", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Provenance:
+    """Which network and preprocessing made a feature; features compare only when their digests are equal."""
+
+    digest: str  # SHA-256 (hex) over all fields below but `model`
+    model: str
+    graph_sha256: str
+    recipe_sha256: str
+    layer: str
+    transform: str
+    precision: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return all fields, for JSON."""
+        return asdict(self)
+
+    def __repr__(self) -> str:
+        return f"Provenance({self.model} {self.layer}, {self.digest[:12]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a call went, in seconds, summed over its requests."""
+
+    decode_s: float = 0.0
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that was left out."""
+
+    index: int  # in the caller's list
+    error: Fc7Error
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Features:
+    """Features of a list of images; ``features[i]`` is row i with its provenance."""
+
+    values: NDArray[np.float32]  # (N, D), raw: post-ReLU, not normalised
+    provenance: Provenance
+    rows: list[int]  # index of each row's image in the caller's list
+    failed: list[Failure]
+    timing: Timing
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: int) -> Features:
+        return Features(self.values[row][np.newaxis], self.provenance, [self.rows[row]], [], self.timing)
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"Features({self.values.shape}, {self.provenance.model} {self.provenance.layer}{failed})"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One output of a network."""
+
+    name: str
+    dim: int  # length of the feature
+    shape: tuple[int, ...]  # before flattening in C order
+    provenance_digest: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Model:
+    """A trained network that a server holds."""
+
+    name: str
+    network: str
+    layers: list[Layer]
+    recipe: dict[str, Any]  # preprocessing
+    graph_sha256: str
+    classes: list[tuple[str, str]]  # (id, readable name), in the order of the logits
+    card: str  # Markdown
+    provider: str  # empty until first used
+
+    def __repr__(self) -> str:
+        return f"Model({self.name}, layers {' '.join(layer.name for layer in self.layers)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Golden:
+    """Pictures and what the network made of them where it was exported."""
+
+    pixels: NDArray[np.uint8]  # (N, H, W, 3)
+    inputs: NDArray[np.float32]  # (N, 3, H, W)
+    layers: dict[str, NDArray[np.float32]]  # (N, D) each
+
+    def __repr__(self) -> str:
+        return f"Golden({len(self.pixels)} images, layers {' '.join(self.layers)})"
+
+
+@dataclass(frozen=True, repr=False)
+class CollectionFacts:
+    """What a collection was when its facts were fetched."""
+
+    name: str
+    count: int
+    provenance: Provenance
+    metric: Metric
+    dim: int
+    index: str  # "exact" or "rabitq"
+    fault: str  # empty while it serves
+
+    def __repr__(self) -> str:
+        state = f"damaged: {self.fault}" if self.fault else f"{self.count} items, {self.metric}"
+        return f"{type(self).__name__}({self.name!r}, {state})"
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of one image or vector that was added."""
+
+    id: str
+    status: UpsertStatus
+    error: Fc7Error | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What became of one id that was to be removed."""
+
+    id: str
+    error: Fc7Error | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Item:
+    """A stored item."""
+
+    id: str
+    payload: dict[str, Any]
+    content_sha256: str  # of the image's or the vector's bytes, hex
+    feature: NDArray[np.float32] | None = None  # (D,), raw; where asked for
+
+    def __repr__(self) -> str:
+        return f"Item({self.id!r}, {self.payload})"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One neighbour; a larger score is nearer."""
+
+    id: str
+    score: float
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Head:
+    """One version of a retrained softmax head."""
+
+    name: str
+    version: int
+    published_version: int  # 0 where none is published
+    provenance: Provenance
+    classes: list[str]
+    count: int  # rows it was trained on
+    accuracy: float  # on the held-out rows
+    held_out: int
+    method: str
+    seconds: float
+    weights_sha256: str
+    created: str  # ISO 8601, UTC
+    parent_version: int
+    failed: list[Failure] = field(default_factory=list)  # images left out of this training
+
+    def __repr__(self) -> str:
+        return f"Head({self.name!r} version {self.version}, {len(self.classes)} classes, accuracy {self.accuracy:.3f})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Classification:
+    """The classes of one image, or why there are none."""
+
+    top: list[tuple[str, float]]  # (label, probability), best first; empty where it failed
+    error: Fc7Error | None = None
+
+    @property
+    def label(self) -> str:
+        """Best class; raises the image's error where it failed."""
+        return self._best()[0]
+
+    @property
+    def probability(self) -> float:
+        """Probability of the best class; raises the image's error where it failed."""
+        return self._best()[1]
+
+    def _best(self) -> tuple[str, float]:
+        if self.error is not None:
+            raise self.error
+        return self.top[0]
+
+    def __repr__(self) -> str:
+        return (
+            f"Classification({self.error!r})" if self.error else f"Classification({self.label} {self.probability:.3f})"
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ServerInfo:
+    """What a server is."""
+
+    version: str
+    libraries: dict[str, str]
+    device: str
+    provider: str
+    threads: int
+    data: str
+    max_message_bytes: int
+    models: list[str]
+    pid: int
+    uptime_s: float
+
+    def __repr__(self) -> str:
+        return f"ServerInfo(fc7 {self.version}, {self.device}, models {' '.join(self.models)})"

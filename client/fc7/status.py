@@ -1,0 +1,94 @@
+"""From a gRPC status, or the error of one item, to the error family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from fc7.errors import (
+    FAMILY,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Fc7Error,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
+from fc7.v1 import common_pb2
+
+_BY_REASON = {kind("").reason: kind for kind in FAMILY}
+_BY_CODE = {kind.code: kind for kind in reversed(FAMILY)}  # a base class stands before its subclass and wins
+_NEAREST = {
+    "OUT_OF_RANGE": InvalidArgument,
+    "UNIMPLEMENTED": FailedPrecondition,
+    "CANCELLED": Unavailable,  # not by this caller: the channel or the server ended the call
+}
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+def read_item_error(error: common_pb2.ItemError) -> Fc7Error:
+    """Return the error of one item of a batch."""
+    kind = _BY_REASON.get(error.reason) or _kind_of(error.code)
+    return kind(error.message, name=error.name)
+
+
+def read_rpc_error(error: Any, address: str) -> Fc7Error:
+    """Return what a failed call raises.
+
+    Parameters
+    ----------
+    error
+        A `grpc.RpcError` that is a `grpc.Call` too, or a `grpc.aio.AioRpcError`.
+    address
+        Where the call went, for the text.
+    """
+    code, text = error.code().name, error.details() or ""
+    info, retry = _read_details(error.trailing_metadata())
+    if info is None:
+        kind = _kind_of(code)
+        return kind(_readable(kind, code, text, address))
+    kind = _BY_REASON.get(info.reason) or _kind_of(code)
+    name = info.metadata.get("name", "")
+    if issubclass(kind, ResourceExhausted):
+        after_s = None if retry is None else retry.retry_delay.ToNanoseconds() / 1e9
+        return kind(text, name=name, retry_after_s=after_s)
+    return kind(text, name=name)
+
+
+def _kind_of(code: str) -> type[Fc7Error]:
+    return _BY_CODE.get(code) or _NEAREST.get(code) or Fc7Error
+
+
+def _read_details(metadata: Any) -> tuple[error_details_pb2.ErrorInfo | None, error_details_pb2.RetryInfo | None]:
+    """Return fc7's ErrorInfo and the RetryInfo of a status, where it has them."""
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    has_info = has_retry = False
+    packed = next((value for key, value in metadata or () if key == _DETAILS_KEY), b"")
+    try:
+        for detail in status_pb2.Status.FromString(packed).details:
+            has_info |= detail.Unpack(info)
+            has_retry |= detail.Unpack(retry)
+    except DecodeError:  # of somebody between us and the server; the code and the text still tell
+        return None, None
+    return (info if has_info and info.domain == "fc7" else None), (retry if has_retry else None)
+
+
+def _readable(kind: type[Fc7Error], code: str, text: str, address: str) -> str:
+    """Return a text for people where gRPC itself, not the server, ended the call."""
+    if kind is DeadlineExceeded:
+        return f"the server at {address} gave no complete answer in time: allow more with timeout_s"
+    if code == "UNIMPLEMENTED":
+        return f"the server at {address} does not know this call: it is older than this client, or not fc7"
+    if kind is not Unavailable:
+        return text or f"the server at {address} answered {code}"
+    if "DNS" in text or "ame resolution" in text:
+        return f"no server at {address}: the host name is not known"
+    if "CERTIFICATE_VERIFY_FAILED" in text or "verify" in text:
+        return f"the server at {address} has a certificate that tls_ca does not vouch for, or one of another name"
+    if "handshake" in text.lower():
+        return f"no TLS with the server at {address}: it may not use TLS; leave tls_ca out"
+    if "onnect" in text and ("refused" in text or "No such file" in text or "Failed to connect" in text):
+        return f"no server at {address}: start one with `fc7 serve`, or name another address"
+    return f"the server at {address} ended the call before its answer: send it again ({text})"
