@@ -25,8 +25,11 @@ MANIFEST, WEIGHTS, POINTER = "manifest.json", "weights.safetensors", "published.
 def write_record(path: Path, values: dict[str, Any]) -> None:
     """Replace ``path`` by ``values`` and their checksum; on disk when this returns."""
     part = path.with_name(path.name + ".part")
-    write_bytes(part, _seal({"format": FORMAT, **values}))
-    os.replace(part, path)
+    try:
+        write_bytes(part, _seal({"format": FORMAT, **values}))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

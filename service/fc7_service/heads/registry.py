@@ -228,6 +228,7 @@ class Heads:
     def _store(self, head: HeadVersion, weights: bytes, report: dict[str, float]) -> None:
         final = self._folder(head.name, head.version)
         final.parent.mkdir(parents=True, exist_ok=True)
+        sync_folder(self._path.parent)
         sync_folder(self._path)
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._path)) / "version"
         try:

@@ -1,0 +1,334 @@
+"""The mathematics of heads against scikit-learn, and their life on disk."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
+from fc7_service.heads.fit import _Design, fit, fit_logistic, fit_ridge, fit_temperature
+from fc7_service.heads.folds import assign_folds
+from fc7_service.heads.head import Softmax
+from fc7_service.heads.registry import Heads
+from labelled import PROVENANCE, Labelled, make_labelled
+
+
+def numbers(labels: list[str]) -> np.ndarray:
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def objective(layer: Softmax, design: _Design, strength: float) -> float:
+    logits = (design.x @ layer.weights + layer.bias).astype(np.float64)
+    nll = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), design.y]
+    return float(nll.mean() + strength / 2 * np.sum(layer.weights.astype(np.float64) ** 2))
+
+
+@pytest.fixture
+def heads(tmp_path: Path) -> Heads:
+    return Heads(tmp_path / "heads")
+
+
+def train(heads: Heads, name: str = "h", data: Labelled | None = None):
+    data = data or make_labelled(8, 3, 16)
+    return heads.train(name, data.features, data.labels, data.groups, PROVENANCE)
+
+
+# Against scikit-learn
+
+
+@pytest.mark.parametrize("strength", [1e-1, 1e-2, 1e-3])
+def test_logistic_reaches_the_objective_of_scikit_learn(strength):
+    data = make_labelled(60, 5, 40, noise=2.0)
+    design = _Design(data.features, numbers(data.labels), 5)
+    ours = next(fit_logistic(design, (strength,)))
+    oracle = LogisticRegression(C=1 / (strength * len(design.x)), tol=1e-8, max_iter=5000)
+    oracle.fit(design.x.astype(np.float64), design.y)
+    theirs = design.softmax(oracle.coef_.T, oracle.intercept_)
+    assert objective(ours, design, strength) == pytest.approx(objective(theirs, design, strength), abs=1e-4)
+
+
+@pytest.mark.parametrize("dim", [40, 700])
+def test_ridge_has_the_weights_of_scikit_learn_in_both_forms(dim):
+    data = make_labelled(30, 4, dim, noise=2.0)
+    design = _Design(data.features, numbers(data.labels), 4)
+    assert design.is_dual == (dim > 120)
+    ours = fit_ridge(design, 1e-2)
+    oracle = Ridge(alpha=1e-2 * len(design.x)).fit(design.x.astype(np.float64), np.eye(4)[design.y])
+    assert np.allclose(ours.weights, oracle.coef_.T, atol=1e-4)
+    assert np.allclose(ours.bias, oracle.intercept_, atol=1e-4)
+
+
+def test_accuracy_on_unseen_rows_is_within_a_point_of_scikit_learn():
+    data = make_labelled(600, 10, 128, noise=2.5)
+    known, unseen = data[:3000], data[3000:]
+    found = fit(known.features, known.labels, known.groups)
+    y = numbers(unseen.labels)
+    ours = np.mean(found.softmax.probabilities(unseen.features).argmax(axis=1) == y)
+    scale = known.features.std()
+    theirs = max(
+        LogisticRegression(C=c, max_iter=500)
+        .fit(known.features / scale, known.labels)
+        .score(unseen.features / scale, unseen.labels)
+        for c in (0.003, 0.03, 0.3)
+    )
+    assert ours >= theirs - 0.01
+    assert found.accuracy == pytest.approx(ours, abs=0.05)
+
+
+def test_logistic_on_the_leading_directions_is_as_good_as_on_all():
+    data = make_labelled(200, 6, 800, noise=2.0)
+    known, unseen = data[:900], data[900:]
+    design = _Design(known.features, numbers(known.labels), 6)
+    assert design.basis is not None
+    assert design.basis.shape == (800, 512)
+    assert np.allclose(design.basis.T @ design.basis, np.eye(512), atol=1e-4)
+    layer = next(fit_logistic(design, (1e-2,)))
+    oracle = LogisticRegression(C=1 / (1e-2 * 900), max_iter=1000).fit(design.x, design.y)
+    ours = np.mean(layer.logits(unseen.features).argmax(axis=1) == numbers(unseen.labels))
+    theirs = oracle.score((unseen.features - design.mean) / design.scale, numbers(unseen.labels))
+    assert ours >= theirs - 0.01
+
+
+# Temperature
+
+
+@pytest.mark.parametrize("sharpness", [0.05, 1.0, 20.0])
+def test_the_temperature_recovers_the_scale_of_the_logits(sharpness):
+    rng = np.random.default_rng(5)
+    logits = rng.standard_normal((4000, 4)) * 2
+    y = np.array([rng.choice(4, p=row / row.sum()) for row in np.exp(logits)])
+    temperature, _ = fit_temperature((logits * sharpness).astype(np.float32), y)
+    assert temperature == pytest.approx(sharpness, rel=0.1)
+
+
+def test_the_temperature_improves_the_likelihood_and_moves_no_decision():
+    data = make_labelled(300, 5, 64, noise=3.0)
+    design = _Design(data[:1000].features, numbers(data[:1000].labels), 5)
+    layer, unseen, y = fit_ridge(design, 1e-2), data[1000:], numbers(data[1000:].labels)
+    logits = layer.logits(unseen.features)
+    temperature, nll = fit_temperature(logits, y)
+    plain = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(y)), y]
+    assert nll < plain.mean() - 0.1
+    assert temperature < 1  # ridge on one-hot targets is underconfident
+    assert (logits.argmax(axis=1) == (logits / temperature).argmax(axis=1)).all()
+
+
+def test_a_few_rows_without_an_error_do_not_make_certain():
+    logits = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
+    temperature, _ = fit_temperature(logits, np.array([0, 1, 0, 1]))
+    sure = 1 / (1 + np.exp(-1 / temperature))
+    assert sure == pytest.approx(0.9, abs=1e-3)  # one row of doubt in five
+
+
+# The whole fit
+
+
+@pytest.mark.parametrize(("per_class", "n_classes", "dim"), [(2, 2, 64), (3, 5, 512), (10, 200, 32), (6, 4, 1200)])
+def test_small_and_wide_sets_are_fitted(per_class, n_classes, dim):
+    data = make_labelled(per_class, n_classes, dim, noise=0.3)
+    found = fit(data.features, data.labels, data.groups)
+    assert len(found.classes) == n_classes
+    assert found.held_out >= n_classes
+    assert found.accuracy > 0.7
+    probabilities = found.softmax.probabilities(data.features)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert np.mean(probabilities.argmax(axis=1) == numbers(data.labels)) > 0.9
+
+
+def test_labels_that_mean_nothing_get_the_accuracy_of_chance():
+    data = make_labelled(100, 4, 300)
+    labels = np.random.default_rng(1).permutation(data.labels).tolist()
+    assert fit(data.features, labels, data.groups).accuracy < 0.45
+
+
+def test_copies_do_not_leak_into_the_held_out_rows():
+    rng = np.random.default_rng(2)
+    noise = rng.standard_normal((60, 200)).astype(np.float32)  # nothing to learn but the rows themselves
+    labels = [f"c{i % 2}" for i in range(60)]
+    groups = [str(i) for i in range(60)]
+    honest = fit(np.tile(noise, (4, 1)), labels * 4, groups * 4)
+    fooled = fit(np.tile(noise, (4, 1)), labels * 4, [str(i) for i in range(240)])
+    assert honest.accuracy < 0.75
+    assert fooled.accuracy > 0.9
+
+
+def test_the_same_rows_give_the_same_head():
+    data = make_labelled(20, 3, 600)
+    first, second = (fit(data.features, data.labels, data.groups) for _ in range(2))
+    assert np.array_equal(first.softmax.weights, second.softmax.weights)
+    assert np.array_equal(first.softmax.temperature, second.softmax.temperature)
+
+
+def test_units_that_never_fire_and_equal_rows_are_no_trouble():
+    data = make_labelled(10, 2, 8)
+    silent = np.concatenate([data.features, np.zeros((20, 600), np.float32)], axis=1)
+    assert fit(silent, data.labels, data.groups).accuracy > 0.5
+    equal = fit(np.ones((20, 5), np.float32), data.labels, data.groups)
+    assert np.allclose(equal.softmax.probabilities(np.ones((1, 5), np.float32)), 0.5, atol=1e-3)
+
+
+def test_ten_classes_of_a_thousand_rows_take_seconds():
+    data = make_labelled(1000, 10, 1024, noise=3.0)
+    start = time.process_time()
+    found = fit(data.features, data.labels, data.groups)
+    assert time.process_time() - start < 30  # 4 s of an idle core, with room for a busy machine
+    assert found.accuracy > 0.5
+
+
+# Splits
+
+
+def test_a_fifth_of_each_class_is_held_out():
+    data = make_labelled(50, 7, 4)
+    folds, y = assign_folds(data.labels, data.groups), numbers(data.labels)
+    assert [int(np.sum(folds[y == i] == 0)) for i in range(7)] == [10] * 7
+
+
+def test_folds_do_not_depend_on_the_order_of_rows():
+    data = make_labelled(13, 3, 4)
+    order = np.random.default_rng(3).permutation(len(data.labels))
+    shuffled = assign_folds([data.labels[i] for i in order], [data.groups[i] for i in order])
+    assert np.array_equal(assign_folds(data.labels, data.groups)[order], shuffled)
+
+
+def test_an_image_with_two_labels_is_never_held_out():
+    labels = ["a", "b"] + ["a", "b"] * 10
+    groups = ["both", "both"] + [str(i) for i in range(20)]
+    assert (assign_folds(labels, groups)[:2] == -1).all()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "text"),
+    [
+        ([], [], "no labelled row"),
+        (["a"] * 4, list("1234"), "all 4 rows are of class 'a'"),
+        (["a", "a", "b"], list("123"), "1 of 2 classes .* 'b'"),
+        (["a", "a", "b", "b"], list("1233"), "copies"),
+        (["a", "a", "b", "b"], list("1212"), "2 of 2 classes"),
+        (["a", "a", "", ""], list("1234"), "label is empty"),
+        (["a", "a", "\ud800", "\ud800"], list("1234"), "Unicode"),
+    ],
+)
+def test_rows_that_make_no_head_are_refused(labels, groups, text):
+    with pytest.raises(InvalidArgument, match=text):
+        fit(np.ones((len(labels), 3), np.float32), labels, groups)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_values_that_are_not_finite_are_refused(value):
+    data = make_labelled(4, 2, 3)
+    data.features[5, 1] = value
+    with pytest.raises(InvalidArgument, match="row 5 "):
+        fit(data.features, data.labels, data.groups)
+
+
+def test_shapes_must_match():
+    data = make_labelled(4, 2, 3)
+    with pytest.raises(InvalidArgument, match="8 labels and 7 groups"):
+        fit(data.features, data.labels, data.groups[1:])
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../x", "a b", "ä", "x" * 65, "a\n", "a\x00"])
+def test_names_that_are_no_folder_names_are_refused(heads, name):
+    for call in (heads.check_name, heads.get, heads.publish, heads.delete, heads.classifier, lambda n: train(heads, n)):
+        with pytest.raises(InvalidArgument, match="name"):
+            call(name)
+
+
+@pytest.mark.parametrize("name", ["a", "A-b_c.9", "x" * 64, "0", "con", "-"])
+def test_names_that_are_allowed(heads, name):
+    assert train(heads, name).name == name
+    assert [head.name for head in heads.list()] == [name]
+
+
+# Life on disk
+
+
+def test_a_version_comes_back_bit_for_bit(tmp_path):
+    data = make_labelled(8, 3, 16)
+    made = train(Heads(tmp_path), "h", data)
+    again = Heads(tmp_path)
+    assert again.get("h") == made
+    assert again.publish("h") == made
+    layer = fit(data.features, data.labels, data.groups).softmax
+    stored = again.classifier("h").softmax
+    for field in ("mean", "scale", "weights", "bias", "temperature"):
+        ours, theirs = getattr(layer, field), getattr(stored, field)
+        assert ours.dtype == theirs.dtype
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_the_facts_of_a_version(heads):
+    data = make_labelled(10, 3, 16)
+    first, second = train(heads, "h", data), train(heads, "h", data)
+    assert (first.version, first.parent_version, second.version, second.parent_version) == (1, 0, 2, 1)
+    assert first.classes == ("c000", "c001", "c002")
+    assert (first.count, first.held_out, first.provenance) == (30, 6, PROVENANCE)
+    assert first.method in ("ridge", "logistic")
+    assert first.seconds > 0
+    assert first.created.endswith("+00:00")
+    assert len(first.weights_sha256) == 64
+
+
+def test_publish_switches_and_rolls_back(heads):
+    train(heads)
+    train(heads, "h", make_labelled(8, 5, 16))
+    assert heads.published("h") == 0
+    with pytest.raises(FailedPrecondition, match="not published"):
+        heads.classifier("h")
+    assert heads.publish("h").version == 2
+    assert len(heads.classifier("h").version.classes) == 5
+    assert heads.publish("h", 1).version == heads.published("h") == 1
+    assert len(heads.classifier("h").version.classes) == 3
+    with pytest.raises(NotFound, match="no version 9: choose one of 1, 2"):
+        heads.publish("h", 9)
+    assert heads.published("h") == 1
+
+
+def test_what_does_not_exist_is_not_found(heads):
+    for call in (heads.get, heads.publish, heads.delete, heads.classifier):
+        with pytest.raises(NotFound, match="'nope' does not exist"):
+            call("nope")
+    train(heads)
+    for version in (2, -1):
+        with pytest.raises(NotFound, match="no version"):
+            heads.get("h", version)
+    assert heads.published("nope") == 0
+
+
+def test_list_has_the_newest_version_of_each_by_name(heads):
+    assert heads.list() == []
+    for name in ("b", "a", "b"):
+        train(heads, name)
+    assert [(head.name, head.version) for head in heads.list()] == [("a", 1), ("b", 2)]
+
+
+def test_the_published_version_alone_cannot_be_deleted(heads):
+    for _ in range(3):
+        train(heads)
+    heads.publish("h", 2)
+    with pytest.raises(FailedPrecondition, match=r"version 2 .* is published"):
+        heads.delete("h", 2)
+    heads.delete("h", 3)
+    assert (heads.get("h").version, heads.published("h")) == (2, 2)
+    assert train(heads).version == 4  # a number is never given twice
+    heads.delete("h")
+    assert heads.list() == []
+    with pytest.raises(NotFound):
+        heads.classifier("h")
+    assert train(heads).version == 1
+    assert heads.published("h") == 0
+
+
+def test_predict_refuses_features_of_another_length(heads):
+    train(heads)
+    heads.publish("h")
+    with pytest.raises(InvalidArgument, match=r"\(2, 5\).*\(N, 16\)"):
+        heads.classifier("h").predict(np.zeros((2, 5), np.float32))
