@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fc7.aio import AsyncClient, AsyncCollection
-    from fc7.client import Client, Collection, connect
+    from fc7.client import Client, connect
+    from fc7.collection import Collection
     from fc7.errors import (
         Aborted,
         AlreadyExists,
@@ -88,7 +89,7 @@ _ELSEWHERE = {
     "AsyncClient": "fc7.aio",
     "AsyncCollection": "fc7.aio",
     "Client": "fc7.client",
-    "Collection": "fc7.client",
+    "Collection": "fc7.collection",
     "ImageLike": "fc7.images",
     "connect": "fc7.client",
 }

@@ -4,122 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 
 from fc7._calls.admin import CHECK
 from fc7._calls.step import Call, Emit, Next, Open, Operation, Step, Work
+from fc7._progress import Line, Progress, Requests, Stream
 from fc7.channel import Target
-from fc7.errors import DeadlineExceeded, FailedPrecondition, Fc7Error, Unavailable
+from fc7.errors import FailedPrecondition, Fc7Error, Unavailable
 from fc7.local import LocalServer
 from fc7.status import read_rpc_error
 
 T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 300.0  # 64 large images on one slow core take a minute
-
-
-class Progress(Generic[T]):
-    """An operation on its way: its next step, its deadline, in the end its value."""
-
-    value: T
-
-    def __init__(self, operation: Operation[T], timeout_s: float | None) -> None:
-        self._operation = operation
-        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        self._timeout_s = timeout_s
-        self.answer: Any = None
-        self.error: Fc7Error | None = None
-        self.streams: list[_Stream] = []
-
-    def step(self) -> Step | None:
-        """Hand in the answer or the error of the last step; return the next step, None at the end."""
-        answer, error, self.answer, self.error = self.answer, self.error, None, None
-        try:
-            return self._operation.send(answer) if error is None else self._operation.throw(error)
-        except StopIteration as end:
-            self.value = end.value
-            return None
-
-    def time_left(self, limit_s: float | None) -> float | None:
-        """Return how many seconds the next request may take: ``limit_s``, or less where less is left."""
-        if self._deadline is None:
-            return limit_s
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceeded(f"the call took longer than timeout_s={self._timeout_s:g}: allow more")
-        return left if limit_s is None else min(left, limit_s)
-
-    def close(self) -> None:
-        """End what is under way."""
-        for stream in self.streams:
-            stream.call.cancel()
-        self._operation.close()
-
-
-class Line:
-    """A channel to a server and the generated stubs on it."""
-
-    def __init__(self, target: Target, channel: Any) -> None:
-        self.target, self.channel = target, channel
-        self._stubs: dict[type[Any], Any] = {}
-
-    def method(self, step: Call | Open) -> Any:
-        """Return the callable of a method."""
-        if step.stub not in self._stubs:
-            self._stubs[step.stub] = step.stub(self.channel)
-        return getattr(self._stubs[step.stub], step.method)
-
-
-class _Requests:
-    """The requests of a stream; keeps the error that ended them, which gRPC would swallow."""
-
-    def __init__(self, requests: Iterator[Message]) -> None:
-        self._requests = requests
-        self._opened = threading.Event()
-        self._call: Any = None
-        self.error: BaseException | None = None
-
-    def belong_to(self, call: Any) -> None:
-        """Name the call that these are the requests of."""
-        self._call = call
-        self._opened.set()
-
-    def read(self) -> Message | None:
-        try:
-            return next(self._requests, None)
-        except BaseException as error:  # raised again where the answers are read
-            self.error = error
-            return None
-
-    def wait(self) -> Iterator[Message]:
-        """Yield the requests, in the thread of gRPC that sends them."""
-        while (request := self.read()) is not None:
-            yield request
-        if self.error is not None:
-            self._opened.wait()
-            self._call.cancel()  # an end without error would let the server go on with a part
-
-    async def awaited(self) -> AsyncIterator[Message]:
-        """Yield the requests, each read in another thread."""
-        while (request := await asyncio.to_thread(self.read)) is not None:
-            yield request
-        if self.error is not None:
-            self._call.cancel()
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """A call of many messages either way."""
-
-    call: Any
-    requests: _Requests
 
 
 class Session:
@@ -204,18 +105,18 @@ class Session:
             future.cancel()
             raise
 
-    def _open(self, step: Open, progress: Progress[Any]) -> _Stream:
+    def _open(self, step: Open, progress: Progress[Any]) -> Stream:
         if self._local is not None and not self._local.is_ours:
             self._call(CHECK, progress)  # a stream cannot be sent again: first see that somebody is there
-        line, requests = self._checked_line(), _Requests(step.requests)
+        line, requests = self._checked_line(), Requests(step.requests)
         timeout_s = progress.time_left(step.timeout_s)
         call = line.method(step)(requests.wait(), timeout=timeout_s, metadata=line.target.metadata)
         requests.belong_to(call)
-        stream = _Stream(call, requests)
+        stream = Stream(call, requests)
         progress.streams.append(stream)
         return stream
 
-    def _next(self, stream: _Stream) -> Any:
+    def _next(self, stream: Stream) -> Any:
         try:
             return next(stream.call, None)
         except grpc.RpcError as error:
@@ -296,16 +197,16 @@ class AsyncSession:
         except grpc.aio.AioRpcError as error:
             raise read_rpc_error(error, line.target.address) from None
 
-    def _open(self, step: Open, progress: Progress[Any]) -> _Stream:
-        line, requests = self._checked_line(), _Requests(step.requests)
+    def _open(self, step: Open, progress: Progress[Any]) -> Stream:
+        line, requests = self._checked_line(), Requests(step.requests)
         timeout_s = progress.time_left(step.timeout_s)
         call = line.method(step)(requests.awaited(), timeout=timeout_s, metadata=line.target.metadata)
         requests.belong_to(call)
-        stream = _Stream(call, requests)
+        stream = Stream(call, requests)
         progress.streams.append(stream)
         return stream
 
-    async def _next(self, stream: _Stream) -> Any:
+    async def _next(self, stream: Stream) -> Any:
         try:
             answer = await stream.call.read()
         except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:

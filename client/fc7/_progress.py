@@ -1,0 +1,115 @@
+"""An operation on its way, as far as both ways to run it share it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from fc7._calls.step import Call, Open, Operation, Step
+from fc7.channel import Target
+from fc7.errors import DeadlineExceeded, Fc7Error
+
+T = TypeVar("T")
+
+
+class Progress(Generic[T]):
+    """An operation on its way: its next step, its deadline, in the end its value."""
+
+    value: T
+
+    def __init__(self, operation: Operation[T], timeout_s: float | None) -> None:
+        self._operation = operation
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._timeout_s = timeout_s
+        self.answer: Any = None
+        self.error: Fc7Error | None = None
+        self.streams: list[Stream] = []
+
+    def step(self) -> Step | None:
+        """Hand in the answer or the error of the last step; return the next step, None at the end."""
+        answer, error, self.answer, self.error = self.answer, self.error, None, None
+        try:
+            return self._operation.send(answer) if error is None else self._operation.throw(error)
+        except StopIteration as end:
+            self.value = end.value
+            return None
+
+    def time_left(self, limit_s: float | None) -> float | None:
+        """Return how many seconds the next request may take: ``limit_s``, or less where less is left."""
+        if self._deadline is None:
+            return limit_s
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"the call took longer than timeout_s={self._timeout_s:g}: allow more")
+        return left if limit_s is None else min(left, limit_s)
+
+    def close(self) -> None:
+        """End what is under way."""
+        for stream in self.streams:
+            stream.call.cancel()
+        self._operation.close()
+
+
+class Line:
+    """A channel to a server and the generated stubs on it."""
+
+    def __init__(self, target: Target, channel: Any) -> None:
+        self.target, self.channel = target, channel
+        self._stubs: dict[type[Any], Any] = {}
+
+    def method(self, step: Call | Open) -> Any:
+        """Return the callable of a method."""
+        if step.stub not in self._stubs:
+            self._stubs[step.stub] = step.stub(self.channel)
+        return getattr(self._stubs[step.stub], step.method)
+
+
+class Requests:
+    """The requests of a stream; keeps the error that ended them, which gRPC would swallow."""
+
+    def __init__(self, requests: Iterator[Message]) -> None:
+        self._requests = requests
+        self._opened = threading.Event()
+        self._call: Any = None
+        self.error: BaseException | None = None
+
+    def belong_to(self, call: Any) -> None:
+        """Name the call that these are the requests of."""
+        self._call = call
+        self._opened.set()
+
+    def read(self) -> Message | None:
+        try:
+            return next(self._requests, None)
+        except BaseException as error:  # raised again where the answers are read
+            self.error = error
+            return None
+
+    def wait(self) -> Iterator[Message]:
+        """Yield the requests, in the thread of gRPC that sends them."""
+        while (request := self.read()) is not None:
+            yield request
+        if self.error is not None:
+            self._opened.wait()
+            self._call.cancel()  # an end without error would let the server go on with a part
+
+    async def awaited(self) -> AsyncIterator[Message]:
+        """Yield the requests, each read in another thread."""
+        while (request := await asyncio.to_thread(self.read)) is not None:
+            yield request
+        if self.error is not None:
+            self._call.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A call of many messages either way."""
+
+    call: Any
+    requests: Requests

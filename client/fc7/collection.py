@@ -1,0 +1,112 @@
+"""A collection, as the client that waits returns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fc7._calls import collection, items
+from fc7._calls.items import Payload
+from fc7._session import Session
+from fc7.errors import Fc7Error
+from fc7.images import ImageLike
+from fc7.results import Added, CollectionFacts, Features, Hit, Item, Removed
+
+
+@dataclass(frozen=True, repr=False)
+class Collection(CollectionFacts):
+    """A named set of items of one provenance; the facts are those of when it was fetched."""
+
+    _session: Session = field(compare=False)
+
+    def add(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        ids: Iterable[str] | None = None,
+        root: Path | str | None = None,
+        payloads: Iterable[Payload] | None = None,
+        report: Callable[[Added], object] | None = None,
+    ) -> list[Added]:
+        """Add images, or replace those whose id is there with other bytes.
+
+        Parameters
+        ----------
+        images
+            As `Client.extract` takes them; files are read when their turn comes.
+        ids
+            One an image. By default the path below ``root`` with "/", without ``root`` the file's name.
+        root
+            Folder that the ids are relative to.
+        payloads
+            One JSON object an image, at most 64 KiB. By default {"path": ...} for paths, else {}.
+        report
+            Called for each image as soon as the server has answered: what it says is added or
+            replaced is on disk.
+
+        Returns
+        -------
+        list of Added
+            One an image, in input order; a failed one has its error, and nothing was written for it.
+
+        Raises
+        ------
+        InvalidArgument
+            An image without path and id, or lists of different lengths.
+        """
+        new = items.from_images(images, ids, root, payloads)
+        return self._session.run(collection.upsert(self.name, new, True, report))
+
+    def add_vectors(
+        self,
+        features: Features,
+        ids: Iterable[str],
+        *,
+        payloads: Iterable[Payload] | None = None,
+        report: Callable[[Added], object] | None = None,
+    ) -> list[Added]:
+        """Add features that were extracted before, one id a row; they must be of this provenance."""
+        new = items.from_features(features, ids, payloads)
+        return self._session.run(collection.upsert(self.name, new, False, report))
+
+    def search(
+        self, image: ImageLike | None = None, *, id: str | None = None, features: Features | None = None, k: int = 10
+    ) -> list[Hit]:
+        """Return the nearest items, best first.
+
+        Parameters
+        ----------
+        image
+            The query; or
+        id
+            that of a stored item, which is left out of its own answer; or
+        features
+            one row: ``features[i]``.
+        k
+            At least 1; above the count, all items are returned.
+
+        Raises
+        ------
+        NotFound
+            No such item or file.
+        FailedPrecondition
+            The features are of another provenance.
+        """
+        return self._session.run(collection.search(self.name, image, id, features, k))
+
+    def search_many(self, images: ImageLike | Iterable[ImageLike], *, k: int = 10) -> list[list[Hit] | Fc7Error]:
+        """Return the nearest items of each image, or its error, in input order."""
+        return self._session.run(collection.search_many(self.name, images, k))
+
+    def get(self, ids: Iterable[str], *, with_features: bool = False) -> list[Item | Fc7Error]:
+        """Return the items of these ids, or why they are not there, in the order given."""
+        return self._session.run(collection.get_items(self, ids, with_features))
+
+    def items(self, *, with_features: bool = False) -> Iterator[Item]:
+        """Yield all items in the order of their first insertion, fetched page by page."""
+        return self._session.iterate(collection.list_items(self, with_features))
+
+    def remove(self, ids: Iterable[str]) -> list[Removed]:
+        """Delete items; one that was not there has its error."""
+        return self._session.run(collection.delete_items(self.name, ids))
