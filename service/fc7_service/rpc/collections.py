@@ -246,7 +246,12 @@ async def _queries(
     model = find_model(extractor, provenance, f"collection {collection.name!r}")
     extracted = await extract(extractor, [queries[i].image for i in images], model, provenance.layer)
     for i, row in zip(images, extracted.rows, strict=True):
-        found[i] = row
+        try:
+            if not isinstance(row, Fc7Error):
+                collection.check_vector(row)
+            found[i] = row
+        except Fc7Error as error:  # for example a black image, whose feature has no direction
+            found[i] = error
     return found, extracted.timing
 
 

@@ -95,6 +95,7 @@ def read_payload(text: str) -> dict[str, Any]:
 
     try:
         payload = json.loads(text or "{}", parse_constant=refuse)
+        json.dumps(payload, allow_nan=False, ensure_ascii=False).encode()  # neither 1e999 nor half a surrogate pair
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"payload is not JSON: {error}", name="payload_json") from error
     if not isinstance(payload, dict):

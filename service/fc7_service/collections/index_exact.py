@@ -1,0 +1,99 @@
+"""The first rung: every vector compared, on the CPU or, where faiss-gpu is installed, on the GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from typing import Any, ClassVar
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7_service.collections.index import Scored, prepare, scan, score, use_threads
+from fc7_service.collections.store import Metric
+
+_SLACK = 16  # rows fetched beyond k, so that rounding and short ties do not decide
+_WIDEST = 1024  # rows fetched from FAISS; above, a scan is as fast
+_FEWEST_FOR_SCAN = 4  # queries; from here one matrix product beats FAISS on the CPU (bench/ladder.py)
+
+
+class Exact:
+    """FAISS Flat over float32; batches on the CPU as one matrix product over the same memory."""
+
+    def __init__(self, vectors: NDArray[Any], metric: Metric) -> None:
+        self._metric = metric
+        self._rows = prepare(vectors, metric)
+        n, dim = self._rows.shape
+        flat = (faiss.IndexFlatL2 if metric == "l2" else faiss.IndexFlatIP)(dim)
+        on_gpu = _GPU.place(flat, self._rows.nbytes)
+        self._is_on_gpu = on_gpu is not None
+        self._flat = on_gpu or flat
+        self._lock = _GPU.lock if self._is_on_gpu else contextlib.nullcontext()
+        with self._lock:
+            self._flat.add(self._rows)
+        if self._is_on_gpu:
+            weakref.finalize(self, _GPU.give_back, self._rows.nbytes)
+        else:
+            self._rows = faiss.rev_swig_ptr(flat.get_xb(), n * dim).reshape(n, dim)  # FAISS's own copy, not a second
+
+    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[Scored]:
+        """Return the k best of each query, and what ties with them."""
+        n = len(self._rows)
+        wide = min(k + _SLACK + n - int(np.count_nonzero(alive)), n)
+        if wide > _WIDEST or not (self._is_on_gpu or len(queries) < _FEWEST_FOR_SCAN):
+            return scan([self._rows], queries, k, alive, self._metric)
+        use_threads(len(queries))
+        with self._lock:
+            ranks, found = self._flat.search(queries, wide)
+        return [self._best(*row, k, alive) for row in zip(queries, ranks, found, strict=True)]
+
+    def _best(
+        self,
+        query: NDArray[np.float32],
+        ranks: NDArray[np.float32],
+        found: NDArray[np.int64],
+        k: int,
+        alive: NDArray[np.bool_],
+    ) -> Scored:
+        is_alive = alive[found]
+        ranks, living = ranks[is_alive], found[is_alive]
+        if len(found) < len(self._rows) and np.isclose(ranks[k - 1], ranks[-1], rtol=1e-5, atol=0):
+            return scan([self._rows], query[None], k, alive, self._metric)[0]  # a tie longer than what was fetched
+        return living, score(self._rows[living], query, self._metric)
+
+
+class _Gpu:
+    """The GPU's share: one lock, since GPU indexes are not thread-safe even for reads, and one budget."""
+
+    limit_bytes: ClassVar[int] = 2 * 2**30
+    temporary_bytes: ClassVar[int] = 64 * 2**20
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._resources: Any = None
+        self._used_bytes = 0
+        self._count = threading.Lock()  # apart, because a finalizer may run while `lock` is held
+
+    def place(self, flat: Any, n_bytes: int) -> Any:
+        """Return ``flat`` on the GPU; None without a GPU or room in the budget."""
+        if faiss.get_num_gpus() == 0:
+            return None
+        with self._count:
+            if self._used_bytes + n_bytes > self.limit_bytes:
+                return None
+            self._used_bytes += n_bytes
+        with self.lock:
+            if self._resources is None:
+                self._resources = faiss.StandardGpuResources()
+                self._resources.setTempMemory(self.temporary_bytes)
+            return faiss.index_cpu_to_gpu(self._resources, 0, flat)
+
+    def give_back(self, n_bytes: int) -> None:
+        """Return an index's bytes to the budget."""
+        with self._count:
+            self._used_bytes -= n_bytes
+
+
+_GPU = _Gpu()
