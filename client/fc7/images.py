@@ -124,7 +124,9 @@ def _read_file(path: Path) -> bytes:
         raise NotFound(f"file {name!r} does not exist", name=name) from error
     except OSError as error:
         raise FailedPrecondition(f"file {name!r} cannot be read: {error.strerror}", name=name) from error
-    except UnicodeError as error:
+    except Fc7Error:
+        raise
+    except ValueError as error:  # a null byte, half a surrogate pair
         raise InvalidArgument(f"{name!r} is not a file name: {error}", name="image") from error
 
 
