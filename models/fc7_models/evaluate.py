@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from fc7.errors import InvalidArgument
 from fc7_models.dataset import read_dataset
-from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.bundle import locate_bundle, open_bundle
 from fc7_service.features.preprocess import preprocess
 
 _BATCH = 100
@@ -27,26 +27,28 @@ class Evaluation:
     count: int
 
 
-def evaluate(folder: Path, bundle: Bundle, report: Callable[[int, int], None]) -> Evaluation:
+def evaluate(folder: Path, model: str, report: Callable[[int, int], None]) -> Evaluation:
     """Classify the pictures of ``folder`` with the network's own classes.
 
     Parameters
     ----------
     folder
         See ``read_dataset``; its ``test`` split. Class ids must be the bundle's.
-    bundle
-        The network.
+    model
+        Name of a shipped bundle, or the folder of another.
     report
         Called with pictures done and pictures in all.
 
     Raises
     ------
+    NotFound
+        No such folder or bundle.
     InvalidArgument
         A class of the folder that the network does not have.
     ImageDecodeError
         An image cannot be read.
     """
-    data = read_dataset(folder, "test")
+    bundle, data = open_bundle(locate_bundle(model)), read_dataset(folder, "test")
     index = {c.id: i for i, c in enumerate(bundle.classes)}
     unknown = [c for c in data.classes if c not in index]
     if unknown:

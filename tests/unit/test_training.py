@@ -115,7 +115,7 @@ def test_training_learns_goes_on_bit_equal_and_exports(folder: Path, tmp_path: P
     again = load_trained(tmp_path / "whole" / "trained.pt")
     assert again.facts == whole.facts
     bundle = export_bundle(again, tmp_path / "bundle", name="two")
-    found = evaluate(folder, bundle, lambda done, total: None)
+    found = evaluate(folder, str(bundle.path), lambda done, total: None)
     assert found.count == 80
     assert found.top5 == 1.0
     assert (tmp_path / "whole" / "log.csv").read_text().count("\n") == 4
@@ -133,7 +133,5 @@ def test_files_that_are_no_trained_network(tmp_path: Path) -> None:
 
 
 def test_classes_that_the_network_does_not_have(folder: Path, tiny_bundle: Path) -> None:
-    from fc7_service.bundle.bundle import open_bundle
-
     with pytest.raises(InvalidArgument, match="blue"):
-        evaluate(folder, open_bundle(tiny_bundle), lambda done, total: None)
+        evaluate(folder, str(tiny_bundle), lambda done, total: None)

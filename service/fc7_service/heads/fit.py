@@ -61,7 +61,16 @@ def fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[s
     ----------
     Guo et al. 2017, arXiv 1706.04599 (temperature).
     """
+    import scipy.linalg  # noqa: F401  # brings a BLAS of its own, which the limit below must find loaded
+    from threadpoolctl import threadpool_limits
+
     _check(features, labels, groups)
+    # BLAS threads wait for one another by spinning: beside one busy core, two were 25 times slower than one.
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(features, labels, groups)
+
+
+def _fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str]) -> Fit:
     folds = assign_folds(labels, groups)
     classes = tuple(sorted(set(labels)))
     number = {label: i for i, label in enumerate(classes)}
@@ -109,7 +118,7 @@ def fit_temperature(logits: NDArray[np.float32], y: NDArray[np.int64]) -> tuple[
         spread = np.log(np.exp((z - top) * sharpness).sum(axis=1)) + top[:, 0] * sharpness
         return float(np.mean(spread - target * sharpness))
 
-    best = minimize_scalar(loss, bounds=(-9.0, 9.0), method="bounded", options={"xatol": 1e-4})
+    best = minimize_scalar(loss, bounds=(-9.0, 5.0), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(best.x)), float(best.fun)
 
 

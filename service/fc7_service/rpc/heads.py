@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         if request.top < 0:
             raise InvalidArgument(f"top is {request.top}: at least 1, or 0 for {_DEFAULT_TOP}", name="top")
         version = 0
+        predict: Callable[[NDArray[np.float32]], NDArray[np.float32]] = _softmax
         if request.head:
             classifier = await asyncio.to_thread(self._heads.classifier, request.head)
             version, classes = classifier.version.version, classifier.version.classes
@@ -85,7 +86,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             model = find_model(self._extractor, classifier.version.provenance, f"head {request.head!r}")
             predict = classifier.predict
         else:
-            model, layer, predict = request.model, "logits", _softmax
+            model, layer = request.model, "logits"
             classes = tuple(c.name for c in self._extractor.bundle(model).classes)
         found = await extract(self._extractor, request.images, model, layer)
         good = [row for row in found.rows if not isinstance(row, Fc7Error)]
