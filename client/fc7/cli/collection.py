@@ -15,6 +15,7 @@ from fc7.errors import Fc7Error, NotFound
 
 if TYPE_CHECKING:
     from fc7 import Added, Client, Collection, Hit
+    from fc7.results import Metric
 
 STATUSES = ("added", "replaced", "skipped", "failed")
 _COLUMNS = ("name", "count", "model", "layer", "metric", "dim", "index", "fault")
@@ -34,7 +35,7 @@ def collection() -> None:
 )
 @json_option
 @connected
-def create(connection: Connection, name: str, layer: str, model: str, metric: str, as_json: bool) -> None:
+def create(connection: Connection, name: str, layer: str, model: str, metric: Metric, as_json: bool) -> None:
     """Create an empty collection."""
     with connection.open() as client:
         _print([client.create_collection(name, layer=layer, model=model, metric=metric)], as_json)

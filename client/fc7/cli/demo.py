@@ -36,9 +36,17 @@ _STOP_S = 30.0
 
 @click.command()
 @click.option(
-    "--data-from", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Your own photographs."
+    "--data-from",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Your own photographs, each its own class.",
 )
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default="demo", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="demo",
+    show_default=True,
+    help="Folder of search.png and result.json.",
+)
 def demo(data_from: Path | None, output: Path) -> None:
     """Take real pictures through the whole of fc7.
 
@@ -244,7 +252,7 @@ def _show(result: Mapping[str, object], output: Path) -> None:
     click.echo()
     steps = result["steps"]
     assert isinstance(steps, dict)
-    table(("step", "seconds"), [(name, round(s, 2)) for name, s in (steps | {"total": result["seconds"]}).items()])
+    table(("step", "seconds"), [(name, f"{s:7.1f}") for name, s in (steps | {"total": result["seconds"]}).items()])
     click.echo(
         f"\n{output / 'search.png'} shows queries and their neighbours, {output / 'result.json'} has the figures"
     )

@@ -13,10 +13,10 @@ from fc7.errors import Unavailable
 @json_option
 @connected
 def health(connection: Connection, as_json: bool) -> None:
-    """Tell whether the server is ready; needs no token. Exit code 0 or 7."""
+    """Tell whether the server is ready. Needs no token; exit code 0 or 7."""
     with connection.open() as client:
         if not client.is_ready():
-            raise Unavailable("the server is not ready: it is draining or still starting, try again soon")
+            raise Unavailable("the server is not ready: it is away, starting or draining; try again soon or start one")
     if as_json:
         emit({"status": "ready"})
     else:

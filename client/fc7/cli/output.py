@@ -10,6 +10,8 @@ from typing import Protocol
 
 import click
 
+_WIDE = 10_000  # columns: a pipe has no width
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 
 
@@ -18,29 +20,26 @@ def emit(value: Mapping[str, object]) -> None:
     click.echo(json.dumps(value))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Print a table; numbers to the right. Not on a terminal, no line is wrapped."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; numbers to the right, no heading where it is empty. In a pipe no line is wrapped."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     cells = [list(row) for row in rows]
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=any(columns))
     for i, name in enumerate(columns):
         is_number = bool(cells) and all(isinstance(row[i], int | float) for row in cells)
         grid.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in cells:
         grid.add_row(*map(_text, row))
-    console = Console(markup=False, highlight=False, emoji=False)
-    console.print(grid, width=None if console.is_terminal else _WIDE)
-
-
-_WIDE = 10_000  # columns: a pipe has no width
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(width=width, markup=False, highlight=False, emoji=False).print(grid)
 
 
 def _text(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e-3 else f"{value:.4f}".rstrip("0").rstrip(".")
+        return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2e}"
     return "" if value is None else str(value)
 
 

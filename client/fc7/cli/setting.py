@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from fc7 import Client
@@ -95,6 +96,11 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     def call(
         server: str | None, data: Path | None, token_file: Path | None, tls_ca: Path | None, **kwargs: Any
     ) -> None:
+        source = click.get_current_context().get_parameter_source
+        if source("data") is ParameterSource.COMMANDLINE:  # then it is meant, whatever server the shell names
+            if source("server") is ParameterSource.COMMANDLINE:
+                raise click.UsageError("--data is for a server in this process: give it or --server")
+            server = None
         command(connection=Connection(server, data, token_file, tls_ca), **kwargs)
 
     return call

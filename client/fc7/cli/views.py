@@ -133,9 +133,10 @@ def view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     side = rng.uniform(*_SIDE) * min(image.size)
     angle = rng.uniform(-_TURN, _TURN)
     turn = math.radians(abs(angle))
-    half = side / 2 * (math.cos(turn) + math.sin(turn))  # of the upright square around the turned one
+    wide = 2 * math.ceil(SIZE * (math.cos(turn) + math.sin(turn)) / 2) + 4  # px of the upright square around it
+    half = side / 2 * wide / SIZE
     x, y = (rng.uniform(half, length - half) for length in image.size)
-    wide = max(SIZE, round(2 * half * SIZE / side))  # scaled down first, so that nothing aliases
+    # Scaled first, so that nothing aliases.
     upright = image.resize((wide, wide), Image.Resampling.BICUBIC, (x - half, y - half, x + half, y + half))
     first = (wide - SIZE) // 2
     square = upright.rotate(angle, Image.Resampling.BICUBIC).crop((first, first, first + SIZE, first + SIZE))
