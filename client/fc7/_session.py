@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from fc7._calls.admin import CHECK
+from fc7._calls.admin import CHECK, SERVING
 from fc7._calls.step import Call, Emit, Next, Open, Operation, Step, Work
 from fc7._progress import Line, Progress, Requests, Stream
 from fc7.channel import Target
@@ -107,7 +107,7 @@ class Session:
 
     def _open(self, step: Open, progress: Progress[Any]) -> Stream:
         if self._local is not None and not self._local.is_ours:
-            self._call(CHECK, progress)  # a stream cannot be sent again: first see that somebody is there
+            self._see_that_it_serves(self._checked_line(), progress)
         line, requests = self._checked_line(), Requests(step.requests)
         timeout_s = progress.time_left(step.timeout_s)
         call = line.method(step)(requests.wait(), timeout=timeout_s, metadata=line.target.metadata)
@@ -115,6 +115,11 @@ class Session:
         stream = Stream(call, requests)
         progress.streams.append(stream)
         return stream
+
+    def _see_that_it_serves(self, line: Line, progress: Progress[Any]) -> None:
+        """Leave a holder that is ending, before a stream, which cannot be sent again."""
+        if self._call(CHECK, progress).status != SERVING:
+            self._reach_again(line)
 
     def _next(self, stream: Stream) -> Any:
         try:

@@ -57,7 +57,7 @@ class LocalServer:
         while True:
             self._attached = self._attach_or_start()
             target = Target(self._attached.address, self._attached.token, is_retried=False)
-            if self._attached.is_ours or _answers(target) or time.monotonic() > deadline:
+            if self._attached.is_ours or _serves(target) or time.monotonic() > deadline:
                 return target
             time.sleep(0.05)  # it is ending, and lets go of the folder soon
 
@@ -80,13 +80,13 @@ class LocalServer:
         return attach_or_start(Settings(data=self._data, listen=None, models=self._models, device=self._device))
 
 
-def _answers(target: Target) -> bool:
+def _serves(target: Target) -> bool:
     with target.open() as channel:
         try:
-            HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2.0, metadata=target.metadata)
+            answer = HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2.0, metadata=target.metadata)
         except grpc.RpcError:
             return False
-    return True
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def default_data() -> Path:

@@ -12,6 +12,7 @@ from fc7.v1 import admin_pb2 as pb
 from fc7.v1.admin_pb2_grpc import AdminServiceStub
 
 CHECK = Call(HealthStub, "Check", health_pb2.HealthCheckRequest())
+SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 def get_server_info() -> Operation[ServerInfo]:
@@ -37,4 +38,4 @@ def check_health() -> Operation[bool]:
         response: health_pb2.HealthCheckResponse = yield CHECK
     except Unavailable:
         return False
-    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+    return bool(response.status == SERVING)

@@ -1,0 +1,223 @@
+"""One server, three ways to it: embedded, remote and awaited give the same answers. And a holder that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fc7
+
+PX = 24
+
+
+def pictures() -> list[np.ndarray]:
+    """Return 90 pictures of two kinds, bright above or bright below, seed fixed."""
+    rng = np.random.default_rng(5)
+    images = rng.integers(0, 100, (90, PX, PX, 3), dtype=np.uint8)
+    images[::2, : PX // 2] += 150
+    images[1::2, PX // 2 :] += 150
+    return list(images)
+
+
+LABELS = ["above", "below"] * 45
+
+
+class Serve:
+    """A real `fc7 serve`."""
+
+    def __init__(self, data: Path, bundle: Path) -> None:
+        command = [sys.executable, "-m", "fc7", "serve", "--listen", "127.0.0.1:0"]
+        self.process = subprocess.Popen(
+            [*command, "--data", str(data), "--model", str(bundle)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().removeprefix("listening on ").strip()
+        assert self.address
+
+    def __enter__(self) -> Serve:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+async def tour(client: Any, folder: Path) -> dict[str, Any]:
+    """Use every method of a client, awaiting what has to be awaited; return what came back."""
+
+    async def got(value: Any) -> Any:
+        if hasattr(value, "__aiter__"):
+            return [one async for one in value]
+        return list(value) if inspect.isgenerator(value) else await value if inspect.isawaitable(value) else value
+
+    images = pictures()
+    good, broken = folder / "good.png", folder / "broken.png"
+    answers: dict[str, Any] = {"ready": await got(client.is_ready())}
+    info = await got(client.server_info())
+    answers["info"] = (info.version, info.libraries, info.device, info.models, info.max_message_bytes)
+    answers["models"] = [model.layers for model in await got(client.models())]
+    golden = await got(client.golden())
+    answers["golden"] = [golden.pixels, golden.inputs, *golden.layers.values()]
+    features = await got(client.extract([*images, good, broken], layer="fc6", on_error="skip"))
+    answers["features"] = (features.values, features.rows, features.provenance, str(features.failed))
+    answers["model"] = await got(client.model("tiny"))  # now that it was used, with its provider
+    answers["stream"] = [getattr(a, "message", a) for a in await got(client.extract_stream([images[0], broken, good]))]
+    photos = await got(client.create_collection("photos", metric="l2"))
+    payloads = [{"label": label} for label in LABELS]
+    answers["added"] = await got(photos.add(images, ids=map(str, range(90)), payloads=payloads))
+    answers["path"] = str(await got(photos.add([good, broken, folder / "gone.png"], root=folder.parent)))
+    changed = [{"label": "above"}, {"label": "below", "n": 1}]
+    answers["again"] = await got(photos.add(images[:2], ids=["0", "1"], payloads=changed))
+    vectors = await got(client.extract(images[:3]))
+    answers["vectors"] = await got(photos.add_vectors(vectors, ["v0", "v1", "v2"]))
+    now = await got(client.collection("photos"))
+    answers["facts"] = (now.name, now.count, now.provenance, now.metric, now.dim, now.index, now.fault)
+    answers["search"] = [
+        [hit.id for hit in await got(photos.search(images[4], k=5))],
+        [hit.id for hit in await got(photos.search(id="4", k=5))],
+        [hit.id for hit in await got(photos.search(features=vectors[1], k=5))],
+        [
+            str(a) if isinstance(a, fc7.Fc7Error) else a[0].id
+            for a in await got(photos.search_many([good, broken], k=1))
+        ],
+    ]
+    answers["get"] = str(await got(photos.get(["v1", "nobody"])))
+    items = await got(photos.items(with_features=True))
+    answers["items"] = ([(item.id, item.payload, item.content_sha256) for item in items], [i.feature for i in items])
+    answers["removed"] = str(await got(photos.remove(["v0", "v1", "v2", "nobody", folder.name + "/good.png"])))
+    head = await got(client.train_head("kind", collection="photos"))
+    answers["head"] = (head.version, head.classes, head.count, head.accuracy, head.method, head.weights_sha256)
+    other = await got(client.train_head("kind", images=[*images, broken], labels=[*LABELS, "above"]))
+    answers["other head"] = (other.version, other.count, str(other.failed), other.parent_version)
+    answers["published"] = [(await got(client.publish_head("kind", v))).published_version for v in (1, 2)]
+    answers["heads"] = [str(one) for one in await got(client.heads())] + [str(await got(client.head("kind", 1)))]
+    classified = await got(client.classify([*images[:4], broken], head="kind"))
+    answers["classes"] = [one.error.message if one.error else one.label for one in classified]
+    answers["own classes"] = [p for _, p in (await got(client.classify(good, top=3)))[0].top]
+    answers["errors"] = [
+        await refused(got, lambda: client.extract(images[:1], layer="fc99")),
+        await refused(got, lambda: client.model("nobody")),
+        await refused(got, lambda: client.create_collection("photos")),
+        await refused(got, lambda: client.create_collection("../x")),
+        await refused(got, lambda: photos.search(features=features[0])),
+        await refused(got, lambda: photos.search(images[0], k=0)),
+        await refused(got, lambda: client.classify(good, head="nobody")),
+        await refused(got, lambda: client.train_head("one", images=images[:4], labels=["a"] * 4)),
+        await refused(got, lambda: client.delete_head("kind", 2)),
+    ]
+    await got(client.delete_head("kind", 1))
+    await got(client.delete_collection("photos"))
+    answers["left"] = (await got(client.collections()), [h.version for h in await got(client.heads())])
+    return answers
+
+
+async def refused(got: Any, call: Any) -> tuple[str, str, str]:
+    with pytest.raises(fc7.Fc7Error) as caught:
+        await got(call())
+    return type(caught.value).__name__, caught.value.message, caught.value.name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a good and a broken picture."""
+    from PIL import Image
+
+    path = tmp_path / "pictures"
+    path.mkdir()
+    Image.fromarray(pictures()[7]).save(path / "good.png")
+    (path / "broken.png").write_bytes((path / "good.png").read_bytes()[:200])
+    return path
+
+
+def assert_same(one: Any, other: Any, where: str) -> None:
+    if isinstance(one, np.ndarray):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=where)
+    elif isinstance(one, list | tuple) and not isinstance(one, str):
+        assert len(one) == len(other), where
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{where}[{i}]")
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-4), where
+    else:
+        assert one == other, where
+
+
+def test_embedded_remote_and_awaited_answer_alike(tmp_path: Path, tiny_bundle: Path, folder: Path) -> None:
+    async def awaited(address: str) -> dict[str, Any]:
+        async with fc7.AsyncClient(address) as client:
+            return await tour(client, folder)
+
+    with fc7.connect(data=tmp_path / "embedded", models=[str(tiny_bundle)]) as client:
+        embedded = asyncio.run(tour(client, folder))
+    with Serve(tmp_path / "remote", tiny_bundle) as server, fc7.connect(server.address) as client:
+        remote = asyncio.run(tour(client, folder))
+    with Serve(tmp_path / "awaited", tiny_bundle) as server:
+        third = asyncio.run(awaited(server.address))
+    assert embedded["classes"] == ["above", "below", "above", "below", embedded["classes"][4]]
+    assert [kind for kind, _, _ in embedded["errors"]] == [
+        "NotFound", "NotFound", "AlreadyExists", "InvalidArgument", "FailedPrecondition", "InvalidArgument", "NotFound",
+        "InvalidArgument", "FailedPrecondition",
+    ]  # fmt: skip
+    for key, value in embedded.items():
+        assert_same(value, remote[key], f"remote {key}")
+        assert_same(value, third[key], f"awaited {key}")
+
+
+@pytest.fixture
+def holder(tmp_path: Path, tiny_bundle: Path) -> Iterator[Serve]:
+    with Serve(tmp_path / "data", tiny_bundle) as server:
+        yield server
+
+
+def test_two_processes_share_a_data_folder(holder: Serve, tmp_path: Path, tiny_bundle: Path) -> None:
+    with (
+        fc7.connect(holder.address) as remote,
+        fc7.connect(data=tmp_path / "data", models=[str(tiny_bundle)]) as attached,
+    ):
+        remote.create_collection("c").add(pictures()[:3], ids=["a", "b", "c"])
+        assert attached.collection("c").count == 3
+        assert attached.server_info().pid == holder.process.pid
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill"])
+def test_a_holder_that_ends_is_replaced(holder: Serve, tmp_path: Path, tiny_bundle: Path, end: str) -> None:
+    with fc7.connect(data=tmp_path / "data", models=[str(tiny_bundle)]) as client:
+        collection = client.create_collection("c")
+        collection.add(pictures(), ids=map(str, range(90)), payloads=[{"label": label} for label in LABELS])
+        getattr(holder.process, end)()
+        if end == "terminate":
+            assert client.collection("c").count == 90  # asked while it drains
+        else:
+            holder.process.wait()
+        head = client.train_head("kind", collection="c")  # a stream: it is not sent twice
+        assert (head.version, head.count) == (1, 90)
+        assert collection.search(id="3", k=1)
+        assert client.server_info().pid == os.getpid()
+
+
+def test_a_program_may_end_without_closing(tmp_path: Path, tiny_bundle: Path) -> None:
+    where = f"data={str(tmp_path / 'data')!r}, models=[{str(tiny_bundle)!r}]"
+    code = f"import fc7; fc7.connect({where}).create_collection('c')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    with fc7.connect(data=tmp_path / "data", models=[str(tiny_bundle)]) as client:
+        assert [collection.name for collection in client.collections()] == ["c"]
+
+
+def test_an_embedded_server_without_its_dependencies_names_them(tmp_path: Path) -> None:
+    code = f"import sys; sys.modules['filelock'] = None; import fc7; fc7.connect(data={str(tmp_path / 'data')!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "FailedPrecondition: a server in this process needs filelock" in done.stderr
+    assert 'pip install "fc7[cpu]"' in done.stderr
