@@ -49,11 +49,13 @@ def faults(name: str) -> Iterator[None]:
     """Turn what SQLite reports into the family."""
     try:
         yield
+    except UnicodeDecodeError as error:  # of the text of an error about a damaged schema
+        raise DataLoss(f"collection {name!r} is damaged: its schema cannot be read", name=name) from error
     except sqlite3.Error as error:
         code = primary(error)
         if code == sqlite3.SQLITE_FULL:
             raise ResourceExhausted(
-                f"collection {name!r}: the disk is full, nothing of this call was written; free some space, send it again",
+                f"collection {name!r}: the disk is full, nothing of this call was written; free space, then repeat it",
                 name=name,
             ) from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT):

@@ -102,7 +102,7 @@ def make_store(folder: Path, facts: Facts, name: str) -> None:
         for pragma in (f"page_size={PAGE_BYTES}", "journal_mode=WAL", f"application_id={APPLICATION}"):
             connection.execute(f"PRAGMA {pragma}")
         connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={FORMAT};COMMIT;")
-        connection.execute("INSERT INTO facts VALUES (?, ?)", (text, zlib.crc32(text.encode())))
+        connection.execute("INSERT INTO facts VALUES (?, ?)", (text, _facts_checksum(connection, text.encode())))
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the header must be readable without SQLite
 
 
@@ -117,7 +117,7 @@ class Store:
     Raises
     ------
     DataLoss
-        Not a database of ours, damaged, cut short, or of a newer format. No byte of it is touched.
+        Not a database of ours or of a newer format (it is not touched), damaged, or cut short.
     Unavailable
         It cannot be opened now.
     """
@@ -179,9 +179,8 @@ class Store:
         places = "SELECT place, rid FROM items WHERE place > ? ORDER BY place LIMIT ?"  # answered by an index alone
         with self._pinned() as connection:
             found = connection.execute(places, (min(after, 2**63 - 1), size + 1)).fetchall()
-            rows = [
-                self._read(connection.execute(_ROWS + "WHERE rid = ?", (rid,)).fetchone()) for _, rid in found[:size]
-            ]
+            raw = [connection.execute(_ROWS + "WHERE rid = ?", (rid,)).fetchone() for _, rid in found[:size]]
+            rows = [self._read(row) for row in raw]
         return rows, found[size - 1][0] if len(found) > size else None
 
     @contextlib.contextmanager
@@ -271,10 +270,14 @@ class Store:
             raise DataLoss(f"{self._path.name} is cut short: {size} of {needed} bytes", name=self.name)
 
     def _read_facts(self) -> Facts:
-        rows = self._writer.execute("SELECT text, crc FROM facts").fetchall()
-        if len(rows) != 1 or not isinstance(rows[0][0], bytes) or zlib.crc32(rows[0][0]) != rows[0][1]:
+        try:
+            ((text, crc),) = self._writer.execute("SELECT text, crc FROM facts").fetchall()
+            is_intact = _facts_checksum(self._writer, text) == crc
+        except (sqlite3.OperationalError, TypeError, ValueError):  # no such column, no text, not one row
+            is_intact = False
+        if not is_intact:
             raise DataLoss(f"{self._path.name} is damaged: its facts do not match their checksum", name=self.name)
-        facts = json.loads(rows[0][0])
+        facts = json.loads(text)
         if facts["metric"] not in get_args(Metric):
             raise DataLoss(f"{self._path.name} has the unknown metric {facts['metric']!r}", name=self.name)
         return Facts(Provenance.from_dict(facts["provenance"]), facts["dim"], facts["metric"])
@@ -326,6 +329,14 @@ def _compact(vector: NDArray[np.float32]) -> NDArray[Any]:
     if np.isfinite(half).all() and np.linalg.norm(half - wide) <= _HALF_ERROR * np.linalg.norm(wide):
         return half
     return vector.astype("<f4")
+
+
+def _facts_checksum(connection: sqlite3.Connection, text: bytes) -> int:
+    """Return the checksum over the facts and the schema, without which no row can be found."""
+    schema = connection.execute(
+        "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema ORDER BY name"
+    ).fetchall()
+    return zlib.crc32(text, zlib.crc32(repr(schema).encode()))
 
 
 def _checksum(place: int, id: bytes, content: bytes, payload: bytes, blob: bytes) -> int:
