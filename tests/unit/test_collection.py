@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -210,6 +212,19 @@ def test_a_reopened_library_is_the_same(tmp_path):
     assert library.get("photos").search(query, 50) == before
     assert len(before[0]) == library.get("photos").count == 49
     library.close()
+
+
+def test_a_copy_made_by_sqlite_is_a_backup(library, photos, tmp_path):
+    photos.upsert([item(f"i{n}") for n in range(50)])
+    photos.delete([f"i{n}" for n in range(20)])
+    restored = tmp_path / "restored" / "photos"
+    restored.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(tmp_path / "collections" / "photos" / "collection.db")) as connection:
+        connection.execute("VACUUM INTO ?", (str(restored / "collection.db"),))
+    other = Collections(tmp_path / "restored")
+    query = np.ones((1, DIM), np.float32)
+    assert other.get("photos").search(query, 50) == photos.search(query, 50)
+    other.close()
 
 
 def test_half_made_and_half_deleted_folders_are_no_collections(tmp_path):

@@ -333,9 +333,7 @@ def _compact(vector: NDArray[np.float32]) -> NDArray[Any]:
 
 def _facts_checksum(connection: sqlite3.Connection, text: bytes) -> int:
     """Return the checksum over the facts and the schema, without which no row can be found."""
-    schema = connection.execute(
-        "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema ORDER BY name"
-    ).fetchall()
+    schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").fetchall()
     return zlib.crc32(text, zlib.crc32(repr(schema).encode()))
 
 
