@@ -162,7 +162,7 @@ def search(
     sheet: Path | None,
     as_json: bool,
 ) -> None:
-    """Find the nearest items of IMAGE or of a stored item.
+    """Find the nearest items of an image or of a stored item.
 
     The sheet finds pictures by `payload.path` and draws a grey tile where one is absent.
     """

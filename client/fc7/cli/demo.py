@@ -37,7 +37,7 @@ _STOP_S = 30.0
 @click.command()
 @click.option(
     "--data-from",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path, file_okay=False),
     help="Your own photographs, each its own class.",
 )
 @click.option(
@@ -81,13 +81,14 @@ def demo(data_from: Path | None, output: Path) -> None:
 
 @dataclass(slots=True)
 class Clock:
-    """Times the steps and says which one is under way."""
+    """Says on standard error which step is under way, and times it."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time one step."""
+        """Name and time one step."""
+        click.echo(f"{name} ...", err=True)
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start

@@ -124,7 +124,7 @@ def delete(connection: Connection, name: str, version: int | None, as_json: bool
 
 
 def _labelled(folder: Path) -> list[Found]:
-    if not folder.is_dir():
+    if folder.is_file():
         raise InvalidArgument(f"{str(folder)!r} is not a folder: give one with a sub-folder a class", name=str(folder))
     images = find_images([folder])
     bare = [image for image in images if image.folder is None]

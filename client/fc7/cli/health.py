@@ -16,7 +16,10 @@ def health(connection: Connection, as_json: bool) -> None:
     """Tell whether the server is ready. Needs no token; exit code 0 or 7."""
     with connection.open() as client:
         if not client.is_ready():
-            raise Unavailable("the server is not ready: it is away, starting or draining; try again soon or start one")
+            where = connection.server or "of the data folder"
+            raise Unavailable(
+                f"the server {where} is not ready: it is away, starting or draining; try again or start one"
+            )
     if as_json:
         emit({"status": "ready"})
     else:

@@ -1,0 +1,357 @@
+"""The command as a user runs it: real processes, a server in another process and one in the command's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from fc7_service.bundle.bundle import write_bundle
+from tiny import LAYERS, make_tiny_bundle
+
+FC7 = [sys.executable, "-m", "fc7"]
+COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+
+
+def fc7(*words: object, code: int = 0, env: dict[str, str], cwd: Path | None = None) -> Done:
+    done = subprocess.run(
+        [*FC7, *map(str, words)], capture_output=True, text=True, env=os.environ | env, cwd=cwd, timeout=100
+    )
+    assert done.returncode == code, f"{done.returncode}, not {code}: {done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def rows(done: Done) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@contextmanager
+def serving(*words: object, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    command = [*FC7, "serve", "--listen", f"127.0.0.1:{port}", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            _, said, address = process.stdout.readline().strip().partition("listening on ")
+            assert said
+            yield address, process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def paint(folder: Path, n: int = 8) -> Path:
+    rng = np.random.default_rng(4)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            noise = rng.integers(-40, 40, (40, 40, 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def bad(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad")
+    good = (images / "red" / "0.png").read_bytes()
+    (folder / "good.png").write_bytes(good)
+    (folder / "cut.png").write_bytes(good[: len(good) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving("--model", tiny_bundle, "--data", tmp_path_factory.mktemp("data")) as (address, _):
+        yield address
+
+
+@pytest.fixture(params=["remote", "embedded"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Run the command against a server of another process, or its own over an empty data folder."""
+    if request.param == "remote":
+        env = {"FC7_SERVER": request.getfixturevalue("address")}
+    else:
+        env = {"FC7_DATA": str(tmp_path / "data")}
+    return lambda *words, code=0: fc7(*words, code=code, env=env, cwd=tmp_path)
+
+
+def test_a_collection_from_beginning_to_end(run: Run, images: Path, bad: Path, tmp_path: Path) -> None:
+    added = rows(run("add", "life", images, "--label-from-folder", "--json"))
+    assert [row["id"] for row in added[:-1]] == sorted(f"{name}/{i}.png" for name in COLOURS for i in range(8))
+    assert {row["status"] for row in added[:-1]} == {"added"}
+    assert added[-1] == {"collection": "life", "added": 24, "replaced": 0, "skipped": 0, "failed": 0}
+    assert rows(run("add", "life", images, "--label-from-folder", "--json"))[-1]["skipped"] == 24
+
+    query = images / "green" / "3.png"
+    hits = rows(run("search", "life", query, "-k", 3, "--json", "--sheet", tmp_path / "sheet.png"))
+    assert hits[0]["id"] == "green/3.png"
+    assert hits[0]["payload"] == {"path": str(query), "label": "green"}
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 160
+
+    hits = rows(run("search", "life", "--id", "green/3.png", "-k", 99, "--json", "--sheet", tmp_path / "id.png"))
+    assert len(hits) == 23
+    assert (tmp_path / "id.png").is_file()
+    assert "green/" in run("search", "life", query).stdout
+
+    removed = run("remove", "life", "green/3.png", "nope", "--json", code=1)
+    assert rows(removed)[0] == {"id": "green/3.png", "status": "removed"}
+    assert rows(removed)[1]["status"] == "failed"
+    assert removed.stderr.startswith("fc7: nope: ")
+    shown = rows(run("collection", "show", "life", "--json"))[0]
+    assert (shown["count"], shown["metric"], shown["provenance"]["layer"]) == (23, "cosine", "fc7")
+    assert "life" in run("collection", "list").stdout
+    assert "life" in [row["name"] for row in rows(run("collection", "list", "--json"))]
+
+    failed = run("add", "life", bad, "--json", "--id-prefix", "more-", code=1)
+    assert {row["id"]: row["status"] for row in rows(failed)[:-1]} == {
+        "more-cut.png": "failed", "more-empty.png": "failed", "more-good.png": "added", "more-text.png": "failed",
+    }  # fmt: skip
+    assert all(row["error"] for row in rows(failed)[:-1] if row["status"] == "failed")
+    assert failed.stderr.count("\n") == 3
+    assert "deleted" in run("collection", "delete", "life").stdout
+    run("collection", "show", "life", code=3)
+
+
+def test_collections_that_cannot_be(run: Run, images: Path) -> None:
+    run("collection", "create", "made", "--layer", "conv5", "--metric", "l2", "--json")
+    run("collection", "create", "made", code=3)
+    run("collection", "create", "../made", code=2)
+    run("collection", "create", "other", "--layer", "fc99", code=3)
+    run("search", "made", images / "red" / "0.png", "-k", 0, code=2)
+    run("search", "nowhere", "--id", "x", code=3)
+    run("search", "made", code=2)
+    run("search", "made", images / "red" / "99.png", code=3)
+    run("add", "made", images, images, code=2)
+    run("collection", "delete", "made")
+
+
+def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path) -> None:
+    run("classify", images, "--head", "colour", code=3)
+    run("add", "colours", images, "--label-from-folder")
+    report = rows(run("head", "train", "colour", "--collection", "colours", "--json"))[-1]
+    assert (report["version"], report["count"], report["classes"]) == (1, 24, ["blue", "green", "red"])
+    run("classify", images, "--head", "colour", code=4)
+    assert rows(run("head", "train", "colour", images, "--json"))[-1]["version"] == 2
+    run("head", "publish", "colour")
+    run("head", "publish", "colour", "--version", 1)
+    run("head", "publish", "colour", "--version", 9, code=3)
+    assert rows(run("head", "show", "colour", "--json"))[0]["published_version"] == 1
+    assert "colour" in run("head", "list").stdout
+
+    answers = rows(run("classify", images, "--head", "colour", "--json"))
+    assert all(Path(answer["path"]).parent.name == answer["label"] for answer in answers)
+    for answer in answers:
+        assert sorted(label for label, _ in answer["top"]) == ["blue", "green", "red"]
+        assert sum(probability for _, probability in answer["top"]) == pytest.approx(1, abs=1e-4)
+        assert answer["top"][0] == [answer["label"], answer["probability"]]
+
+    done = run("classify", bad, "--head", "colour", "--json", code=1)
+    failed = sorted(Path(row["path"]).name for row in rows(done) if "error" in row)
+    assert failed == ["cut.png", "empty.png", "text.png"]
+    assert "label" in rows(run("classify", images / "red" / "0.png", "--json"))[0]
+    run("head", "delete", "colour", "--version", 1, code=4)
+    run("head", "delete", "colour", "--version", 2)
+    assert "deleted" in run("head", "delete", "colour").stdout
+    run("collection", "delete", "colours")
+
+
+def test_heads_that_cannot_be(run: Run, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    run("head", "train", "h", tmp_path / "none", code=2)
+    run("head", "train", "h", images / "red", code=2)
+    run("head", "train", "h", tmp_path / "missing", code=3)
+    run("head", "train", "h", images / "red" / "0.png", code=2)
+    run("head", "train", "h", code=2)
+    run("head", "train", "h", images, "--collection", "c", code=2)
+    run("head", "train", "h", "--collection", "c", "--layer", "fc6", code=2)
+    one = tmp_path / "single" / "red"
+    one.mkdir(parents=True)
+    (one / "0.png").write_bytes((images / "red" / "0.png").read_bytes())
+    run("head", "train", "h", tmp_path / "single", code=2)
+
+
+def test_features_in_a_file(run: Run, images: Path, bad: Path, tmp_path: Path) -> None:
+    run("extract", images, "--output", "f.npz", "--layer", "fc6")
+    stored = np.load(tmp_path / "f.npz", allow_pickle=False)
+    assert stored["ids"].tolist() == sorted(f"{name}/{i}.png" for name in COLOURS for i in range(8))
+    assert stored["features"].dtype == np.float32
+    assert json.loads(str(stored["provenance"]))["layer"] == "fc6"
+
+    facts = rows(run("extract", images, "--output", "f.parquet", "--layer", "fc6", "--json"))[0]
+    dim = stored["features"].shape[1]
+    assert facts == {"output": "f.parquet", "count": 24, "failed": 0, "layer": "fc6", "dim": dim}
+    table = pq.read_table(tmp_path / "f.parquet")
+    assert table["id"].to_pylist() == stored["ids"].tolist()
+    np.testing.assert_allclose(np.array(table["features"].to_pylist()), stored["features"], atol=1e-5)
+    assert json.loads(table.schema.metadata[b"provenance"]) == json.loads(str(stored["provenance"]))
+
+    done = run("extract", bad, "--output", "b.npz", code=1)
+    assert np.load(tmp_path / "b.npz")["ids"].tolist() == ["good.png"]
+    assert done.stderr.count("\n") == 3
+    run("extract", bad / "text.png", "--output", "none.npz", code=2)
+    assert not (tmp_path / "none.npz").exists()
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_what_could_not_be_written_is_refused_before_any_work(images: Path, tmp_path: Path) -> None:
+    nowhere = {"FC7_SERVER": "127.0.0.1:1"}  # work would end with 7
+    assert "neither .npz nor .parquet" in fc7("extract", images, "--output", "f.csv", code=2, env=nowhere).stderr
+    fc7("extract", images, "--output", tmp_path / "no" / "f.npz", code=4, env=nowhere)
+    fc7("extract", tmp_path / "missing", "--output", tmp_path / "f.npz", code=3, env=nowhere)
+
+
+def test_models(run: Run) -> None:
+    name = rows(run("model", "list", "--json"))[0]["name"]
+    assert name in run("model", "list").stdout
+    shown = rows(run("model", "show", name, "--json"))[0]
+    assert {"layers", "recipe", "card", "classes"} <= shown.keys()
+    assert shown["card"] in run("model", "show").stdout
+    checked = rows(run("model", "verify", name, "--json"))
+    assert [row["layer"] for row in checked] == [layer["name"] for layer in shown["layers"]]
+    assert all(row["ok"] and row["max_difference"] <= row["limit"] for row in checked)
+    assert "fc7" in run("model", "verify").stdout
+    run("model", "show", "nope", code=3)
+
+
+def test_a_network_that_computes_otherwise_is_found(tmp_path: Path) -> None:
+    made = make_tiny_bundle(tmp_path / "wrong")
+    golden = dict(np.load(made.path / "golden.npz"))
+    golden["fc6"][0, 0] += 1e-3 * np.abs(golden["fc6"]).max()
+    np.savez(made.path / "golden.npz", **golden)
+    write_bundle(made.path, name="wrong", network="tiny", layers=LAYERS, recipe=made.recipe, versions=made.versions)
+    with serving("--model", made.path, "--data", tmp_path / "data") as (address, _):
+        done = fc7("model", "verify", "--json", code=8, env={"FC7_SERVER": address})
+    assert [row["layer"] for row in rows(done) if not row["ok"]] == ["fc6"]
+    assert "layers fc6 differ" in done.stderr
+
+
+def test_doctor_finds_all_well(run: Run) -> None:
+    found = {row["check"]: row for row in rows(run("doctor", "--json"))}
+    assert {"fc7", "python", "platform", "sqlite", "onnxruntime", "server", "device", "data folder"} <= found.keys()
+    assert not [row for row in found.values() if "problem" in row]
+    assert "all well" in run("doctor").stdout
+
+
+def test_doctor_names_the_fix_where_no_server_answers() -> None:
+    done = fc7("doctor", code=1, env={"FC7_SERVER": "127.0.0.1:1"})
+    assert "problem: server:" in done.stdout
+    assert "fix:" in done.stdout
+
+
+def test_health(address: str) -> None:
+    assert fc7("health", "--server", address, env={}).stdout == "ready\n"
+    assert rows(fc7("health", "--server", address, "--json", env={})) == [{"status": "ready"}]
+    assert "127.0.0.1:1" in fc7("health", "--server", "127.0.0.1:1", code=7, env={}).stderr
+    fc7("health", "--server", "nonsense", code=2, env={})
+
+
+def test_serving_begins_and_ends(tiny_bundle: Path, images: Path, tmp_path: Path) -> None:
+    data = {"FC7_DATA": str(tmp_path / "data")}
+    with serving("--model", tiny_bundle, "--data", tmp_path / "data") as (address, process):
+        fc7("serve", "--listen", address, "--data", tmp_path / "other", "--model", tiny_bundle, code=4, env={})
+        fc7("serve", "--listen", "127.0.0.1:0", "--model", tiny_bundle, code=4, env=data)
+        fc7("serve", "--listen", "0.0.0.0:0", "--data", tmp_path / "other", "--model", tiny_bundle, code=2, env={})
+        fc7("serve", "--data", tmp_path / "other", "--model", tmp_path, code=3, env={})
+        fc7("add", "c", images, env=data)  # another shell, the same data folder
+        assert rows(fc7("collection", "show", "c", "--json", env={"FC7_SERVER": address}))[0]["count"] == 24
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+
+def test_what_add_printed_is_there_after_the_server_was_killed(tiny_bundle: Path, tmp_path: Path) -> None:
+    images = paint(tmp_path / "images", n=200)
+    words = ("--model", tiny_bundle, "--data", tmp_path / "data")
+    with serving(*words) as (address, server):
+        env = os.environ | {"FC7_SERVER": address}
+        command = [*FC7, "add", "c", str(images), "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as adding:
+            assert adding.stdout is not None
+            assert adding.stderr is not None
+            first = adding.stdout.readline()
+            server.kill()
+            printed = [json.loads(line) for line in [first, *adding.stdout]]
+            said = adding.stderr.read()
+        assert adding.returncode == 7
+        assert said.startswith("fc7: error: ")
+    assert 0 < len(printed) < 600
+    with serving(*words) as (address, _):
+        env = {"FC7_SERVER": address}
+        assert rows(fc7("collection", "show", "c", "--json", env=env))[0]["count"] >= len(printed)
+        for row in printed[:3] + printed[-3:]:
+            fc7("search", "c", "--id", row["id"], "-k", 1, env=env)
+        again = rows(fc7("add", "c", images, "--json", env=env))[-1]
+        assert again["skipped"] >= len(printed)
+        assert again["added"] + again["skipped"] == 600
+
+
+def test_ctrl_c_ends_with_130(address: str, tmp_path: Path) -> None:
+    images = paint(tmp_path / "images", n=200)
+    env = os.environ | {"FC7_SERVER": address}
+    command = [*FC7, "add", "interrupted", str(images), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as adding:
+        assert adding.stdout is not None
+        assert adding.stderr is not None
+        adding.stdout.readline()
+        adding.send_signal(signal.SIGINT)
+        adding.stdout.read()
+        assert "Traceback" not in adding.stderr.read()
+    assert adding.returncode == 130
+
+
+def test_the_demonstration_on_own_photographs(images: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for name in ("a", "b/c"):
+        path = tmp_path / "mine" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        small.resize((320, 240), Image.Resampling.BICUBIC).save(path)
+    done = fc7("demo", "--data-from", tmp_path / "mine", "--output", tmp_path / "out", env={})
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["photographs"], result["indexed"], result["queries"]) == (2, 66, 66)
+    for name in ("accuracy", "precision_at_10", "raw_accuracy", "raw_precision_at_10", "faces_accuracy"):
+        assert 0.4 < result[name] <= 1, name
+    assert result["seconds"] == pytest.approx(sum(result["steps"].values()))
+    assert "precision@10" in done.stdout
+    with Image.open(tmp_path / "out" / "search.png") as sheet:
+        assert sheet.width > 1600
+    fc7("demo", "--data-from", tmp_path / "missing", "--output", tmp_path / "out", code=3, env={})
+
+
+def test_a_network_is_trained_exported_and_evaluated(tmp_path: Path) -> None:
+    images = paint(tmp_path / "images", n=50)
+    train = ("model", "train", images, "--network", "alexnet-64", "--output", "made", "--epochs", 1, "--json")
+    assert rows(fc7(*train, env={}, cwd=tmp_path)) == [{"name": "made", "bundle": "made"}]
+    fc7(*train, code=3, env={}, cwd=tmp_path)
+    checkpoint = tmp_path / "made.checkpoints" / "trained.pt"
+    fc7("model", "export", checkpoint, "--output", "again", "--name", "other", env={}, cwd=tmp_path)
+    fc7("model", "export", images / "red" / "0.png", "--output", "bad", code=8, env={}, cwd=tmp_path)
+    fc7("model", "train", images, "--network", "nonsense", "--output", "bad", code=3, env={}, cwd=tmp_path)
+    graphs = [(tmp_path / name / "model.onnx").read_bytes() for name in ("made", "again")]
+    assert graphs[0] == graphs[1]
+    result = rows(fc7("model", "evaluate", images, "--model", tmp_path / "again", "--json", env={}))[0]
+    assert result["count"] == 150
+    assert 0 <= result["top1"] <= result["top5"] <= 1
+    fc7("model", "evaluate", images, "--model", "nonsense", code=3, env={})

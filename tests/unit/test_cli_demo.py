@@ -1,0 +1,126 @@
+"""What the demonstration is made of: views, sheets, the raw yardstick, faces' pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.linear_model import RidgeClassifierCV
+
+from fc7.cli.images import Found
+from fc7.cli.raw import nearest, raw_values, ridge_labels
+from fc7.cli.sheet import TILE, Row, Tile, draw
+from fc7.cli.views import N_VIEWS, PICTURES, SIZE, named_pictures, own_pictures, take_views, view
+from fc7.errors import InvalidArgument
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:skimage")
+
+
+def test_the_twenty_pictures_are_in_the_wheel() -> None:
+    pictures = named_pictures()
+    assert len({picture.id for picture in pictures}) == len(PICTURES) == 20
+    assert all(picture.path.is_file() for picture in pictures)
+
+
+def test_views_are_the_same_every_time_and_differ_from_one_another(tmp_path: Path) -> None:
+    photos = named_pictures()[:2]
+    done: list[int] = []
+    first, again = (take_views(photos, tmp_path / name, done.append) for name in "ab")
+    assert done == [1, 2, 1, 2]
+    assert [v.photo for v in first] == [photo.id for photo in photos for _ in range(N_VIEWS)]
+    assert [v.path.read_bytes() for v in first] == [v.path.read_bytes() for v in again]
+    assert len({v.path.read_bytes() for v in first}) == len(first)
+    with Image.open(first[0].path) as image:
+        assert image.size == (SIZE, SIZE)
+
+
+def test_a_view_stays_inside_its_photograph() -> None:
+    inside = Image.new("RGB", (300, 200), "white")  # what lies outside would be black
+    for seed in range(60):
+        pixels = np.asarray(view(inside, np.random.default_rng(seed)))
+        assert pixels.min() == pixels.max()
+
+
+def test_views_keep_to_the_shares_and_the_light() -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)).resize((480, 360))
+    views = [np.asarray(view(image, np.random.default_rng(seed)), float) for seed in range(300)]
+    grey = np.mean([(v[..., 0] == v[..., 1]).all() for v in views])
+    assert 0.25 < grey < 0.42
+    means = np.array([v.mean() for v in views]) / np.asarray(image, float).mean()
+    assert 0.5 < means.min() < 0.7
+    assert 1.2 < means.max() < 1.6
+
+
+def test_own_photographs_are_two_at_least(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    with pytest.raises(InvalidArgument, match="two at least"):
+        own_pictures(tmp_path)
+    (tmp_path / "b.png").write_bytes(b"nothing")
+    with pytest.raises(InvalidArgument, match=r"b\.png"):
+        take_views(own_pictures(tmp_path), tmp_path / "views", lambda n: None)
+
+
+def test_raw_values_are_pixels_at_32() -> None:
+    values = raw_values([Image.new("RGB", (50, 40), (255, 0, 51)), Image.new("L", (9, 9), 255)])
+    assert values.shape == (2, 3072)
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values[0].reshape(-1, 3), np.broadcast_to([1.0, 0.0, 0.2], (1024, 3)), atol=1e-6)
+
+
+def test_nearest_is_by_cosine_best_first() -> None:
+    items = np.array([[0, 1], [5, 5], [1, 0]], np.float32)
+    assert nearest(np.array([[1, 0.1]], np.float32), items, 2).tolist() == [[2, 1]]
+
+
+def test_ridge_agrees_with_scikit_learn() -> None:
+    rng = np.random.default_rng(3)
+    centres = rng.standard_normal((4, 60))
+    number = rng.integers(0, 4, 160)
+    x = (centres[number] + 1.5 * rng.standard_normal((160, 60))).astype(np.float32)
+    labels = [f"class {n}" for n in number]
+    ours = ridge_labels(x[:100], labels[:100], x[100:])
+    z = (x - x[:100].mean(0)) / x[:100].std(0)
+    theirs = RidgeClassifierCV(np.logspace(-2, 4, 13)).fit(z[:100], labels[:100]).predict(z[100:])
+    right = np.mean(np.array(ours) == labels[100:])
+    assert right > 0.8
+    assert abs(right - np.mean(theirs == labels[100:])) <= 0.05
+
+
+def test_a_sheet_shows_pictures_and_says_what_is_missing(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 100), (200, 30, 30)).save(tmp_path / "red.png")
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    tiles = [Tile(tmp_path / name, (name, "0.9")) for name in ("red.png", "bad.png", "gone.png")]
+    out = tmp_path / "sheet.png"
+    draw(
+        [Row(Tile(tmp_path / "red.png", ("query",), frame="#00ff00"), [*tiles, Tile(None, ("none",))])], out, columns=3
+    )
+    with Image.open(out) as sheet:
+        assert sheet.size[0] > 4 * TILE
+        assert sheet.size[1] > 2 * TILE  # the fourth neighbour is on a line of its own
+        colours = {colour for _, colour in sheet.convert("RGB").getcolors(2**20)}
+    assert {(255, 255, 255), (200, 30, 30), (0, 255, 0), (0xE4, 0xE7, 0xEB)} <= colours
+
+
+def test_captions_keep_to_their_tile(tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    draw([Row(Tile(None, ("x" * 400,)), [])], out)
+    with Image.open(out) as sheet:
+        beside = np.asarray(sheet.convert("L"))[28 + TILE + 4 :, 28 + TILE + 2 : 28 + TILE + 12]
+    assert beside.min() == 255
+
+
+def test_a_sheet_of_no_known_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"sheet\.xyz"):
+        draw([Row(Tile(None, ("query",)), [])], tmp_path / "sheet.xyz")
+
+
+def test_a_photograph_is_turned_upright_first(tmp_path: Path) -> None:
+    tall = Image.new("RGB", (40, 80))
+    exif = tall.getexif()
+    exif[0x0112] = 6
+    tall.save(tmp_path / "turned.jpg", exif=exif)
+    views = take_views([Found("turned", tmp_path / "turned.jpg")], tmp_path / "views", lambda n: None)
+    assert len(views) == N_VIEWS

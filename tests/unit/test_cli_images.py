@@ -1,0 +1,72 @@
+"""Which images a PATH names, and their ids."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from fc7.cli.images import find_images
+from fc7.errors import InvalidArgument, NotFound
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b/2.JPG", "b/1.jpeg", "a.png", "c/d/e.WebP", "notes.txt", ".hidden.jpg", ".cache/x.jpg", "b/.x.png"):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "pictures"
+
+
+def test_a_folder_is_searched_at_any_depth_sorted_hidden_files_passed_over(folder: Path) -> None:
+    found = find_images([folder])
+    assert [image.id for image in found] == ["a.png", "b/1.jpeg", "b/2.JPG", "c/d/e.WebP"]
+    assert [image.folder for image in found] == [None, "b", "b", "c"]
+    assert found[1].path == folder / "b" / "1.jpeg"
+
+
+def test_a_lone_file_is_taken_whatever_its_suffix(folder: Path) -> None:
+    found = find_images([folder / "notes.txt", folder / "b" / "2.JPG"])
+    assert [image.id for image in found] == ["notes.txt", "2.JPG"]
+    assert found[1].folder is None
+
+
+def test_a_hidden_folder_that_is_named_is_searched(folder: Path) -> None:
+    assert [image.id for image in find_images([folder / ".cache"])] == ["x.jpg"]
+
+
+def test_a_relative_folder_stays_relative(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert find_images([Path("pictures")])[0].path == Path("pictures/a.png")
+
+
+def test_one_id_twice_is_refused_with_both_paths(folder: Path) -> None:
+    other = folder.parent / "other" / "b"
+    other.mkdir(parents=True)
+    (other / "1.jpeg").write_bytes(b"y")
+    with pytest.raises(InvalidArgument, match=r"other.*'b/1.jpeg'.*--id-prefix"):
+        find_images([folder, folder.parent / "other"])
+    with pytest.raises(InvalidArgument):
+        find_images([folder, folder])
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"missing\.jpg"):
+        find_images([tmp_path / "missing.jpg"])
+
+
+def test_a_folder_without_images_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InvalidArgument, match=r"holds no image.*\.webp"):
+        find_images([tmp_path])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux alone")
+def test_a_name_that_is_not_text_gets_an_id_that_is(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    with open(path, "wb") as file:
+        file.write(b"x")
+    assert find_images([tmp_path])[0].id == "caf\\xe9.jpg"
