@@ -42,7 +42,7 @@ class DataFolder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / "lock")
+            self._lock = FileLock(path / "lock", thread_local=False)  # taken here, released where the server ends
             self._lock.acquire(timeout=0)
         except Timeout:
             holder = read_holder(path)

@@ -1,0 +1,91 @@
+"""Damaged bundles and databases: that one is set aside and named, the others serve."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import fc7
+from fc7.cli import main
+from servers import clean_environment, jpeg, serve_command, serving
+
+
+@pytest.fixture
+def data(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A data folder with collections and heads `good` and `bad`."""
+    with fc7.connect(data=tmp_path / "data", models=[str(tiny_bundle)]) as client:
+        for name in ("good", "bad"):
+            images, labels = [jpeg(i) for i in range(8)], ["ab"[i % 2] for i in range(8)]
+            client.create_collection(name).add(images, ids=[str(i) for i in range(8)])
+            client.train_head(name, images=images, labels=labels)
+            client.publish_head(name)
+    return tmp_path / "data"
+
+
+def damage(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            size = file.stat().st_size
+            file.write_bytes(b"\xde\xad" * (size // 2))
+
+
+@pytest.mark.parametrize("door", ["embedded", "remote"])
+def test_a_damaged_database_or_head_is_set_aside(data: Path, tiny_bundle: Path, door: str) -> None:
+    damage(data / "collections" / "bad")
+    damage(data / "heads" / "bad")
+    before = {f: f.read_bytes() for f in data.rglob("bad/**/*") if f.is_file()}
+
+    def look(client: fc7.Client, *options: str) -> None:
+        assert [h.id for h in client.collection("good").search(jpeg(3), k=1)] == ["3"]
+        assert client.classify(jpeg(3), head="good")[0].label in "ab"
+        faults = {c.name: c.fault for c in client.collections()}
+        assert faults["good"] == ""
+        assert faults["bad"]
+        with pytest.raises(fc7.DataLoss, match="bad"):
+            client.collection("bad").search(jpeg(3))
+        with pytest.raises(fc7.DataLoss, match="bad"):
+            client.classify(jpeg(3), head="bad")
+        assert "good" in [h.name for h in client.heads()]
+        for args in (["search", "bad", "--id", "3"], ["collection", "show", "bad"]):
+            result = CliRunner().invoke(main, [*args, *options])
+            assert result.exit_code == 8, result.output
+            assert "bad" in result.stderr
+
+    if door == "embedded":
+        with fc7.connect(data=data, models=[str(tiny_bundle)]) as client:
+            look(client, "--data", str(data))
+    else:
+        with serving(data, "--model", str(tiny_bundle)) as served, fc7.connect(served.address) as client:
+            look(client, "--server", served.address)
+            assert served.stop() == 0
+    assert all(f.read_bytes() == content for f, content in before.items())  # evidence is left alone
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "model.onnx", "labels.tsv"])
+def test_a_damaged_bundle_is_not_served(tiny_bundle: Path, tmp_path: Path, file: str) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    content = bytearray((bundle / file).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (bundle / file).write_bytes(content)
+    command = serve_command(tmp_path / "data", "--model", str(bundle))
+    result = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), timeout=60)
+    assert result.returncode == 8, result.stderr
+    assert "bundle" in result.stderr
+    assert "Traceback" not in result.stderr
+    with pytest.raises(fc7.DataLoss, match="bundle"), fc7.connect(data=tmp_path / "d", models=[str(bundle)]) as client:
+        client.extract(jpeg(1))
+    with fc7.connect(data=tmp_path / "d", models=[str(tiny_bundle)]) as client:  # the folder was given back
+        assert client.extract(jpeg(1)).values.shape == (1, 8)
+
+
+def test_a_truncated_bundle_and_one_that_is_none(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    (bundle / "model.onnx").write_bytes((bundle / "model.onnx").read_bytes()[:-1])
+    with pytest.raises(fc7.DataLoss, match=r"has not|missing"):
+        fc7.connect(data=tmp_path / "d", models=[str(bundle)])
+    with pytest.raises(fc7.NotFound, match="nope"):
+        fc7.connect(data=tmp_path / "d", models=["nope"])
