@@ -18,7 +18,10 @@ from fc7.cli.setting import Connection, connected
 @json_option
 @connected
 def classify(connection: Connection, paths: tuple[Path, ...], head: str, model: str, as_json: bool) -> None:
-    """Classify images with a published head, or with the network's own classes."""
+    """Classify images with a head or the network's own classes.
+
+    Of a head the published version is used; `fc7 head publish` says which that is.
+    """
     if head and model:
         raise click.UsageError("--model goes without --head: a head knows its model")
     images = find_images(paths)

@@ -17,9 +17,7 @@ def health(connection: Connection, as_json: bool) -> None:
     with connection.open() as client:
         if not client.is_ready():
             where = connection.server or "of the data folder"
-            raise Unavailable(
-                f"the server {where} is not ready: it is away, starting or draining; try again or start one"
-            )
+            raise Unavailable(f"the server {where} is not ready: it is away, starting or draining; try again soon")
     if as_json:
         emit({"status": "ready"})
     else:
