@@ -47,6 +47,7 @@ class Heads:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()  # around everything that writes, and the cache
+        self._fitting = threading.Lock()
         self._ready: dict[str, Classifier] = {}
         for leftover in path.glob(".*"):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
@@ -100,7 +101,8 @@ class Heads:
 
         self.check_name(name)
         start = time.monotonic()
-        found = fit(features, labels, groups)
+        with self._fitting:  # one at a time: each wants the cores for itself
+            found = fit(features, labels, groups)
         seconds, weights = time.monotonic() - start, pack(found.softmax)
         with self._lock:
             parent = max(self._versions(name), default=0)

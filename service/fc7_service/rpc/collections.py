@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -165,7 +166,7 @@ class _Upsert:
                     raise InvalidArgument(f"id {item.id!r} stands twice in one call", name=item.id)
                 seen.add(item.id)
                 payload, content = read_payload(item.payload_json), _content(item)
-                if known.get(item.id) == (content, payload):
+                if item.id in known and known[item.id][0] == content and _is_same(known[item.id][1], payload):
                     self._outcomes[i] = "skipped"
                 elif item.id in known and known[item.id][0] == content:
                     ready[i] = Item(item.id, content, payload, await self._stored(item.id))
@@ -263,6 +264,11 @@ def _content(item: pb.NewItem) -> str:
         shape = ",".join(map(str, item.image.pixels.shape)).encode()
         return hashlib.sha256(b"pixels" + shape + item.image.pixels.data).hexdigest()
     return hashlib.sha256(item.image.encoded).hexdigest()
+
+
+def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Compare payloads as JSON: in Python, 1 and true and 1.0 are equal."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _facts(collection: Collection | Damaged) -> pb.Collection:
