@@ -148,6 +148,7 @@ def test_collections_that_cannot_be(run: Run, images: Path) -> None:
     run("collection", "delete", "made")
 
 
+@pytest.mark.timeout(300)
 def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path) -> None:
     run("classify", images, "--head", "colour", code=3)
     run("add", "colours", images, "--label-from-folder")
@@ -340,6 +341,7 @@ def test_the_demonstration_on_own_photographs(images: Path, tmp_path: Path) -> N
     fc7("demo", "--data-from", tmp_path / "missing", "--output", tmp_path / "out", code=3, env={})
 
 
+@pytest.mark.timeout(300)
 def test_a_network_is_trained_exported_and_evaluated(tmp_path: Path) -> None:
     images = paint(tmp_path / "images", n=50)
     train = ("model", "train", images, "--network", "alexnet-64", "--output", "made", "--epochs", 1, "--json")
