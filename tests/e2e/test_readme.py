@@ -1,0 +1,63 @@
+"""What the README shows works as shown."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fc7_service.bundle.bundle import shipped_bundles
+from servers import clean_environment, jpeg, write_jpegs
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working folder with the pictures that the README speaks of."""
+    assert shipped_bundles(), "the README speaks of a shipped bundle"
+    write_jpegs(tmp_path / "holiday", [f"{place}/{i}.jpg" for place in ("beach", "city") for i in "abcdef"])
+    (tmp_path / "query.jpg").write_bytes(jpeg(5))
+    return tmp_path
+
+
+def run(folder: Path, *command: str) -> str:
+    environment = clean_environment() | {"XDG_DATA_HOME": str(folder / "home")}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, (command, result.stderr)
+    return result.stdout
+
+
+def test_every_command_of_the_tour(folder: Path) -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("fc7 ")]
+    done = set()
+    for command in commands:
+        if command[1] != "serve":
+            run(folder, sys.executable, "-m", *command)
+        done.add(command[1])
+    assert done >= {"add", "search", "head", "classify", "serve", "doctor"}
+    assert (folder / "hits.png").stat().st_size > 1000
+
+
+def test_the_python_of_the_tour(folder: Path) -> None:
+    (code,) = blocks("python")
+    lines = run(folder, sys.executable, "-c", code).splitlines()
+    assert len(lines) == 3
+    assert all("holiday" in line for line in lines)
+
+
+def test_links_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -1,0 +1,61 @@
+"""kill -9 of the server during `fc7 add --json`: what was printed is there, and a second run completes it."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import fc7
+from servers import clean_environment, jpeg, serving
+
+KILLS = 20
+PER_KILL = 60
+
+
+@pytest.mark.timeout(400)
+def test_every_printed_id_is_there_with_its_bytes(tiny_bundle: Path, tmp_path: Path) -> None:
+    rng = random.Random(5)
+    data, model = tmp_path / "data", ("--model", str(tiny_bundle))
+    acknowledged: dict[str, Path] = {}
+    n_cut_short = 0
+    for i in range(KILLS):
+        folder = tmp_path / f"part{i}"
+        folder.mkdir()
+        for j in range(PER_KILL):
+            (folder / f"{i:02d}-{j:03d}.jpg").write_bytes(jpeg(i * 1000 + j))
+        with serving(data, *model) as served:
+            command = [sys.executable, "-m", "fc7", "add", "c", str(folder), "--json", "--server", served.address]
+            adding = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=clean_environment()
+            )
+            killer = threading.Timer(rng.uniform(0.2, 0.8), served.process.kill)
+            killer.start()
+            assert adding.stdout is not None
+            for line in adding.stdout:
+                row = json.loads(line)
+                if row.get("status") in ("added", "replaced", "skipped"):
+                    acknowledged[row["id"]] = folder / row["id"]
+            n_cut_short += adding.wait(60) == 7
+            adding.stdout.close()
+            killer.join()
+    assert n_cut_short >= 1, "no kill fell into an add: the test shows nothing"
+
+    with fc7.connect(data=data, models=[str(tiny_bundle)]) as client:
+        collection = client.collection("c")
+        assert collection.count >= len(acknowledged)
+        ids = sorted(acknowledged)
+        wanted = client.extract([acknowledged[i] for i in ids]).values
+        for item, values in zip(collection.get(ids, with_features=True), wanted, strict=True):
+            assert not isinstance(item, fc7.Fc7Error)
+            assert item.feature is not None
+            assert abs(item.feature - values).max() <= 1e-3 * abs(values).max()  # kept as fp16
+        for i in range(KILLS):
+            folder = tmp_path / f"part{i}"
+            collection.add(sorted(folder.glob("*.jpg")), root=folder)
+        assert client.collection("c").count == KILLS * PER_KILL
