@@ -85,7 +85,7 @@ class AsyncClient:
         self,
         images: ImageLike | Iterable[ImageLike],
         *,
-        layer: str = "fc7",
+        layer: str = "",
         model: str = "",
         on_error: OnError = "raise",
         timeout_s: float | None = None,
@@ -95,7 +95,7 @@ class AsyncClient:
         return await self._session.run(feature.extract(images, layer, model, on_error, report), timeout_s)
 
     def extract_stream(
-        self, images: Iterable[ImageLike], *, layer: str = "fc7", model: str = ""
+        self, images: Iterable[ImageLike], *, layer: str = "", model: str = ""
     ) -> AsyncIterator[NDArray[np.float32] | Fc7Error]:
         """Yield one feature or error an image, as `Client.extract_stream`."""
         return self._session.iterate(feature.extract_stream(images, layer, model))
@@ -113,7 +113,7 @@ class AsyncClient:
         return await self._session.run(model.get_golden(name))
 
     async def create_collection(
-        self, name: str, *, layer: str = "fc7", model: str = "", metric: Metric = "cosine"
+        self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine"
     ) -> AsyncCollection:
         """Create an empty collection, as `Client.create_collection`."""
         return self._collection(await self._session.run(collection.create(name, layer, model, metric)))
@@ -138,7 +138,7 @@ class AsyncClient:
         label: str = "label",
         images: ImageLike | Iterable[ImageLike] | None = None,
         labels: Iterable[str] | None = None,
-        layer: str = "fc7",
+        layer: str = "",
         model: str = "",
         report: Callable[[int], object] | None = None,
     ) -> Head:

@@ -97,7 +97,7 @@ class Client:
         self,
         images: ImageLike | Iterable[ImageLike],
         *,
-        layer: str = "fc7",
+        layer: str = "",
         model: str = "",
         on_error: OnError = "raise",
         timeout_s: float | None = None,
@@ -111,7 +111,7 @@ class Client:
             One image or an iterable of: paths, bytes of a file, Pillow images (as their pixels
             are, whatever their EXIF says), uint8 arrays (H, W, 3) in RGB.
         layer
-            Output name; D is the model's dimension of it.
+            Output name, empty for the model's default; D is the model's dimension of it.
         model
             Model name; empty for the server's default.
         on_error
@@ -142,7 +142,7 @@ class Client:
         return self._session.run(feature.extract(images, layer, model, on_error, report), timeout_s)
 
     def extract_stream(
-        self, images: Iterable[ImageLike], *, layer: str = "fc7", model: str = ""
+        self, images: Iterable[ImageLike], *, layer: str = "", model: str = ""
     ) -> Iterator[NDArray[np.float32] | Fc7Error]:
         """Yield one feature float32 (D,) or error an image, in input order; for lists without end.
 
@@ -163,7 +163,7 @@ class Client:
         return self._session.run(model.get_golden(name))
 
     def create_collection(
-        self, name: str, *, layer: str = "fc7", model: str = "", metric: Metric = "cosine"
+        self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine"
     ) -> Collection:
         """Create an empty collection, bound to one layer of one model.
 
@@ -172,7 +172,7 @@ class Client:
         name
             1 to 64 of letters, digits, ".", "_", "-"; not starting with ".".
         layer, model
-            What its images will go through.
+            What its images will go through; empty for the server's default and that model's default.
         metric
             "cosine", "l2" (score is minus the distance) or "dot".
 
@@ -205,7 +205,7 @@ class Client:
         label: str = "label",
         images: ImageLike | Iterable[ImageLike] | None = None,
         labels: Iterable[str] | None = None,
-        layer: str = "fc7",
+        layer: str = "",
         model: str = "",
         report: Callable[[int], object] | None = None,
     ) -> Head:
@@ -220,7 +220,7 @@ class Client:
         images, labels
             Or take these images, one label each. Unreadable ones are left out and listed in `.failed`.
         layer, model
-            What the images go through.
+            What the images go through; empty for the server's default and that model's default.
         report
             Called with the number of images extracted, after each batch.
 

@@ -94,6 +94,7 @@ class Model:
     classes: list[tuple[str, str]]  # (id, readable name), in the order of the logits
     card: str  # Markdown
     provider: str  # empty until first used
+    default_layer: str  # meant where a call names none
 
     def __repr__(self) -> str:
         return f"Model({self.name}, layers {' '.join(layer.name for layer in self.layers)})"

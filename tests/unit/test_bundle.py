@@ -38,6 +38,23 @@ def test_opens_with_layers_classes_and_golden(folder: Path) -> None:
     assert golden.layers["fc7"].shape == (3, bundle.layers["fc7"].dim)
 
 
+def test_the_default_layer_is_the_manifests_else_fc7_else_the_last_before_the_logits(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert open_bundle(folder).default_layer == manifest.pop("default_layer") == "fc7"
+    edit(folder, default_layer="pool5")
+    bundle = open_bundle(folder)
+    assert bundle.default_layer == bundle.provenance("").layer == "pool5"
+    assert bundle.provenance("") == bundle.provenance("pool5")
+    for layers, wanted in (
+        (["conv5", "fc7", "logits"], "fc7"),
+        (["conv5", "fc6", "logits"], "fc6"),
+        (["logits"], "logits"),
+    ):
+        kept = {name: manifest["layers"][name] for name in layers}
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"layers": kept}))  # as before the field was there
+        assert open_bundle(folder).default_layer == wanted
+
+
 @pytest.mark.parametrize("file", REQUIRED)
 def test_a_missing_or_cut_file_is_named(folder: Path, file: str) -> None:
     data = (folder / file).read_bytes()
@@ -93,6 +110,8 @@ def test_a_newer_format_is_refused(folder: Path) -> None:
         {"layers": {"fc7": {"shape": [0]}}},
         {"layers": {"fc7": {}}},
         {"layers": []},
+        {"layers": {}},
+        {"default_layer": "fc99"},
         {"recipe": {}},
         {"format": "x"},
     ],

@@ -43,4 +43,5 @@ def _read_model(model: pb.Model) -> Model:
         classes=[(label.id, label.name) for label in model.classes],
         card=model.card,
         provider=model.provider,
+        default_layer=model.default_layer,
     )

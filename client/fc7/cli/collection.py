@@ -28,7 +28,7 @@ def collection() -> None:
 
 @collection.command()
 @click.argument("name")
-@click.option("--layer", default="fc7", show_default=True, help="Layer whose features it holds.")
+@click.option("--layer", default="", help="Layer whose features it holds; without: the model's default.")
 @click.option("--model", default="", help="Model that makes them; without: the server's first.")
 @click.option(
     "--metric", type=click.Choice(["cosine", "l2", "dot"]), default="cosine", show_default=True, help="Comparison."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @paths_argument
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="File to write: F.npz or F.parquet.")
-@click.option("--layer", default="fc7", show_default=True, help="Layer to take.")
+@click.option("--layer", default="", help="Layer to take; without: the model's default.")
 @click.option("--model", default="", help="Model to use; without: the server's first.")
 @json_option
 @connected
@@ -52,11 +52,11 @@ def extract(
         os.replace(part, output)
     finally:
         part.unlink(missing_ok=True)
-    count, dim = features.values.shape
+    (count, dim), taken = features.values.shape, features.provenance.layer
     if as_json:
-        emit({"output": str(output), "count": count, "failed": len(features.failed), "layer": layer, "dim": dim})
+        emit({"output": str(output), "count": count, "failed": len(features.failed), "layer": taken, "dim": dim})
     else:
-        click.echo(f"{count} features of {dim} numbers from layer {layer} in {output}")
+        click.echo(f"{count} features of {dim} numbers from layer {taken} in {output}")
     end(len(features.failed))
 
 

@@ -31,7 +31,7 @@ def head() -> None:
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--collection", help="Train on the features and labels of this collection.")
 @click.option("--label", default="label", show_default=True, help="Payload field that holds the label.")
-@click.option("--layer", help="Layer of a FOLDER's features; without: fc7.")
+@click.option("--layer", help="Layer of a FOLDER's features; without: the model's default.")
 @click.option("--model", help="Model of a FOLDER's features; without: the server's first.")
 @json_option
 @connected
@@ -62,7 +62,7 @@ def train(
                 name,
                 images=[image.path for image in images],
                 labels=[str(image.folder) for image in images],
-                layer=layer or "fc7",
+                layer=layer or "",
                 model=model or "",
                 report=report,
             )

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("name", "network", "layers", "recipe_json", "graph_sha256", "classes", "card", "provider")
+    __slots__ = ("name", "network", "layers", "recipe_json", "graph_sha256", "classes", "card", "provider", "default_layer")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class Model(_message.Message):
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     CARD_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_LAYER_FIELD_NUMBER: _ClassVar[int]
     name: str
     network: str
     layers: _containers.RepeatedCompositeFieldContainer[Layer]
@@ -25,7 +26,8 @@ class Model(_message.Message):
     classes: _containers.RepeatedCompositeFieldContainer[ClassLabel]
     card: str
     provider: str
-    def __init__(self, name: _Optional[str] = ..., network: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., recipe_json: _Optional[str] = ..., graph_sha256: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassLabel, _Mapping]]] = ..., card: _Optional[str] = ..., provider: _Optional[str] = ...) -> None: ...
+    default_layer: str
+    def __init__(self, name: _Optional[str] = ..., network: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., recipe_json: _Optional[str] = ..., graph_sha256: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassLabel, _Mapping]]] = ..., card: _Optional[str] = ..., provider: _Optional[str] = ..., default_layer: _Optional[str] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "dim", "shape", "provenance_digest")

@@ -1,6 +1,6 @@
 """The bundle: a folder that is trained, shipped, imported and served as one.
 
-manifest.json   name, network, layers, recipe, hashes and sizes of the other files, versions
+manifest.json   name, network, layers, default layer, recipe, hashes and sizes of the other files, versions
 model.onnx      dynamic batch; one output a layer
 labels.tsv      class id, readable name; in the order of the logits
 golden.npz      pixels, their input tensors, every layer's output
@@ -74,6 +74,7 @@ class Bundle:
     name: str
     network: str
     layers: dict[str, Layer]  # first to last
+    default_layer: str
     recipe: Recipe
     files: dict[str, tuple[str, int]]  # file -> SHA-256 (hex), bytes
     classes: tuple[ClassLabel, ...] = ()
@@ -85,13 +86,14 @@ class Bundle:
         return self.files[MODEL][0]
 
     def provenance(self, layer: str) -> Provenance:
-        """Return the provenance of the features of ``layer``.
+        """Return the provenance of the features of ``layer``, the default one for an empty name.
 
         Raises
         ------
         NotFound
             No such layer; the message lists those that exist.
         """
+        layer = layer or self.default_layer
         if layer not in self.layers:
             raise NotFound(
                 f"model {self.name!r} has no layer {layer[:64]!r}: it has {', '.join(self.layers)}", name=layer[:64]
@@ -191,6 +193,7 @@ def open_bundle(path: Path) -> Bundle:
             name=_checked_name(manifest["name"]),
             network=str(manifest["network"]),
             layers={name: _layer(name, values) for name, values in manifest["layers"].items()},
+            default_layer=_default_layer(list(manifest["layers"]), manifest.get("default_layer")),
             recipe=Recipe.from_dict(manifest["recipe"]),
             files={_checked_name(f): (str(v["sha256"]), int(v["size"])) for f, v in manifest["files"].items()},
             versions={str(k): str(v) for k, v in manifest.get("versions", {}).items()},
@@ -208,9 +211,18 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def write_bundle(
-    path: Path, *, name: str, network: str, layers: list[Layer], recipe: Recipe, versions: dict[str, str]
+    path: Path,
+    *,
+    name: str,
+    network: str,
+    layers: list[Layer],
+    recipe: Recipe,
+    versions: dict[str, str],
+    default_layer: str | None = None,
 ) -> Bundle:
     """Write the manifest over the files that lie in ``path``; return the bundle, opened.
+
+    Without ``default_layer`` it is "fc7" where there is one, else the last layer before the logits.
 
     Raises
     ------
@@ -225,6 +237,7 @@ def write_bundle(
         "name": _checked_name(name),
         "network": network,
         "layers": {layer.name: {"shape": list(layer.shape), "transform": layer.transform} for layer in layers},
+        "default_layer": _default_layer([layer.name for layer in layers], default_layer),
         "recipe": recipe.to_dict(),
         "files": {
             p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "size": p.stat().st_size} for p in files
@@ -268,6 +281,17 @@ def _layer(name: str, values: dict[str, Any]) -> Layer:
     if not 1 <= len(shape) <= 4 or min(shape) < 1 or np.prod(shape) > 2**24:
         raise ValueError(f"shape {shape} of layer {name!r}")
     return Layer(_checked_name(name), shape, str(values.get("transform", NO_TRANSFORM)))
+
+
+def _default_layer(names: list[str], chosen: str | None) -> str:
+    if not names:
+        raise ValueError("no layer")
+    if chosen is None:
+        before = [name for name in names if name != "logits"]
+        return "fc7" if "fc7" in names else (before or names)[-1]
+    if chosen not in names:
+        raise ValueError(f"default layer {chosen!r} is none of {names}")
+    return chosen
 
 
 def _classes(text: str) -> list[ClassLabel]:

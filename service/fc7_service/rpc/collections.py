@@ -18,7 +18,6 @@ from fc7_service.collections.collection import Collection, check_id
 from fc7_service.collections.library import Collections, Damaged
 from fc7_service.collections.store import Item, Metric, StoredItem
 from fc7_service.features.extractor import Extractor, Timing
-from fc7_service.rpc.features import DEFAULT_LAYER
 from fc7_service.rpc.messages import (
     extract,
     find_model,
@@ -51,7 +50,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     async def CreateCollection(self, request: pb.CreateCollectionRequest, context: Any) -> pb.CreateCollectionResponse:  # noqa: N802
         """Create an empty collection."""
         bundle = self._extractor.bundle(request.model)
-        provenance = bundle.provenance(request.layer or DEFAULT_LAYER)
+        provenance = bundle.provenance(request.layer)
         metric = _METRICS.get(request.metric or pb.METRIC_COSINE)
         if metric is None:
             raise InvalidArgument(f"metric {request.metric} is unknown", name="metric")

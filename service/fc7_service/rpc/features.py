@@ -13,7 +13,6 @@ from fc7.v1 import feature_pb2, feature_pb2_grpc
 from fc7_service.features.extractor import Extractor
 from fc7_service.rpc.messages import Extracted, extract, write_error, write_provenance, write_tensor, write_timing
 
-DEFAULT_LAYER = "fc7"
 _AHEAD = 32  # images of one stream under way at once
 
 
@@ -25,9 +24,8 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
 
     async def Extract(self, request: feature_pb2.ExtractRequest, context: Any) -> feature_pb2.ExtractResponse:  # noqa: N802
         """Return one layer for each image of a batch."""
-        layer = request.layer or DEFAULT_LAYER
-        found = await extract(self._extractor, request.images, request.model, layer)
-        dim = self._extractor.bundle(request.model).layers[layer].dim
+        found = await extract(self._extractor, request.images, request.model, request.layer)
+        dim = self._extractor.bundle(request.model).layers[found.provenance.layer].dim
         values = [row for row in found.rows if not isinstance(row, Fc7Error)]
         return feature_pb2.ExtractResponse(
             features=write_tensor(np.stack(values) if values else np.empty((0, dim), np.float32)),
@@ -51,7 +49,7 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
             try:
                 async for request in requests:
                     if is_first:
-                        model, layer, is_first = request.model, request.layer or DEFAULT_LAYER, False
+                        model, layer, is_first = request.model, request.layer, False
                         self._extractor.bundle(model).provenance(layer)  # an unknown name ends the stream
                     task = asyncio.create_task(extract(self._extractor, [request.image], model, layer))
                     await pending.put(task)

@@ -18,7 +18,6 @@ from fc7_service.collections.library import Collections
 from fc7_service.features.extractor import Extractor
 from fc7_service.heads.head import HeadVersion
 from fc7_service.heads.registry import Heads
-from fc7_service.rpc.features import DEFAULT_LAYER
 from fc7_service.rpc.messages import extract, find_model, write_error, write_provenance, write_timing
 
 _DEFAULT_TOP = 5
@@ -44,7 +43,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             provenance = collection.provenance
             features, labels, groups = await asyncio.to_thread(collection.labelled, plan.label_field or "label")
         else:
-            provenance = self._extractor.bundle(plan.model).provenance(plan.layer or DEFAULT_LAYER)
+            provenance = self._extractor.bundle(plan.model).provenance(plan.layer)
             rows = _Rows(self._extractor, plan.model, provenance)
             async for request in requests:
                 yield pb.TrainHeadResponse(progress=await rows.take(request.images))

@@ -155,6 +155,8 @@ class Extracted:
 async def extract(extractor: Extractor, images: Sequence[common_pb2.Image], model: str, layer: str) -> Extracted:
     """Extract the readable ones of ``images``; the others keep their error in their place.
 
+    Empty names are the default model and its default layer.
+
     Raises
     ------
     NotFound
@@ -169,7 +171,7 @@ async def extract(extractor: Extractor, images: Sequence[common_pb2.Image], mode
     readable = [i for i, image in enumerate(rows) if not isinstance(image, Fc7Error)]
     if not readable:
         return Extracted(rows, provenance, Timing(0.0, 0.0, 0.0))
-    extraction = await extractor.extract([rows[i] for i in readable], model=model, layer=layer)
+    extraction = await extractor.extract([rows[i] for i in readable], model=model, layer=provenance.layer)
     features = iter(extraction.values)
     for i, error in zip(readable, extraction.errors, strict=True):
         rows[i] = next(features) if error is None else error

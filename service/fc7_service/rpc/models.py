@@ -57,4 +57,5 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             recipe_json=json.dumps(bundle.recipe.to_dict()),
             graph_sha256=bundle.graph_sha256,
             provider=self._extractor.provider(bundle.name),
+            default_layer=bundle.default_layer,
         )
