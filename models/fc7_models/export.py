@@ -34,8 +34,8 @@ _LIBRARIES = ("fc7", "torch", "onnx", "onnxruntime", "pillow")
 _HALF_FROM = 1024  # numbers; smaller tensors (biases) stay fp32
 
 
-def export_bundle(trained: Trained, output: Path, *, name: str) -> Bundle:
-    """Write the bundle of ``trained`` into the new folder ``output``.
+def export_bundle(trained: Trained, output: Path, *, name: str, notes: str = "") -> Bundle:
+    """Write the bundle of ``trained`` into the new folder ``output``; ``notes`` (Markdown) end its card.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def export_bundle(trained: Trained, output: Path, *, name: str) -> Bundle:
         (folder / LABELS).write_text("".join(labels))
         arrays: dict[str, Any] = {k: v.reshape(len(v), -1) for k, v in layers.items()}
         np.savez_compressed(folder / GOLDEN, pixels=pixels, inputs=inputs, **arrays)
-        (folder / CARD).write_text(write_card(trained, name))
+        (folder / CARD).write_text(write_card(trained, name) + notes)
         write_bundle(
             folder,
             name=name,

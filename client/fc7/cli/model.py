@@ -35,8 +35,11 @@ def list_(connection: Connection, as_json: bool) -> None:
         for one in models:
             emit(_facts(one))
     else:
-        rows = [(one.name, one.network, " ".join(layer.name for layer in one.layers), one.provider) for one in models]
-        table(("name", "network", "layers", "provider"), rows)
+        rows = [
+            (one.name, one.network, " ".join(layer.name for layer in one.layers), one.default_layer, one.provider)
+            for one in models
+        ]
+        table(("name", "network", "layers", "default layer", "provider"), rows)
 
 
 @model.command()
@@ -50,7 +53,8 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
     if as_json:
         emit(asdict(one))
         return
-    click.echo(f"{one.name}: network {one.network}, {len(one.classes)} classes, graph {one.graph_sha256}\n")
+    click.echo(f"{one.name}: network {one.network}, {len(one.classes)} classes, graph {one.graph_sha256}")
+    click.echo(f"default layer: {one.default_layer}\n")
     shapes = [" x ".join(map(str, layer.shape)) for layer in one.layers]
     rows = zip(one.layers, shapes, strict=True)
     table(("layer", "dim", "shape", "provenance"), [(x.name, x.dim, shape, x.provenance_digest) for x, shape in rows])
@@ -122,14 +126,17 @@ def train(
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
 @click.option("--name", help="Name of the model; without: that of the folder.")
+@click.option("--notes", type=click.Path(path_type=Path), help="Markdown that ends the card: what was measured since.")
 @json_option
-def export(checkpoint: Path, output: Path, name: str | None, as_json: bool) -> None:
+def export(checkpoint: Path, output: Path, name: str | None, notes: Path | None, as_json: bool) -> None:
     """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
     from fc7_models.export import export_bundle
     from fc7_models.train import load_trained
 
     _refuse_existing(output)
-    _print_bundle(export_bundle(load_trained(checkpoint), output, name=name or output.name).name, output, as_json)
+    text = notes.read_text(encoding="utf-8") if notes else ""
+    bundle = export_bundle(load_trained(checkpoint), output, name=name or output.name, notes=text)
+    _print_bundle(bundle.name, output, as_json)
 
 
 @model.command()
