@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from fc7.errors import FailedPrecondition
 
+DOOR_PREFIX = "fc7-"  # of the temporary folder that holds a private socket
 _ADDRESS_FILE = "holder.json"
 
 
@@ -54,7 +57,16 @@ class DataFolder:
             ) from None
         except OSError as error:
             raise FailedPrecondition(f"data folder {str(path)!r} cannot be used: {error}", name=str(path)) from error
-        (path / _ADDRESS_FILE).unlink(missing_ok=True)  # of a holder that was killed
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what a holder that was killed has left: its address, and its socket's folder."""
+        left = read_holder(self.path)
+        if left is not None and left.address.startswith("unix:"):
+            door = Path(left.address.removeprefix("unix:")).parent
+            if door.name.startswith(DOOR_PREFIX) and door.parent == Path(tempfile.gettempdir()):
+                shutil.rmtree(door, ignore_errors=True)
+        (self.path / _ADDRESS_FILE).unlink(missing_ok=True)
 
     def announce(self, holder: Holder) -> None:
         """Write where the holder can be reached, readable by this user alone."""

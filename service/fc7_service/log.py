@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import structlog
@@ -23,9 +24,10 @@ def json_log() -> Log:
     )
 
     def write(event: str, *, error: BaseException | None = None, **values: object) -> None:
-        if error is None:
-            logger.info(event, **values)
-        else:
-            logger.error(event, exc_info=error, **values)
+        with contextlib.suppress(OSError, ValueError):  # a full disk or a dead reader of the log fails no call
+            if error is None:
+                logger.info(event, **values)
+            else:
+                logger.error(event, exc_info=error, **values)
 
     return write

@@ -29,7 +29,7 @@ from fc7_service.bundle.bundle import locate_bundle, open_bundle, shipped_bundle
 from fc7_service.collections.library import Collections
 from fc7_service.features.extractor import Extractor
 from fc7_service.heads.registry import Heads
-from fc7_service.holder import DataFolder, Holder
+from fc7_service.holder import DOOR_PREFIX, DataFolder, Holder
 from fc7_service.rpc.admin import AdminServicer
 from fc7_service.rpc.collections import CollectionServicer
 from fc7_service.rpc.features import FeatureServicer
@@ -47,6 +47,7 @@ _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
+_LAST_WORDS_S = 0.5  # for answers that are on their way
 
 
 class Server:
@@ -75,7 +76,7 @@ class Server:
         self._collections = Collections(folder.path / "collections")
         self._heads = Heads(folder.path / "heads")
         self._log = log
-        self._door = Path(tempfile.mkdtemp(prefix="fc7-")) if hasattr(socket, "AF_UNIX") else None
+        self._door = Path(tempfile.mkdtemp(prefix=DOOR_PREFIX)) if hasattr(socket, "AF_UNIX") else None
         self._started = time.monotonic()
 
     async def start(self) -> Holder:
@@ -93,7 +94,8 @@ class Server:
         one_time = "" if self._door else secrets.token_urlsafe(32)
         if one_time and (scopes or settings.listen is None):
             scopes[digest(one_time)] = "admin"
-        self._grpc = grpc.aio.server(interceptors=(Guard(Tokens(scopes), self._log),), options=_OPTIONS)
+        self._guard = Guard(Tokens(scopes), self._log)
+        self._grpc = grpc.aio.server(interceptors=(self._guard,), options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         self._register()
@@ -118,11 +120,20 @@ class Server:
         """Refuse new calls, let those under way end, close everything."""
         if hasattr(self, "_grpc"):
             await self._health.enter_graceful_shutdown()
-            await self._grpc.stop(self._settings.drain_s)
+            await self._drain()
         await self._extractor.close()
         await asyncio.to_thread(self._collections.close)
         if self._door:
             shutil.rmtree(self._door, ignore_errors=True)
+
+    async def _drain(self) -> None:
+        """Refuse new calls; return once those under way have ended, or after ``drain_s``."""
+        stopping = asyncio.ensure_future(self._grpc.stop(self._settings.drain_s))
+        idle = asyncio.ensure_future(self._guard.wait_idle())
+        await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await self._grpc.stop(_LAST_WORDS_S)  # what is left are watches of health, which would never end
+        await stopping
 
     def _register(self) -> None:
         extractor, collections, heads = self._extractor, self._collections, self._heads

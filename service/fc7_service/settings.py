@@ -69,7 +69,7 @@ def split_address(address: str) -> tuple[str, int]:
         No port, or one outside 0..65535.
     """
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not (port.isascii() and port.isdecimal() and len(port) <= 5) or int(port) > 65535:
         raise InvalidArgument(f"address {address!r} is not HOST:PORT", name="listen")
     return host, int(port)
 

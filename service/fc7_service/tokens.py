@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,18 +12,36 @@ from fc7.errors import InvalidArgument, PermissionDenied, Unauthenticated
 
 SCOPES = ("read", "write", "admin")  # each includes those before it
 
-# Calls that change something. Everything else needs "read"; health checks need nothing.
-_WRITES = {
-    "/fc7.v1.CollectionService/CreateCollection",
-    "/fc7.v1.CollectionService/DeleteCollection",
-    "/fc7.v1.CollectionService/UpsertItems",
-    "/fc7.v1.CollectionService/DeleteItems",
-    "/fc7.v1.HeadService/TrainHead",
-    "/fc7.v1.HeadService/PublishHead",
-    "/fc7.v1.HeadService/DeleteHead",
+# What each call needs. Health checks need nothing; a call that is not listed needs "admin".
+NEEDED = {
+    "read": (
+        "/fc7.v1.FeatureService/Extract",
+        "/fc7.v1.FeatureService/StreamExtract",
+        "/fc7.v1.ModelService/ListModels",
+        "/fc7.v1.ModelService/GetModel",
+        "/fc7.v1.ModelService/GetGolden",
+        "/fc7.v1.CollectionService/GetCollection",
+        "/fc7.v1.CollectionService/ListCollections",
+        "/fc7.v1.CollectionService/GetItems",
+        "/fc7.v1.CollectionService/ListItems",
+        "/fc7.v1.CollectionService/QueryItems",
+        "/fc7.v1.HeadService/GetHead",
+        "/fc7.v1.HeadService/ListHeads",
+        "/fc7.v1.HeadService/Classify",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ),
+    "write": (
+        "/fc7.v1.CollectionService/CreateCollection",
+        "/fc7.v1.CollectionService/DeleteCollection",
+        "/fc7.v1.CollectionService/UpsertItems",
+        "/fc7.v1.CollectionService/DeleteItems",
+        "/fc7.v1.HeadService/TrainHead",
+        "/fc7.v1.HeadService/PublishHead",
+        "/fc7.v1.HeadService/DeleteHead",
+    ),
+    "admin": ("/fc7.v1.AdminService/GetServerInfo",),  # facts about the machine: paths, versions, process id
 }
-# Facts about the machine: paths, versions, process id.
-_ADMINS = {"/fc7.v1.AdminService/GetServerInfo"}
+_NEEDED = {method: scope for scope, methods in NEEDED.items() for method in methods}
 _OPEN_SERVICE = "/grpc.health.v1.Health/"
 
 
@@ -63,7 +82,7 @@ class Tokens:
                 scope = its_scope
         if not scope:
             raise Unauthenticated("a token of this server is needed: send metadata authorization: Bearer TOKEN")
-        needed = "write" if method in _WRITES else "admin" if method in _ADMINS else "read"
+        needed = _NEEDED.get(method, "admin")
         if SCOPES.index(scope) < SCOPES.index(needed):
             name = method.rpartition("/")[2]
             raise PermissionDenied(f"{name} needs a token of scope {needed!r}: this one has {scope!r}", name=name)
@@ -86,18 +105,20 @@ def read_tokens(path: Path) -> dict[str, str]:
         A malformed line (named by its number, never by its text), or no token at all.
     """
     scopes: dict[str, str] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         scope, token = ("admin", words[0]) if len(words) == 1 else (words[0], words[1])
-        if scope not in SCOPES or len(words) > 2:
+        kind, colon, rest = token.partition(":")
+        is_digest = kind == "sha256" and bool(colon)
+        if scope not in SCOPES or len(words) > 2 or (is_digest and not re.fullmatch("[0-9a-fA-F]{64}", rest)):
             raise InvalidArgument(
-                f"line {number} of {str(path)!r} is not 'SCOPE TOKEN' with a scope of {', '.join(SCOPES)}",
+                f"line {number} of {str(path)!r} is not 'SCOPE TOKEN', scope of {', '.join(SCOPES)}, "
+                "token of your choice or sha256: and 64 hexadecimal digits",
                 name="token_file",
             )
-        kind, colon, rest = token.partition(":")
-        scopes[rest.lower() if kind == "sha256" and colon else digest(token)] = scope
+        scopes[rest.lower() if is_digest else digest(token)] = scope
     if not scopes:
         raise InvalidArgument(f"token file {str(path)!r} holds no token", name="token_file")
     return scopes

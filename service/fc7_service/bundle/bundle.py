@@ -12,8 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import NO_TRANSFORM, Provenance
 from fc7_service.bundle.recipe import Recipe
 
@@ -31,7 +31,6 @@ REQUIRED = (MODEL, LABELS, GOLDEN, CARD)
 _SHIPPED = Path(__file__).parent.parent / "bundles"
 _MAX_MANIFEST_BYTES = 2**20
 _MAX_FILE_BYTES = 2 * 2**30 - 1  # the limit of a protobuf message, so of an ONNX file
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _EXTERNAL_DATA = b"\n\x08location"  # key of a StringStringEntryProto that points out of an ONNX file
 
 
@@ -61,7 +60,7 @@ class ClassLabel:
 class Golden:
     """Pictures, and what the network made of them where it was exported."""
 
-    pixels: NDArray[np.uint8]  # (N, H, W, 3) at the network's size
+    pixels: NDArray[np.uint8]  # (N, H, W, 3), of the size that the recipe resizes to
     inputs: NDArray[np.float32]  # (N, 3, H, W)
     layers: dict[str, NDArray[np.float32]]  # (N, D) each
 
@@ -190,12 +189,12 @@ def open_bundle(path: Path) -> Bundle:
     try:
         bundle = Bundle(
             path=path,
-            name=_checked_name(manifest["name"]),
+            name=check_name(manifest["name"], "bundle"),
             network=str(manifest["network"]),
             layers={name: _layer(name, values) for name, values in manifest["layers"].items()},
             default_layer=_default_layer(list(manifest["layers"]), manifest.get("default_layer")),
             recipe=Recipe.from_dict(manifest["recipe"]),
-            files={_checked_name(f): (str(v["sha256"]), int(v["size"])) for f, v in manifest["files"].items()},
+            files={check_name(f, "file"): (str(v["sha256"]), int(v["size"])) for f, v in manifest["files"].items()},
             versions={str(k): str(v) for k, v in manifest.get("versions", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -206,8 +205,12 @@ def open_bundle(path: Path) -> Bundle:
     for file, (_, size) in bundle.files.items():
         if not (path / file).is_file() or not (path / file).stat().st_size == size <= _MAX_FILE_BYTES:
             raise DataLoss(f"{file} of bundle {bundle.name!r} is missing or has not {size} bytes", name=file)
-    classes = tuple(_classes(bundle.read(LABELS).decode()))
-    return Bundle(**{f: getattr(bundle, f) for f in bundle.__slots__} | {"classes": classes})
+    classes = tuple(_classes(bundle.read(LABELS).decode("utf-8", "replace")))
+    if "logits" in bundle.layers and bundle.layers["logits"].dim != len(classes):
+        raise DataLoss(
+            f"bundle {bundle.name!r} has {len(classes)} labels for {bundle.layers['logits'].dim} logits", name=LABELS
+        )
+    return replace(bundle, classes=classes)
 
 
 def write_bundle(
@@ -234,7 +237,7 @@ def write_bundle(
     files = sorted(p for p in path.iterdir() if p.is_file() and p.name != MANIFEST and not p.name.startswith("."))
     manifest = {
         "format": FORMAT,
-        "name": _checked_name(name),
+        "name": check_name(name, "bundle"),
         "network": network,
         "layers": {layer.name: {"shape": list(layer.shape), "transform": layer.transform} for layer in layers},
         "default_layer": _default_layer([layer.name for layer in layers], default_layer),
@@ -266,21 +269,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _checked_name(name: Any) -> str:
-    """Return a name that is one path component and safe to show."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidArgument(
-            f"name {str(name)[:64]!r} is not 1 to 64 of letters, digits, '.', '_', '-', not starting with '.'",
-            name="name",
-        )
-    return name
-
-
 def _layer(name: str, values: dict[str, Any]) -> Layer:
     shape = tuple(int(n) for n in values["shape"])
     if not 1 <= len(shape) <= 4 or min(shape) < 1 or np.prod(shape) > 2**24:
         raise ValueError(f"shape {shape} of layer {name!r}")
-    return Layer(_checked_name(name), shape, str(values.get("transform", NO_TRANSFORM)))
+    return Layer(check_name(name, "layer"), shape, str(values.get("transform", NO_TRANSFORM)))
 
 
 def _default_layer(names: list[str], chosen: str | None) -> str:

@@ -118,32 +118,29 @@ class Batcher:
         self._engine = None
 
     def _run(self) -> None:
-        while works := self._take():
+        while (works := self._take()) is not None:
             try:
                 outcomes = self._compute(works)
             except Exception as error:  # handed to every caller of this batch; the thread goes on
                 outcomes = [_Outcome(work, error=error) for work in works]
             _deliver(outcomes)
 
-    def _take(self) -> list[_Work]:
-        """Wait for work; return up to a batch of one picture size, or nothing once closed."""
+    def _take(self) -> list[_Work] | None:
+        """Wait for work; return up to a batch of one picture size, or None once closed."""
         with self._changed:
-            while True:
-                works = self._works
-                while works and works[0].future.cancelled():
-                    works.popleft()
-                if self._is_closed:
-                    _deliver([_Outcome(work, error=Unavailable(_STOPPING)) for work in works])
-                    works.clear()
-                    return []
-                if works:
-                    break
-                self._changed.wait()
             batch: list[_Work] = []
-            while works and len(batch) < MAX_BATCH and works[0].tensor.shape == (batch or works)[0].tensor.shape:
-                work = works.popleft()
-                if not work.future.cancelled():
-                    batch.append(work)
+            while not batch:
+                if self._is_closed:
+                    _deliver([_Outcome(work, error=Unavailable(_STOPPING)) for work in self._works])
+                    self._works.clear()
+                    return None
+                if not self._works:
+                    self._changed.wait()
+                shape = self._works[0].tensor.shape if self._works else ()
+                while self._works and len(batch) < MAX_BATCH and self._works[0].tensor.shape == shape:
+                    work = self._works.popleft()
+                    if not work.future.cancelled():  # a caller may leave at any moment
+                        batch.append(work)
             return batch
 
     def _compute(self, works: list[_Work]) -> list[_Outcome]:

@@ -106,8 +106,9 @@ class Extractor:
             Too much is waiting; says when to come back.
         """
         bundle = self.bundle(model)
-        dim = bundle.layers[bundle.provenance(layer).layer].dim
-        with self._admitted(images):
+        layer = bundle.provenance(layer).layer
+        dim = bundle.layers[layer].dim
+        with self._admitted(images, bundle.recipe):
             tasks = [asyncio.ensure_future(self._one(image, bundle, layer)) for image in images]
             try:
                 outcomes = await asyncio.gather(*tasks)
@@ -119,7 +120,7 @@ class Extractor:
         return Extraction(values, [o if isinstance(o, Fc7Error) else None for o in outcomes], _timing(done))
 
     async def warm_up(self) -> None:
-        """Load every network and run its smallest and its largest batch once.
+        """Load every network; run it on one image, then on a queue of a full batch.
 
         Raises
         ------
@@ -152,9 +153,10 @@ class Extractor:
         return _Done(await self._batchers[bundle.name].submit(tensor, layer), decode_s, ready)
 
     @contextmanager
-    def _admitted(self, images: Sequence[ImageInput]) -> Iterator[None]:
-        """Hold a place for ``images`` in the bounded queue."""
-        n_bytes = sum(image.nbytes if isinstance(image, np.ndarray) else len(image) for image in images)
+    def _admitted(self, images: Sequence[ImageInput], recipe: Recipe) -> Iterator[None]:
+        """Hold a place for ``images`` in the queue, bounded by their number and by the larger of file and tensor."""
+        tensor_bytes = 4 * 3 * recipe.crop_px**2
+        n_bytes = sum(max(i.nbytes if isinstance(i, np.ndarray) else len(i), tensor_bytes) for i in images)
         is_full = (
             self._waiting_images + len(images) > MAX_WAITING_IMAGES or self._waiting_bytes + n_bytes > MAX_WAITING_BYTES
         )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fc7.errors import Fc7Error, InvalidArgument, NotFound
+from fc7.errors import Fc7Error, InvalidArgument, NotFound, ResourceExhausted
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc, common_pb2
 from fc7_service.collections.collection import Collection, check_id
@@ -19,6 +17,8 @@ from fc7_service.collections.library import Collections, Damaged
 from fc7_service.collections.store import Item, Metric, StoredItem
 from fc7_service.features.extractor import Extractor, Timing
 from fc7_service.rpc.messages import (
+    check_answer,
+    content_sha256,
     extract,
     find_model,
     read_payload,
@@ -38,6 +38,9 @@ _STATUSES = {
     "skipped": pb.UPSERT_STATUS_SKIPPED,
 }
 _DEFAULT_PAGE, _LARGEST_PAGE = 1000, 10_000
+_PAGE_BYTES = 16 * 2**20  # a page ends once it has as many
+_STEP = 64  # items read at once
+_MOST_HITS = 100_000  # of one call
 _NO_TIME = Timing(0.0, 0.0, 0.0)
 
 
@@ -82,15 +85,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     async def GetItems(self, request: pb.GetItemsRequest, context: Any) -> pb.GetItemsResponse:  # noqa: N802
         """Return items by id."""
         collection = await self._get(request.collection)
-        found = await asyncio.to_thread(collection.get, list(request.ids), request.with_features)
-        return pb.GetItemsResponse(
-            results=[
-                pb.GetItemResult(error=write_error(item))
-                if isinstance(item, Fc7Error)
-                else pb.GetItemResult(item=_item(item))
-                for item in found
-            ]
-        )
+        return await asyncio.to_thread(_get_items, collection, list(request.ids), request.with_features)
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Any) -> pb.ListItemsResponse:  # noqa: N802
         """List items page by page."""
@@ -98,13 +93,10 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         size = request.page_size or _DEFAULT_PAGE
         if not 1 <= size <= _LARGEST_PAGE:
             raise InvalidArgument(f"page_size is {size}: 1 to {_LARGEST_PAGE}", name="page_size")
-        if request.page_token and not request.page_token.isdecimal():
+        token = request.page_token or "0"
+        if not (token.isascii() and token.isdecimal() and len(token) <= 19):
             raise InvalidArgument("page_token is not one that this server gave", name="page_token")
-        after = int(request.page_token or 0)
-        items, rest = await asyncio.to_thread(collection.page, after, size, request.with_features)
-        return pb.ListItemsResponse(
-            items=[_item(item) for item in items], next_page_token="" if rest is None else str(rest)
-        )
+        return await asyncio.to_thread(_page, collection, int(token), size, request.with_features)
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, context: Any) -> pb.DeleteItemsResponse:  # noqa: N802
         """Delete items by id."""
@@ -124,17 +116,15 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             raise InvalidArgument(f"k is {request.k}: at least 1", name="k")
         if not request.queries:
             raise InvalidArgument("queries is empty: send one at least", name="queries")
+        n_hits = len(request.queries) * min(request.k, collection.count)
+        if n_hits > _MOST_HITS:
+            raise ResourceExhausted(
+                f"the answer would have {n_hits} hits: at most {_MOST_HITS}, so send fewer queries or a smaller k",
+                name="k",
+            )
         found, timing = await _queries(collection, self._extractor, request.queries)
-        rows = [i for i, vector in enumerate(found) if not isinstance(vector, Fc7Error)]
-        results = [pb.QueryResult(error=write_error(v) if isinstance(v, Fc7Error) else None) for v in found]
-        if rows:
-            vectors = np.stack([found[i] for i in rows])
-            own = [request.queries[i].id or None for i in rows]
-            answers = await asyncio.to_thread(collection.search, vectors, request.k, own)
-            for i, hits in zip(rows, answers, strict=True):
-                results[i].hits.extend(
-                    pb.Hit(id=hit.id, score=hit.score, payload_json=write_payload(hit.payload)) for hit in hits
-                )
+        own = [query.id or None for query in request.queries]
+        results = await asyncio.to_thread(_search, collection, found, request.k, own)
         return pb.QueryItemsResponse(
             results=results, metric=_METRIC_NUMBERS[collection.metric], timing=write_timing(timing)
         )
@@ -151,37 +141,18 @@ class _Upsert:
             raise InvalidArgument("items is empty: send one at least", name="items")
         self._collection, self._extractor, self._items = collection, extractor, items
         self._outcomes: list[str | Fc7Error] = [""] * len(items)
+        self._ready: dict[int, Item] = {}  # index in the request -> item to store
+        self._images: dict[int, tuple[str, dict[str, Any]]] = {}  # index -> content hash and payload, not yet extracted
 
     async def run(self) -> Timing:
         """Do what there is to do."""
-        ready: dict[int, Item] = {}  # index in the request -> item to store
-        images: list[int] = []
-        known = await asyncio.to_thread(self._collection.known, [item.id for item in self._items])
-        seen: set[str] = set()
-        for i, item in enumerate(self._items):
-            try:
-                check_id(item.id)
-                if item.id in seen:
-                    raise InvalidArgument(f"id {item.id!r} stands twice in one call", name=item.id)
-                seen.add(item.id)
-                payload, content = read_payload(item.payload_json), _content(item)
-                if item.id in known and known[item.id][0] == content and _is_same(known[item.id][1], payload):
-                    self._outcomes[i] = "skipped"
-                elif item.id in known and known[item.id][0] == content:
-                    ready[i] = Item(item.id, content, payload, await self._stored(item.id))
-                elif item.WhichOneof("source") == "vector":
-                    vector = read_vector(item.vector, self._collection.provenance)
-                    self._collection.check_vector(vector)
-                    ready[i] = Item(item.id, content, payload, vector)
-                else:
-                    images.append(i)
-            except Fc7Error as error:
-                self._outcomes[i] = error
-        timing = await self._extract(images, ready)
-        rows = sorted(ready)
-        statuses = await asyncio.to_thread(self._collection.upsert, [ready[i] for i in rows]) if rows else []
-        for i, status in zip(rows, statuses, strict=True):
-            self._outcomes[i] = status
+        await asyncio.to_thread(self._sort)  # hashes up to a whole message: not on the event loop
+        timing = await self._extract()
+        rows = sorted(self._ready)
+        if rows:
+            statuses = await asyncio.to_thread(self._collection.upsert, [self._ready[i] for i in rows])
+            for i, status in zip(rows, statuses, strict=True):
+                self._outcomes[i] = status
         return timing
 
     def results(self) -> list[pb.UpsertResult]:
@@ -193,30 +164,48 @@ class _Upsert:
             for item, outcome in zip(self._items, self._outcomes, strict=True)
         ]
 
-    async def _extract(self, rows: list[int], ready: dict[int, Item]) -> Timing:
-        """Turn the images of ``rows`` into items of ``ready`` or errors."""
-        if not rows:
+    def _sort(self) -> None:
+        """Give every item its error, or its place among those that are ready or those to be extracted."""
+        stored = self._collection.get([item.id for item in self._items], True)
+        seen: set[str] = set()
+        for i, (item, old) in enumerate(zip(self._items, stored, strict=True)):
+            try:
+                check_id(item.id)
+                if item.id in seen:
+                    raise InvalidArgument(f"id {item.id!r} stands twice in one call", name=item.id)
+                seen.add(item.id)
+                payload = read_payload(item.payload_json)
+                if item.WhichOneof("source") == "vector":
+                    content = hashlib.sha256(b"vector" + item.vector.values.data).hexdigest()
+                    vector = read_vector(item.vector, self._collection.provenance)
+                    self._collection.check_vector(vector)
+                    self._ready[i] = Item(item.id, content, payload, vector)
+                    continue
+                content = content_sha256(item.image)
+                if isinstance(old, StoredItem) and old.content_sha256 == content and old.vector is not None:
+                    self._ready[i] = Item(item.id, content, payload, old.vector)  # the image need not be seen again
+                else:
+                    self._images[i] = content, payload
+            except Fc7Error as error:
+                self._outcomes[i] = error
+
+    async def _extract(self) -> Timing:
+        """Turn the images into items that are ready, or errors."""
+        if not self._images:
             return _NO_TIME
         provenance = self._collection.provenance
         model = find_model(self._extractor, provenance, f"collection {self._collection.name!r}")
-        found = await extract(self._extractor, [self._items[i].image for i in rows], model, provenance.layer)
-        for i, row in zip(rows, found.rows, strict=True):
-            item = self._items[i]
+        images = [self._items[i].image for i in self._images]
+        found = await extract(self._extractor, images, model, provenance.layer)
+        for (i, (content, payload)), row in zip(self._images.items(), found.rows, strict=True):
             try:
                 if isinstance(row, Fc7Error):
                     raise row
                 self._collection.check_vector(row)
-                ready[i] = Item(item.id, _content(item), read_payload(item.payload_json), row)
+                self._ready[i] = Item(self._items[i].id, content, payload, row)
             except Fc7Error as error:
                 self._outcomes[i] = error
         return found.timing
-
-    async def _stored(self, id: str) -> NDArray[np.float32]:
-        (item,) = await asyncio.to_thread(self._collection.get, [id], True)
-        if isinstance(item, Fc7Error):
-            raise item
-        assert item.vector is not None  # asked for
-        return item.vector
 
 
 async def _queries(
@@ -255,19 +244,43 @@ async def _queries(
     return found, extracted.timing
 
 
-def _content(item: pb.NewItem) -> str:
-    """Return the SHA-256 of what an item's feature comes from."""
-    if item.WhichOneof("source") == "vector":
-        return hashlib.sha256(b"vector" + item.vector.values.data).hexdigest()
-    if item.image.WhichOneof("source") == "pixels":
-        shape = ",".join(map(str, item.image.pixels.shape)).encode()
-        return hashlib.sha256(b"pixels" + shape + item.image.pixels.data).hexdigest()
-    return hashlib.sha256(item.image.encoded).hexdigest()
+def _search(collection: Collection, vectors: Sequence[Any], k: int, own: Sequence[str | None]) -> list[pb.QueryResult]:
+    """Return one result a query: hits of each vector, or the error in its place."""
+    rows = [i for i, vector in enumerate(vectors) if not isinstance(vector, Fc7Error)]
+    results = [pb.QueryResult(error=write_error(v) if isinstance(v, Fc7Error) else None) for v in vectors]
+    if rows:
+        answers = collection.search(np.stack([vectors[i] for i in rows]), k, [own[i] for i in rows])
+        for i, hits in zip(rows, answers, strict=True):
+            results[i].hits.extend(
+                pb.Hit(id=hit.id, score=hit.score, payload_json=write_payload(hit.payload)) for hit in hits
+            )
+    return results
 
 
-def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Compare payloads as JSON: in Python, 1 and true and 1.0 are equal."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+def _get_items(collection: Collection, ids: list[str], with_features: bool) -> pb.GetItemsResponse:
+    """Return one result an id; stop where the answer would not fit a message."""
+    answer = pb.GetItemsResponse()
+    for start in range(0, len(ids), _STEP):
+        for item in collection.get(ids[start : start + _STEP], with_features):
+            if isinstance(item, Fc7Error):
+                answer.results.add(error=write_error(item))
+            else:
+                answer.results.add(item=_item(item))
+        check_answer(answer.ByteSize(), "ids")
+    return answer
+
+
+def _page(collection: Collection, after: int, size: int, with_features: bool) -> pb.ListItemsResponse:
+    """Return at most ``size`` items, fewer where more would make a large message."""
+    answer, rest = pb.ListItemsResponse(), after
+    while len(answer.items) < size and answer.ByteSize() < _PAGE_BYTES:
+        found, following = collection.page(rest, min(_STEP, size - len(answer.items)), with_features)
+        answer.items.extend(_item(item) for item in found)
+        if following is None:
+            return answer
+        rest = following
+    answer.next_page_token = str(rest)
+    return answer
 
 
 def _facts(collection: Collection | Damaged) -> pb.Collection:

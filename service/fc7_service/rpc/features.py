@@ -8,10 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from fc7.errors import Fc7Error
-from fc7.v1 import feature_pb2, feature_pb2_grpc
+from fc7.errors import Fc7Error, ResourceExhausted
+from fc7.v1 import common_pb2, feature_pb2, feature_pb2_grpc
 from fc7_service.features.extractor import Extractor
-from fc7_service.rpc.messages import Extracted, extract, write_error, write_provenance, write_tensor, write_timing
+from fc7_service.rpc.messages import (
+    Extracted,
+    check_answer,
+    extract,
+    write_error,
+    write_provenance,
+    write_tensor,
+    write_timing,
+)
 
 _AHEAD = 32  # images of one stream under way at once
 
@@ -24,8 +32,10 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
 
     async def Extract(self, request: feature_pb2.ExtractRequest, context: Any) -> feature_pb2.ExtractResponse:  # noqa: N802
         """Return one layer for each image of a batch."""
+        bundle = self._extractor.bundle(request.model)
+        dim = bundle.layers[bundle.provenance(request.layer).layer].dim
+        check_answer(4 * dim * len(request.images), "images")
         found = await extract(self._extractor, request.images, request.model, request.layer)
-        dim = self._extractor.bundle(request.model).layers[found.provenance.layer].dim
         values = [row for row in found.rows if not isinstance(row, Fc7Error)]
         return feature_pb2.ExtractResponse(
             features=write_tensor(np.stack(values) if values else np.empty((0, dim), np.float32)),
@@ -51,11 +61,14 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
                     if is_first:
                         model, layer, is_first = request.model, request.layer, False
                         self._extractor.bundle(model).provenance(layer)  # an unknown name ends the stream
-                    task = asyncio.create_task(extract(self._extractor, [request.image], model, layer))
+                    task = asyncio.create_task(self._patiently(request.image, model, layer))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
                     await pending.put(task)
             finally:
                 await pending.put(None)
 
+        tasks: set[asyncio.Task[Extracted]] = set()
         reader = asyncio.create_task(read())
         try:
             is_first = True
@@ -71,7 +84,13 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
             await reader
         finally:
             reader.cancel()
-            while not pending.empty():
-                left = pending.get_nowait()
-                if left is not None:
-                    left.cancel()
+            for left in tasks:
+                left.cancel()
+
+    async def _patiently(self, image: common_pb2.Image, model: str, layer: str) -> Extracted:
+        """Extract one image of a stream, which waits for a place in a full queue: it sends no more meanwhile."""
+        while True:
+            try:
+                return await extract(self._extractor, [image], model, layer)
+            except ResourceExhausted as error:
+                await asyncio.sleep(error.retry_after_s or 1.0)

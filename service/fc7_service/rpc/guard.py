@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 import grpc
@@ -14,9 +16,13 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from fc7.errors import Fc7Error, InvalidArgument, ResourceExhausted, Unavailable
+from fc7_service.rpc.messages import check_answer
 from fc7_service.tokens import Tokens
 
-DETAIL_CHARS = 1024  # above 16 KiB gRPC replaces the status by another
+MAX_ITEMS = 4096  # of one request: an empty image costs four bytes on the wire and a kilobyte here
+_DETAIL_BYTES = 1024  # above 16 KiB of details gRPC replaces the status by another
+_WATCH = "/grpc.health.v1.Health/Watch"
+_logger = logging.getLogger(__name__)
 
 
 class Log(Protocol):
@@ -40,42 +46,60 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def __init__(self, tokens: Tokens, log: Log | None) -> None:
         self._tokens, self._log = tokens, log
+        self._n_calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Wait until no call is under way but watches of health, which would never end."""
+        await self._idle.wait()
 
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
         """Return the method's handler with the guard around it."""
-        handler = await continuation(details)
         method = details.method
+        handler = await continuation(details) or _unknown(method)
         authorization = dict(details.invocation_metadata or ()).get("authorization", "")
-        if handler is None:
-            return self._unknown(method, authorization)
 
         def admit(context: Any) -> None:
             if not context.peer().startswith("unix:"):
                 self._tokens.check(method, authorization)
 
-        around = _Around(method, handler, admit, self._log)
-        return around.handler()
+        counted = contextlib.nullcontext if method == _WATCH else self._counted
+        return _Around(method, handler, admit, counted, self._log).handler()
 
-    def _unknown(self, method: str, authorization: str) -> Any:
-        """Refuse an unknown method to those without a token; else leave it to gRPC (UNIMPLEMENTED)."""
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._n_calls += 1
+        self._idle.clear()
         try:
-            self._tokens.check(method, authorization)
-        except Fc7Error as error:
-            status = to_status(error)
+            yield
+        finally:
+            self._n_calls -= 1
+            if not self._n_calls:
+                self._idle.set()
 
-            async def refuse(request: bytes, context: Any) -> bytes:
-                await context.abort_with_status(rpc_status.to_status(status))
-                return b""
 
-            return grpc.unary_unary_rpc_method_handler(refuse)
-        return None
+def _unknown(method: str) -> Any:
+    """Return a handler for a method that no service has; a token is asked for first."""
+
+    async def refuse(request: bytes, context: Any) -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, _cut(f"method {method} does not exist", _DETAIL_BYTES))
+
+    return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 class _Around:
     """One method with the guard around it."""
 
-    def __init__(self, method: str, handler: Any, admit: Callable[[Any], None], log: Log | None) -> None:
-        self._method, self._handler, self._admit, self._log = method, handler, admit, log
+    def __init__(
+        self,
+        method: str,
+        handler: Any,
+        admit: Callable[[Any], None],
+        counted: Callable[[], contextlib.AbstractContextManager[None]],
+        log: Log | None,
+    ) -> None:
+        self._method, self._handler, self._admit, self._counted, self._log = method, handler, admit, counted, log
 
     def handler(self) -> Any:
         """Return a handler of the same arity."""
@@ -98,8 +122,9 @@ class _Around:
         async def guarded(request: Any, context: Any) -> Any:
             start, n_items = time.monotonic(), _count(request)
             try:
-                self._admit(context)
-                answer = await call(_checked(request), context)
+                with self._counted():
+                    self._admit(context)
+                    answer = _fitting(await call(_checked(request), context))
             except BaseException as error:
                 raise await self._fail(error, context, start, n_items) from None
             self._write("OK", start, n_items)
@@ -111,16 +136,18 @@ class _Around:
         async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
             start, n_answers = time.monotonic(), 0
             try:
-                self._admit(context)
-                source = _each_checked(request) if is_request_stream else _checked(request)
-                answers = call(source, context)
-                if hasattr(answers, "__aiter__"):
-                    async for answer in answers:
-                        n_answers += 1
-                        yield answer
-                else:  # a coroutine that writes through the context, as the health service's Watch does
-                    await answers
-            except GeneratorExit:
+                with self._counted():
+                    self._admit(context)
+                    source = _each_checked(request) if is_request_stream else _checked(request)
+                    answers = call(source, context)
+                    if hasattr(answers, "__aiter__"):
+                        async for answer in answers:
+                            n_answers += 1
+                            yield answer
+                    else:  # a coroutine that writes through the context, as the health service's Watch does
+                        await answers
+            except GeneratorExit:  # the caller left while an answer was under way
+                self._write("CANCELLED", start, n_answers)
                 raise
             except BaseException as error:
                 raise await self._fail(error, context, start, n_answers) from None
@@ -130,7 +157,8 @@ class _Around:
 
     async def _fail(self, error: BaseException, context: Any, start: float, n_items: int) -> BaseException:
         """Log the error, end the call with its status; return what the handler must raise."""
-        if isinstance(error, grpc.aio.AbortError):
+        if isinstance(error, grpc.aio.AbortError):  # the health service's own refusals
+            self._write(_NAMES.get(context.code(), "UNKNOWN"), start, n_items)
             return error
         if isinstance(error, asyncio.CancelledError):
             if context.cancelled() or context.done():
@@ -142,6 +170,8 @@ class _Around:
             incident = secrets.token_hex(6)
             if self._log:
                 self._log("incident", error=error, method=self._method, incident=incident)
+            else:
+                _logger.error("incident %s in %s", incident, self._method, exc_info=error)
             error = Fc7Error(f"internal error, incident {incident}: the server's log has the details")
         self._write(error.code, start, n_items, error.reason)
         try:
@@ -158,18 +188,16 @@ class _Around:
 
 def to_status(error: Fc7Error) -> status_pb2.Status:
     """Return ``google.rpc.Status`` with ErrorInfo(reason, domain "fc7") and, for a full queue, RetryInfo."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain="fc7", metadata={"name": error.name[:256]})
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain="fc7", metadata={"name": _cut(error.name, 256)})
     details: list[Any] = [info]
     if isinstance(error, ResourceExhausted) and error.retry_after_s is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after_s * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if isinstance(error, InvalidArgument) and error.name:
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.name[:256], description=error.message[:DETAIL_CHARS]
-        )
+        violation = error_details_pb2.BadRequest.FieldViolation(field=_cut(error.name, 256))
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    status = status_pb2.Status(code=_NUMBERS[error.code], message=error.message[:DETAIL_CHARS])
+    status = status_pb2.Status(code=_NUMBERS[error.code], message=_cut(error.message, _DETAIL_BYTES))
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
@@ -178,6 +206,12 @@ def to_status(error: Fc7Error) -> status_pb2.Status:
 
 
 _NUMBERS: dict[str, int] = {code.name: code.value[0] for code in grpc.StatusCode}
+_NAMES = {number: name for name, number in _NUMBERS.items()} | {code: code.name for code in grpc.StatusCode}
+
+
+def _cut(text: str, n_bytes: int) -> str:
+    """Return the front of ``text`` that fits ``n_bytes`` of UTF-8."""
+    return text.encode("utf-8", "replace")[:n_bytes].decode("utf-8", "ignore")
 
 
 class _Garbage:
@@ -204,7 +238,16 @@ def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], A
 def _checked(request: Any) -> Any:
     if isinstance(request, _Garbage):
         raise InvalidArgument("the request's bytes are not the message that this method takes")
+    if (count := _count(request)) > MAX_ITEMS:
+        raise InvalidArgument(f"the request holds {count} items: at most {MAX_ITEMS}, so send it in parts")
     return request
+
+
+def _fitting(answer: Any) -> Any:
+    """Refuse an answer that no client could receive, in words that gRPC does not have."""
+    if answer is not None:  # None: the handler ended the call itself
+        check_answer(answer.ByteSize(), "items")
+    return answer
 
 
 async def _each_checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -213,6 +256,11 @@ async def _each_checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
 
 
 def _count(request: Any) -> int:
-    """Return how many items a request holds: the length of its longest repeated field."""
-    fields = request.ListFields() if hasattr(request, "ListFields") else []
-    return max((len(value) for field, value in fields if field.is_repeated), default=0)
+    """Return how many items a request holds: the length of its longest repeated field, one level down included."""
+    sizes = [0]
+    for field, value in request.ListFields() if hasattr(request, "ListFields") else ():
+        if field.is_repeated:
+            sizes.append(len(value))
+        elif field.message_type is not None:
+            sizes.extend(len(inner) for part, inner in value.ListFields() if part.is_repeated)
+    return max(sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -11,17 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument
-from fc7.v1 import collection_pb2, common_pb2
+from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, ResourceExhausted
+from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.features.extractor import Extractor, ImageInput, Timing
 
 _DTYPES = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
+_LARGEST_AXIS = 2**31
 _MAX_PAYLOAD_BYTES = 64 * 2**10
 
 
 def read_tensor(tensor: common_pb2.Tensor, name: str) -> NDArray[Any]:
-    """Return the array of a tensor message, without a copy.
+    """Return the array of a tensor message.
 
     Raises
     ------
@@ -31,12 +33,12 @@ def read_tensor(tensor: common_pb2.Tensor, name: str) -> NDArray[Any]:
     if tensor.dtype not in _DTYPES:
         raise InvalidArgument(f"{name}.dtype {tensor.dtype[:64]!r} is none of {', '.join(_DTYPES)}", name=name)
     dtype = np.dtype(_DTYPES[tensor.dtype])
-    if len(tensor.shape) > 8 or any(n < 0 for n in tensor.shape):
+    if len(tensor.shape) > 8 or not all(0 <= n <= _LARGEST_AXIS for n in tensor.shape):
         raise InvalidArgument(f"{name}.shape {list(tensor.shape)[:9]} is not a shape", name=name)
-    needed = math.prod(tensor.shape) * dtype.itemsize  # Python integers do not overflow
-    if needed != len(tensor.data):
-        raise InvalidArgument(f"{name}.data has {len(tensor.data)} bytes: its shape needs {needed}", name=name)
-    return np.frombuffer(tensor.data, dtype).reshape(tuple(tensor.shape))
+    needed, data = math.prod(tensor.shape) * dtype.itemsize, tensor.data  # Python integers do not overflow
+    if needed != len(data) or not data:
+        raise InvalidArgument(f"{name}.data has {len(data)} bytes: its shape needs {needed}, at least one", name=name)
+    return np.frombuffer(data, dtype).reshape(tuple(tensor.shape))
 
 
 def write_tensor(array: NDArray[Any]) -> common_pb2.Tensor:
@@ -106,6 +108,28 @@ def read_payload(text: str) -> dict[str, Any]:
 def write_payload(payload: dict[str, Any]) -> str:
     """Return a payload's JSON text."""
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
+def check_answer(n_bytes: int, name: str) -> None:
+    """Refuse work whose answer would not fit one message.
+
+    Raises
+    ------
+    ResourceExhausted
+        Naming both sizes.
+    """
+    if n_bytes > MAX_MESSAGE_BYTES:
+        raise ResourceExhausted(
+            f"the answer would have {n_bytes} bytes: at most {MAX_MESSAGE_BYTES}, so ask for fewer {name}", name=name
+        )
+
+
+def content_sha256(image: common_pb2.Image) -> str:
+    """Return the SHA-256 (hex) of what an image's feature comes from: of a file its bytes."""
+    if image.WhichOneof("source") == "pixels":
+        shape = ",".join(map(str, image.pixels.shape)).encode()
+        return hashlib.sha256(b"pixels" + shape + image.pixels.data).hexdigest()
+    return hashlib.sha256(image.encoded).hexdigest()
 
 
 def write_error(error: Fc7Error) -> common_pb2.ItemError:
