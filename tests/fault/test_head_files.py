@@ -181,6 +181,15 @@ def test_what_a_killed_process_left_is_swept(folder):
     assert not (folder / "hurt" / "published.json.part").exists()
 
 
+def test_a_folder_that_is_not_ours_is_left_alone(folder):
+    (folder / ".snapshots" / "monday").mkdir(parents=True)
+    (folder / ".note").write_text("mine")
+    heads = Heads(folder)
+    assert (folder / ".snapshots" / "monday").is_dir()
+    assert (folder / ".note").read_text() == "mine"
+    assert [head.name for head in heads.list()] == ["good", "hurt"]
+
+
 def test_readers_see_whole_versions_while_others_train_and_publish(tmp_path):
     heads = Heads(tmp_path / "heads")
     train(heads, "h")

@@ -1,4 +1,4 @@
-"""Which names a collection or a head may have: they become folder names."""
+"""Which names a collection, a head, a bundle or a file of it may have: they become names on disk."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from fc7.errors import InvalidArgument
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
-def check_name(name: str, what: str) -> None:
-    """Refuse a name that is no safe folder name.
+def check_name(name: str, what: str) -> str:
+    """Return a name that is one path component and safe to show; refuse any other.
 
     Parameters
     ----------
     name
         The caller's name.
     what
-        What it names, for the message: "head", "collection".
+        What it names, for the message: "head", "collection", "layer".
 
     Raises
     ------
@@ -29,3 +29,4 @@ def check_name(name: str, what: str) -> None:
             f"{what} name {name[:80]!r} is not allowed: 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-', not starting with '.'",
             name="name",
         )
+    return name

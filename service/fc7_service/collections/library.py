@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import errno
-import os
 import shutil
 import threading
 import uuid
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fc7.errors import AlreadyExists, DataLoss, Fc7Error, NotFound, ResourceExhausted, Unavailable
+from fc7_service.bundle.disk import sync_folder
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
@@ -65,9 +65,9 @@ class Collections:
             try:
                 part.mkdir()
                 make_store(part, Facts(provenance, dim, metric), name)
-                _sync(part)
+                sync_folder(part)
                 part.rename(self._path / name)
-                _sync(self._path)
+                sync_folder(self._path)
             except OSError as error:
                 kind = ResourceExhausted if error.errno == errno.ENOSPC else Unavailable
                 raise kind(f"collection {name!r} cannot be made: {error}", name=name) from error
@@ -129,7 +129,7 @@ class Collections:
                 collection.close()
             try:
                 (self._path / name).rename(gone)
-                _sync(self._path)
+                sync_folder(self._path)
             except OSError as error:
                 raise Unavailable(f"collection {name!r} cannot be deleted: {error}", name=name) from error
         shutil.rmtree(gone, ignore_errors=True)  # what stays is removed at the next start
@@ -164,14 +164,3 @@ class Collections:
 
 def _no_collection(name: str) -> NotFound:
     return NotFound(f"there is no collection {name!r}: `fc7 collection list` shows those there are", name=name)
-
-
-def _sync(folder: Path) -> None:
-    """Make the folder's entries durable, where the system can."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

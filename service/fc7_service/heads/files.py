@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, ResourceExhausted
+from fc7_service.bundle.disk import sync_folder
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.head import HeadVersion, Softmax
 
@@ -122,17 +123,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Bring the names in a folder to disk."""
-    if os.name == "nt":
-        return  # folders cannot be opened there; a rename is journalled
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -48,9 +48,14 @@ class Softmax:
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities (N, C) of features (N, D)."""
-        logits = self.logits(features) / self.temperature
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return softmax(self.logits(features) / self.temperature)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities (N, C) of logits (N, C)."""
+    powers: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, NotFound
+from fc7_service.bundle.disk import sync_folder
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.files import (
@@ -25,18 +26,21 @@ from fc7_service.heads.files import (
     read_head,
     read_record,
     read_softmax,
-    sync_folder,
     write_record,
     write_version,
 )
 from fc7_service.heads.head import UNREADABLE, Classifier, HeadVersion
 
+_HALF_MADE, _DELETED = ".part-", ".deleted-"  # no head's name begins with a dot
+
 
 class Heads:
     """The heads under one folder: ``NAME/VERSION/`` and, once published, ``NAME/published.json``.
 
-    A version appears whole or not at all, and its number is never given twice. One process
-    owns the folder; within it, calls may come from several threads.
+    A version appears whole or not at all. As long as the head is there, the number of a deleted
+    version is not given again, unless the ``published.json`` that remembers it was damaged; a head
+    that was deleted wholly begins at 1 again. One process owns the folder; within it, calls may
+    come from several threads.
 
     Parameters
     ----------
@@ -49,7 +53,7 @@ class Heads:
         self._lock = threading.RLock()  # around everything that writes, and the cache
         self._fitting = threading.Lock()
         self._ready: dict[str, Classifier] = {}
-        for leftover in path.glob(".*"):  # of a process that was killed
+        for leftover in (*path.glob(_HALF_MADE + "*"), *path.glob(_DELETED + "*")):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
 
     def check_name(self, name: str) -> None:
@@ -232,7 +236,7 @@ class Heads:
         final.parent.mkdir(parents=True, exist_ok=True)
         sync_folder(self._path.parent)
         sync_folder(self._path)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=self._path)) / "version"
+        part = Path(tempfile.mkdtemp(prefix=_HALF_MADE, dir=self._path)) / "version"
         try:
             write_version(part, head, weights, report)
             os.rename(part, final)
@@ -242,7 +246,7 @@ class Heads:
 
     def _remove(self, folder: Path) -> None:
         """Take a folder out of sight in one step, then delete it."""
-        doomed = Path(tempfile.mkdtemp(prefix=".deleted-", dir=self._path))
+        doomed = Path(tempfile.mkdtemp(prefix=_DELETED, dir=self._path))
         os.rename(folder, doomed / "head")
         sync_folder(folder.parent)
         shutil.rmtree(doomed, ignore_errors=True)

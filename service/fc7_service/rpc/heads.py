@@ -16,7 +16,7 @@ from fc7.v1 import head_pb2 as pb
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.library import Collections
 from fc7_service.features.extractor import Extractor
-from fc7_service.heads.head import HeadVersion
+from fc7_service.heads.head import HeadVersion, softmax
 from fc7_service.heads.registry import Heads
 from fc7_service.rpc.messages import extract, find_model, write_error, write_provenance, write_timing
 
@@ -77,7 +77,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         if request.top < 0:
             raise InvalidArgument(f"top is {request.top}: at least 1, or 0 for {_DEFAULT_TOP}", name="top")
         version = 0
-        predict: Callable[[NDArray[np.float32]], NDArray[np.float32]] = _softmax
+        predict: Callable[[NDArray[np.float32]], NDArray[np.float32]] = softmax
         if request.head:
             classifier = await asyncio.to_thread(self._heads.classifier, request.head)
             version, classes = classifier.version.version, classifier.version.classes
@@ -158,13 +158,6 @@ class _Rows:
 
 def _content(image: common_pb2.Image) -> str:
     return hashlib.sha256(image.encoded or image.pixels.data).hexdigest()
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities (N, C) of logits (N, C)."""
-    powers: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
-    powers /= powers.sum(axis=1, keepdims=True)
-    return powers
 
 
 def _best(probabilities: NDArray[np.float32], classes: tuple[str, ...], top: int) -> list[pb.Prediction]:
