@@ -151,6 +151,31 @@ def test_on_a_gpu_behind_one_lock(gpu, metric):
         assert best(found, 5) == reference(rows, queries, 5, alive, metric)
 
 
+class _FullGpu(_Gpu):
+    """Stands for a GPU without memory for one more row."""
+
+    def add(self, rows):
+        raise RuntimeError("StandardGpuResources: alloc fail")
+
+
+@pytest.mark.parametrize("step", ["StandardGpuResources", "index_cpu_to_gpu", "add"])
+def test_a_gpu_that_fails_leaves_the_index_to_the_cpu(gpu, monkeypatch, caplog, step):
+    def refuse(*args):
+        raise RuntimeError("CUDA error 2: out of memory")
+
+    with monkeypatch.context() as broken:
+        if step == "add":
+            broken.setattr(index_exact.faiss, "index_cpu_to_gpu", lambda r, device, flat: _FullGpu(flat))
+        else:
+            broken.setattr(index_exact.faiss, step, refuse)
+        index = Exact(vectors(400), "cosine")
+    assert "the CPU serves it" in caplog.text
+    queries, alive = prepare(vectors(2, seed=1), "cosine"), np.ones(400, bool)
+    assert best(index.search(queries, 5, alive), 5) == reference(vectors(400), queries, 5, alive, "cosine")
+    assert index_exact._GPU._used_bytes == 0
+    assert isinstance(Exact(vectors(400), "cosine")._flat, _Gpu)
+
+
 def test_the_gpu_has_a_budget(gpu, monkeypatch):
     monkeypatch.setattr(index_exact._Gpu, "limit_bytes", 400 * 24 * 4)
     first = Exact(vectors(400), "cosine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import weakref
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ _SLACK = 16  # rows fetched beyond k, so that rounding and short ties do not dec
 _WIDEST = 1024  # rows fetched from FAISS; above, a scan is as fast
 _FEWEST_FOR_SCAN = 4  # queries; from here one matrix product beats FAISS on the CPU (bench/ladder.py)
 
+_log = logging.getLogger(__name__)
+
 
 class Exact:
     """FAISS Flat over float32; batches on the CPU as one matrix product over the same memory."""
@@ -27,15 +30,14 @@ class Exact:
         self._rows = prepare(vectors, metric)
         n, dim = self._rows.shape
         flat = (faiss.IndexFlatL2 if metric == "l2" else faiss.IndexFlatIP)(dim)
-        on_gpu = _GPU.place(flat, self._rows.nbytes)
+        on_gpu = _GPU.place(flat, self._rows)
         self._is_on_gpu = on_gpu is not None
         self._flat = on_gpu or flat
         self._lock = _GPU.lock if self._is_on_gpu else contextlib.nullcontext()
-        with self._lock:
-            self._flat.add(self._rows)
         if self._is_on_gpu:
             weakref.finalize(self, _GPU.give_back, self._rows.nbytes)
         else:
+            flat.add(self._rows)
             self._rows = faiss.rev_swig_ptr(flat.get_xb(), n * dim).reshape(n, dim)  # FAISS's own copy, not a second
 
     def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[Scored]:
@@ -76,19 +78,27 @@ class _Gpu:
         self._used_bytes = 0
         self._count = threading.Lock()  # apart, because a finalizer may run while `lock` is held
 
-    def place(self, flat: Any, n_bytes: int) -> Any:
-        """Return ``flat`` on the GPU; None without a GPU or room in the budget."""
+    def place(self, flat: Any, rows: NDArray[np.float32]) -> Any:
+        """Return the empty ``flat`` on the GPU with ``rows`` (N, D) in it; None where the CPU must serve them."""
         if faiss.get_num_gpus() == 0:
             return None
         with self._count:
-            if self._used_bytes + n_bytes > self.limit_bytes:
+            if self._used_bytes + rows.nbytes > self.limit_bytes:
                 return None
-            self._used_bytes += n_bytes
-        with self.lock:
-            if self._resources is None:
-                self._resources = faiss.StandardGpuResources()
-                self._resources.setTempMemory(self.temporary_bytes)
-            return faiss.index_cpu_to_gpu(self._resources, 0, flat)
+            self._used_bytes += rows.nbytes
+        try:
+            with self.lock:
+                if self._resources is None:
+                    resources = faiss.StandardGpuResources()
+                    resources.setTempMemory(self.temporary_bytes)
+                    self._resources = resources
+                on_gpu = faiss.index_cpu_to_gpu(self._resources, 0, flat)
+                on_gpu.add(rows)
+                return on_gpu
+        except Exception:  # FAISS tells of a full or broken GPU by RuntimeError, MemoryError and others
+            self.give_back(rows.nbytes)
+            _log.warning("the GPU takes no index of %d bytes: the CPU serves it", rows.nbytes, exc_info=True)
+            return None
 
     def give_back(self, n_bytes: int) -> None:
         """Return an index's bytes to the budget."""
