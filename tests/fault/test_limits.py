@@ -1,0 +1,265 @@
+"""Requests and answers are bounded, in our words; nothing that a caller sends makes the server answer INTERNAL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+import fc7
+from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, feature_pb2, feature_pb2_grpc
+from fc7_service.bundle.bundle import open_bundle
+from fc7_service.features import batcher
+from fc7_service.features.batcher import Batcher
+from fc7_service.rpc import guard
+from fc7_service.rpc.guard import MAX_ITEMS
+from servers import jpeg, serving
+
+
+@pytest.fixture(scope="module")
+def channel(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
+    data = tmp_path_factory.mktemp("limits")
+    with serving(data, "--model", str(tiny_bundle)) as served:
+        with fc7.connect(served.address) as client:
+            client.create_collection("c", layer="conv5").add(
+                [jpeg(i) for i in range(20)], ids=[str(i) for i in range(20)]
+            )
+        options = (("grpc.max_receive_message_length", -1),)
+        with grpc.insecure_channel(served.address, options) as opened:
+            yield opened
+
+
+def refused(call: object, request: object, code: grpc.StatusCode, text: str) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, timeout=60)  # type: ignore[operator]
+    assert caught.value.code() is code, caught.value.details()
+    assert text in caught.value.details()
+
+
+def test_too_many_items_in_one_request(channel: grpc.Channel) -> None:
+    stub = feature_pb2_grpc.FeatureServiceStub(channel)
+    many = feature_pb2.ExtractRequest(images=[common_pb2.Image(encoded=b"")] * (MAX_ITEMS + 1))
+    refused(stub.Extract, many, grpc.StatusCode.INVALID_ARGUMENT, f"at most {MAX_ITEMS}")
+    assert stub.Extract(feature_pb2.ExtractRequest(images=[common_pb2.Image(encoded=jpeg(1))])).items
+
+
+def test_answers_that_would_not_fit_are_refused_before_the_work(channel: grpc.Channel, tiny_bundle: Path) -> None:
+    collections = collection_pb2_grpc.CollectionServiceStub(channel)
+    queries = [collection_pb2.Query(id="1")] * 4000
+    request = collection_pb2.QueryItemsRequest(collection="c", queries=queries, k=1000)
+    answer = collections.QueryItems(request, timeout=60)  # 4000 x 20 hits fit
+    assert len(answer.results[0].hits) == 19
+    assert open_bundle(tiny_bundle).layers["conv5"].dim * 4 * MAX_ITEMS < fc7_message_bytes()
+    ids = ["1"] * 4000
+    everything = collections.GetItems(
+        collection_pb2.GetItemsRequest(collection="c", ids=ids, with_features=True), timeout=60
+    )
+    assert len(everything.results) == 4000
+
+
+def fc7_message_bytes() -> int:
+    from fc7.v1 import MAX_MESSAGE_BYTES
+
+    return MAX_MESSAGE_BYTES
+
+
+def test_sizes_are_checked_in_our_words() -> None:
+    from fc7_service.rpc.messages import check_answer
+
+    check_answer(fc7_message_bytes(), "ids")
+    with pytest.raises(fc7.ResourceExhausted, match="fewer ids"):
+        check_answer(fc7_message_bytes() + 1, "ids")
+
+
+@pytest.mark.parametrize("token", ["x", "-1", "9" * 5000, "²", "1.0"])
+def test_page_tokens_that_are_none(channel: grpc.Channel, token: str) -> None:
+    stub = collection_pb2_grpc.CollectionServiceStub(channel)
+    request = collection_pb2.ListItemsRequest(collection="c", page_token=token)
+    refused(stub.ListItems, request, grpc.StatusCode.INVALID_ARGUMENT, "page_token")
+
+
+def test_pages_end_and_lose_nothing(channel: grpc.Channel) -> None:
+    stub, token, ids = collection_pb2_grpc.CollectionServiceStub(channel), "", []
+    for _ in range(20):
+        request = collection_pb2.ListItemsRequest(collection="c", page_size=7, page_token=token, with_features=True)
+        answer = stub.ListItems(request, timeout=60)
+        ids += [item.id for item in answer.items]
+        token = answer.next_page_token
+        if not token:
+            break
+    assert ids == [str(i) for i in range(20)]
+
+
+@pytest.mark.parametrize("text", ["😀" * 1000, "x" * 100_000, "\n\x00\x1b[31m" * 500])
+def test_errors_that_quote_the_caller_keep_their_code(channel: grpc.Channel, text: str) -> None:
+    stub = collection_pb2_grpc.CollectionServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.GetCollection(collection_pb2.GetCollectionRequest(name=text), timeout=60)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("shape", [[0, 2**62, 2**62], [2**40, 0], [0], []])
+def test_shapes_that_hold_nothing(channel: grpc.Channel, shape: list[int]) -> None:
+    stub = feature_pb2_grpc.FeatureServiceStub(channel)
+    pixels = common_pb2.Tensor(dtype="uint8", shape=shape, data=b"")
+    answer = stub.Extract(feature_pb2.ExtractRequest(images=[common_pb2.Image(pixels=pixels)]), timeout=60)
+    assert answer.items[0].error.code == "INVALID_ARGUMENT"
+
+
+def test_a_watch_of_health_does_not_hold_up_the_end(tiny_bundle: Path, tmp_path: Path) -> None:
+    import time
+
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with serving(tmp_path, "--model", str(tiny_bundle)) as served, grpc.insecure_channel(served.address) as opened:
+        watch = health_pb2_grpc.HealthStub(opened).Watch(health_pb2.HealthCheckRequest(service=""))
+        assert next(iter(watch)).status == health_pb2.HealthCheckResponse.SERVING
+        start = time.monotonic()
+        assert served.stop() == 0
+        assert time.monotonic() - start < 15  # of the 20 that calls under way may take
+
+
+def test_a_log_that_cannot_be_written_fails_no_call(tiny_bundle: Path, tmp_path: Path) -> None:
+    import subprocess
+
+    from servers import clean_environment, serve_command
+
+    with open("/dev/full", "w") as full:
+        command = serve_command(tmp_path, "--model", str(tiny_bundle))
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=full, text=True, env=clean_environment())
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().split()[-1]
+            with fc7.connect(address) as client:
+                assert client.extract(jpeg(1)).values.shape == (1, 8)
+                with pytest.raises(fc7.NotFound):
+                    client.collection("nope")
+        finally:
+            process.terminate()
+            process.wait(60)
+            process.stdout.close()
+
+
+def test_a_stream_waits_where_a_call_is_refused(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fc7_service.features import extractor
+
+    monkeypatch.setattr(extractor, "MAX_WAITING_IMAGES", 2)
+    monkeypatch.setattr(extractor, "_RETRY_AFTER_S", 0.01)
+    with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client:
+        rows = list(client.extract_stream([jpeg(i) for i in range(100)]))
+    assert all(isinstance(row, np.ndarray) for row in rows)
+
+
+def test_a_caller_who_leaves_at_the_wrong_moment_does_not_end_the_engine() -> None:
+    """The first look sees the caller there, the second sees it gone: an empty batch is not the end."""
+
+    class Leaving(asyncio.Future):  # type: ignore[type-arg]
+        looks = 0
+
+        def cancelled(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+    class Engine:
+        provider = "test"
+
+        def run(self, batch, layers):  # type: ignore[no-untyped-def]
+            return [batch.reshape(len(batch), -1)]
+
+    async def run() -> None:
+        made = Batcher(Engine)
+        tensor = np.ones((3, 1, 1), np.float32)
+        await made.submit(tensor, "x")
+        loop = asyncio.get_running_loop()
+        with made._changed:
+            made._works.append(batcher._Work(tensor, "x", Leaving(loop=loop)))
+            made._changed.notify()
+        row = await asyncio.wait_for(made.submit(tensor, "x"), 20)
+        assert row.values.tolist() == [1, 1, 1]
+        await asyncio.to_thread(made.close)
+
+    asyncio.run(run())
+
+
+def test_every_method_of_the_contract_has_its_scope() -> None:
+    from fc7.v1 import admin_pb2, head_pb2, model_pb2
+    from fc7_service.tokens import NEEDED
+
+    listed = [method for methods in NEEDED.values() for method in methods]
+    assert len(listed) == len(set(listed))
+    modules = (admin_pb2, collection_pb2, feature_pb2, head_pb2, model_pb2)
+    contract = {
+        f"/{service.full_name}/{method.name}"
+        for module in modules
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    assert contract == {method for method in listed if method.startswith("/fc7.")}
+
+
+def test_incidents_of_an_embedded_server_are_logged(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from fc7_service.rpc import features
+
+    async def fail(*args: object) -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    monkeypatch.setattr(features, "extract", fail)
+    with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client, pytest.raises(fc7.Fc7Error) as caught:
+        client.extract(jpeg(1))
+    assert caught.value.code == "INTERNAL"
+    assert "ZeroDivisionError" not in caught.value.message
+    (record,) = [r for r in caplog.records if r.name == guard.__name__]
+    assert record.exc_info is not None
+    assert record.getMessage().split()[1] in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "text", ["read sha256:abc", "read sha256:é", "read a b", "nobody x", "# only a comment", "\xff\xfe"]
+)
+def test_token_files_that_cannot_be_read(tmp_path: Path, text: str) -> None:
+    from fc7_service.tokens import read_tokens
+
+    (tmp_path / "tokens").write_text(text, encoding="latin-1" if "\xff" in text else "utf-8")
+    if text == "\xff\xfe":
+        assert len(read_tokens(tmp_path / "tokens")) == 1  # any text is a token; nobody can send this one
+        return
+    with pytest.raises(fc7.InvalidArgument, match="token"):
+        read_tokens(tmp_path / "tokens")
+
+
+def test_labels_that_do_not_match_the_logits(tiny_bundle: Path, tmp_path: Path) -> None:
+    import hashlib
+    import json
+    import shutil
+
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "b"))
+    (folder / "labels.tsv").write_text("a\tb\n")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    data = (folder / "labels.tsv").read_bytes()
+    manifest["files"]["labels.tsv"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(fc7.DataLoss, match="labels"):
+        open_bundle(folder)
+
+
+def test_the_door_of_a_killed_holder_is_removed(tiny_bundle: Path, tmp_path: Path) -> None:
+    from fc7_service.holder import read_holder
+
+    with serving(tmp_path, "--model", str(tiny_bundle)) as served:
+        holder = read_holder(tmp_path)
+        assert holder is not None
+        door = Path(holder.address.removeprefix("unix:")).parent
+        assert door.is_dir()
+        served.process.kill()
+        served.process.wait(20)
+    assert door.is_dir()
+    with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]):
+        assert not door.exists()
