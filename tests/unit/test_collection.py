@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
+from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections import generation
 from fc7_service.collections.collection import check_id
@@ -190,6 +192,79 @@ def test_create_get_list_delete(library):
     with pytest.raises(NotFound, match="closed"):
         made.get(["x"])
     assert library.create("a", PROVENANCE, 4).dim == 4
+
+
+@pytest.fixture
+def slowly_closed(photos, monkeypatch):
+    """Events: somebody closes "photos"; let him go on."""
+    is_closing, go_on, close = threading.Event(), threading.Event(), photos.close
+
+    def wait_and_close():
+        is_closing.set()
+        assert go_on.wait(30)
+        close()
+
+    monkeypatch.setattr(photos, "close", wait_and_close)
+    yield is_closing, go_on
+    go_on.set()
+
+
+def test_a_slow_deletion_holds_up_nobody(library, slowly_closed):
+    other = library.create("other", PROVENANCE, DIM)
+    is_closing, go_on = slowly_closed
+    with ThreadPoolExecutor(2) as threads:
+        deletion = threads.submit(library.delete, "photos")
+        assert is_closing.wait(30)
+        assert threads.submit(library.get, "other").result(10) is other
+        assert [c.name for c in library.list()] == ["other"]
+        for call in (library.get, library.delete):
+            with pytest.raises(NotFound):
+                call("photos")
+        with pytest.raises(AlreadyExists, match="deleted"):
+            library.create("photos", PROVENANCE, DIM)  # its files are still there
+        go_on.set()
+        deletion.result(30)
+    assert library.create("photos", PROVENANCE, 4).dim == 4
+
+
+def test_a_deletion_that_fails_leaves_the_collection(library, photos, tmp_path, monkeypatch):
+    photos.upsert([item("a")])
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", lambda *args: (_ for _ in ()).throw(PermissionError("no")))
+        with pytest.raises(Unavailable, match="cannot be deleted"):
+            library.delete("photos")
+    assert library.get("photos").count == 1
+
+
+def test_setting_a_damaged_collection_aside_holds_up_nobody(library, photos, slowly_closed, monkeypatch):
+    def find_damage():
+        raise DataLoss("photos is damaged")
+
+    other = library.create("other", PROVENANCE, DIM)
+    is_closing, go_on = slowly_closed
+    monkeypatch.setattr(photos, "check", find_damage)
+    with ThreadPoolExecutor(2) as threads:
+        finding = threads.submit(library.get, "photos")
+        assert is_closing.wait(30)
+        assert threads.submit(library.get, "other").result(10) is other
+        go_on.set()
+        with pytest.raises(DataLoss, match="set aside"):
+            finding.result(30)
+    with pytest.raises(DataLoss, match="set aside"):
+        library.get("photos")
+
+
+def test_a_reader_inside_neither_holds_up_a_deletion_nor_loses_its_rows(library, photos):
+    photos.upsert([item(f"i{n}") for n in range(50)])
+    with photos._store.snapshot() as (count, rows):
+        seen = [next(rows)]
+        photos.upsert([item("more")])  # a log that cannot be folded in under the reader
+        start = time.monotonic()
+        library.delete("photos")
+        assert time.monotonic() - start < 4  # SQLite would wait 5 s for the reader
+        library.create("photos", PROVENANCE, DIM).upsert([item("new")])
+        assert len([*seen, *rows]) == count == 50
+    assert library.get("photos").count == 1
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "a b", "é", "x" * 65, "a\n", "a\0"])

@@ -40,6 +40,7 @@ class Collections:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open: dict[str, Collection | Damaged] = {}
+        self._leaving: set[str] = set()  # names of collections that are being closed to be deleted
         self._lock = threading.Lock()
         path.mkdir(parents=True, exist_ok=True)
         for rest in (*path.glob(_HALF_MADE + "*"), *path.glob(_DELETED + "*")):
@@ -59,6 +60,8 @@ class Collections:
         """
         check_name(name, "collection")
         with self._lock:
+            if name in self._leaving:
+                raise AlreadyExists(f"collection {name!r} is being deleted: create it when that is done", name=name)
             if (self._path / name).exists():
                 raise AlreadyExists(f"collection {name!r} exists already: choose another name", name=name)
             part = self._path / f"{_HALF_MADE}{uuid.uuid4().hex}"
@@ -91,9 +94,9 @@ class Collections:
         try:
             collection.check()
         except DataLoss as error:
+            collection.close()
             with self._lock:
                 if self._open.get(name) is collection:
-                    collection.close()
                     self._open[name] = Damaged(name, error.message)
                 return self._opened(name)  # raises
         return collection
@@ -110,7 +113,7 @@ class Collections:
         return found
 
     def delete(self, name: str) -> None:
-        """Delete a collection, damaged or not.
+        """Delete a collection, damaged or not; calls that ask for others do not wait meanwhile.
 
         Raises
         ------
@@ -125,13 +128,18 @@ class Collections:
             if name not in self._names():
                 raise _no_collection(name)
             collection = self._open.pop(name, None)
+            self._leaving.add(name)
+        try:
             if isinstance(collection, Collection):
-                collection.close()
-            try:
+                collection.close()  # first, as Windows renames no open file
+            with self._lock:
                 (self._path / name).rename(gone)
                 sync_folder(self._path)
-            except OSError as error:
-                raise Unavailable(f"collection {name!r} cannot be deleted: {error}", name=name) from error
+        except OSError as error:
+            raise Unavailable(f"collection {name!r} cannot be deleted: {error}", name=name) from error
+        finally:
+            with self._lock:
+                self._leaving.discard(name)
         shutil.rmtree(gone, ignore_errors=True)  # what stays is removed at the next start
 
     def close(self) -> None:
@@ -143,12 +151,13 @@ class Collections:
             self._open.clear()
 
     def _names(self) -> builtins.list[str]:
-        return sorted(entry.name for entry in self._path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        names = {entry.name for entry in self._path.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        return sorted(names - self._leaving)
 
     def _opened(self, name: str) -> Collection:
         """Return the collection, opened; the caller holds the lock."""
         if name not in self._open:
-            if not (self._path / name).is_dir():
+            if name in self._leaving or not (self._path / name).is_dir():
                 raise _no_collection(name)
             try:
                 self._open[name] = Collection(self._path / name)

@@ -241,13 +241,17 @@ class Store:
         self._writer.execute("DELETE FROM vectors WHERE rid = ?", (rid,))
 
     def close(self) -> None:
-        """Fold the write-ahead log in and close. Reads under way end first; no write may be under way."""
+        """Close; no write may be under way. Reads under way go on, and their connections close after them.
+
+        The write-ahead log is folded in unless a read still needs it; then it stays, and the next open reads it.
+        """
         with self._lock:
             self._is_closed = True
             idle, self._readers = self._readers, []
         for connection in idle:
             connection.close()
         with contextlib.suppress(sqlite3.Error):  # a full disk: the log stays and is read at the next open
+            self._writer.execute("PRAGMA busy_timeout=0")  # else it waits 5 s for a reader
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._writer.close()
 
