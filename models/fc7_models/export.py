@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import copy
-import importlib.metadata
 import logging
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from fc7.errors import AlreadyExists, DataLoss
+from fc7.errors import DataLoss
 from fc7_models.card import write_card
-from fc7_models.golden import draw_pictures
 from fc7_models.networks import Network
+from fc7_models.pack import Contents, golden_inputs, pack, refuse_existing, run_graph
 from fc7_models.train import Trained
-from fc7_service.bundle.bundle import CARD, GOLDEN, LABELS, MODEL, Bundle, Layer, open_bundle, write_bundle
-from fc7_service.features.preprocess import to_tensor
+from fc7_service.bundle.bundle import Bundle, ClassLabel
 
 OPSET = 18  # the first with every operator used here in its present form
 INPUT = "image"
 PARITY = 1e-4  # largest difference between torch and ONNX Runtime, as a share of the layer's largest value
-_LIBRARIES = ("fc7", "torch", "onnx", "onnxruntime", "pillow")
 _HALF_FROM = 1024  # numbers; smaller tensors (biases) stay fp32
 
 
@@ -44,35 +39,15 @@ def export_bundle(trained: Trained, output: Path, *, name: str, notes: str = "")
     DataLoss
         ONNX Runtime does not reproduce torch's layers to ``PARITY``; nothing is written.
     """
-    if output.exists():
-        raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten", name=str(output))
-    output.parent.mkdir(parents=True, exist_ok=True)
+    refuse_existing(output)
     network, facts = trained.network, trained.facts
     module = halve(fold(trained.module))
     graph = to_onnx(module, network)
-    pixels = draw_pictures(network.recipe.crop_px)
-    inputs = np.stack([to_tensor(p, network.recipe) for p in pixels])
-    layers = run_graph(graph, inputs)
-    check_parity(module, inputs, layers)
-    with tempfile.TemporaryDirectory(dir=output.parent) as part:
-        folder = Path(part) / "bundle"
-        folder.mkdir()
-        (folder / MODEL).write_bytes(graph)
-        labels = [f"{c}\t{facts.names.get(c, c)}\n" for c in facts.classes]
-        (folder / LABELS).write_text("".join(labels))
-        arrays: dict[str, Any] = {k: v.reshape(len(v), -1) for k, v in layers.items()}
-        np.savez_compressed(folder / GOLDEN, pixels=pixels, inputs=inputs, **arrays)
-        (folder / CARD).write_text(write_card(trained, name) + notes)
-        write_bundle(
-            folder,
-            name=name,
-            network=facts.plan.network,
-            layers=[Layer(k, v.shape[1:]) for k, v in layers.items()],
-            recipe=network.recipe,
-            versions={lib: importlib.metadata.version(lib) for lib in _LIBRARIES},
-        )
-        folder.rename(output)
-    return open_bundle(output)
+    _, inputs = golden_inputs(network.recipe)
+    check_parity(module, inputs, run_graph(graph, inputs))
+    classes = [ClassLabel(c, facts.names.get(c, c)) for c in facts.classes]
+    card = write_card(trained, name) + notes
+    return pack(Contents(facts.plan.network, graph, network.recipe, classes, card), output, name=name)
 
 
 def fold(module: nn.Module) -> nn.Module:
@@ -118,13 +93,6 @@ def to_onnx(module: nn.Module, network: Network) -> bytes:
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
-
-
-def run_graph(graph: bytes, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Return every output of an ONNX file for ``inputs`` (N, 3, H, W), unflattened, in the file's order."""
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: inputs}), strict=True))
 
 
 def check_parity(module: nn.Module, inputs: NDArray[np.float32], layers: dict[str, NDArray[np.float32]]) -> None:

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from fc7.errors import AlreadyExists, DataLoss
-from fc7_models.export import check_parity, export_bundle, fold, halve, run_graph, to_onnx
+from fc7_models.export import check_parity, export_bundle, fold, halve, to_onnx
 from fc7_models.golden import draw_pictures
 from fc7_models.networks import NETWORKS, Network, find_network
+from fc7_models.pack import run_graph
 from fc7_models.train import Facts, Plan, Trained
 from fc7_service.bundle.bundle import open_bundle, shipped_bundles
 
