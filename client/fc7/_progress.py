@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
+import grpc
 from google.protobuf.message import Message
 
 from fc7._calls.step import Call, Open, Operation, Step
 from fc7.channel import Target
 from fc7.errors import DeadlineExceeded, Fc7Error
+from fc7.status import read_rpc_error
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Progress(Generic[T]):
         self._timeout_s = timeout_s
         self.answer: Any = None
         self.error: Fc7Error | None = None
-        self.streams: list[Stream] = []
+        self._streams: list[Stream] = []
 
     def step(self) -> Step | None:
         """Hand in the answer or the error of the last step; return the next step, None at the end."""
@@ -49,10 +49,15 @@ class Progress(Generic[T]):
             raise DeadlineExceeded(f"the call took longer than timeout_s={self._timeout_s:g}: allow more")
         return left if limit_s is None else min(left, limit_s)
 
+    def open(self, line: Line, step: Open) -> Stream:
+        """Begin a stream; it ends with the operation at the latest."""
+        self._streams.append(Stream(line, step, self.time_left(step.timeout_s)))
+        return self._streams[-1]
+
     def close(self) -> None:
         """End what is under way."""
-        for stream in self.streams:
-            stream.call.cancel()
+        for stream in self._streams:
+            stream.cancel()
         self._operation.close()
 
 
@@ -77,39 +82,43 @@ class Requests:
         self._requests = requests
         self._opened = threading.Event()
         self._call: Any = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[Message]:
+        """Yield the requests, in the thread of gRPC that sends them."""
+        try:
+            yield from self._requests
+        except Exception as error:  # raised again where the answers are read
+            self.error = error
+            self._opened.wait()
+            self._call.cancel()  # an end without error would let the server go on with a part
 
     def belong_to(self, call: Any) -> None:
         """Name the call that these are the requests of."""
         self._call = call
         self._opened.set()
 
-    def read(self) -> Message | None:
-        try:
-            return next(self._requests, None)
-        except BaseException as error:  # raised again where the answers are read
-            self.error = error
-            return None
 
-    def wait(self) -> Iterator[Message]:
-        """Yield the requests, in the thread of gRPC that sends them."""
-        while (request := self.read()) is not None:
-            yield request
-        if self.error is not None:
-            self._opened.wait()
-            self._call.cancel()  # an end without error would let the server go on with a part
-
-    async def awaited(self) -> AsyncIterator[Message]:
-        """Yield the requests, each read in another thread."""
-        while (request := await asyncio.to_thread(self.read)) is not None:
-            yield request
-        if self.error is not None:
-            self._call.cancel()
-
-
-@dataclass(frozen=True, slots=True)
 class Stream:
-    """A call of many messages either way."""
+    """A call of many messages either way, on a channel that waits."""
 
-    call: Any
-    requests: Requests
+    def __init__(self, line: Line, step: Open, timeout_s: float | None) -> None:
+        self._address = line.target.address
+        self._requests = Requests(step.requests)
+        method = line.method(step)
+        self._call = method(iter(self._requests), timeout=timeout_s, metadata=line.target.metadata)
+        self._requests.belong_to(self._call)
+
+    def read(self) -> Message | None:
+        """Return the next answer; None after the last."""
+        try:
+            answer: Message | None = next(self._call, None)
+            return answer
+        except grpc.RpcError as error:
+            if self._requests.error is not None:
+                raise self._requests.error from None
+            raise read_rpc_error(error, self._address) from None
+
+    def cancel(self) -> None:
+        """End the call, if it has not ended."""
+        self._call.cancel()

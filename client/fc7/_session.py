@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import grpc
 
 from fc7._calls.admin import CHECK, SERVING
 from fc7._calls.step import Call, Emit, Next, Open, Operation, Step, Work
-from fc7._progress import Line, Progress, Requests, Stream
+from fc7._progress import Line, Progress, Stream
 from fc7.channel import Target
 from fc7.errors import FailedPrecondition, Fc7Error, Unavailable
 from fc7.local import LocalServer
@@ -20,6 +21,7 @@ from fc7.status import read_rpc_error
 
 T = TypeVar("T")
 
+_STREAMS = 64  # at once, of one asynchronous client
 REQUEST_TIMEOUT_S = 300.0  # 64 large images on one slow core take a minute
 
 
@@ -79,7 +81,7 @@ class Session:
             case Open():
                 return self._open(step, progress)
             case Next(stream):
-                return self._next(stream)
+                return stream.read()
             case Work(function):
                 return function()
 
@@ -94,40 +96,30 @@ class Session:
 
     def _send(self, line: Line, call: Call, progress: Progress[Any]) -> Any:
         timeout_s = progress.time_left(self._timeout_s)
-        future = line.method(call).future(call.request, timeout=timeout_s, metadata=line.target.metadata)
         try:
-            return future.result()
+            return line.method(call)(call.request, timeout=timeout_s, metadata=line.target.metadata)
         except grpc.RpcError as error:
             raise read_rpc_error(error, line.target.address) from None
-        except grpc.FutureCancelledError:
-            raise Unavailable("the client was closed during the call") from None
         except BaseException:  # Ctrl-C: the server need not go on
-            future.cancel()
+            self._abandon(line)
             raise
+
+    def _abandon(self, line: Line) -> None:
+        """Close a channel: nothing else ends a call whose waiting was interrupted. The next call opens another."""
+        with self._lock:
+            if self._line is line and not self._is_closed:
+                self._line = Line(line.target, line.target.open())
+        line.channel.close()
 
     def _open(self, step: Open, progress: Progress[Any]) -> Stream:
         if self._local is not None and not self._local.is_ours:
             self._see_that_it_serves(self._checked_line(), progress)
-        line, requests = self._checked_line(), Requests(step.requests)
-        timeout_s = progress.time_left(step.timeout_s)
-        call = line.method(step)(requests.wait(), timeout=timeout_s, metadata=line.target.metadata)
-        requests.belong_to(call)
-        stream = Stream(call, requests)
-        progress.streams.append(stream)
-        return stream
+        return progress.open(self._checked_line(), step)
 
     def _see_that_it_serves(self, line: Line, progress: Progress[Any]) -> None:
         """Leave a holder that is ending, before a stream, which cannot be sent again."""
         if self._call(CHECK, progress).status != SERVING:
             self._reach_again(line)
-
-    def _next(self, stream: Stream) -> Any:
-        try:
-            return next(stream.call, None)
-        except grpc.RpcError as error:
-            if stream.requests.error is not None:
-                raise stream.requests.error from None
-            raise read_rpc_error(error, self._line.target.address) from None
 
     def _checked_line(self) -> Line:
         if self._is_closed:
@@ -155,6 +147,8 @@ class AsyncSession:
         self._target = target
         self._is_closed = False
         self._line: Line | None = None  # made in the loop that it belongs to
+        self._streams: Line | None = None
+        self._threads = ThreadPoolExecutor(_STREAMS, "fc7-stream")  # one waits for each stream
 
     async def run(self, operation: Operation[T], timeout_s: float | None = None) -> T:
         """Run an operation to its end; ``timeout_s`` is for all its requests together."""
@@ -172,6 +166,9 @@ class AsyncSession:
         self._is_closed = True
         if self._line is not None:
             await self._line.channel.close()
+        if self._streams is not None:
+            self._streams.channel.close()
+        self._threads.shutdown(wait=False)
 
     async def _emitted(self, progress: Progress[Any]) -> AsyncIterator[Any]:
         with closing(progress):
@@ -189,9 +186,9 @@ class AsyncSession:
             case Call():
                 return await self._call(step, progress)
             case Open():
-                return self._open(step, progress)
+                return progress.open(self._waiting_line(), step)
             case Next(stream):
-                return await self._next(stream)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, stream.read)
             case Work(function):
                 return await asyncio.to_thread(function)
 
@@ -202,25 +199,12 @@ class AsyncSession:
         except grpc.aio.AioRpcError as error:
             raise read_rpc_error(error, line.target.address) from None
 
-    def _open(self, step: Open, progress: Progress[Any]) -> Stream:
-        line, requests = self._checked_line(), Requests(step.requests)
-        timeout_s = progress.time_left(step.timeout_s)
-        call = line.method(step)(requests.awaited(), timeout=timeout_s, metadata=line.target.metadata)
-        requests.belong_to(call)
-        stream = Stream(call, requests)
-        progress.streams.append(stream)
-        return stream
-
-    async def _next(self, stream: Stream) -> Any:
-        try:
-            answer = await stream.call.read()
-        except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
-            if stream.requests.error is not None:
-                raise stream.requests.error from None
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            raise read_rpc_error(error, self._target.address) from None
-        return None if answer is grpc.aio.EOF else answer
+    def _waiting_line(self) -> Line:
+        """Return a line for streams: grpc.aio loses the status of one that ends early (grpc issue 36066)."""
+        self._checked_line()
+        if self._streams is None:
+            self._streams = Line(self._target, self._target.open())
+        return self._streams
 
     def _checked_line(self) -> Line:
         if self._is_closed:

@@ -191,6 +191,18 @@ def test_two_processes_share_a_data_folder(holder: Serve, tmp_path: Path, tiny_b
         assert attached.server_info().pid == holder.process.pid
 
 
+def test_a_training_that_breaks_off_leaves_nothing(holder: Serve) -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield from pictures()
+        raise ZeroDivisionError("the caller's own")
+
+    with fc7.connect(holder.address) as client:
+        for _ in range(20):  # the server may see a cut stream as one that ended
+            with pytest.raises(ZeroDivisionError):
+                client.train_head("kind", images=broken(), labels=[*LABELS, "above"])
+        assert client.heads() == []
+
+
 @pytest.mark.parametrize("end", ["terminate", "kill"])
 def test_a_holder_that_ends_is_replaced(holder: Serve, tmp_path: Path, tiny_bundle: Path, end: str) -> None:
     with fc7.connect(data=tmp_path / "data", models=[str(tiny_bundle)]) as client:

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from client_fakes import Awaited, Fake, Features, aio_server
+from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 
 import fc7
 from fc7.channel import read_target
@@ -181,7 +181,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @CLIENTS
-def test_tls_is_spoken_with_the_right_authority_alone(connect: Any, certificates: Path) -> None:
+def test_tls_is_spoken_with_the_right_authority_alone(
+    connect: Any, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry_quickly(monkeypatch)
     pair = ((certificates / "a.key").read_bytes(), (certificates / "a.pem").read_bytes())
     with Fake(credentials=grpc.ssl_server_credentials([pair])) as fake:
         with connect(fake.address, tls_ca=certificates / "a.pem") as client:
@@ -196,7 +199,8 @@ def test_tls_is_spoken_with_the_right_authority_alone(connect: Any, certificates
             assert client.is_ready() is False
 
 
-def test_tls_with_a_server_that_has_none(certificates: Path) -> None:
+def test_tls_with_a_server_that_has_none(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    retry_quickly(monkeypatch)
     with (
         Fake() as fake,
         fc7.connect(fake.address, tls_ca=certificates / "a.pem") as client,

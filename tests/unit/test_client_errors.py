@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from client_fakes import Awaited, Fake, Features, aio_server
+from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 from google.rpc import status_pb2
 
 import fc7
@@ -18,6 +18,11 @@ from fc7_service.rpc.messages import write_error
 from fc7_service.tokens import Tokens
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    retry_quickly(monkeypatch)
+
+
 class Raising(Features):
     """Answers with an error of the family, as the service's own code does."""
 
@@ -25,6 +30,10 @@ class Raising(Features):
 
     async def Extract(self, request: Any, context: Any) -> Any:
         raise self.error
+
+    async def StreamExtract(self, requests: Any, context: Any) -> Any:
+        raise self.error
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +55,16 @@ def test_every_class_comes_back(raising: tuple[Raising, str], kind: type[Fc7Erro
     assert type(caught.value) is kind
     assert (caught.value.message, caught.value.name) == ("what, värde, rule: next step", "the name")
     assert getattr(caught.value, "retry_after_s", None) == getattr(servicer.error, "retry_after_s", None)
+
+
+@pytest.mark.parametrize("connect", [fc7.connect, Awaited.connect], ids=["sync", "async"])
+def test_a_stream_that_is_refused_says_why(raising: tuple[Raising, str], connect: Any) -> None:
+    servicer, address = raising
+    servicer.error = fc7.NotFound("no such layer", name="fc99")
+    with connect(address) as client:
+        for _ in range(25):  # while requests are being sent: what is lost, is lost by chance
+            with pytest.raises(fc7.NotFound, match="no such layer"):
+                list(client.extract_stream([b"image"] * 50))
 
 
 @pytest.mark.parametrize("kind", FAMILY)
