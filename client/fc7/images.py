@@ -41,7 +41,7 @@ class Entry:
     def name(self) -> str:
         """The path, or which image of the list it is."""
         path = path_of(self.source)
-        return f"image {self.index}" if path is None else str(path)
+        return f"image {self.index}" if path is None else text_of(str(path))
 
 
 def list_images(images: Any) -> Iterable[ImageLike]:
@@ -79,6 +79,14 @@ def read_entries(images: Iterable[ImageLike]) -> Iterator[Entry]:
 def path_of(image: ImageLike) -> Path | None:
     """Return the path of an image that is given by one."""
     return Path(image) if isinstance(image, str | os.PathLike) else None
+
+
+def text_of(file_name: str) -> str:
+    r"""Return a file name as text: a byte that is not UTF-8 becomes ``\xNN``, as in ``caf\xe9.jpg``."""
+    try:
+        return os.fsencode(file_name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a surrogate pair that stands for no byte: no file has that name
+        return file_name.encode("utf-8", "backslashreplace").decode()
 
 
 def write_image(image: ImageLike) -> common_pb2.Image:

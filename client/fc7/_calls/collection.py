@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar, get_args
 
 from fc7._calls.batch import BATCH_IMAGES, next_batch, split, split_images
 from fc7._calls.items import NewItem
-from fc7._calls.message import read_payload, read_provenance, read_tensor, write_vector
+from fc7._calls.message import check_text, read_payload, read_provenance, read_tensor, write_vector
 from fc7._calls.step import Call, Emit, Operation
 from fc7.errors import Fc7Error, InvalidArgument
 from fc7.images import ImageLike, write_image
@@ -37,14 +38,20 @@ def create(name: str, layer: str, model: str, metric: Metric) -> Operation[Colle
     """Create an empty collection."""
     if metric not in _METRICS:
         raise InvalidArgument(f"metric {metric!r} is none of {', '.join(get_args(Metric))}", name="metric")
-    request = pb.CreateCollectionRequest(name=name, layer=layer, model=model, metric=_METRICS[metric])
+    request = pb.CreateCollectionRequest(
+        name=check_text(name, "name"),
+        layer=check_text(layer, "layer"),
+        model=check_text(model, "model"),
+        metric=_METRICS[metric],
+    )
     response: pb.CreateCollectionResponse = yield Call(Stub, "CreateCollection", request)
     return _read_facts(response.collection)
 
 
 def get(name: str) -> Operation[CollectionFacts]:
     """Return one collection's facts."""
-    response: pb.GetCollectionResponse = yield Call(Stub, "GetCollection", pb.GetCollectionRequest(name=name))
+    request = pb.GetCollectionRequest(name=check_text(name, "name"))
+    response: pb.GetCollectionResponse = yield Call(Stub, "GetCollection", request)
     return _read_facts(response.collection)
 
 
@@ -56,7 +63,7 @@ def list_all() -> Operation[list[CollectionFacts]]:
 
 def delete(name: str) -> Operation[None]:
     """Delete a collection."""
-    yield Call(Stub, "DeleteCollection", pb.DeleteCollectionRequest(name=name))
+    yield Call(Stub, "DeleteCollection", pb.DeleteCollectionRequest(name=check_text(name, "name")))
 
 
 def upsert(
@@ -102,11 +109,14 @@ def get_items(collection: CollectionFacts, ids: Iterable[str], with_features: bo
     """Return items by id."""
     items: list[Item | Fc7Error] = []
     for part in _parts(ids, _page_size(collection.dim, with_features)):
-        request = pb.GetItemsRequest(collection=collection.name, ids=part, with_features=with_features)
+        sent = [own.sent for own in part]
+        request = pb.GetItemsRequest(collection=collection.name, ids=sent, with_features=with_features)
         response: pb.GetItemsResponse = yield Call(Stub, "GetItems", request)
         items += [
-            _read_item(result.item) if result.WhichOneof("result") == "item" else read_item_error(result.error)
-            for result in response.results
+            _read_item(result.item)
+            if result.WhichOneof("result") == "item"
+            else own.error or read_item_error(result.error)
+            for own, result in zip(part, response.results, strict=True)
         ]
     return items
 
@@ -133,11 +143,11 @@ def delete_items(collection: str, ids: Iterable[str]) -> Operation[list[Removed]
     """Delete items by id."""
     removed: list[Removed] = []
     for part in _parts(ids, _IDS):
-        request = pb.DeleteItemsRequest(collection=collection, ids=part)
+        request = pb.DeleteItemsRequest(collection=collection, ids=[own.sent for own in part])
         response: pb.DeleteItemsResponse = yield Call(Stub, "DeleteItems", request)
         removed += [
-            Removed(result.id, read_item_error(result.error) if result.HasField("error") else None)
-            for result in response.results
+            Removed(own.id, own.error or (read_item_error(result.error) if result.HasField("error") else None))
+            for own, result in zip(part, response.results, strict=True)
         ]
     return removed
 
@@ -159,7 +169,7 @@ def _write_query(image: ImageLike | None, id: str | None, features: Features | N
     if sum(given is not None for given in (image, id, features)) != 1:
         raise InvalidArgument("search takes one of image, id= and features=", name="image")
     if id is not None:
-        return pb.Query(id=id)
+        return pb.Query(id=check_text(id, "id"))
     if features is not None:
         if len(features) != 1:
             raise InvalidArgument(f"features has {len(features)} rows: search for one, features[i]", name="features")
@@ -168,12 +178,28 @@ def _write_query(image: ImageLike | None, id: str | None, features: Features | N
     return pb.Query(image=write_image(image))  # type: ignore[arg-type]  # one of the three is given
 
 
-def _parts(ids: Iterable[str], count: int) -> Iterator[list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Id:
+    """An id on its way; one that no message can hold travels empty, and the server knows none such."""
+
+    id: str  # the caller's
+    sent: str
+    error: Fc7Error | None = None
+
+
+def _parts(ids: Iterable[str], count: int) -> Iterator[list[_Id]]:
     if isinstance(ids, str):
         raise InvalidArgument(f"ids is the string {ids!r}: give a list of ids", name="ids")
     remaining = iter(ids)
-    while part := list(islice(remaining, count)):
+    while part := [_write_id(own) for own in islice(remaining, count)]:
         yield part
+
+
+def _write_id(own: str) -> _Id:
+    try:
+        return _Id(own, check_text(own, "id"))
+    except InvalidArgument as error:
+        return _Id(str(own), "", error)
 
 
 def _page_size(dim: int, with_features: bool) -> int:
@@ -183,7 +209,7 @@ def _page_size(dim: int, with_features: bool) -> int:
 
 def _read_upsert(item: NewItem, result: pb.UpsertResult) -> Added:
     error = item.error or (read_item_error(result.error) if result.HasField("error") else None)
-    return Added(item.message.id, "failed", error) if error else Added(result.id, _STATUSES[result.status])
+    return Added(item.id, "failed", error) if error else Added(result.id, _STATUSES[result.status])
 
 
 def _read_facts(collection: pb.Collection) -> CollectionFacts:

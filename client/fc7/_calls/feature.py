@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7._calls.batch import next_batch, split_images
-from fc7._calls.message import add_timing, read_provenance, read_tensor
+from fc7._calls.message import add_timing, check_text, read_provenance, read_tensor
 from fc7._calls.step import Call, Emit, Next, Open, Operation
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.images import Entry, ImageLike, list_images, read_entries
@@ -33,6 +33,7 @@ def extract(
     """Extract batch by batch."""
     if on_error not in ("raise", "skip"):
         raise InvalidArgument(f"on_error is {on_error!r}: 'raise' or 'skip'", name="on_error")
+    layer, model = check_text(layer, "layer"), check_text(model, "model")
     gathered, batches = _Gathered(), split_images(images)
     while batch := (yield next_batch(batches)):
         request = pb.ExtractRequest(model=model, layer=layer, images=[entry.message for entry in batch])
@@ -46,6 +47,7 @@ def extract(
 
 def extract_stream(images: Iterable[ImageLike], layer: str, model: str) -> Operation[None]:
     """Emit one feature (D,) or error an image, in the order given."""
+    layer, model = check_text(layer, "layer"), check_text(model, "model")
     under_way: deque[Entry] = deque()
 
     def requests() -> Iterator[pb.StreamExtractRequest]:

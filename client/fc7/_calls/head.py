@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fc7._calls.batch import align, next_batch, split, split_images
-from fc7._calls.message import read_provenance
+from fc7._calls.message import check_text, read_provenance
 from fc7._calls.step import Call, Next, Open, Operation
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.images import Entry, ImageLike, list_images, read_entries
@@ -22,9 +22,12 @@ Report = Callable[[int], object]
 
 def plan(name: str, collection: str | None, label: str, layer: str, model: str) -> pb.HeadPlan:
     """Return what to train; a collection has its own model and layer."""
+    plan = pb.HeadPlan(name=check_text(name, "name"))
     if collection is not None:
-        return pb.HeadPlan(name=name, collection=collection, label_field=label)
-    return pb.HeadPlan(name=name, layer=layer, model=model)
+        plan.collection, plan.label_field = check_text(collection, "collection"), check_text(label, "label")
+    else:
+        plan.layer, plan.model = check_text(layer, "layer"), check_text(model, "model")
+    return plan
 
 
 def train(
@@ -46,7 +49,7 @@ def train(
         for batch in split(pairs, lambda pair: pair[0].message.ByteSize()):
             unreadable.update({entry.index: entry.error for entry, _ in batch if entry.error})
             part = pb.LabelledImages(
-                images=[entry.message for entry, _ in batch], labels=[str(label) for _, label in batch]
+                images=[entry.message for entry, _ in batch], labels=[check_text(label, "label") for _, label in batch]
             )
             yield pb.TrainHeadRequest(images=part)
 
@@ -64,14 +67,14 @@ def train(
 
 def publish(name: str, version: int) -> Operation[Head]:
     """Publish a version."""
-    request = pb.PublishHeadRequest(name=name, version=_checked(version))
+    request = pb.PublishHeadRequest(name=check_text(name, "name"), version=_checked(version))
     response: pb.PublishHeadResponse = yield Call(Stub, "PublishHead", request)
     return _read_head(response.head)
 
 
 def get(name: str, version: int) -> Operation[Head]:
     """Return one version of a head."""
-    request = pb.GetHeadRequest(name=name, version=_checked(version))
+    request = pb.GetHeadRequest(name=check_text(name, "name"), version=_checked(version))
     response: pb.GetHeadResponse = yield Call(Stub, "GetHead", request)
     return _read_head(response.head)
 
@@ -84,7 +87,7 @@ def list_all() -> Operation[list[Head]]:
 
 def delete(name: str, version: int) -> Operation[None]:
     """Delete a head or one version of it."""
-    yield Call(Stub, "DeleteHead", pb.DeleteHeadRequest(name=name, version=_checked(version)))
+    yield Call(Stub, "DeleteHead", pb.DeleteHeadRequest(name=check_text(name, "name"), version=_checked(version)))
 
 
 def classify(
@@ -93,6 +96,7 @@ def classify(
     """Classify batch by batch."""
     if not 1 <= top < 2**31:
         raise InvalidArgument(f"top is {top}: at least 1", name="top")
+    head, model = check_text(head, "head"), check_text(model, "model")
     results: list[Classification] = []
     batches = split_images(images)
     while batch := (yield next_batch(batches)):

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fc7._calls.batch import align
-from fc7._calls.message import write_payload, write_vector
+from fc7._calls.message import check_text, write_payload, write_vector
 from fc7.errors import Fc7Error, InvalidArgument
-from fc7.images import Entry, ImageLike, list_images, path_of, read_entries
+from fc7.images import Entry, ImageLike, list_images, path_of, read_entries, text_of
 from fc7.results import Features
 from fc7.v1 import collection_pb2 as pb
 
@@ -23,6 +23,7 @@ Payload = dict[str, Any]
 class NewItem:
     """An item on its way; one with an error travels without its content, and the server refuses it."""
 
+    id: str  # the caller's
     message: pb.NewItem
     error: Fc7Error | None = None
 
@@ -45,8 +46,9 @@ def from_images(
     pairs = zip(with_ids, repeat(None)) if payloads is None else align(with_ids, payloads, "images", "payloads")
     seen: set[str] = set()
     for (entry, own), payload in pairs:
-        item = pb.NewItem(id=_id_of(entry, root) if own is None else own, image=entry.message)
-        yield _complete(item, _payload_of(entry) if payload is None else payload, entry.error, seen)
+        own = _id_of(entry, root) if own is None else own
+        item = pb.NewItem(image=entry.message)
+        yield _complete(own, item, _payload_of(entry) if payload is None else payload, entry.error, seen)
 
 
 def from_features(features: Features, ids: Iterable[str], payloads: Iterable[Payload] | None) -> Iterator[NewItem]:
@@ -62,19 +64,20 @@ def from_features(features: Features, ids: Iterable[str], payloads: Iterable[Pay
     seen: set[str] = set()
     for (values, own), payload in pairs:
         vector = pb.Vector(values=write_vector(values), provenance_digest=features.provenance.digest)
-        yield _complete(pb.NewItem(id=own, vector=vector), payload, None, seen)
+        yield _complete(own, pb.NewItem(vector=vector), payload, None, seen)
 
 
-def _complete(item: pb.NewItem, payload: Payload, error: Fc7Error | None, seen: set[str]) -> NewItem:
-    """Return the item with its payload, or without its content where something is wrong with it."""
+def _complete(own: str, item: pb.NewItem, payload: Payload, error: Fc7Error | None, seen: set[str]) -> NewItem:
+    """Return the item with its id and payload, or without its content where something is wrong with it."""
     try:
+        item.id = check_text(own, "id")
         item.payload_json = write_payload(payload)
-        if item.id in seen:
-            raise InvalidArgument(f"id {item.id!r} stands twice in this call: give root= or ids=", name=item.id)
-    except Fc7Error as own:
-        error = error or own
+        if own in seen:
+            raise InvalidArgument(f"id {own!r} stands twice in this call: give root= or ids=", name=own)
+    except Fc7Error as wrong:
+        error = error or wrong
     seen.add(item.id)
-    return NewItem(item) if error is None else NewItem(pb.NewItem(id=item.id), error)
+    return NewItem(own, item) if error is None else NewItem(str(own), pb.NewItem(id=item.id), error)
 
 
 def _a_list(ids: Iterable[str]) -> Iterable[str]:
@@ -88,13 +91,13 @@ def _id_of(entry: Entry, root: Path | str | None) -> str:
     if path is None:
         raise InvalidArgument(f"{entry.name} has no path to name it: give ids=", name="ids")
     if root is None:
-        return path.name
+        return text_of(path.name)
     try:
-        return Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()
+        return text_of(Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix())
     except ValueError:
         raise InvalidArgument(f"{str(path)!r} is not below root {str(root)!r}: give ids=", name="root") from None
 
 
 def _payload_of(entry: Entry) -> Payload:
     path = path_of(entry.source)
-    return {} if path is None else {"path": str(path)}
+    return {} if path is None else {"path": text_of(str(path))}

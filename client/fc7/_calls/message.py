@@ -45,6 +45,23 @@ def add_timing(total: Timing, message: common_pb2.Timing) -> Timing:
     )
 
 
+def check_text(text: str, name: str) -> str:
+    """Return a text that a message can hold.
+
+    Raises
+    ------
+    InvalidArgument
+        Not a string, or with half a surrogate pair, as a file name of other bytes than UTF-8 has it.
+    """
+    if not isinstance(text, str):
+        raise InvalidArgument(f"{name} is {type(text).__name__}: a string is expected", name=name)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{name} {text!r} is not text: {error.reason}", name=name) from error
+    return text
+
+
 def read_payload(text: str) -> dict[str, Any]:
     """Return a payload."""
     payload: dict[str, Any] = json.loads(text or "{}")
@@ -57,11 +74,13 @@ def write_payload(payload: dict[str, Any]) -> str:
     Raises
     ------
     InvalidArgument
-        Not a dictionary, or it holds what JSON cannot (NaN, dates, bytes, ...).
+        Not a dictionary, or it holds what JSON cannot (NaN, dates, bytes, half a surrogate pair, ...).
     """
     if not isinstance(payload, dict):
         raise InvalidArgument(f"payload is {type(payload).__name__}: a dictionary is expected", name="payload")
     try:
-        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(f"payload is not JSON: {error}", name="payload") from error
+    return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from fc7._calls.message import read_tensor
+from fc7._calls.message import check_text, read_tensor
 from fc7._calls.step import Call, Operation
 from fc7.results import Golden, Layer, Model
 from fc7.v1 import model_pb2 as pb
@@ -19,13 +19,17 @@ def list_models() -> Operation[list[Model]]:
 
 def get_model(name: str) -> Operation[Model]:
     """Return one model, whole."""
-    response: pb.GetModelResponse = yield Call(ModelServiceStub, "GetModel", pb.GetModelRequest(name=name))
+    response: pb.GetModelResponse = yield Call(
+        ModelServiceStub, "GetModel", pb.GetModelRequest(name=check_text(name, "name"))
+    )
     return _read_model(response.model)
 
 
 def get_golden(name: str) -> Operation[Golden]:
     """Return a model's golden vectors."""
-    response: pb.GetGoldenResponse = yield Call(ModelServiceStub, "GetGolden", pb.GetGoldenRequest(name=name))
+    response: pb.GetGoldenResponse = yield Call(
+        ModelServiceStub, "GetGolden", pb.GetGoldenRequest(name=check_text(name, "name"))
+    )
     return Golden(
         pixels=read_tensor(response.pixels),
         inputs=read_tensor(response.inputs),
