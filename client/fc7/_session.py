@@ -14,7 +14,7 @@ import grpc
 from fc7._calls.admin import CHECK, SERVING
 from fc7._calls.step import Call, Emit, Next, Open, Operation, Step, Work
 from fc7._progress import Line, Progress, Stream
-from fc7.channel import Target
+from fc7.channel import SENT_ONCE, Target
 from fc7.errors import FailedPrecondition, Fc7Error, Unavailable
 from fc7.local import LocalServer
 from fc7.status import read_rpc_error
@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _STREAMS = 64  # at once, of one asynchronous client
 REQUEST_TIMEOUT_S = 300.0  # 64 large images on one slow core take a minute
+_ONCE = {method for methods in SENT_ONCE.values() for method in methods}
 
 
 class Session:
@@ -87,6 +88,10 @@ class Session:
 
     def _call(self, call: Call, progress: Progress[Any]) -> Any:
         line = self._checked_line()
+        if call.method in _ONCE:
+            if self._local is not None and not self._local.is_ours:
+                self._see_that_it_serves(line, progress)
+            return self._send(self._checked_line(), call, progress)
         try:
             return self._send(line, call, progress)
         except Unavailable:
@@ -117,7 +122,7 @@ class Session:
         return progress.open(self._checked_line(), step)
 
     def _see_that_it_serves(self, line: Line, progress: Progress[Any]) -> None:
-        """Leave a holder that is ending, before a stream, which cannot be sent again."""
+        """Leave a holder that is ending, before what cannot be sent again."""
         if self._call(CHECK, progress).status != SERVING:
             self._reach_again(line)
 
@@ -198,6 +203,10 @@ class AsyncSession:
             return await line.method(call)(call.request, timeout=timeout_s, metadata=line.target.metadata)
         except grpc.aio.AioRpcError as error:
             raise read_rpc_error(error, line.target.address) from None
+        except asyncio.CancelledError:
+            if self._is_closed:  # not this task was cancelled, but the call
+                raise Unavailable("the client was closed during the call") from None
+            raise
 
     def _waiting_line(self) -> Line:
         """Return a line for streams: grpc.aio loses the status of one that ends early (grpc issue 36066)."""

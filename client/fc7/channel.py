@@ -14,7 +14,12 @@ from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7.v1 import MAX_MESSAGE_BYTES
 
 _SERVICES = ("Feature", "Model", "Collection", "Head", "Admin")
-# Every call may be sent again (upserts are idempotent by id) but TrainHead, which would train twice.
+# Calls that are never sent a second time: the server may have done them, and then the second would fail
+# or do something else. Those that never left this process are gRPC's own to send.
+SENT_ONCE = {
+    "CollectionService": ("CreateCollection", "DeleteCollection", "DeleteItems"),
+    "HeadService": ("TrainHead", "PublishHead", "DeleteHead"),
+}
 _RETRIED = {
     "name": [{"service": f"fc7.v1.{name}Service"} for name in _SERVICES],
     "retryPolicy": {
@@ -25,7 +30,9 @@ _RETRIED = {
         "retryableStatusCodes": ["UNAVAILABLE"],
     },
 }
-_NOT_RETRIED = {"name": [{"service": "fc7.v1.HeadService", "method": "TrainHead"}]}
+_NOT_RETRIED = {
+    "name": [{"service": f"fc7.v1.{service}", "method": m} for service, methods in SENT_ONCE.items() for m in methods]
+}
 _SERVICE_CONFIG = {"methodConfig": [_RETRIED, _NOT_RETRIED]}
 
 _OPTIONS: tuple[tuple[str, Any], ...] = (

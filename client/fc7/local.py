@@ -57,8 +57,14 @@ class LocalServer:
         while True:
             self._attached = self._attach_or_start()
             target = Target(self._attached.address, self._attached.token, is_retried=False)
-            if self._attached.is_ours or _serves(target) or time.monotonic() > deadline:
+            if self._attached.is_ours or _serves(target):
                 return target
+            if time.monotonic() > deadline:
+                raise FailedPrecondition(
+                    f"process {self._attached.holder.pid} holds the data folder and has not answered for "
+                    f"{_PATIENCE_S:g} s: end it, or name another folder",
+                    name="data",
+                )
             time.sleep(0.05)  # it is ending, and lets go of the folder soon
 
     def stop(self) -> None:

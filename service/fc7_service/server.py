@@ -118,13 +118,15 @@ class Server:
 
     async def stop(self) -> None:
         """Refuse new calls, let those under way end, close everything."""
-        if hasattr(self, "_grpc"):
-            await self._health.enter_graceful_shutdown()
-            await self._drain()
-        await self._extractor.close()
-        await asyncio.to_thread(self._collections.close)
-        if self._door:
-            shutil.rmtree(self._door, ignore_errors=True)
+        try:
+            if hasattr(self, "_grpc"):
+                await self._health.enter_graceful_shutdown()
+                await self._drain()
+            self._extractor.close()  # in this thread: where the interpreter ends, others cannot be started
+            self._collections.close()
+        finally:
+            if self._door:
+                shutil.rmtree(self._door, ignore_errors=True)
 
     async def _drain(self) -> None:
         """Refuse new calls; return once those under way have ended, or after ``drain_s``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import fc7
+from servers import jpeg, serving
 
 PX = 24
 
@@ -233,3 +235,42 @@ def test_an_embedded_server_without_its_dependencies_names_them(tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "FailedPrecondition: a server in this process needs filelock" in done.stderr
     assert 'pip install "fc7[cpu]"' in done.stderr
+
+
+def test_calls_that_are_not_idempotent_survive_a_holder_that_ended(tiny_bundle: Path, tmp_path: Path) -> None:
+    """The client looks first, then sends once: nothing is created, published or deleted twice."""
+    with serving(tmp_path, "--model", str(tiny_bundle)) as served:
+        with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client:
+            assert client.server_info().pid == served.process.pid
+            served.process.kill()
+            served.process.wait(20)
+            client.create_collection("c")
+            client.delete_collection("c")
+            assert client.collections() == []
+
+
+def test_a_holder_that_hangs_is_named(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fc7 import local
+
+    monkeypatch.setattr(local, "_PATIENCE_S", 1.0)
+    with serving(tmp_path, "--model", str(tiny_bundle)) as served:
+        served.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(fc7.FailedPrecondition, match=str(served.process.pid)):
+                fc7.connect(data=tmp_path)
+        finally:
+            served.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_client_closed_during_a_call_says_so(tiny_bundle: Path, tmp_path: Path) -> None:
+    with serving(tmp_path, "--model", str(tiny_bundle)) as served:
+        client = fc7.AsyncClient(served.address)
+        await client.models()
+        call = asyncio.ensure_future(client.extract([jpeg(i) for i in range(60)] * 20))
+        while not call.done():
+            await asyncio.sleep(0)
+            if client._session._line is not None:
+                break
+        await client.close()
+        outcome = (await asyncio.gather(call, return_exceptions=True))[0]
+        assert isinstance(outcome, fc7.Unavailable | fc7.FailedPrecondition), outcome

@@ -23,7 +23,7 @@ from fc7_service.features.extractor import Extractor, ImageInput
 async def extractor(tiny_bundle: Path) -> AsyncIterator[Extractor]:
     made = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
     yield made
-    await made.close()
+    made.close()
 
 
 def jpeg(seed: int) -> bytes:
@@ -65,7 +65,7 @@ def test_rows_keep_order_and_ownership_under_concurrency(tiny_bundle: Path, call
             assert all(isinstance(e, ImageDecodeError) for e in answer.errors if e is not None)
             wanted = [alone[i][0] for i in call if i >= 0]
             np.testing.assert_allclose(answer.values, np.reshape(wanted, (len(wanted), 8)), rtol=1e-5)
-        await shared.close()
+        shared.close()
 
     asyncio.run(run())
 
@@ -101,7 +101,7 @@ async def test_a_damaged_graph_is_reported_and_cuda_is_never_silently_the_cpu(
     damaged = Extractor([bundle], device="cpu", threads=1)
     with pytest.raises(DataLoss, match="hash"):
         await damaged.extract([jpeg(0)], model="", layer="fc7")
-    await damaged.close()
+    damaged.close()
 
     import onnxruntime
 
@@ -109,4 +109,4 @@ async def test_a_damaged_graph_is_reported_and_cuda_is_never_silently_the_cpu(
         no_gpu = Extractor([open_bundle(tiny_bundle)], device="cuda", threads=1)
         with pytest.raises(FailedPrecondition, match="cuda"):
             await no_gpu.warm_up()
-        await no_gpu.close()
+        no_gpu.close()

@@ -136,10 +136,10 @@ class Extractor:
             await self.extract([grey], model=name, layer=layer)
             await self.extract([grey] * MAX_BATCH, model=name, layer=layer)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Let runs under way end and give the networks' memory back."""
         for batcher in self._batchers.values():
-            await asyncio.to_thread(batcher.close)
+            batcher.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def _one(self, image: ImageInput, bundle: Bundle, layer: str) -> _Done | Fc7Error:
