@@ -78,7 +78,7 @@ def _read_details(metadata: Any) -> tuple[error_details_pb2.ErrorInfo | None, er
 def _readable(kind: type[Fc7Error], code: str, text: str, address: str) -> str:
     """Return a text for people where gRPC itself, not the server, ended the call."""
     if kind is DeadlineExceeded:
-        return f"the server at {address} gave no complete answer in time: allow more with timeout_s"
+        return f"the server at {address} gave no complete answer in time: ask again, or with more time (timeout_s)"
     if code == "UNIMPLEMENTED":
         return f"the server at {address} does not know this call: it is older than this client, or not fc7"
     if kind is not Unavailable:

@@ -135,6 +135,24 @@ def test_a_collection_from_beginning_to_end(run: Run, images: Path, bad: Path, t
     run("collection", "show", "life", code=3)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux alone")
+def test_a_file_name_that_is_no_text(run: Run, images: Path, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "names")
+    os.mkdir(folder)
+    for name in (b"caf\xe9.png", b"tea.png"):
+        with open(folder + b"/" + name, "wb") as file:
+            file.write((images / "red" / "0.png").read_bytes())
+    added = rows(run("add", "names", tmp_path / "names", "--json"))
+    assert [(row["id"], row["status"]) for row in added[:-1]] == [("caf\\xe9.png", "added"), ("tea.png", "added")]
+    words = ("search", "names", "--id", "caf\\xe9.png", "--json", "--sheet", tmp_path / "names.png")
+    assert rows(run(*words))[0]["id"] == "tea.png"
+    shown = run("classify", tmp_path / "names").stdout
+    assert "caf\\xe9.png" in shown
+    run("search", "names", tmp_path / os.fsdecode(b"names/caf\xe9.png"), "--sheet", tmp_path / "names.png")
+    run("remove", "names", os.fsdecode(b"caf\xe9.png"), code=1)
+    run("collection", "delete", "names")
+
+
 def test_collections_that_cannot_be(run: Run, images: Path) -> None:
     run("collection", "create", "made", "--layer", "conv5", "--metric", "l2", "--json")
     run("collection", "create", "made", code=3)
@@ -145,6 +163,8 @@ def test_collections_that_cannot_be(run: Run, images: Path) -> None:
     run("search", "made", code=2)
     run("search", "made", images / "red" / "99.png", code=3)
     run("add", "made", images, images, code=2)
+    run("extract", images, images, "--output", "f.npz", code=2)
+    assert "no format" in run("search", "made", images / "red" / "0.png", "--sheet", "sheet.xyz", code=2).stderr
     run("collection", "delete", "made")
 
 
@@ -277,9 +297,11 @@ def test_serving_begins_and_ends(tiny_bundle: Path, images: Path, tmp_path: Path
         fc7("serve", "--listen", "0.0.0.0:0", "--data", tmp_path / "other", "--model", tiny_bundle, code=2, env={})
         fc7("serve", "--data", tmp_path / "other", "--model", tmp_path, code=3, env={})
         fc7("add", "c", images, env=data)  # another shell, the same data folder
+        assert fc7("health", env=data).stdout == "ready\n"
         assert rows(fc7("collection", "show", "c", "--json", env={"FC7_SERVER": address}))[0]["count"] == 24
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
+    assert "no server holds" in fc7("health", code=7, env=data).stderr
 
 
 def test_what_add_printed_is_there_after_the_server_was_killed(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -329,7 +351,9 @@ def test_the_demonstration_on_own_photographs(images: Path, tmp_path: Path) -> N
         path.parent.mkdir(parents=True, exist_ok=True)
         small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
         small.resize((320, 240), Image.Resampling.BICUBIC).save(path)
-    done = fc7("demo", "--data-from", tmp_path / "mine", "--output", tmp_path / "out", env={})
+    (tmp_path / "fc7.toml").write_text("nonsense = 1", encoding="utf-8")  # the demonstration is nobody's setting's
+    settings = {"FC7_THREADS": "none", "FC7_MODELS": "nothing"}
+    done = fc7("demo", "--data-from", "mine", "--output", "out", env=settings, cwd=tmp_path)
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (result["photographs"], result["indexed"], result["queries"]) == (2, 66, 66)
     for name in ("accuracy", "precision_at_10", "raw_accuracy", "raw_precision_at_10", "faces_accuracy"):

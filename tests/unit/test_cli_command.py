@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from fc7.cli import COMMANDS, main
+from fc7.cli.collection import _collection as find_or_create
+from fc7.cli.head import _print as print_heads
 from fc7.cli.output import complain, emit, end, progress, table
 from fc7.cli.setting import NAMES, Connection, connected, setting
-from fc7.errors import FAMILY, Fc7Error, InvalidArgument
+from fc7.errors import FAMILY, AlreadyExists, Fc7Error, InvalidArgument, NotFound
+from fc7.results import Classification, Head, Provenance
 
-DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 FOLDER = Path(main.callback.__code__.co_filename).parent
 
 
@@ -86,9 +92,18 @@ def test_every_command_and_option_has_help_and_a_place_in_the_docs(name: str, co
     assert isinstance(command, click.Group) or examples(name), name
 
 
-@pytest.mark.parametrize("line", [line for line in DOCS.splitlines() if line.startswith("fc7 ")])
+def doc_lines() -> list[str]:
+    """Return every line of the documents that calls the command, each once."""
+    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    lines = [line.strip() for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    return list(dict.fromkeys(line for line in lines if line.startswith("fc7 ")))
+
+
+@pytest.mark.parametrize("line", doc_lines())
 def test_every_line_of_the_docs_is_taken(line: str) -> None:
-    context, command, words = click.Context(main), main, shlex.split(line)[1:]
+    words = shlex.split(line, comments=True)[1:]
+    words = words[: next((i for i, word in enumerate(words) if word in ("&", "|", ">", "2>", "&&", ";")), None)]
+    context, command = click.Context(main), main
     while isinstance(command, click.Group):
         _, command, words = command.resolve_command(context, words)
     assert command is not None
@@ -220,6 +235,13 @@ def test_flag_before_variable_before_file_before_default(tmp_path: Path, monkeyp
         ("sever = 'x'", "no setting is named 'sever'"),
         ("threads = ", "fc7.toml"),
         ("threads = 0", "0 is not in the range"),
+        ("threads = '4'", "fc7.toml: threads is '4': a whole number is expected"),
+        ("threads = true", "fc7.toml: threads is True"),
+        ("data = 5", "fc7.toml: data is 5: a string is expected"),
+        ("models = 'alexnet-64'", "fc7.toml: models is 'alexnet-64': a list of strings is expected"),
+        ("models = ['a', 1]", "fc7.toml: models is ['a', 1]"),
+        ("insecure = 'yes'", "fc7.toml: insecure is 'yes': true or false is expected"),
+        ("[server]", "fc7.toml: server is {}: a string is expected"),
     ],
 )
 def test_a_bad_file_is_a_usage_error(text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +257,107 @@ def test_a_data_folder_on_the_line_is_meant_whatever_server_the_shell_names(
     assert taking(monkeypatch, tmp_path, ["--data", "here"], FC7_SERVER="box:1")["server"] is None
     assert taking(monkeypatch, tmp_path, [], FC7_SERVER="box:1", FC7_DATA="here")["server"] == "box:1"
     assert taking(monkeypatch, tmp_path, ["--data", "here", "--server", "box:1"])["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("extract", "--output", "folder.npz"), "'folder.npz' is a folder"),
+        (("extract", "--output", "locked/f.npz"), "may not be written"),
+        (("extract", "--output", "locked.npz"), "may not be written"),
+        (("search", "c", "--sheet", "s.xyz"), "no format has that suffix"),
+        (("search", "c", "--sheet", "none"), "no format has that suffix"),
+        (("search", "c", "--sheet", "locked/s.png"), "may not be written"),
+        (("search", "c", "--sheet", "missing/s.png"), "'missing' does not exist"),
+    ],
+)
+def test_what_could_not_be_written_is_refused_before_any_work(
+    words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, AssertionError("the work began"))
+    monkeypatch.chdir(tmp_path)
+    Path("one.png").write_bytes(b"x")
+    Path("locked.npz").write_bytes(b"x")
+    for name in ("locked", "folder.npz"):
+        Path(name).mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK or "locked" not in str(path))
+    result = CliRunner().invoke(main, [*words, "one.png"])
+    assert said in result.stderr
+    assert result.exit_code in (2, 4)
+
+
+def test_a_label_is_of_a_collection() -> None:
+    result = CliRunner().invoke(main, ["head", "train", "h", "folder", "--label", "x"])
+    assert result.exit_code == 2
+    assert "--label goes with --collection" in result.stderr
+
+
+class Racing:
+    """A client before which another run creates the collection."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def collection(self, name: str) -> str:
+        self.asked.append(name)
+        if len(self.asked) == 1:
+            raise NotFound(f"no collection {name!r}")
+        return f"collection {name}"
+
+    def create_collection(self, name: str) -> str:
+        raise AlreadyExists(f"collection {name!r} exists")
+
+
+def test_a_collection_that_another_run_created_first_is_taken() -> None:
+    client = Racing()
+    assert find_or_create(client, "c") == "collection c"  # type: ignore[arg-type]
+    assert client.asked == ["c", "c"]
+
+
+class Classifying:
+    """A client that notes how many answers had been printed when it was asked."""
+
+    def __init__(self, printed: list[object]) -> None:
+        self._printed, self.before = printed, []
+
+    def __enter__(self) -> Classifying:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def classify(self, images: list[Path], **_: object) -> list[Classification]:
+        self.before.append(len(self._printed))
+        return [Classification([("cat", 0.9)]) for _ in images]
+
+
+def test_classify_prints_batch_by_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(130):
+        (tmp_path / f"{i}.png").write_bytes(b"x")
+    printed: list[object] = []
+    client = Classifying(printed)
+    monkeypatch.setattr(Connection, "open", lambda self: client)
+    monkeypatch.setattr("fc7.cli.classify.emit", printed.append)
+    result = CliRunner().invoke(main, ["classify", str(tmp_path), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert client.before == [0, 64, 128]
+    assert len(printed) == 130
+
+
+def test_health_starts_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, AssertionError("a server was asked"))
+    result = CliRunner().invoke(main, ["health", "--data", str(tmp_path / "data")])
+    assert result.exit_code == 7
+    assert "no server holds the data folder" in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_unreadable_head_is_listed_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    provenance = Provenance("d", "m", "g", "r", "fc7", "none", "fp32")
+    facts: dict[str, Any] = dict.fromkeys(("count", "accuracy", "held_out", "seconds", "published_version"), 0)
+    facts |= {"classes": [], "provenance": provenance, "weights_sha256": "", "created": "", "parent_version": 0}
+    print_heads([Head(name="h", version=2, method="unreadable: cut", **facts)], as_json=False)
+    assert "unreadable: cut" in capsys.readouterr().out
 
 
 def test_every_setting_is_an_option_somewhere() -> None:

@@ -11,7 +11,7 @@ from sklearn.linear_model import RidgeClassifierCV
 
 from fc7.cli.images import Found
 from fc7.cli.raw import nearest, raw_values, ridge_labels
-from fc7.cli.sheet import TILE, Row, Tile, draw
+from fc7.cli.sheet import TILE, Row, Tile, check_format, draw
 from fc7.cli.views import N_VIEWS, PICTURES, SIZE, named_pictures, own_pictures, take_views, view
 from fc7.errors import InvalidArgument
 
@@ -114,7 +114,8 @@ def test_captions_keep_to_their_tile(tmp_path: Path) -> None:
 
 def test_a_sheet_of_no_known_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match=r"sheet\.xyz"):
-        draw([Row(Tile(None, ("query",)), [])], tmp_path / "sheet.xyz")
+        check_format(tmp_path / "sheet.xyz")
+    check_format(tmp_path / "sheet.JPG")
 
 
 def test_a_photograph_is_turned_upright_first(tmp_path: Path) -> None:

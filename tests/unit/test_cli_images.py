@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fc7.cli.images import find_images
-from fc7.errors import InvalidArgument, NotFound
+from denied import refuse_folder
+from fc7.cli.images import find_images, find_items
+from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 
 
 @pytest.fixture
@@ -47,10 +48,11 @@ def test_one_id_twice_is_refused_with_both_paths(folder: Path) -> None:
     other = folder.parent / "other" / "b"
     other.mkdir(parents=True)
     (other / "1.jpeg").write_bytes(b"y")
-    with pytest.raises(InvalidArgument, match=r"other.*'b/1.jpeg'.*--id-prefix"):
-        find_images([folder, folder.parent / "other"])
+    with pytest.raises(InvalidArgument, match=r"other.*'b/1.jpeg'.*the folder above them, or two runs"):
+        find_items([folder, folder.parent / "other"], "two runs")
     with pytest.raises(InvalidArgument):
-        find_images([folder, folder])
+        find_items([folder, folder], "")
+    assert len(find_images([folder, folder])) == 8
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
@@ -60,8 +62,14 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InvalidArgument, match=r"holds no image.*\.webp"):
+    with pytest.raises(InvalidArgument, match=r"holds no image.*\.webp.*hidden or linked"):
         find_images([tmp_path])
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_folder(monkeypatch, folder / "c" / "d")
+    with pytest.raises(FailedPrecondition, match=r"pictures/c/d' cannot be read: Permission denied"):
+        find_images([folder])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux alone")
@@ -69,4 +77,7 @@ def test_a_name_that_is_not_text_gets_an_id_that_is(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     with open(path, "wb") as file:
         file.write(b"x")
-    assert find_images([tmp_path])[0].id == "caf\\xe9.jpg"
+    (found,) = find_images([tmp_path])
+    assert found.id == "caf\\xe9.jpg"
+    assert found.name == f"{tmp_path}/caf\\xe9.jpg"
+    assert found.path.read_bytes() == b"x"

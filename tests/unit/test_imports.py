@@ -44,6 +44,7 @@ ROOMS = {
     "fc7.__main__": Room("fc7.cli"),
     "fc7.cli": Room("fc7 click", "numpy rich PIL platformdirs pyarrow skimage grpc"),
     "fc7.cli.serve": Room("fc7 click", "fc7_service"),
+    "fc7.cli.health": Room("fc7 click", "fc7_service.holder"),
     "fc7.cli.model": Room("fc7 click", "fc7_models numpy rich"),
     "fc7_service": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
     "fc7_service.settings": Room("fc7.errors"),
@@ -169,6 +170,7 @@ def test_the_environment_is_read_in_two_places() -> None:
             if is_name or (isinstance(node, ast.Attribute) and node.attr in NAMES):
                 readers[module] = readers.get(module, 0) + 1
     assert readers.pop("fc7.client", 0) == 2  # FC7_SERVER, FC7_TOKEN_FILE
+    assert readers.pop("fc7.cli.demo", 0) == 1  # handed on to its server, without fc7's own
     readers.pop("fc7_service.settings", None)
     assert readers == {}
 

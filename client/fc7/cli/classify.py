@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fc7.cli.images import find_images, paths_argument
 from fc7.cli.output import complain, emit, end, json_option, progress, table
 from fc7.cli.setting import Connection, connected
+
+if TYPE_CHECKING:
+    from fc7 import Classification
+
+_BATCH = 64  # images: what is printed at once
 
 
 @click.command()
@@ -25,20 +31,26 @@ def classify(connection: Connection, paths: tuple[Path, ...], head: str, model: 
     if head and model:
         raise click.UsageError("--model goes without --head: a head knows its model")
     images = find_images(paths)
-    with connection.open() as client, progress("classify", len(images), as_json=as_json) as report:
-        answers = client.classify([image.path for image in images], head=head, model=model, report=report)
     rows = []
-    for image, answer in zip(images, answers, strict=True):
-        path = str(image.path)
-        if answer.error is not None:
-            complain(path, answer.error)
-            row: dict[str, object] = {"path": path, "error": str(answer.error)}
-        else:
-            rows.append((path, answer.label, answer.probability))
-            top = [[label, probability] for label, probability in answer.top]
-            row = {"path": path, "label": answer.label, "probability": answer.probability, "top": top}
-        if as_json:
-            emit(row)
+    with connection.open() as client, progress("classify", len(images), as_json=as_json) as report:
+        for first in range(0, len(images), _BATCH):
+            batch = images[first : first + _BATCH]
+            answers = client.classify([image.path for image in batch], head=head, model=model)
+            for image, answer in zip(batch, answers, strict=True):
+                if answer.error is not None:
+                    complain(image.name, answer.error)
+                else:
+                    rows.append((image.name, answer.label, answer.probability))
+                if as_json:
+                    emit(_facts(image.name, answer))
+            report(first + len(batch))
     if not as_json:
         table(("path", "label", "probability"), rows)
-    end(len(answers) - len(rows))
+    end(len(images) - len(rows))
+
+
+def _facts(path: str, answer: Classification) -> dict[str, object]:
+    if answer.error is not None:
+        return {"path": path, "error": str(answer.error)}
+    top = [[label, probability] for label, probability in answer.top]
+    return {"path": path, "label": answer.label, "probability": answer.probability, "top": top}

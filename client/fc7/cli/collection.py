@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.images import Found, find_images, paths_argument
-from fc7.cli.output import complain, emit, end, json_option, progress, table
+from fc7.cli.images import Found, as_text, find_items, paths_argument
+from fc7.cli.output import check_output, complain, emit, end, json_option, progress, table
 from fc7.cli.setting import Connection, connected
-from fc7.errors import Fc7Error, NotFound
+from fc7.errors import AlreadyExists, Fc7Error, NotFound
 
 if TYPE_CHECKING:
     from fc7 import Added, Client, Collection, Hit
@@ -100,7 +100,7 @@ def add(
     bytes is skipped, with others replaced, so a run that was cut off is simply run again.
     What is printed as added or replaced is on disk. `payload.path` is the image's absolute path.
     """
-    images = find_images(paths)
+    images = find_items(paths, "two runs with an --id-prefix each")
     counts = dict.fromkeys(STATUSES, 0)
     with connection.open() as client, progress("add", len(images), as_json=as_json) as advance:
 
@@ -168,12 +168,14 @@ def search(
     """
     if (image is None) == (item_id is None):
         raise click.UsageError("give either IMAGE or --id ID")
+    if sheet is not None:
+        _check_sheet(sheet)
     with connection.open() as client:
         found = client.collection(name)
         hits = found.search(image, k=k) if item_id is None else found.search(id=item_id, k=k)
-        query = {"path": str(image)} if item_id is None else _stored_payload(found, item_id)
-    if sheet is not None:
-        _draw(sheet, item_id or Path(str(image)).name, query, hits)
+        if sheet is not None:
+            query = {"path": str(image)} if item_id is None else _stored_payload(found, item_id)
+            _draw(sheet, item_id or as_text(Path(str(image))), query, hits)
     if as_json:
         for hit in hits:
             emit({"id": hit.id, "score": hit.score, "payload": hit.payload})
@@ -185,7 +187,11 @@ def _collection(client: Client, name: str) -> Collection:
     try:
         return client.collection(name)
     except NotFound:
+        pass
+    try:
         return client.create_collection(name)
+    except AlreadyExists:  # another run was quicker
+        return client.collection(name)
 
 
 def _outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str]:
@@ -194,7 +200,7 @@ def _outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str
 
 def _payload(image: Found, is_labelled: bool) -> dict[str, Any]:
     label = {"label": image.folder} if is_labelled and image.folder is not None else {}
-    return {"path": str(image.path.absolute())} | label
+    return {"path": as_text(image.path.absolute())} | label
 
 
 def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:
@@ -202,6 +208,13 @@ def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:
     if isinstance(item, Fc7Error):
         raise item
     return item.payload
+
+
+def _check_sheet(sheet: Path) -> None:
+    from fc7.cli.sheet import check_format
+
+    check_format(sheet)
+    check_output(sheet)
 
 
 def _draw(sheet: Path, title: str, query: dict[str, Any], hits: Sequence[Hit]) -> None:

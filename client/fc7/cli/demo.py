@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -75,7 +76,7 @@ def demo(data_from: Path | None, output: Path) -> None:
         "queries": len(queries),
         "steps": clock.seconds,
     }
-    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _show(result, output)
 
 
@@ -102,17 +103,26 @@ def _views(data_from: Path | None, folder: Path) -> list[View]:
 
 @contextlib.contextmanager
 def _server(scratch: Path) -> Iterator[Client]:
-    """Run `fc7 serve` on a free port over a data folder of its own; yield a client of it."""
+    """Run `fc7 serve` on a free port over a data folder of its own, with no setting of the caller's.
+
+    Yields a client of it.
+    """
     import fc7
 
     command = [sys.executable, "-m", "fc7", "serve", "--listen", "127.0.0.1:0", "--data", str(scratch / "data")]
     log = scratch / "server.log"
-    with log.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as server:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FC7_")}  # noqa: TID251
+    with (
+        log.open("w", encoding="utf-8") as stderr,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=scratch, env=environment
+        ) as server,
+    ):
         try:
             assert server.stdout is not None
             _, said, address = server.stdout.readline().strip().partition("listening on ")
             if not said:
-                raise Unavailable(f"the server did not start: {log.read_text().strip()[-500:] or 'it said nothing'}")
+                raise Unavailable(f"the server did not start: {_end_of(log)}")
             with fc7.connect(address) as client:
                 yield client
         finally:
@@ -121,6 +131,12 @@ def _server(scratch: Path) -> Iterator[Client]:
                 server.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 server.kill()
+    if server.returncode:
+        raise Unavailable(f"the server ended with {server.returncode}, not 0: {_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace").strip()[-500:] or "it said nothing"
 
 
 def _photographs(

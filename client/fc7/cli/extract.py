@@ -10,10 +10,10 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from fc7.cli.images import find_images, paths_argument
-from fc7.cli.output import complain, emit, end, json_option, progress
+from fc7.cli.images import find_items, paths_argument
+from fc7.cli.output import check_output, complain, emit, end, json_option, progress
 from fc7.cli.setting import Connection, connected
-from fc7.errors import FailedPrecondition, InvalidArgument
+from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from fc7 import Features
@@ -36,13 +36,13 @@ def extract(
     cannot be read is reported and has no row.
     """
     write = _writer(output)
-    images = find_images(paths)
+    images = find_items(paths, "write two files")
     with connection.open() as client, progress("extract", len(images), as_json=as_json) as report:
         features = client.extract(
             [image.path for image in images], layer=layer, model=model, on_error="skip", report=report
         )
     for failed in features.failed:
-        complain(str(images[failed.index].path), failed.error)
+        complain(images[failed.index].name, failed.error)
     if not features.rows:
         raise InvalidArgument("no image could be read: nothing was written", name=str(output))
     part = output.with_name(f".{output.name}.part")
@@ -67,8 +67,7 @@ def _writer(output: Path) -> Callable[[IO[bytes], list[str], Features], None]:
         raise InvalidArgument(f"output {str(output)!r} ends in neither .npz nor .parquet", name="output")
     if output.suffix == ".parquet":
         import pyarrow  # noqa: F401  # where it is missing, now rather than after the work
-    if not output.parent.is_dir():
-        raise FailedPrecondition(f"folder {str(output.parent)!r} does not exist: make it first", name="output")
+    check_output(output)
     return writers[output.suffix]
 
 

@@ -17,7 +17,7 @@ from fc7.errors import InvalidArgument
 if TYPE_CHECKING:
     from fc7 import Head
 
-_COLUMNS = ("name", "version", "published", "classes", "count", "accuracy", "layer", "created")
+_COLUMNS = ("name", "version", "published", "classes", "count", "accuracy", "method", "layer", "created")
 _version = click.option("--version", type=click.IntRange(min=1), help="Version; without: the newest.")
 
 
@@ -30,7 +30,7 @@ def head() -> None:
 @click.argument("name")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--collection", help="Train on the features and labels of this collection.")
-@click.option("--label", default="label", show_default=True, help="Payload field that holds the label.")
+@click.option("--label", help="Payload field that holds the label in a collection; without: label.")
 @click.option("--layer", help="Layer of a FOLDER's features; without: the model's default.")
 @click.option("--model", help="Model of a FOLDER's features; without: the server's first.")
 @json_option
@@ -40,7 +40,7 @@ def train(
     name: str,
     folder: Path | None,
     collection: str | None,
-    label: str,
+    label: str | None,
     layer: str | None,
     model: str | None,
     as_json: bool,
@@ -53,10 +53,12 @@ def train(
         raise click.UsageError("give either FOLDER or --collection C")
     if collection is not None and (layer or model):
         raise click.UsageError("--layer and --model go with FOLDER: a collection has its own")
+    if folder is not None and label:
+        raise click.UsageError("--label goes with --collection: in FOLDER the sub-folder is the label")
     images = [] if folder is None else _labelled(folder)
     with connection.open() as client, progress("train", len(images) or None, as_json=as_json) as report:
         if collection is not None:
-            trained = client.train_head(name, collection=collection, label=label)
+            trained = client.train_head(name, collection=collection, label=label or "label")
         else:
             trained = client.train_head(
                 name,
@@ -67,7 +69,7 @@ def train(
                 report=report,
             )
     for failed in trained.failed:
-        complain(str(images[failed.index].path), failed.error)
+        complain(images[failed.index].name, failed.error)
     _print([trained], as_json)
     end(len(trained.failed))
 
@@ -157,6 +159,7 @@ def _print(heads: Sequence[Head], as_json: bool) -> None:
                 len(one.classes),
                 one.count,
                 one.accuracy,
+                one.method,
                 one.provenance.layer,
                 one.created,
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from fc7.cli.output import emit, json_option
@@ -13,12 +15,33 @@ from fc7.errors import Unavailable
 @json_option
 @connected
 def health(connection: Connection, as_json: bool) -> None:
-    """Tell whether the server is ready. Needs no token; exit code 0 or 7."""
+    """Tell whether the server is ready. Needs no token, starts none; exit code 0 or 7.
+
+    Without a server the process that holds the data folder is asked.
+    """
+    if connection.server is None:
+        connection = Connection(_holder(connection.data), None, None, None)
     with connection.open() as client:
         if not client.is_ready():
-            where = connection.server or "of the data folder"
-            raise Unavailable(f"the server {where} is not ready: it is away, starting or draining; try again soon")
+            raise Unavailable(
+                f"the server {connection.server} is not ready: it is away, starting or draining; try again soon"
+            )
     if as_json:
         emit({"status": "ready"})
     else:
         click.echo("ready")
+
+
+def _holder(data: Path | None) -> str:
+    """Return where the process that holds the data folder can be reached."""
+    from fc7.local import default_data
+    from fc7_service.holder import read_holder
+
+    folder = data or default_data()
+    holder = read_holder(folder)
+    if holder is None:
+        raise Unavailable(
+            f"no server holds the data folder {str(folder)!r}: start one with `fc7 serve`, or name one with --server",
+            name=str(folder),
+        )
+    return holder.address

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fc7.errors import InvalidArgument, NotFound
+from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}  # searched for, in any case; a file named is always taken
 
@@ -21,6 +21,11 @@ class Found:
 
     id: str  # path below the PATH that was given, with "/"; a lone file: its name
     path: Path  # as reached from the PATH given
+
+    @property
+    def name(self) -> str:
+        """The path as text, to be shown."""
+        return as_text(self.path)
 
     @property
     def folder(self) -> str | None:
@@ -38,50 +43,69 @@ def paths_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 def find_images(paths: Sequence[Path]) -> list[Found]:
     """List the images of files and folders, folders searched recursively and sorted.
 
-    Hidden files and folders below a PATH are passed over.
+    Hidden files and folders below a PATH are passed over, linked folders not followed.
 
     Raises
     ------
     NotFound
         A PATH does not exist.
     InvalidArgument
-        A folder without an image, or two images of one id.
+        A folder without an image.
+    FailedPrecondition
+        A folder cannot be read.
+    """
+    return [image for path in paths for image in _below(path)]
+
+
+def find_items(paths: Sequence[Path], way_out: str) -> list[Found]:
+    """List images as `find_images` does, each of an id of its own.
+
+    Raises
+    ------
+    InvalidArgument
+        Two images of one id; the text ends with ``way_out``.
     """
     found: dict[str, Found] = {}
-    for path in paths:
-        for image in _below(path):
-            other = found.setdefault(image.id, image)
-            if other is not image:
-                raise InvalidArgument(
-                    f"{str(other.path)!r} and {str(image.path)!r} both have the id {image.id!r}: "
-                    "an id may occur once in a run, so give the folder above them or two runs with an --id-prefix each",
-                    name=image.id,
-                )
+    for image in find_images(paths):
+        other = found.setdefault(image.id, image)
+        if other is not image:
+            raise InvalidArgument(
+                f"{other.name!r} and {image.name!r} both have the id {image.id!r}, which may occur once in a run: "
+                f"give the folder above them, or {way_out}",
+                name=image.id,
+            )
     return list(found.values())
 
 
 def _below(path: Path) -> list[Found]:
     if path.is_dir():
-        images = [Found(_id(file.relative_to(path)), file) for file in _walk(path)]
+        images = [Found(as_text(file.relative_to(path)), file) for file in _walk(path)]
         if not images:
             raise InvalidArgument(
-                f"folder {str(path)!r} holds no image: looked for {', '.join(sorted(SUFFIXES))} at any depth",
+                f"folder {str(path)!r} holds no image: looked for {', '.join(sorted(SUFFIXES))} at any depth, "
+                "but not in hidden or linked folders",
                 name=str(path),
             )
         return sorted(images, key=lambda image: image.id)
     if not path.exists():
         raise NotFound(f"{str(path)!r} does not exist: give an image or a folder", name=str(path))
-    return [Found(_id(Path(path.name)), path)]
+    return [Found(as_text(Path(path.name)), path)]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
+    def refuse(error: OSError) -> None:
+        name = as_text(Path(error.filename))
+        raise FailedPrecondition(f"folder {name!r} cannot be read: {error.strerror}", name=name) from error
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 yield Path(parent, name)
 
 
-def _id(path: Path) -> str:
-    # A file name need not be text: what is not UTF-8 in it becomes "\xNN".
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+def as_text(path: Path) -> str:
+    r"""Return a path with "/"; what is not UTF-8 in it becomes ``\xNN``."""
+    from fc7.images import text_of
+
+    return text_of(path.as_posix())

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import click
+
+from fc7.errors import FailedPrecondition, InvalidArgument
 
 _WIDE = 10_000  # columns: a pipe has no width
 
@@ -41,6 +45,24 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2e}"
     return "" if value is None else str(value)
+
+
+def check_output(file: Path) -> None:
+    """Refuse, before the work, a file that could not be written after it.
+
+    Raises
+    ------
+    InvalidArgument
+        It is a folder.
+    FailedPrecondition
+        Its folder is missing, or may not be written in.
+    """
+    if file.is_dir():
+        raise InvalidArgument(f"output {str(file)!r} is a folder: name a file in it", name=str(file))
+    if not file.parent.is_dir():
+        raise FailedPrecondition(f"folder {str(file.parent)!r} does not exist: make it first", name=str(file))
+    if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        raise FailedPrecondition(f"output {str(file)!r} may not be written: name another", name=str(file))
 
 
 def complain(name: str, error: object) -> None:

@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from fc7 import Client
 
 FILE = Path("fc7.toml")  # in the working directory, flat keys
-NAMES = (
-    "server",
-    "data",
-    "token_file",
-    "tls_ca",
-    "listen",
-    "models",
-    "device",
-    "threads",
-    "tls_cert",
-    "tls_key",
-    "insecure",
-)
+NAMES: dict[str, type] = {  # and what each is in the file
+    "server": str,
+    "data": str,
+    "token_file": str,
+    "tls_ca": str,
+    "listen": str,
+    "models": list,  # of strings
+    "device": str,
+    "threads": int,
+    "tls_cert": str,
+    "tls_key": str,
+    "insecure": bool,
+}
+_EXPECTED = {str: "a string", list: "a list of strings", int: "a whole number", bool: "true or false"}
 
 
 class Setting(click.Option):
@@ -55,7 +56,7 @@ def read_file() -> dict[str, Any]:
     Raises
     ------
     click.UsageError
-        It is not TOML, or has a key that no setting bears.
+        It is not TOML, has a key that no setting bears, or a value of another type.
     """
     try:
         values = tomllib.loads(FILE.read_text(encoding="utf-8"))
@@ -63,10 +64,18 @@ def read_file() -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{FILE}: {error}") from error
-    for name in values:
+    for name, value in values.items():
         if name not in NAMES:
             raise click.UsageError(f"{FILE}: no setting is named {name!r}: known are {', '.join(NAMES)}")
+        if not _is_of(NAMES[name], value):
+            raise click.UsageError(f"{FILE}: {name} is {value!r}: {_EXPECTED[NAMES[name]]} is expected")
     return values
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    if kind is list:
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return type(value) is kind  # true is no whole number
 
 
 @dataclass(frozen=True, slots=True)

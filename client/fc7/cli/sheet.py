@@ -35,6 +35,21 @@ class Row:
     hits: Sequence[Tile]
 
 
+def check_format(output: Path) -> None:
+    """Refuse a file whose suffix names no format.
+
+    Raises
+    ------
+    InvalidArgument
+        It does not.
+    """
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    if known.get(output.suffix.lower()) not in Image.SAVE:
+        raise InvalidArgument(f"cannot draw {str(output)!r}: no format has that suffix; try .png", name=str(output))
+
+
 def draw(rows: Sequence[Row], output: Path, *, columns: int = 5, title: str = "") -> None:
     """Draw the rows on white; a picture that is absent or unreadable becomes a grey tile that says so.
 
@@ -43,16 +58,11 @@ def draw(rows: Sequence[Row], output: Path, *, columns: int = 5, title: str = ""
     rows
         At least one.
     output
-        File to write; its suffix gives the format.
+        File to write; its suffix gives the format, which `check_format` knows.
     columns
         Neighbours side by side before a new line begins.
     title
         One line above everything; empty for none.
-
-    Raises
-    ------
-    InvalidArgument
-        No format has that suffix.
     """
     from PIL import Image, ImageDraw
 
@@ -72,10 +82,7 @@ def draw(rows: Sequence[Row], output: Path, *, columns: int = 5, title: str = ""
         for i, hit in enumerate(row.hits):
             _paste(sheet, pen, hit, x + _GAP + i % columns * step_x, top + i // columns * step_y)
         top += height + _GAP
-    try:
-        sheet.save(output)
-    except ValueError as error:
-        raise InvalidArgument(f"cannot draw {str(output)!r}: {error}", name=str(output)) from error
+    sheet.save(output)
 
 
 def _paste(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Tile, x: int, y: int) -> None:
