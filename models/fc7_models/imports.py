@@ -197,10 +197,18 @@ def _check_batches(graph: bytes, recipe: Recipe, file: Path) -> int:
         together = run_graph(graph, inputs)
         alone = [run_graph(graph, inputs[i : i + 1]) for i in range(2)]
     except Exception as error:  # the runtime's errors share no base but Exception
-        raise InvalidArgument(f"{file.name} cannot be run on batches of 1 and {len(inputs)}: {error}") from error
+        raise InvalidArgument(
+            f"{file.name} cannot be run on batches of 1 and {len(inputs)}, so export it with an open batch: {error}"
+        ) from error
     for name, values in together.items():
-        if len(values) != len(inputs) or not np.isfinite(values).all():
-            raise InvalidArgument(f"layer {name} of {file.name} has shape {values.shape} or is not finite", name=name)
+        if len(values) != len(inputs):
+            raise InvalidArgument(
+                f"layer {name} of {file.name} has shape {values.shape} for {len(inputs)} pictures: its batch is fixed, "
+                "so export it with an open one",
+                name=name,
+            )
+        if not np.isfinite(values).all():
+            raise InvalidArgument(f"layer {name} of {file.name} holds infinite numbers or none at all", name=name)
         for i, one in enumerate(alone):
             _check_row(name, values[i], one)
     return int(together["logits"].reshape(len(inputs), -1).shape[1])

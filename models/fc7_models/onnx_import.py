@@ -20,15 +20,14 @@ MIN_IR = 4  # the first in which weights need not be inputs
 
 # What an image network computes with. Nothing that loops, branches, draws at random or names a file.
 _ALLOWED = """
-Abs Add ArgMax AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv Div Dropout Elu Equal Erf Exp Expand
-Flatten Floor Gather Gelu Gemm GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity InstanceNormalization LRN
-LayerNormalization LeakyRelu Log LogSoftmax LpNormalization MatMul Max MaxPool Mean Min Mish Mul Neg PRelu Pad Pow
-Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape Selu Shape Sigmoid Sign Slice Softmax Softplus Softsign Split
-Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
+Abs Add ArgMax AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv Div Dropout Elu
+Equal Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity
+InstanceNormalization LRN LayerNormalization LeakyRelu Log LogSoftmax LpNormalization MatMul Max MaxPool Mean Min Mish
+Mod Mul Neg Not PRelu Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceSum Relu Reshape ScatterND Selu Shape
+Sigmoid Sign Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
 """
 OPERATORS = frozenset(_ALLOWED.split())
 _SAME = {"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Softmax", "LogSoftmax"}
-_PRODUCTS = {"Gemm", "MatMul", "Conv"}
 _POINTWISE = {"Add", "BatchNormalization", "Clip", "Elu", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Tanh"}
 
 
@@ -244,6 +243,9 @@ def _open_batch(graph: GraphProto, nodes: list[NodeProto]) -> None:
         if len(wanted) < 2 or wanted[0] != 1 or node.input[0] not in depends:
             continue
         wanted[0] = 0 if -1 in wanted else -1
+        for attribute in node.attribute:
+            if attribute.name == "allowzero":
+                attribute.i = 0  # a zero is "as before", not an empty axis
         if old:
             del old.ints[:]
             old.ints.extend(int(n) for n in wanted)
@@ -266,7 +268,7 @@ def _needed(nodes: list[NodeProto], wanted: set[str]) -> list[NodeProto]:
 def _check_sizes(model: ModelProto) -> None:
     """Refuse a graph that declares huge tensors for one picture."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except Exception as error:  # as of the parser
         raise InvalidArgument(f"the file's shapes do not fit one another: {error}") from error
     for value in inferred.graph.value_info:

@@ -341,6 +341,22 @@ def test_a_network_that_mixes_its_batch(tmp_path: Path) -> None:
     refused(tmp_path, model, "depends on its batch")
 
 
+def test_a_batch_that_cannot_be_opened(tmp_path: Path) -> None:
+    model = pooled()
+    flat = next(node for node in model.graph.node if node.op_type == "Flatten")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "first"))
+    model.graph.node.insert(0, helper.make_node("Gather", ["data_0", "first"], ["only"], axis=0))
+    model.graph.node[1].input[0] = "only"
+    refused(tmp_path, model, "shape .* for 4 pictures: its batch is fixed")
+    model.graph.node.remove(model.graph.node[0])
+    model.graph.node[0].input[0] = "data_0"
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 8, 1, 1), np.float32), "token"))
+    joined = helper.make_node("Concat", ["logits", "token"], ["joined"], axis=2)  # as a transformer's class token
+    model.graph.node.insert(list(model.graph.node).index(flat), joined)
+    flat.input[0] = "joined"
+    refused(tmp_path, model, "cannot be run on batches of 1 and 4|do not fit")
+
+
 def test_weights_that_are_none_of_the_table(tmp_path: Path) -> None:
     import torch
 
