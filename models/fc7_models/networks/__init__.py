@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from fc7.errors import NotFound
 from fc7_models.networks.alexnet import AlexNet, AlexNet64
+from fc7_models.networks.lenet import LeNet5
 from fc7_models.networks.zfnet import ZFNet, ZFNet64
 from fc7_service.bundle.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
 
@@ -35,6 +36,7 @@ _SMALL = Recipe(resize_px=64, crop_px=64, scale=1 / 255, mean=IMAGENET_MEAN, std
 NETWORKS: dict[str, Network] = {
     "alexnet": Network(AlexNet, _PAPER.with_crop(227), is_any_size=False),
     "alexnet-64": Network(AlexNet64, _SMALL, is_any_size=True),
+    "lenet-5": Network(LeNet5, replace(_SMALL, resize_px=32, crop_px=32), is_any_size=False),
     "zfnet": Network(ZFNet, _PAPER, is_any_size=False),
     "zfnet-64": Network(ZFNet64, _SMALL, is_any_size=True),
 }
