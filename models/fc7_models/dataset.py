@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import InvalidArgument, NotFound
+from fc7.errors import FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import decode, square
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+T = TypeVar("T")
+
 HOLD_OUT = 20  # without a `val` folder, every 20th picture of a class is held out
 
 
@@ -54,6 +57,8 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
         No such folder.
     InvalidArgument
         No picture in it, or fewer than two classes.
+    FailedPrecondition
+        A folder in it cannot be read.
     """
     if not root.is_dir():
         raise NotFound(f"folder {str(root)!r} does not exist", name=str(root))
@@ -61,16 +66,18 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     folder = root / ("train" if split == "train" else "val") if is_split else root
     annotations = folder / "val_annotations.txt"
     if annotations.is_file():
-        rows = [line.split("\t") for line in annotations.read_text().splitlines() if line]
+        rows = [line.split("\t") for line in annotations.read_text(encoding="utf-8").splitlines() if line]
         items = [(folder / "images" / row[0], row[1]) for row in rows]
     else:
         items = [(path, path.relative_to(folder).parts[0]) for path in _pictures(folder)]
     if not is_split and split != "test":
         items = _hold_out(items, split)
-    if len({label for _, label in items}) < 2:
+    if (n_classes := len({label for _, label in items})) < 2:
+        rule = "one sub-folder a class, two at least"
+        if not is_split and split == "val":
+            rule = f"every {HOLD_OUT}th of a class is held out, of two classes at least; else make train/ and val/"
         raise InvalidArgument(
-            f"folder {str(folder)!r} has {len(items)} pictures of "
-            f"{len({label for _, label in items})} classes: one sub-folder a class, two at least",
+            f"folder {str(folder)!r} has {len(items)} {split} pictures of {n_classes} classes: {rule}",
             name=str(folder),
         )
     return Dataset(tuple(p for p, _ in items), tuple(c for _, c in items), _names(root))
@@ -92,6 +99,11 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> NDArray[np.uin
     -------
     numpy.ndarray
         uint8 (N, resize_px, resize_px, 3), read-only.
+
+    Raises
+    ------
+    ImageDecodeError, FailedPrecondition
+        A picture is damaged or cannot be read; it is named.
     """
     wide = recipe.with_crop(recipe.resize_px)
     px = wide.crop_px
@@ -105,7 +117,7 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> NDArray[np.uin
         pixels = np.memmap(part, np.uint8, "w+", shape=shape)
 
         def fill(i: int) -> None:
-            pixels[i] = square(decode(dataset.paths[i].read_bytes(), resize_px=px), wide)
+            pixels[i] = from_picture(dataset.paths[i], lambda data: square(decode(data, resize_px=px), wide))
 
         with ThreadPoolExecutor() as pool:
             for _ in pool.map(fill, range(len(dataset.paths)), chunksize=256):
@@ -115,9 +127,35 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> NDArray[np.uin
     return np.memmap(path, np.uint8, "r", shape=shape)
 
 
+def from_picture(path: Path, convert: Callable[[bytes], T]) -> T:
+    """Return what ``convert`` makes of a file's bytes.
+
+    Raises
+    ------
+    ImageDecodeError
+        ``convert`` could not decode them; the file is named.
+    FailedPrecondition
+        The file cannot be read.
+    """
+    try:
+        return convert(path.read_bytes())
+    except ImageDecodeError as error:
+        raise ImageDecodeError(f"picture {str(path)!r}: {error.message}", name=str(path)) from error
+    except OSError as error:
+        raise FailedPrecondition(f"picture {str(path)!r} cannot be read: {error.strerror}", name=str(path)) from error
+
+
 def _pictures(folder: Path) -> list[Path]:
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.parent != folder)
-    return sorted(found)
+    return sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES and path.parent != folder)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        name = str(error.filename)
+        raise FailedPrecondition(f"folder {name!r} cannot be read: {error.strerror}", name=name) from error
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(parent, name) for name in names)
 
 
 def _hold_out(items: list[tuple[Path, str]], split: str) -> list[tuple[Path, str]]:
@@ -134,5 +172,5 @@ def _names(root: Path) -> dict[str, str]:
     words = root / "words.txt"
     if not words.is_file():
         return {}
-    rows = (line.split("\t", 1) for line in words.read_text().splitlines() if "\t" in line)
+    rows = (line.split("\t", 1) for line in words.read_text(encoding="utf-8").splitlines() if "\t" in line)
     return {row[0]: row[1].split(",")[0].strip() for row in rows}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from fc7.errors import InvalidArgument
-from fc7_models.dataset import read_dataset
+from fc7_models.dataset import from_picture, read_dataset
 from fc7_service.bundle.bundle import locate_bundle, open_bundle
 from fc7_service.features.preprocess import preprocess
 
@@ -45,8 +46,8 @@ def evaluate(folder: Path, model: str, report: Callable[[int, int], None]) -> Ev
         No such folder or bundle.
     InvalidArgument
         A class of the folder that the network does not have.
-    ImageDecodeError
-        An image cannot be read.
+    ImageDecodeError, FailedPrecondition
+        A picture is damaged or cannot be read; it is named.
     """
     bundle, data = open_bundle(locate_bundle(model)), read_dataset(folder, "test")
     index = {c.id: i for i, c in enumerate(bundle.classes)}
@@ -61,9 +62,10 @@ def evaluate(folder: Path, model: str, report: Callable[[int, int], None]) -> Ev
     session = ort.InferenceSession(bundle.graph(), providers=["CPUExecutionProvider"])
     image = session.get_inputs()[0].name
     hits = np.zeros(2, int)
+    read = partial(preprocess, recipe=bundle.recipe)
     with ThreadPoolExecutor() as pool:
         for i in range(0, len(labels), _BATCH):
-            tensors = pool.map(lambda p: preprocess(p.read_bytes(), bundle.recipe), data.paths[i : i + _BATCH])
+            tensors = pool.map(lambda path: from_picture(path, read), data.paths[i : i + _BATCH])
             (logits,) = session.run(["logits"], {image: np.stack(list(tensors))})
             best = np.argsort(-logits, axis=1, kind="stable")[:, :5] == labels[i : i + _BATCH, None]
             hits += best[:, 0].sum(), best.any(axis=1).sum()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fc7.errors import AlreadyExists
 from fc7_models.golden import draw_pictures
 from fc7_service.bundle.bundle import CARD, GOLDEN, LABELS, MODEL, Bundle, ClassLabel, Layer, open_bundle, write_bundle
+from fc7_service.bundle.names import check_name
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import preprocess_pixels
 
@@ -46,6 +47,20 @@ def refuse_existing(output: Path) -> None:
         raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten", name=str(output))
 
 
+def check_target(output: Path, name: str) -> None:
+    """Refuse, before the work, a bundle that could not be written after it.
+
+    Raises
+    ------
+    AlreadyExists
+        ``output`` exists.
+    InvalidArgument
+        ``name`` cannot be one.
+    """
+    refuse_existing(output)
+    check_name(name, "model")
+
+
 def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
     """Write a bundle into the new folder ``output``.
 
@@ -56,7 +71,7 @@ def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
     InvalidArgument
         ``name`` cannot be one.
     """
-    refuse_existing(output)
+    check_target(output, name)
     output.parent.mkdir(parents=True, exist_ok=True)
     recipe = contents.recipe
     pixels, inputs = golden_inputs(recipe)

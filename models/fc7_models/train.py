@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fc7.errors import DataLoss, FailedPrecondition, NotFound
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from fc7_models.augment import augment
-from fc7_models.dataset import load_pixels, read_dataset
+from fc7_models.dataset import Dataset, load_pixels, read_dataset
 from fc7_models.networks import Network, find_network
 
 MOMENTUM = 0.9
@@ -135,12 +135,17 @@ def train(folder: Path, plan: Plan, checkpoints: Path, report: Callable[[Progres
 
     Raises
     ------
+    InvalidArgument, ImageDecodeError
+        The pictures cannot be trained on; a damaged one, or a class, is named.
     FailedPrecondition
         The state in ``checkpoints`` belongs to another plan or other pictures.
+    DataLoss
+        That state is damaged.
     """
     network = find_network(plan.network)
     data, held_out = read_dataset(folder, "train"), read_dataset(folder, "val")
     classes = data.classes
+    _check_classes(held_out, classes)
     pixels = load_pixels(data, network.recipe, checkpoints)
     labels = _indices(data.labels, classes)
     val_pixels = load_pixels(held_out, network.recipe, checkpoints)
@@ -154,7 +159,8 @@ def train(folder: Path, plan: Plan, checkpoints: Path, report: Callable[[Progres
     path = checkpoints / "state.pt"
     state.load(path)
 
-    per_epoch = len(labels) // plan.batch
+    batch = min(plan.batch, len(labels))
+    per_epoch = len(labels) // batch
     n_steps = per_epoch * plan.epochs
     monitor = np.random.default_rng(0).permutation(len(val_labels))[:MONITOR]
     for epoch in range(state.epoch, plan.epochs):
@@ -167,7 +173,7 @@ def train(folder: Path, plan: Plan, checkpoints: Path, report: Callable[[Progres
             step = epoch * per_epoch + i
             for group in optimizer.param_groups:
                 group["lr"] = plan.learning_rate * _schedule(step / n_steps)
-            rows = order[i * plan.batch : (i + 1) * plan.batch]
+            rows = order[i * batch : (i + 1) * batch]
             x = _normalise(augment(_batch(pixels, rows.numpy()), size_px, generator), network)
             logits = module(x)["logits"]
             value = nn.functional.cross_entropy(logits, labels[rows], label_smoothing=LABEL_SMOOTHING)
@@ -177,12 +183,12 @@ def train(folder: Path, plan: Plan, checkpoints: Path, report: Callable[[Progres
             average.update_parameters(module)
             loss = value.item() if i == 0 else 0.98 * loss + 0.02 * value.item()
             if i % 20 == 19:
-                speed = (i + 1) * plan.batch / (time.monotonic() - start)
+                speed = (i + 1) * batch / (time.monotonic() - start)
                 report(Progress(epoch, step + 1, n_steps, loss, speed))
         state.epoch, state.seconds = epoch + 1, state.seconds + time.monotonic() - start
         state.save(path)
         top1, _ = accuracy(average.module, network, val_pixels[np.sort(monitor)], val_labels[np.sort(monitor)])
-        speed = per_epoch * plan.batch / (time.monotonic() - start)
+        speed = per_epoch * batch / (time.monotonic() - start)
         _log(checkpoints / "log.csv", epoch=epoch + 1, size_px=size_px, loss=loss, top1=top1, pictures_per_s=speed)
         report(Progress(epoch + 1, (epoch + 1) * per_epoch, n_steps, loss, speed, top1))
 
@@ -242,8 +248,14 @@ class _State:
     def load(self, path: Path) -> None:
         if not path.exists():
             return
-        saved = torch.load(path, weights_only=True)
-        if saved["identity"] != self.identity:
+        try:
+            saved = torch.load(path, weights_only=True)
+            identity = saved["identity"]
+        except Exception as error:  # the unpickler's own errors share no base
+            raise DataLoss(
+                f"{str(path)!r} is damaged: delete it, and the training begins anew ({error})", name=str(path)
+            ) from error
+        if identity != self.identity:
             raise FailedPrecondition(
                 f"{str(path)!r} belongs to another plan or other pictures: name another checkpoint folder"
             )
@@ -251,6 +263,16 @@ class _State:
             value.load_state_dict(saved[name])
         self.epoch, self.seconds = saved["epoch"], saved["seconds"]
         torch.set_rng_state(saved["rng"])
+
+
+def _check_classes(held_out: Dataset, classes: list[str]) -> None:
+    unknown = sorted(set(held_out.labels) - set(classes))
+    if unknown:
+        raise InvalidArgument(
+            f"class {unknown[0]!r} is among the validation pictures but not among those to train on "
+            f"({len(unknown)} such classes): give it training pictures, or take it away",
+            name=unknown[0],
+        )
 
 
 def _groups(module: nn.Module) -> list[dict[str, Any]]:
@@ -288,7 +310,7 @@ def _normalise(x: Tensor, network: Network) -> Tensor:
 
 def _log(path: Path, **row: float) -> None:
     is_new = not path.exists()
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, row)
         if is_new:
             writer.writeheader()

@@ -371,6 +371,9 @@ def test_a_network_is_trained_exported_and_evaluated(tmp_path: Path) -> None:
     train = ("model", "train", images, "--network", "alexnet-64", "--output", "made", "--epochs", 1, "--json")
     assert rows(fc7(*train, env={}, cwd=tmp_path)) == [{"name": "made", "bundle": "made"}]
     fc7(*train, code=3, env={}, cwd=tmp_path)
+    nowhere = ("model", "train", tmp_path / "missing", "--network", "alexnet-64")  # work would end with 3
+    assert "'my bundle'" in fc7(*nowhere, "--output", "my bundle", code=2, env={}, cwd=tmp_path).stderr
+    fc7(*nowhere, "--output", "other", "--name", "../other", code=2, env={}, cwd=tmp_path)
     checkpoint = tmp_path / "made.checkpoints" / "trained.pt"
     fc7("model", "export", checkpoint, "--output", "again", "--name", "other", env={}, cwd=tmp_path)
     fc7("model", "export", images / "red" / "0.png", "--output", "bad", code=8, env={}, cwd=tmp_path)

@@ -10,13 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from denied import refuse_folder
+from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
 from fc7_models.augment import augment
 from fc7_models.dataset import load_pixels, read_dataset
 from fc7_models.evaluate import evaluate
 from fc7_models.export import export_bundle
 from fc7_models.networks import find_network
 from fc7_models.train import Plan, Progress, load_trained, train
+from fc7_service.bundle.bundle import open_bundle
 
 
 def picture(path: Path, colour: tuple[int, int, int], seed: int) -> None:
@@ -66,6 +68,64 @@ def test_folders_that_cannot_be_trained_on(tmp_path: Path, folder: Path) -> None
         read_dataset(tmp_path / "empty", "train")
     with pytest.raises(InvalidArgument, match="1 classes"):
         read_dataset(folder / "blue", "train")
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_folder(monkeypatch, folder / "blue" / "deep")
+    with pytest.raises(FailedPrecondition, match=r"blue/deep' cannot be read"):
+        read_dataset(folder, "train")
+
+
+def test_too_few_pictures_to_hold_any_out(folder: Path, tmp_path: Path) -> None:
+    for path in folder.rglob("2*.png"):
+        path.unlink()
+    assert len(read_dataset(folder, "val").paths) == 2
+    for path in folder.rglob("1*.png"):
+        path.unlink()
+    for path in folder.rglob("3*.png"):
+        path.unlink()
+    with pytest.raises(InvalidArgument, match=r"0 val pictures of 0 classes: every 20th .* train/ and val/"):
+        train(folder, Plan("alexnet-64"), tmp_path / "state", lambda progress: None)
+
+
+def test_a_class_that_is_only_held_out_is_named_before_any_picture_is_decoded(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "val/a", "val/c"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "0.png").write_bytes(b"no picture")
+    with pytest.raises(InvalidArgument, match="class 'c'"):
+        train(tmp_path / "data", Plan("alexnet-64"), tmp_path / "state", lambda progress: None)
+
+
+def test_a_damaged_picture_is_named(folder: Path, tmp_path: Path, tiny_bundle: Path) -> None:
+    damaged = folder / "red" / "07.png"
+    damaged.write_bytes(b"no picture")
+    with pytest.raises(ImageDecodeError, match=r"red/07\.png'"):
+        train(folder, Plan("alexnet-64"), tmp_path / "state", lambda progress: None)
+    bundle = open_bundle(tiny_bundle)
+    for i, name in enumerate(("red", "blue")):
+        (folder / name).rename(folder / bundle.classes[i].id)
+    with pytest.raises(ImageDecodeError, match=r"07\.png'"):
+        evaluate(folder, str(tiny_bundle), lambda done, total: None)
+    (folder / bundle.classes[0].id / "07.png").unlink()
+    (folder / bundle.classes[0].id / "07.png").mkdir()
+    assert all(path.is_file() for path in read_dataset(folder, "test").paths)
+
+
+def test_fewer_pictures_than_a_batch_are_one_step_an_epoch(folder: Path, tmp_path: Path) -> None:
+    plan = Plan("alexnet-64", epochs=1, learning_rate=0.01)
+    trained = train(folder, plan, tmp_path / "state", lambda progress: None)
+    state = torch.load(tmp_path / "state" / "state.pt", weights_only=True)
+    assert trained.facts.n_pictures == 76 < plan.batch
+    assert state["average"]["n_averaged"] == 1
+
+
+def test_a_state_that_is_cut_is_a_data_loss(folder: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state" / "state.pt"
+    plan = Plan("alexnet-64", epochs=1)
+    train(folder, plan, state.parent, lambda progress: None)
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(DataLoss, match=r"state\.pt' is damaged: delete it"):
+        train(folder, plan, state.parent, lambda progress: None)
 
 
 def test_pixels_are_decoded_once(folder: Path, tmp_path: Path) -> None:

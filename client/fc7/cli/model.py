@@ -11,7 +11,7 @@ import click
 
 from fc7.cli.output import emit, json_option, progress, table
 from fc7.cli.setting import Connection, connected
-from fc7.errors import AlreadyExists, DataLoss
+from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
     from fc7 import Client, Model
@@ -102,10 +102,11 @@ def train(
     from its checkpoints when it is started again. Needs 'fc7[train]'.
     """
     from fc7_models.export import export_bundle
+    from fc7_models.pack import check_target
     from fc7_models.train import Plan, Progress
     from fc7_models.train import train as run
 
-    _refuse_existing(output)
+    check_target(output, name or output.name)
     shown = -1
     with progress("train", None, as_json=as_json) as advance:
 
@@ -131,9 +132,10 @@ def train(
 def export(checkpoint: Path, output: Path, name: str | None, notes: Path | None, as_json: bool) -> None:
     """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
     from fc7_models.export import export_bundle
+    from fc7_models.pack import check_target
     from fc7_models.train import load_trained
 
-    _refuse_existing(output)
+    check_target(output, name or output.name)
     text = notes.read_text(encoding="utf-8") if notes else ""
     bundle = export_bundle(load_trained(checkpoint), output, name=name or output.name, notes=text)
     _print_bundle(bundle.name, output, as_json)
@@ -190,11 +192,6 @@ def evaluate(folder: Path, name: str, as_json: bool) -> None:
         emit({"top1": result.top1, "top5": result.top5, "count": result.count})
     else:
         table(("top1", "top5", "count"), [(result.top1, result.top5, result.count)])
-
-
-def _refuse_existing(output: Path) -> None:
-    if output.exists():
-        raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten, name another", name=str(output))
 
 
 def _print_bundle(name: str, output: Path, as_json: bool) -> None:
