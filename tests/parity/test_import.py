@@ -16,14 +16,17 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 import fc7
+from fc7.cli import main
 from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
 from fc7_models import onnx_import
 from fc7_models.imports import CANDIDATES, KNOWN, import_file, read_input
 from fc7_models.onnx_import import read_onnx
 from fc7_models.pack import run_graph
+from fc7_service.bundle.bundle import open_bundle
 from servers import serving
 
 PX = 224
@@ -238,6 +241,20 @@ def test_what_was_imported_is_served_by_its_default_layer(tmp_path: Path) -> Non
         assert client.create_collection("c").provenance == features.provenance
         head = client.train_head("h", images=[*golden.pixels] * 3, labels=["a", "b", "a", "b"] * 3)
         assert head.provenance == features.provenance
+
+
+def test_the_command_imports_and_refuses(tmp_path: Path) -> None:
+    file, output = tmp_path / "net.onnx", tmp_path / "b"
+    save(pooled(), file)
+    command = ["model", "import", str(file), "--output", str(output), "--json"]
+    failed = CliRunner().invoke(main, command)
+    assert failed.exit_code == 2
+    assert "give it with --recipe. torchvision: {" in failed.stderr
+    done = CliRunner().invoke(main, [*command, "--recipe", str(recipe(tmp_path))])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout) == {"name": "b", "bundle": str(output)}
+    assert open_bundle(output).network == "net"
+    assert CliRunner().invoke(main, ["model", "pull", "nope"]).exit_code == 3
 
 
 def test_an_unknown_file_is_refused_with_the_candidates(tmp_path: Path) -> None:
