@@ -143,7 +143,7 @@ def imagenet_classes() -> tuple[ClassLabel, ...]:
     folder = package_file("timm/data/_info")
     lines = (folder / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
     words = dict(line.split("\t", 1) for line in lines)
-    ids = (folder / "imagenet_synsets.txt").read_text().split()
+    ids = (folder / "imagenet_synsets.txt").read_text(encoding="utf-8").split()
     return tuple(ClassLabel(i, words[i].partition(",")[0]) for i in ids)
 
 

@@ -56,7 +56,7 @@ ROOMS = {
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
     "fc7_models": Room(
         "fc7.errors fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript onnxruntime",
-        "matplotlib torchvision timm efficientnet_lite_pytorch",
+        "torchvision timm efficientnet_lite_pytorch",
     ),
 }
 
