@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
+from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections import generation
 from fc7_service.collections.collection import check_id
@@ -167,12 +167,14 @@ def test_what_is_an_id(photos):
 
 def test_labelled(photos):
     photos.upsert([item("a", [1] * 8, label="x"), item("b", label=3), item("c"), item("d", [2] * 8, label="y")])
-    features, labels, groups = photos.labelled("label")
+    features, labels, groups = photos.labelled("label", 2)
     assert (features.dtype, labels) == (np.float32, ["x", "y"])
     np.testing.assert_array_equal(features, [[1] * 8, [2] * 8])
     assert groups == [hashlib.sha256(b"a").hexdigest(), hashlib.sha256(b"d").hexdigest()]
     with pytest.raises(InvalidArgument, match="'place'"):
-        photos.labelled("place")
+        photos.labelled("place", 2)
+    with pytest.raises(ResourceExhausted, match="'photos' has more than 1 items with a text 'label'"):
+        photos.labelled("label", 1)
 
 
 def test_create_get_list_delete(library):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
+from fc7.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from fc7_service.heads import limits
 from fc7_service.heads.fit import _Design, fit, fit_logistic, fit_ridge, fit_temperature
 from fc7_service.heads.folds import assign_folds
 from fc7_service.heads.head import Softmax
@@ -179,6 +181,21 @@ def test_ten_classes_of_a_thousand_rows_take_seconds():
     assert found.accuracy > 0.5
 
 
+@pytest.mark.parametrize(("per_class", "n_classes", "dim"), [(300, 10, 1024), (40, 12, 2048)])
+def test_a_fit_can_be_stopped_within_a_second_or_two(per_class, n_classes, dim):
+    data, asked = make_labelled(per_class, n_classes, dim, noise=3.0), [time.thread_time()]
+    whole = fit(data.features, data.labels, data.groups, lambda: asked.append(time.thread_time()))
+    assert np.diff([*asked, time.thread_time()]).max() < 1.5  # seconds of this thread
+    assert len(asked) > 50
+
+    for n_asked in (1, 10, len(asked) // 2, len(asked) - 1):
+        leave = Mock(side_effect=[*[None] * (n_asked - 1), Unavailable("left")])
+        with pytest.raises(Unavailable, match="left"):
+            fit(data.features, data.labels, data.groups, leave)
+    again = fit(data.features, data.labels, data.groups)
+    assert np.array_equal(again.softmax.weights, whole.softmax.weights)
+
+
 # Splits
 
 
@@ -214,11 +231,41 @@ def test_an_image_with_two_labels_is_never_held_out():
         (["a", "a", "b", "b"], list("1212"), "2 of 2 classes"),
         (["a", "a", "", ""], list("1234"), "label is empty"),
         (["a", "a", "\ud800", "\ud800"], list("1234"), "Unicode"),
+        (["a", "a", "x" * 257, "x" * 257], list("1234"), "257 characters: at most 256"),
     ],
 )
 def test_rows_that_make_no_head_are_refused(labels, groups, text):
     with pytest.raises(InvalidArgument, match=text):
         fit(np.ones((len(labels), 3), np.float32), labels, groups)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "dim", "n_classes"),
+    [(60_000, 4096, 100), (64_000, 2048, 1000), (28_000, 9216, 1000), (10**6, 8, 60), (16_384, 4096, 4096)],
+)
+def test_what_fits_into_memory(n_rows, dim, n_classes):
+    limits.check_size(n_rows, dim, n_classes)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "dim", "n_classes", "text"),
+    [
+        (62_000, 4096, 10, r"62000 rows of 4096 numbers .* at most 61680"),
+        (2_000_000, 1, 2, "too many for memory"),
+        (10_000, 8, 4097, "4097 classes: at most 4096"),
+        (70_000, 8, 1000, "70000 rows of 1000 classes"),
+    ],
+)
+def test_what_does_not_fit_into_memory(n_rows, dim, n_classes, text):
+    with pytest.raises(ResourceExhausted, match=text):
+        limits.check_size(n_rows, dim, n_classes)
+
+
+def test_a_fit_checks_its_size(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_CLASSES", 2)
+    data = make_labelled(4, 3, 8)
+    with pytest.raises(ResourceExhausted, match="3 classes"):
+        fit(data.features, data.labels, data.groups)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
@@ -319,7 +366,7 @@ def test_the_published_version_alone_cannot_be_deleted(heads):
     heads.delete("h", 3)
     assert (heads.get("h").version, heads.published("h")) == (2, 2)
     assert train(heads).version == 4  # a number is never given twice
-    heads.delete("h")
+    heads.delete("h")  # with all that it remembers
     assert heads.list() == []
     with pytest.raises(NotFound):
         heads.classifier("h")

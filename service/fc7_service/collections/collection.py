@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound
+from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.index import rung
 from fc7_service.collections.live import Changes, LiveIndex, intact
@@ -150,19 +150,28 @@ class Collection:
         rows, rest = self._store.page(after, size)
         return [row.item(with_vector=with_features) for row in intact(rows, self.name)], rest
 
-    def labelled(self, field: str) -> tuple[NDArray[np.float32], list[str], list[str]]:
+    def labelled(self, field: str, max_rows: int) -> tuple[NDArray[np.float32], list[str], list[str]]:
         """Return features (N, D), labels and content hashes of the items whose payload has ``field`` as a string.
 
         Raises
         ------
         InvalidArgument
             No item has.
+        ResourceExhausted
+            More than ``max_rows`` have.
         """
-        vectors, labels, contents = [], [], []
+        vectors: list[NDArray[Any]] = []
+        labels, contents = [], []
         with self._store.snapshot() as (_, rows):
             for row in intact(rows, self.name):
                 label = json.loads(row.payload).get(field)
                 if isinstance(label, str):
+                    if len(vectors) == max_rows:
+                        raise ResourceExhausted(
+                            f"collection {self.name!r} has more than {max_rows} items with a text {field!r}: "
+                            "more do not fit into memory at once, so train on a part of them",
+                            name=field,
+                        )
                     vectors.append(row.vector)
                     labels.append(label)
                     contents.append(row.content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fc7.errors import InvalidArgument
 from fc7_service.heads.folds import assign_folds
 from fc7_service.heads.head import Softmax
+from fc7_service.heads.limits import check_size
 
 # Strengths are on features of unit average variance, strongest first.
 _RIDGE = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
@@ -19,8 +20,14 @@ _LOGISTIC = (1e-1, 1e-2, 1e-3, 1e-4)
 _DEFAULT = ("ridge", 10.0)  # where every class is too small to validate
 _BASIS = 512  # directions that logistic regression works in
 _CROSS_ROWS = 1000  # up to here every fold validates in turn; above, one is enough
-_BLOCK = 4096  # rows of one float32 product; the sums of blocks are float64
+_BLOCK = 1024  # rows of one float32 product, which nothing can stop; the sums of blocks are float64
 _LARGEST = 1e30  # above, float32 sums overflow
+
+Check = Callable[[], None]  # called between the steps of a fit; what it raises ends the fit
+
+
+def go_on() -> None:
+    """Check nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class Fit:
     nll: float  # of the held-out rows, in nats a row, after the temperature
 
 
-def fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str]) -> Fit:
+def fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str], check: Check = go_on) -> Fit:
     """Fit a softmax layer; deterministic for the same rows.
 
     The held-out fifth is touched by neither the fit nor the choice of method and strength
@@ -51,11 +58,15 @@ def fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[s
         Class of each row.
     groups
         Content hash of each row: copies stay on one side of every split.
+    check
+        Called every second or two, also on large sets.
 
     Raises
     ------
     InvalidArgument
         Shapes that do not match, a value that is not finite, too few classes or images.
+    ResourceExhausted
+        More rows or classes than memory may have to hold.
 
     References
     ----------
@@ -67,21 +78,21 @@ def fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[s
     _check(features, labels, groups)
     # BLAS threads wait for one another by spinning: beside one busy core, two were 25 times slower than one.
     with threadpool_limits(1, user_api="blas"):
-        return _fit(features, labels, groups)
+        return _fit(features, labels, groups, check)
 
 
-def _fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str]) -> Fit:
+def _fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str], check: Check) -> Fit:
     folds = assign_folds(labels, groups)
     classes = tuple(sorted(set(labels)))
     number = {label: i for i, label in enumerate(classes)}
     y = np.array([number[label] for label in labels])
-    method, strength = _choose(features, y, folds, len(classes))
+    method, strength = _choose(features, y, folds, len(classes), check)
 
     held = folds == 0
-    trial = _fit_one(_Design(features[~held], y[~held], len(classes)), method, strength)
+    trial = _fit_one(_Design(features[~held], y[~held], len(classes), check), method, strength)
     logits = trial.logits(features[held])
-    temperature, nll = fit_temperature(logits, y[held])
-    final = _fit_one(_Design(features, y, len(classes)), method, strength)
+    temperature, nll = fit_temperature(logits, y[held], check)
+    final = _fit_one(_Design(features, y, len(classes), check), method, strength)
     return Fit(
         softmax=replace(final, temperature=np.array([temperature], np.float32)),
         classes=classes,
@@ -93,7 +104,7 @@ def _fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[
     )
 
 
-def fit_temperature(logits: NDArray[np.float32], y: NDArray[np.int64]) -> tuple[float, float]:
+def fit_temperature(logits: NDArray[np.float32], y: NDArray[np.int64], check: Check = go_on) -> tuple[float, float]:
     """Return the temperature of least negative log-likelihood, and that likelihood.
 
     The targets are smoothed by one row of doubt (Platt 1999): a few rows, all classified
@@ -114,6 +125,7 @@ def fit_temperature(logits: NDArray[np.float32], y: NDArray[np.int64]) -> tuple[
     top = z.max(axis=1, keepdims=True)
 
     def loss(log_temperature: float) -> float:
+        check()
         sharpness = np.exp(-log_temperature)
         spread = np.log(np.exp((z - top) * sharpness).sum(axis=1)) + top[:, 0] * sharpness
         return float(np.mean(spread - target * sharpness))
@@ -125,8 +137,10 @@ def fit_temperature(logits: NDArray[np.float32], y: NDArray[np.int64]) -> tuple[
 class _Design:
     """Standardised rows of known class, and what all fits on them share."""
 
-    def __init__(self, features: NDArray[np.float32], y: NDArray[np.int64], n_classes: int) -> None:
-        self.y, self.n_classes = y, n_classes
+    def __init__(
+        self, features: NDArray[np.float32], y: NDArray[np.int64], n_classes: int, check: Check = go_on
+    ) -> None:
+        self.y, self.n_classes, self.check = y, n_classes, check
         self.mean: NDArray[np.float32] = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.x = features - self.mean
         self.scale = np.sqrt(np.einsum("nd,nd->", self.x, self.x, dtype=np.float64) / self.x.size) or 1.0
@@ -140,6 +154,7 @@ class _Design:
         x = self.x.T if self.is_dual else self.x
         total = np.zeros((x.shape[1],) * 2)
         for start in range(0, len(x), _BLOCK):
+            self.check()
             block = x[start : start + _BLOCK]
             total += block.T @ block
         return total / len(self.x)
@@ -151,6 +166,7 @@ class _Design:
             return None
         q = np.random.default_rng(0).standard_normal((len(self.gram), min(_BASIS, len(self.gram))))
         for _ in range(3):
+            self.check()
             q = np.linalg.qr(self.gram @ q)[0]
         found: NDArray[np.float32] = q.astype(np.float32)
         return np.linalg.qr(self.x.T @ found)[0] if self.is_dual else found
@@ -168,6 +184,7 @@ class _Design:
 
 def fit_ridge(design: _Design, strength: float) -> Softmax:
     """Minimise the squared error on one-hot targets / N + strength * |W|^2."""
+    design.check()
     targets = np.eye(design.n_classes, dtype=np.float32)[design.y] - design.shares.astype(np.float32)
     if design.is_dual:
         weights = design.x.T @ _solve(design.gram, targets / len(targets), strength).astype(np.float32)
@@ -184,6 +201,7 @@ def fit_logistic(design: _Design, strengths: Sequence[float]) -> Iterator[Softma
     shape, rows = (z.shape[1] + 1, design.n_classes), np.arange(len(z))
 
     def loss(flat: NDArray[np.float64], strength: float) -> tuple[float, NDArray[np.float64]]:
+        design.check()
         layer = flat.reshape(shape)
         logits = z @ layer[:-1].astype(np.float32) + layer[-1].astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
@@ -207,7 +225,7 @@ def fit_logistic(design: _Design, strengths: Sequence[float]) -> Iterator[Softma
 
 
 def _choose(
-    features: NDArray[np.float32], y: NDArray[np.int64], folds: NDArray[np.int8], n_classes: int
+    features: NDArray[np.float32], y: NDArray[np.int64], folds: NDArray[np.int8], n_classes: int, check: Check
 ) -> tuple[str, float]:
     """Return the method and strength of least negative log-likelihood on rows that are not held out."""
     plans = [*(("ridge", strength) for strength in _RIDGE), *(("logistic", strength) for strength in _LOGISTIC)]
@@ -222,14 +240,14 @@ def _choose(
         tested = (folds == fold) & known
         if not tested.any():
             continue
-        design = _Design(features[used], y[used], n_classes)
+        design = _Design(features[used], y[used], n_classes, check)
         layers = [*(fit_ridge(design, strength) for strength in _RIDGE), *fit_logistic(design, _LOGISTIC)]
         for found, layer in zip(logits, layers, strict=True):
             found.append(layer.logits(features[tested]))
         truth.append(y[tested])
     if not truth:
         return _DEFAULT
-    losses = [fit_temperature(np.concatenate(found), np.concatenate(truth))[1] for found in logits]
+    losses = [fit_temperature(np.concatenate(found), np.concatenate(truth), check)[1] for found in logits]
     return plans[int(np.argmin(losses))]
 
 
@@ -260,6 +278,7 @@ def _check(features: NDArray[np.float32], labels: Sequence[str], groups: Sequenc
             "one row, label and group an image",
             name="features",
         )
+    check_size(len(features), features.shape[1], len(set(labels)))
     good = (np.abs(features) < _LARGEST).all(axis=1)  # False for NaN too
     if not good.all():
         raise InvalidArgument(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument
+from fc7_service.heads.limits import check_label
 
 N_FOLDS = 5  # fold 0 is held out: 20 %
 NO_FOLD = -1  # rows that are always trained on
@@ -77,12 +78,7 @@ def _check_classes(labels: Sequence[str]) -> None:
         what = f"all {len(labels)} rows are of class {min(found)!r}" if found else "there is no labelled row"
         raise InvalidArgument(f"{what}: a head needs at least 2 classes", name="labels")
     for label in found:
-        try:
-            label.encode()
-        except UnicodeEncodeError:
-            raise InvalidArgument(f"label {label!r} is not valid Unicode: rename the class", name="labels") from None
-    if "" in found:
-        raise InvalidArgument("a label is empty: give each row a class", name="labels")
+        check_label(label)
 
 
 def _check_members(members: dict[str, list[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -9,13 +10,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, NotFound
+from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, NotFound, Unavailable
 from fc7_service.bundle.disk import sync_folder
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import Provenance
@@ -29,6 +31,7 @@ from fc7_service.heads.files import (
     write_record,
     write_version,
 )
+from fc7_service.heads.fit import Check, go_on
 from fc7_service.heads.head import UNREADABLE, Classifier, HeadVersion
 
 _HALF_MADE, _DELETED = ".part-", ".deleted-"  # no head's name begins with a dot
@@ -51,7 +54,9 @@ class Heads:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()  # around everything that writes, and the cache
-        self._fitting = threading.Lock()
+        self._turn = asyncio.Lock()  # one training at a time: each wants the cores for itself
+        self._trainer = ThreadPoolExecutor(1, thread_name_prefix="fc7-fit")
+        self._is_closing = threading.Event()
         self._ready: dict[str, Classifier] = {}
         for leftover in (*path.glob(_HALF_MADE + "*"), *path.glob(_DELETED + "*")):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
@@ -73,6 +78,7 @@ class Heads:
         labels: Sequence[str],
         groups: Sequence[str],
         provenance: Provenance,
+        check: Check = go_on,
     ) -> HeadVersion:
         """Fit the next version of a head and store it, unpublished.
 
@@ -88,6 +94,8 @@ class Heads:
             Content hash of each row: copies are held out together.
         provenance
             What made the features.
+        check
+            Called now and then, the last time before the version is stored; what it raises ends the training.
 
         Returns
         -------
@@ -99,16 +107,16 @@ class Heads:
         InvalidArgument
             A bad name; values that are not finite; fewer than two classes, or than two different images in one.
         ResourceExhausted
-            The disk is full.
+            The disk is full, or the rows or classes are too many.
         """
         from fc7_service.heads.fit import fit
 
         self.check_name(name)
         start = time.monotonic()
-        with self._fitting:  # one at a time: each wants the cores for itself
-            found = fit(features, labels, groups)
+        found = fit(features, labels, groups, check)
         seconds, weights = time.monotonic() - start, pack(found.softmax)
         with self._lock:
+            check()
             parent = max(self._versions(name), default=0)
             head = HeadVersion(
                 name=name,
@@ -127,6 +135,42 @@ class Heads:
             with changing(name):
                 self._store(head, weights, {"nll": found.nll, "strength": found.strength})
         return head
+
+    async def train_in_turn(
+        self,
+        name: str,
+        features: NDArray[np.float32],
+        labels: Sequence[str],
+        groups: Sequence[str],
+        provenance: Provenance,
+    ) -> HeadVersion:
+        """Do as ``train`` when the trainings before have ended; nothing is stored if this is cancelled.
+
+        Raises
+        ------
+        Unavailable
+            ``close`` came first.
+        """
+        has_left = threading.Event()
+
+        def check() -> None:
+            if has_left.is_set() or self._is_closing.is_set():
+                raise Unavailable("the training was stopped and nothing stored: send the call again", name=name)
+
+        loop = asyncio.get_running_loop()
+        async with self._turn:  # and not in the queue of the thread, where the rows of those who left would stay
+            check()
+            try:
+                return await loop.run_in_executor(
+                    self._trainer, self.train, name, features, labels, groups, provenance, check
+                )
+            finally:
+                has_left.set()
+
+    def close(self) -> None:
+        """Stop the training under way, and wait until it has; nothing of it is stored."""
+        self._is_closing.set()
+        self._trainer.shutdown()
 
     def publish(self, name: str, version: int = 0) -> HeadVersion:
         """Make a version, 0 for the newest, the one that ``classifier`` returns.

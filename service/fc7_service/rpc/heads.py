@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,14 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import Fc7Error, InvalidArgument
-from fc7.v1 import common_pb2, head_pb2_grpc
 from fc7.v1 import head_pb2 as pb
+from fc7.v1 import head_pb2_grpc
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.library import Collections
 from fc7_service.features.extractor import Extractor
+from fc7_service.heads import limits
 from fc7_service.heads.head import HeadVersion, softmax
 from fc7_service.heads.registry import Heads
-from fc7_service.rpc.messages import extract, find_model, write_error, write_provenance, write_timing
+from fc7_service.rpc.messages import (
+    content_sha256,
+    extract,
+    find_model,
+    write_error,
+    write_provenance,
+    write_timing,
+)
 
 _DEFAULT_TOP = 5
 
@@ -39,17 +46,21 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         plan = first.plan
         self._heads.check_name(plan.name)
         if plan.collection:
+            await _end_of(requests, plan)
             collection = await asyncio.to_thread(self._collections.get, plan.collection)
             provenance = collection.provenance
-            features, labels, groups = await asyncio.to_thread(collection.labelled, plan.label_field or "label")
+            features, labels, groups = await asyncio.to_thread(
+                collection.labelled, plan.label_field or "label", limits.max_rows(collection.dim)
+            )
         else:
             provenance = self._extractor.bundle(plan.model).provenance(plan.layer)
             rows = _Rows(self._extractor, plan.model, provenance)
             async for request in requests:
+                _check_images(request)
                 yield pb.TrainHeadResponse(progress=await rows.take(request.images))
-            features, labels, groups = rows.features(), rows.labels, rows.groups
+            features, labels, groups = rows.end(), rows.labels, rows.groups
         yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=len(labels), stage="fit"))
-        head = await asyncio.to_thread(self._heads.train, plan.name, features, labels, groups, provenance)
+        head = await self._heads.train_in_turn(plan.name, features, labels, groups, provenance)
         yield pb.TrainHeadResponse(head=self._facts(head))
 
     async def PublishHead(self, request: pb.PublishHeadRequest, context: Any) -> pb.PublishHeadResponse:  # noqa: N802
@@ -128,6 +139,7 @@ class _Rows:
         self._extractor, self._model, self._provenance = extractor, model, provenance
         self._values: list[NDArray[np.float32]] = []
         self._seen = 0
+        self._classes: set[str] = set()
         self.labels: list[str] = []
         self.groups: list[str] = []  # content hash of each image: copies stay on one side of the split
 
@@ -137,27 +149,50 @@ class _Rows:
             raise InvalidArgument(
                 f"{len(part.images)} images came with {len(part.labels)} labels: one label an image", name="labels"
             )
+        for label in part.labels:
+            limits.check_label(label)
         found = await extract(self._extractor, part.images, self._model, self._provenance.layer)
         failed = []
         for i, row in enumerate(found.rows):
             if isinstance(row, Fc7Error):
                 failed.append(pb.FailedImage(index=self._seen + i, error=write_error(row)))
                 continue
-            self._values.append(row)
+            self._values.append(row.copy())  # a view would keep the whole answer of the engine
             self.labels.append(part.labels[i])
-            self.groups.append(_content(part.images[i]))
+            self.groups.append(content_sha256(part.images[i]))
         self._seen += len(part.images)
+        self._classes.update(part.labels)
+        if self._values:
+            limits.check_size(len(self._values), len(self._values[0]), len(self._classes))
         return pb.TrainProgress(extracted=len(self.labels), failed=failed, stage="extract")
 
-    def features(self) -> NDArray[np.float32]:
-        """Return the features (N, D)."""
+    def end(self) -> NDArray[np.float32]:
+        """Return the features (N, D), and keep none."""
         if not self._values:
             raise InvalidArgument("no image to train on: send two classes at least", name="images")
-        return np.stack(self._values)
+        values, self._values = self._values, []
+        return np.stack(values)
 
 
-def _content(image: common_pb2.Image) -> str:
-    return hashlib.sha256(image.encoded or image.pixels.data).hexdigest()
+async def _end_of(requests: AsyncIterator[pb.TrainHeadRequest], plan: pb.HeadPlan) -> None:
+    """Wait for the end of a stream that trains on a collection; refuse what does not go with one."""
+    for field, value in (("model", plan.model), ("layer", plan.layer)):
+        if value:
+            raise InvalidArgument(
+                f"{field} {value[:64]!r} does not go with the collection {plan.collection[:64]!r}, which has its own: "
+                "leave it empty",
+                name=field,
+            )
+    async for request in requests:
+        _check_images(request)
+        raise InvalidArgument(
+            f"images were sent beside the collection {plan.collection[:64]!r}: train on one or the other", name="images"
+        )
+
+
+def _check_images(request: pb.TrainHeadRequest) -> None:
+    if request.WhichOneof("part") == "plan":
+        raise InvalidArgument("a second plan came: only the first message holds one", name="plan")
 
 
 def _best(probabilities: NDArray[np.float32], classes: tuple[str, ...], top: int) -> list[pb.Prediction]:

@@ -1,0 +1,240 @@
+"""Training calls that wait, leave, meet the end of the server, or send what they should not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import numpy as np
+import pytest
+
+from fc7.errors import Unavailable
+from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, head_pb2_grpc
+from fc7.v1 import head_pb2 as pb
+from fc7_service.features.extractor import Extractor, Timing
+from fc7_service.heads import fit, limits
+from fc7_service.holder import DataFolder
+from fc7_service.rpc import heads as rpc_heads
+from fc7_service.rpc.messages import Extracted
+from fc7_service.server import Server
+from fc7_service.settings import Settings
+from labelled import PROVENANCE
+from servers import jpeg
+
+PLAN = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h"))
+SOON_S = 20  # far below any limit of ours, far above what a busy machine needs
+
+
+class Door:
+    """A server on the test's own loop, whose default executor has two threads."""
+
+    def __init__(self, server: Server, channel: grpc.aio.Channel, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.heads = head_pb2_grpc.HeadServiceStub(channel)
+        self.collections = collection_pb2_grpc.CollectionServiceStub(channel)
+
+    def train(self, *requests: pb.TrainHeadRequest) -> asyncio.Task[list[pb.TrainHeadResponse]]:
+        async def answers() -> list[pb.TrainHeadResponse]:
+            return [answer async for answer in self.heads.TrainHead(iter(requests))]
+
+        return asyncio.ensure_future(answers())
+
+    async def refuses(self, code: str, text: str, *requests: pb.TrainHeadRequest) -> None:
+        with pytest.raises(grpc.aio.AioRpcError, match=text) as caught:
+            await self.train(*requests)
+        assert caught.value.code().name == code
+        assert await self.names() == []
+
+    async def names(self) -> list[str]:
+        listed = await self.heads.ListHeads(pb.ListHeadsRequest(), timeout=SOON_S)
+        return [head.name for head in listed.heads]
+
+
+@pytest.fixture
+async def door(tiny_bundle: Path, tmp_path: Path) -> AsyncIterator[Door]:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    folder = DataFolder(tmp_path / "data")
+    server = Server(Settings(tmp_path / "data", listen=None, models=(str(tiny_bundle),), drain_s=0.1), folder)
+    holder = await server.start()
+    async with grpc.aio.insecure_channel(holder.address) as channel:
+        yield Door(server, channel, tmp_path / "data")
+    await server.stop()
+    folder.release()
+
+
+def images(labels: Iterable[str], first: int = 0) -> pb.TrainHeadRequest:
+    labels = list(labels)
+    encoded = [common_pb2.Image(encoded=jpeg(first + i)) for i in range(len(labels))]
+    return pb.TrainHeadRequest(images=pb.LabelledImages(images=encoded, labels=labels))
+
+
+class Fits:
+    """Stands for `fit`: each runs until it is told to go on, or stopped by the check that it is given."""
+
+    def __init__(self, real: Callable[..., fit.Fit]) -> None:
+        self.real, self.go_on = real, threading.Event()
+        self.n_started = self.n_ended = 0
+
+    def __call__(self, features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> fit.Fit:
+        self.n_started += 1
+        try:
+            while not self.go_on.wait(0.01):
+                check()
+            return self.real(features, labels, groups, check)
+        finally:
+            self.n_ended += 1
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
+    fits = Fits(fit.fit)
+    monkeypatch.setattr(fit, "fit", fits)
+    return fits
+
+
+async def collect(door: Door, labels: str) -> None:
+    """Make the collection "c" of an item a label."""
+    await door.collections.CreateCollection(collection_pb2.CreateCollectionRequest(name="c"))
+    items = [
+        collection_pb2.NewItem(
+            id=str(i), image=common_pb2.Image(encoded=jpeg(i)), payload_json=f'{{"label": "{label}"}}'
+        )
+        for i, label in enumerate(labels)
+    ]
+    await door.collections.UpsertItems(collection_pb2.UpsertItemsRequest(collection="c", items=items))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.01)
+
+
+# Waiting, leaving, ending
+
+
+async def test_trainings_that_wait_leave_the_other_calls_their_threads(door: Door, fits: Fits) -> None:
+    trainings = [door.train(PLAN, images("aabb")) for _ in range(7)]
+    await until(lambda: fits.n_started == 1)
+    for _ in range(3):
+        assert await door.names() == []
+    fits.go_on.set()
+    answers = await asyncio.gather(*trainings)
+    assert sorted(each[-1].head.version for each in answers) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_training_that_is_cancelled_stores_nothing(door: Door, fits: Fits) -> None:
+    running, waiting, last = (door.train(PLAN, images("aabb")) for _ in range(3))
+    await until(lambda: fits.n_started == 1)
+    for training in (running, waiting):
+        training.cancel()
+    await until(lambda: fits.n_ended == 1 and fits.n_started == 2)  # of the third alone: the second left the queue
+    fits.go_on.set()
+    assert (await last)[-1].head.version == 1
+    assert fits.n_started == fits.n_ended == 2
+    assert sorted(path.name for path in (door.folder / "heads" / "h").iterdir()) == ["1"]
+
+
+async def test_a_training_cancelled_after_its_fit_stores_nothing(door: Door, fits: Fits, monkeypatch: Any) -> None:
+    is_fitted, real = threading.Event(), fits.real
+
+    def end_as_the_caller_leaves(features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> fit.Fit:
+        found = real(features, labels, groups, check)
+        is_fitted.set()
+        deadline = time.monotonic() + SOON_S
+        with contextlib.suppress(Unavailable):
+            while time.monotonic() < deadline:
+                check()
+        return found
+
+    monkeypatch.setattr(fit, "fit", end_as_the_caller_leaves)
+    training = door.train(PLAN, images("aabb"))
+    await until(is_fitted.is_set)
+    monkeypatch.setattr(fit, "fit", real)
+    training.cancel()
+    assert (await door.train(PLAN, images("aabb")))[-1].head.version == 1
+
+
+async def test_the_server_ends_while_it_trains(door: Door, fits: Fits) -> None:
+    training = door.train(PLAN, images("aabb"))
+    await until(lambda: fits.n_started == 1)
+    await asyncio.wait_for(door.server.stop(), SOON_S)
+    await until(lambda: fits.n_ended == 1)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await training
+    assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+    assert not (door.folder / "heads" / "h").exists()
+
+
+# What a stream may hold
+
+
+async def test_a_collection_brings_its_own_images_model_and_layer(door: Door) -> None:
+    await collect(door, "aabb")
+    plan = pb.HeadPlan(name="h", collection="c")
+    request = pb.TrainHeadRequest(plan=plan)
+    await door.refuses("INVALID_ARGUMENT", "images were sent beside the collection 'c'", request, images("ab"))
+    await door.refuses("INVALID_ARGUMENT", "second plan", request, request)
+    for field in ("model", "layer"):
+        wrong = pb.HeadPlan(name="h", collection="c", **{field: "fc7"})
+        await door.refuses("INVALID_ARGUMENT", f"{field} 'fc7' .* collection 'c'", pb.TrainHeadRequest(plan=wrong))
+    assert (await door.train(request))[-1].head.count == 4
+
+
+async def test_the_plan_comes_once_and_first(door: Door) -> None:
+    await door.refuses("INVALID_ARGUMENT", "second plan", PLAN, images("aabb"), PLAN)
+    await door.refuses("INVALID_ARGUMENT", "first message .* is the plan", images("aabb"), PLAN)
+    await door.refuses("INVALID_ARGUMENT", "first message .* is the plan")
+
+
+async def test_a_stream_ends_where_memory_would(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_BYTES", 6 * (8 * 4 + limits.ROW_BYTES))
+    assert (await door.train(PLAN, images("aabbab")))[-1].head.count == 6
+    await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h"))
+    await door.refuses("RESOURCE_EXHAUSTED", "8 rows of 8 .* at most 6", PLAN, images("aabb"), images("abab", 4))
+
+
+async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+
+    async def extract(*args: Any) -> Extracted:
+        batch = np.ones((32, 8), np.float32)
+        batches.append(weakref.ref(batch))
+        return Extracted([batch[3], batch[4]], PROVENANCE, Timing(0.0, 0.0, 0.0))
+
+    monkeypatch.setattr(rpc_heads, "extract", extract)
+    rows = rpc_heads._Rows(cast(Extractor, None), "tiny", PROVENANCE)
+    await rows.take(images("ab").images)
+    gc.collect()
+    assert all(batch() is None for batch in batches)
+    assert rows.end().shape == (2, 8)
+
+
+async def test_a_collection_too_large_for_memory_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    await collect(door, "aabb")
+    monkeypatch.setattr(limits, "MAX_BYTES", 3 * (8 * 4 + limits.ROW_BYTES))
+    request = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", collection="c"))
+    await door.refuses("RESOURCE_EXHAUSTED", "'c'.* more than 3 ", request)
+
+
+async def test_classes_are_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_CLASSES", 3)
+    await door.refuses("RESOURCE_EXHAUSTED", "4 classes: at most 3", PLAN, images("abcd"))
+    monkeypatch.setattr(limits, "MAX_CLASSES", 4)
+    monkeypatch.setattr(limits, "MAX_SCORES", 15)
+    await door.refuses("RESOURCE_EXHAUSTED", "4 rows of 4 classes", PLAN, images("abcd"))
+
+
+@pytest.mark.parametrize(("label", "text"), [("", "label is empty"), ("x" * 257, "257 characters: at most 256")])
+async def test_labels_are_checked_as_they_come(door: Door, label: str, text: str) -> None:
+    await door.refuses("INVALID_ARGUMENT", text, PLAN, images(["a", label]))
