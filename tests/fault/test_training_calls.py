@@ -21,7 +21,8 @@ from fc7.errors import Unavailable
 from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, head_pb2_grpc
 from fc7.v1 import head_pb2 as pb
 from fc7_service.features.extractor import Extractor, Timing
-from fc7_service.heads import fit, limits
+from fc7_service.heads import limits, registry
+from fc7_service.heads.fit import Fit
 from fc7_service.holder import DataFolder
 from fc7_service.rpc import heads as rpc_heads
 from fc7_service.rpc.messages import Extracted
@@ -80,11 +81,11 @@ def images(labels: Iterable[str], first: int = 0) -> pb.TrainHeadRequest:
 class Fits:
     """Stands for `fit`: each runs until it is told to go on, or stopped by the check that it is given."""
 
-    def __init__(self, real: Callable[..., fit.Fit]) -> None:
+    def __init__(self, real: Callable[..., Fit]) -> None:
         self.real, self.go_on = real, threading.Event()
         self.n_started = self.n_ended = 0
 
-    def __call__(self, features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> fit.Fit:
+    def __call__(self, features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> Fit:
         self.n_started += 1
         try:
             while not self.go_on.wait(0.01):
@@ -96,8 +97,8 @@ class Fits:
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
-    fits = Fits(fit.fit)
-    monkeypatch.setattr(fit, "fit", fits)
+    fits = Fits(registry.fit)
+    monkeypatch.setattr(registry, "fit", fits)
     return fits
 
 
@@ -148,7 +149,7 @@ async def test_a_training_that_is_cancelled_stores_nothing(door: Door, fits: Fit
 async def test_a_training_cancelled_after_its_fit_stores_nothing(door: Door, fits: Fits, monkeypatch: Any) -> None:
     is_fitted, real = threading.Event(), fits.real
 
-    def end_as_the_caller_leaves(features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> fit.Fit:
+    def end_as_the_caller_leaves(features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> Fit:
         found = real(features, labels, groups, check)
         is_fitted.set()
         deadline = time.monotonic() + SOON_S
@@ -157,10 +158,10 @@ async def test_a_training_cancelled_after_its_fit_stores_nothing(door: Door, fit
                 check()
         return found
 
-    monkeypatch.setattr(fit, "fit", end_as_the_caller_leaves)
+    monkeypatch.setattr(registry, "fit", end_as_the_caller_leaves)
     training = door.train(PLAN, images("aabb"))
     await until(is_fitted.is_set)
-    monkeypatch.setattr(fit, "fit", real)
+    monkeypatch.setattr(registry, "fit", real)
     training.cancel()
     assert (await door.train(PLAN, images("aabb")))[-1].head.version == 1
 

@@ -31,7 +31,7 @@ from fc7_service.heads.files import (
     write_record,
     write_version,
 )
-from fc7_service.heads.fit import Check, go_on
+from fc7_service.heads.fit import Check, fit, go_on
 from fc7_service.heads.head import UNREADABLE, Classifier, HeadVersion
 
 _HALF_MADE, _DELETED = ".part-", ".deleted-"  # no head's name begins with a dot
@@ -109,8 +109,6 @@ class Heads:
         ResourceExhausted
             The disk is full, or the rows or classes are too many.
         """
-        from fc7_service.heads.fit import fit
-
         self.check_name(name)
         start = time.monotonic()
         found = fit(features, labels, groups, check)
