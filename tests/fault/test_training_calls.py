@@ -23,12 +23,13 @@ from fc7.v1 import head_pb2 as pb
 from fc7_service.features.extractor import Extractor, Timing
 from fc7_service.heads import limits, registry
 from fc7_service.heads.fit import Fit
+from fc7_service.heads.registry import Heads
 from fc7_service.holder import DataFolder
 from fc7_service.rpc import heads as rpc_heads
 from fc7_service.rpc.messages import Extracted
 from fc7_service.server import Server
 from fc7_service.settings import Settings
-from labelled import PROVENANCE
+from labelled import PROVENANCE, make_labelled
 from servers import jpeg
 
 PLAN = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h"))
@@ -175,6 +176,22 @@ async def test_the_server_ends_while_it_trains(door: Door, fits: Fits) -> None:
         await training
     assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
     assert not (door.folder / "heads" / "h").exists()
+
+
+async def test_closed_heads_store_nothing_more(tmp_path: Path, fits: Fits) -> None:
+    heads, data = Heads(tmp_path / "heads"), make_labelled(4, 2, 8)
+    running, waiting = (
+        asyncio.ensure_future(heads.train_in_turn("h", data.features, data.labels, data.groups, PROVENANCE))
+        for _ in range(2)
+    )
+    await until(lambda: fits.n_started == 1)
+    heads.close()  # from the loop's own thread
+    assert fits.n_ended == 1
+    for training in (running, waiting):
+        with pytest.raises(Unavailable, match="nothing stored"):
+            await training
+    assert fits.n_started == 1
+    assert heads.list() == []
 
 
 # What a stream may hold
