@@ -208,14 +208,14 @@ def test_a_file_that_vanishes_between_listing_and_reading(
     write_jpegs(tmp_path / "img", [p.name for p in paths])
     from fc7.cli import collection as module
 
-    listed = module.find_images
+    listed = module.find_items
 
-    def vanish(given: tuple[Path, ...]) -> Any:
-        found = listed(given)
+    def vanish(given: tuple[Path, ...], way_out: str) -> Any:
+        found = listed(given, way_out)
         paths[1].unlink()
         return found
 
-    monkeypatch.setattr(module, "find_images", vanish)
+    monkeypatch.setattr(module, "find_items", vanish)
     result = door.exits(1, "1.jpg", "add", "vanishing", tmp_path / "img")
     assert "2 added" in result.stdout
     features = door.client.extract(paths, on_error="skip")
