@@ -122,6 +122,7 @@ class Server:
             if hasattr(self, "_grpc"):
                 await self._health.enter_graceful_shutdown()
                 await self._drain()
+            self._heads.close()
             self._extractor.close()  # in this thread: where the interpreter ends, others cannot be started
             self._collections.close()
         finally:

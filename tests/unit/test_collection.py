@@ -20,7 +20,7 @@ from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections import generation
 from fc7_service.collections.collection import check_id
 from fc7_service.collections.library import Collections
-from fc7_service.collections.store import Item
+from fc7_service.collections.store import Item, StoredItem
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
 DIM = 8
@@ -62,7 +62,9 @@ def test_upsert_says_what_it_did(photos):
     assert photos.upsert([item("a", content="other", n=1)]) == ["replaced"]
     assert photos.upsert([item("a", content="other", n=True)]) == ["replaced"]  # 1 == True in Python, not in JSON
     assert photos.count == 3
-    assert photos.known(["a", "nope"]) == {"a": (hashlib.sha256(b"other").hexdigest(), {"n": True})}
+    (stored,) = photos.get(["a"])
+    assert isinstance(stored, StoredItem)
+    assert (stored.content_sha256, stored.payload) == (hashlib.sha256(b"other").hexdigest(), {"n": True})
 
 
 def test_the_last_of_one_id_in_a_batch_wins(photos):

@@ -134,12 +134,6 @@ class Collection:
                 "vector is all zeros: it has no direction, which the metric cosine compares", name="vector"
             )
 
-    def known(self, ids: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Return content hash and payload of those ``ids`` that are stored intact."""
-        rows = self._store.by_id(ids)
-        intact = (row for row in rows.values() if isinstance(row, Row))
-        return {row.id: (row.content, json.loads(row.payload)) for row in intact}
-
     def get(self, ids: Sequence[str], with_features: bool = False) -> list[StoredItem | Fc7Error]:
         """Return each item, or ``NotFound`` or ``DataLoss`` in its place."""
         rows = self._store.by_id(ids)
