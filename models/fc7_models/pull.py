@@ -17,7 +17,7 @@ from fc7.errors import DataLoss, Unavailable
 from fc7_models.export import check_parity, to_onnx
 from fc7_models.networks import Network
 from fc7_models.pack import Contents, golden_inputs, pack, refuse_existing, run_graph
-from fc7_models.zoo import Entry, Tapped, find_entry, imagenet_classes, package_file
+from fc7_models.zoo import Entry, Tapped, find_entry, imagenet_classes, package_file, resolve_address
 from fc7_service.bundle.bundle import Bundle
 
 _MAX_BYTES = 2**30
@@ -79,12 +79,13 @@ def pull(name: str, output: Path, *, model: str, report: Callable[[int, int], ob
     refuse_existing(output)
     if not entry.weights:
         return export_entry(entry, _of_timm(entry), output, network=name, model=model)
-    if not entry.weights.startswith(("http://", "https://")):
-        return from_weights(entry, package_file(entry.weights), output, network=name, model=model)
+    address = resolve_address(entry.weights)
+    if not address.startswith(("http://", "https://")):
+        return from_weights(entry, package_file(address), output, network=name, model=model)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         file = Path(folder) / "weights.pth"
-        download(entry.weights, file, report)
+        download(address, file, report)
         return from_weights(entry, file, output, network=name, model=model)
 
 

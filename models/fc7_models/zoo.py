@@ -31,7 +31,7 @@ _VGG19 = _VGG16 | {"pool5": "features.36"}
 _AVGPOOL = {"pool": "avgpool"}
 _GLOBAL_POOL = {"pool": "global_pool"}
 
-_AT_TORCH = "https://download.pytorch.org/models/"
+_AT_TORCH = "torchvision:/"  # whose own table has the address
 _AT_TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/"
 
 
@@ -42,7 +42,7 @@ class Entry:
     build: Callable[..., nn.Module]  # with random weights; timm's with its own if called with pretrained=True
     layers: dict[str, str]  # layer -> submodule; the logits are what the network returns
     recipe: Recipe
-    weights: str  # address, or file inside a package; ends in the head of its SHA-256; "" where timm brings them
+    weights: str  # address, torchvision:/FILE or file of a package, ends in its hash's head; "" where timm brings them
     licence: str = "BSD-3-Clause"
 
 
@@ -118,6 +118,24 @@ def find_entry(name: str) -> Entry:
     if name not in ZOO:
         raise NotFound(f"network {name!r} is not in the table: choose one of {', '.join(ZOO)}", name=name)
     return ZOO[name]
+
+
+def resolve_address(weights: str) -> str:
+    """Return ``weights`` of an entry with torchvision's address in place of "torchvision:/FILE".
+
+    Raises
+    ------
+    NotFound
+        The installed torchvision does not have that file.
+    """
+    if not weights.startswith(_AT_TORCH):
+        return weights
+    file, models = weights.removeprefix(_AT_TORCH), load_torchvision()
+    for name in models.list_models(module=models):
+        for entry in models.get_model_weights(name):
+            if entry.url.endswith(f"/{file}"):
+                return str(entry.url)
+    raise NotFound(f"the installed torchvision knows no weights {file!r}: update it", name=file)
 
 
 def package_file(path: str) -> Path:

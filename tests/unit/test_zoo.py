@@ -27,7 +27,16 @@ from fc7_models.export import check_parity
 from fc7_models.imports import import_file
 from fc7_models.pack import run_graph
 from fc7_models.pull import check_hash, download, export_entry, load_state, pull
-from fc7_models.zoo import ZOO, Entry, Tapped, find_entry, imagenet_classes, load_torchvision, package_file
+from fc7_models.zoo import (
+    ZOO,
+    Entry,
+    Tapped,
+    find_entry,
+    imagenet_classes,
+    load_torchvision,
+    package_file,
+    resolve_address,
+)
 from fc7_service.bundle.bundle import Bundle
 
 try:
@@ -133,6 +142,20 @@ def test_classes_of_imagenet() -> None:
     assert (classes[0].id, classes[0].name) == ("n01440764", "tench")
     assert classes[999].name == "toilet tissue"
     assert all(c.name and not {"\t", ","} & set(c.name) for c in classes)
+
+
+@pytest.mark.parametrize("name", [n for n, e in ZOO.items() if e.weights.startswith("torchvision:")])
+def test_torchvision_has_the_address_of_its_weights(name: str) -> None:
+    weights = find_entry(name).weights
+    address = resolve_address(weights)
+    assert address.startswith("https://")
+    assert address.endswith("/" + Path(weights).name)
+
+
+def test_weights_that_torchvision_does_not_have() -> None:
+    with pytest.raises(NotFound, match="nope"):
+        resolve_address("torchvision:/nope-00000000.pth")
+    assert resolve_address("https://example.org/x.pth") == "https://example.org/x.pth"
 
 
 def test_efficientnet_lite0_comes_with_its_weights(tmp_path: Path) -> None:
