@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fc7.errors import DataLoss
 from fc7_models.card import write_card
 from fc7_models.networks import Network
-from fc7_models.pack import Contents, golden_inputs, pack, refuse_existing, run_graph
+from fc7_models.pack import Contents, check_target, golden_inputs, pack, run_graph
 from fc7_models.train import Trained
 from fc7_service.bundle.bundle import Bundle, ClassLabel
 
@@ -36,10 +36,12 @@ def export_bundle(trained: Trained, output: Path, *, name: str, notes: str = "")
     ------
     AlreadyExists
         ``output`` exists.
+    InvalidArgument
+        ``name`` cannot be one.
     DataLoss
         ONNX Runtime does not reproduce torch's layers to ``PARITY``; nothing is written.
     """
-    refuse_existing(output)
+    check_target(output, name)
     network, facts = trained.network, trained.facts
     module = halve(fold(trained.module))
     graph = to_onnx(module, network)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fc7.errors import InvalidArgument, NotFound
 from fc7_models.onnx_import import Found, read_onnx, rewrite
-from fc7_models.pack import Contents, golden_inputs, pack, refuse_existing, run_graph
+from fc7_models.pack import Contents, check_target, golden_inputs, pack, run_graph
 from fc7_models.pull import from_weights
 from fc7_models.zoo import TORCHVISION, ZOO, imagenet_classes
 from fc7_service.bundle.bundle import Bundle, ClassLabel
@@ -110,9 +110,10 @@ def import_file(file: Path, output: Path, *, model: str, recipe: Path | None = N
     DataLoss
         The file is damaged.
     InvalidArgument
-        It is refused: unknown weights, an unknown ONNX file without ``recipe``, or one that breaks a rule.
+        It is refused: unknown weights, an unknown ONNX file without ``recipe``, or one that breaks a rule;
+        or ``model`` cannot be a name.
     """
-    refuse_existing(output)
+    check_target(output, model)
     if not file.is_file():
         raise NotFound(f"file {str(file)!r} does not exist", name=str(file))
     with file.open("rb") as opened:

@@ -35,18 +35,6 @@ class Contents:
     default_layer: str | None = None
 
 
-def refuse_existing(output: Path) -> None:
-    """Refuse a folder that exists.
-
-    Raises
-    ------
-    AlreadyExists
-        It does.
-    """
-    if output.exists():
-        raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten", name=str(output))
-
-
 def check_target(output: Path, name: str) -> None:
     """Refuse, before the work, a bundle that could not be written after it.
 
@@ -57,7 +45,8 @@ def check_target(output: Path, name: str) -> None:
     InvalidArgument
         ``name`` cannot be one.
     """
-    refuse_existing(output)
+    if output.exists():
+        raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten", name=str(output))
     check_name(name, "model")
 
 

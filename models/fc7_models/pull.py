@@ -16,7 +16,7 @@ from torch import nn
 from fc7.errors import DataLoss, Unavailable
 from fc7_models.export import check_parity, to_onnx
 from fc7_models.networks import Network
-from fc7_models.pack import Contents, golden_inputs, pack, refuse_existing, run_graph
+from fc7_models.pack import Contents, check_target, golden_inputs, pack, run_graph
 from fc7_models.zoo import Entry, Tapped, find_entry, imagenet_classes, package_file, resolve_address
 from fc7_service.bundle.bundle import Bundle
 
@@ -68,6 +68,8 @@ def pull(name: str, output: Path, *, model: str, report: Callable[[int, int], ob
         No such network.
     AlreadyExists
         ``output`` exists.
+    InvalidArgument
+        ``model`` cannot be a name.
     Unavailable
         The weights cannot be downloaded.
     DataLoss
@@ -76,7 +78,7 @@ def pull(name: str, output: Path, *, model: str, report: Callable[[int, int], ob
         A package of the extra "zoo" is missing.
     """
     entry = find_entry(name)
-    refuse_existing(output)
+    check_target(output, model)
     if not entry.weights:
         return export_entry(entry, _of_timm(entry), output, network=name, model=model)
     address = resolve_address(entry.weights)
@@ -121,7 +123,7 @@ def export_entry(entry: Entry, module: nn.Module, output: Path, *, network: str,
         network=network,
         licence=entry.licence,
         layer=layer,
-        source=entry.weights or "those of timm",
+        source=resolve_address(entry.weights) or "those of timm",
         px=entry.recipe.crop_px,
         resize=entry.recipe.resize_px,
     )

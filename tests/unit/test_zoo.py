@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from fc7.cli import _describe
-from fc7.errors import AlreadyExists, DataLoss, NotFound, Unavailable
+from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
 from fc7_models import pull as pulling
 from fc7_models.export import check_parity
 from fc7_models.imports import import_file
@@ -216,7 +216,22 @@ def test_weights_that_are_here_are_imported_by_their_hash(tmp_path: Path, monkey
 @pytest.mark.parametrize("name", ["googlenet"])
 def test_light_networks_of_the_family(tmp_path: Path, name: str) -> None:
     entry, module = random(name)
-    assert_parity(export_entry(entry, module, tmp_path / "b", network=name, model=name), entry, module)
+    bundle = export_entry(entry, module, tmp_path / "b", network=name, model=name)
+    assert_parity(bundle, entry, module)
+    assert f"| Weights | {resolve_address(entry.weights)} |" in bundle.card()
+
+
+def test_a_name_that_no_bundle_can_have_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(**arguments: Any) -> nn.Module:
+        pytest.fail("built")
+
+    monkeypatch.setitem(ZOO, "inception-v4", replace(ZOO["inception-v4"], build=build))
+    with pytest.raises(InvalidArgument, match=r"\.\./x"):
+        pull("inception-v4", tmp_path / "b", model="../x", report=ignore)
+    with pytest.raises(InvalidArgument, match=r"\.\./x"):
+        import_file(tmp_path / "none.onnx", tmp_path / "b", model="../x")
 
 
 def test_other_bytes_than_those_of_the_table(
