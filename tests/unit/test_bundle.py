@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -167,9 +168,31 @@ def test_recipes_survive_json(a: int, b: int, scale: float, mean: tuple[float, .
 
 
 @pytest.mark.parametrize(
-    "change", [{"crop_px": 0}, {"crop_px": 65}, {"std": [1, 0, 1]}, {"mean": [1]}, {"version": 2}, {"new": 1}]
+    "change",
+    [
+        {"crop_px": 0},
+        {"crop_px": 65},
+        {"crop_px": 64.0},
+        {"crop_px": True},
+        {"resize_px": "64"},
+        {"resize_px": None},
+        {"scale": 0},
+        {"scale": -1.0},
+        {"scale": math.nan},
+        {"scale": "1"},
+        {"scale": True},
+        {"scale": 10**400},
+        {"std": [1, 0, 1]},
+        {"std": [1, math.inf, 1]},
+        {"mean": [1]},
+        {"mean": 1},
+        {"mean": "123"},
+        {"mean": [0, math.nan, 0]},
+        {"version": 2},
+        {"new": 1},
+    ],
 )
 def test_recipes_out_of_range_are_refused(change: dict[str, object]) -> None:
     values = Recipe(64, 64, 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).to_dict()
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument, match="recipe"):
         Recipe.from_dict(values | change)

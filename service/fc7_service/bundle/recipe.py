@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -59,12 +61,15 @@ class Recipe:
         if fields.pop("version", None) != RECIPE_VERSION:
             raise InvalidArgument(f"recipe version {values.get('version')!r} is not {RECIPE_VERSION}: update fc7")
         try:
-            fields["mean"], fields["std"] = _triple(fields["mean"]), _triple(fields["std"])
+            for name, read in _READERS.items():
+                fields[name] = read(fields[name])
             recipe = cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise InvalidArgument(f"recipe is malformed: {error} is missing") from error
+        except (TypeError, ValueError, OverflowError) as error:
             raise InvalidArgument(f"recipe is malformed: {error}") from error
-        if not 0 < recipe.crop_px <= recipe.resize_px <= 4096 or min(recipe.std) <= 0:
-            raise InvalidArgument("recipe is out of range: 0 < crop_px <= resize_px <= 4096, std > 0")
+        if not 0 < recipe.crop_px <= recipe.resize_px <= 4096 or min(recipe.scale, *recipe.std) <= 0:
+            raise InvalidArgument("recipe is out of range: 0 < crop_px <= resize_px <= 4096, scale > 0, std > 0")
         return recipe
 
     def digest(self) -> str:
@@ -73,6 +78,27 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _size(value: Any) -> int:
+    if type(value) is not int:  # True is no size
+        raise ValueError(f"{value!r} is no whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return float(value)
+
+
 def _triple(values: Any) -> Triple:
-    r, g, b = (float(v) for v in values)
+    r, g, b = (_number(v) for v in values)
     return (r, g, b)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "resize_px": _size,
+    "crop_px": _size,
+    "scale": _number,
+    "mean": _triple,
+    "std": _triple,
+}
