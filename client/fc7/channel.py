@@ -96,7 +96,8 @@ def read_target(address: str, token_file: Path | str | None, tls_ca: Path | str 
         A file does not exist.
     """
     host, colon, port = address.rpartition(":")
-    if not address.startswith("unix:") and not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+    is_number = port.isascii() and port.isdecimal() and len(port) <= 5
+    if not address.startswith("unix:") and not (colon and host and is_number and 0 < int(port) < 65536):
         raise InvalidArgument(f"address {address!r} is not HOST:PORT", name="address")
     token = "" if token_file is None else _read_token(Path(token_file))
     return Target(address, token, None if tls_ca is None else _read(Path(tls_ca)))

@@ -99,7 +99,11 @@ def test_a_proxy_of_the_environment_is_passed_over(monkeypatch: pytest.MonkeyPat
         assert client.is_ready()
 
 
-@pytest.mark.parametrize("address", ["", "host", "host:", ":50051", "host:port", "host:0", "host:65536"])
+@pytest.mark.parametrize(
+    "address",
+    ["", "host", "host:", ":50051", "host:port", "host:0", "host:65536", "host:²", "host:٣", "host:" + "1" * 5_000],
+    ids=ascii,
+)
 def test_an_address_is_host_and_port(address: str) -> None:
     with pytest.raises(fc7.InvalidArgument, match="HOST:PORT"):
         fc7.AsyncClient(address)
