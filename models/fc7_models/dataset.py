@@ -46,7 +46,8 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
         With folders `train` and `val` inside: those are the splits, and `val` may
         be flat beside a `val_annotations.txt` (Tiny-ImageNet). Without: an
         ImageFolder, of which `val` is every 20th picture of a class. The class is
-        the first folder below. A `words.txt` (id, tab, words) names the classes.
+        the first folder below. A `words.txt` (id, tab, words) names the classes. Hidden
+        files and folders are passed over.
     split
         "train" and "val" share no picture; "test" is `val`, or every picture where
         there are no splits.
@@ -56,7 +57,7 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     NotFound
         No such folder.
     InvalidArgument
-        No picture in it, or fewer than two classes.
+        No picture in it, fewer than two classes, or a line of annotations without a tab.
     FailedPrecondition
         A folder in it cannot be read.
     """
@@ -66,8 +67,7 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     folder = root / ("train" if split == "train" else "val") if is_split else root
     annotations = folder / "val_annotations.txt"
     if annotations.is_file():
-        rows = [line.split("\t") for line in annotations.read_text(encoding="utf-8").splitlines() if line]
-        items = [(folder / "images" / row[0], row[1]) for row in rows]
+        items = [(folder / "images" / name, label) for name, label in _annotated(annotations)]
     else:
         items = [(path, path.relative_to(folder).parts[0]) for path in _pictures(folder)]
     if not is_split and split != "test":
@@ -145,6 +145,17 @@ def from_picture(path: Path, convert: Callable[[bytes], T]) -> T:
         raise FailedPrecondition(f"picture {str(path)!r} cannot be read: {error.strerror}", name=str(path)) from error
 
 
+def _annotated(file: Path) -> Iterator[tuple[str, str]]:
+    for i, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        name, tab, rest = line.partition("\t")
+        if tab:
+            yield name, rest.partition("\t")[0]
+        elif line:
+            raise InvalidArgument(
+                f"line {i} of {str(file)!r} has no tab: a line is picture, tab, class", name=str(file)
+            )
+
+
 def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES and path.parent != folder)
 
@@ -154,8 +165,9 @@ def _files(folder: Path) -> Iterator[Path]:
         name = str(error.filename)
         raise FailedPrecondition(f"folder {name!r} cannot be read: {error.strerror}", name=name) from error
 
-    for parent, _, names in os.walk(folder, onerror=refuse):
-        yield from (Path(parent, name) for name in names)
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
 def _hold_out(items: list[tuple[Path, str]], split: str) -> list[tuple[Path, str]]:

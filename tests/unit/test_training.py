@@ -60,6 +60,19 @@ def test_tiny_imagenets_layout(tmp_path: Path) -> None:
     assert read_dataset(tmp_path / "val", "test").labels == ("n02", "n01", "n02")
 
 
+def test_a_line_of_annotations_without_a_tab_is_named(tmp_path: Path) -> None:
+    (tmp_path / "val_annotations.txt").write_text("0.png\tn01\n\n1.png n02\n")
+    with pytest.raises(InvalidArgument, match=r"line 3 of .*val_annotations\.txt' has no tab"):
+        read_dataset(tmp_path, "test")
+
+
+def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
+    before = read_dataset(folder, "test")
+    for name in (".hidden/0.png", "red/.thumbnails/0.png", "red/._0.png"):
+        picture(folder / name, (9, 9, 9), 0)
+    assert read_dataset(folder, "test") == before
+
+
 def test_folders_that_cannot_be_trained_on(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(NotFound):
         read_dataset(tmp_path / "nope", "train")
