@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
+from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument
-from fc7_models.dataset import from_picture, read_dataset
-from fc7_service.bundle.bundle import locate_bundle, open_bundle
-from fc7_service.features.preprocess import preprocess
+from fc7_models.dataset import Dataset, read_dataset
+from fc7_models.forward import Report, open_graph, open_model, read_batches
+from fc7_service.bundle.bundle import Bundle
 
-_BATCH = 100
+_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFacts:
+    """One class, each picture given the most probable of the folder's classes."""
+
+    id: str
+    name: str
+    count: int
+    top1: float  # share of its pictures that are given it
+    top5: float
+    precision: float | None  # share of the pictures given it that are its own; None where none is
+    confused_with: str  # id of the class that most of the others are given; empty where all are right
+    confused: int  # their number
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Accuracy on labelled pictures, one view each."""
 
-    top1: float  # share whose label is the most probable class
-    top5: float  # share whose label is among the five most probable
+    top1: float  # share whose label is the most probable of the folder's classes
+    top5: float  # share whose label is among the five most probable of the folder's classes
     count: int
+    top1_all: float  # the same among all of the network's classes
+    top5_all: float
+    calibration_error: float  # of the network's own probabilities, see ``expected_calibration_error``
+    classes: list[ClassFacts]  # of the folder, in the network's order
+    confusion: NDArray[np.int64]  # (C, C), pictures of class row given class column, in that order
 
 
-def evaluate(folder: Path, model: str, report: Callable[[int, int], None]) -> Evaluation:
+def evaluate(folder: Path, model: str, report: Report) -> Evaluation:
     """Classify the pictures of ``folder`` with the network's own classes.
 
     Parameters
@@ -49,7 +65,54 @@ def evaluate(folder: Path, model: str, report: Callable[[int, int], None]) -> Ev
     ImageDecodeError, FailedPrecondition
         A picture is damaged or cannot be read; it is named.
     """
-    bundle, data = open_bundle(locate_bundle(model)), read_dataset(folder, "test")
+    bundle, data = open_model(model), read_dataset(folder, "test")
+    labels = _labels(bundle, data, folder)
+    known, y = np.unique(labels, return_inverse=True)  # the folder's classes, and the place of each label among them
+    run = open_graph(bundle.graph())
+    places, places_all, given, confidence = [], [], [], []
+    start = 0
+    for inputs in read_batches(data.paths, bundle.recipe, report):
+        (logits,) = run(inputs, ["logits"])
+        rows = slice(start, start := start + len(logits))
+        places.append(_place(logits[:, known], y[rows]))
+        places_all.append(_place(logits, labels[rows]))
+        given.append(logits[:, known].argmax(axis=1))
+        confidence.append(1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1, dtype=np.float64))
+    place, place_all = np.concatenate(places), np.concatenate(places_all)
+    confusion = np.zeros((len(known), len(known)), np.int64)
+    np.add.at(confusion, (y, np.concatenate(given)), 1)
+    return Evaluation(
+        top1=float(np.mean(place < 1)),
+        top5=float(np.mean(place < 5)),
+        count=len(labels),
+        top1_all=float(np.mean(place_all < 1)),
+        top5_all=float(np.mean(place_all < 5)),
+        calibration_error=expected_calibration_error(np.concatenate(confidence), place_all < 1),
+        classes=[_class_facts(bundle, known, i, confusion, place[y == i]) for i in range(len(known))],
+        confusion=confusion,
+    )
+
+
+def expected_calibration_error(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
+    """Return how far confidence is from accuracy: mean |difference| of 15 equal bins, weighted by their rows.
+
+    Parameters
+    ----------
+    confidence
+        (N,): probability of the class given, 0 to 1.
+    is_right
+        (N,): whether that class was right.
+
+    References
+    ----------
+    Guo et al. 2017, arXiv 1706.04599, equation 3.
+    """
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=is_right - confidence, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _labels(bundle: Bundle, data: Dataset, folder: Path) -> NDArray[np.int64]:
     index = {c.id: i for i, c in enumerate(bundle.classes)}
     unknown = [c for c in data.classes if c not in index]
     if unknown:
@@ -58,16 +121,30 @@ def evaluate(folder: Path, model: str, report: Callable[[int, int], None]) -> Ev
             f"{', '.join(unknown[:5])}",
             name=unknown[0],
         )
-    labels = np.array([index[label] for label in data.labels])
-    session = ort.InferenceSession(bundle.graph(), providers=["CPUExecutionProvider"])
-    image = session.get_inputs()[0].name
-    hits = np.zeros(2, int)
-    read = partial(preprocess, recipe=bundle.recipe)
-    with ThreadPoolExecutor() as pool:
-        for i in range(0, len(labels), _BATCH):
-            tensors = pool.map(lambda path: from_picture(path, read), data.paths[i : i + _BATCH])
-            (logits,) = session.run(["logits"], {image: np.stack(list(tensors))})
-            best = np.argsort(-logits, axis=1, kind="stable")[:, :5] == labels[i : i + _BATCH, None]
-            hits += best[:, 0].sum(), best.any(axis=1).sum()
-            report(min(i + _BATCH, len(labels)), len(labels))
-    return Evaluation(float(hits[0] / len(labels)), float(hits[1] / len(labels)), len(labels))
+    return np.array([index[label] for label in data.labels])
+
+
+def _place(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many classes stand before each row's own; of equal ones the first does."""
+    own = logits[np.arange(len(logits)), labels][:, None]
+    is_before = (logits > own) | ((logits == own) & (np.arange(logits.shape[1]) < labels[:, None]))
+    places: NDArray[np.int64] = is_before.sum(axis=1)
+    return places
+
+
+def _class_facts(
+    bundle: Bundle, known: NDArray[np.int64], i: int, confusion: NDArray[np.int64], place: NDArray[np.int64]
+) -> ClassFacts:
+    own, (others, given) = bundle.classes[known[i]], (confusion[i].copy(), confusion[:, i].sum())
+    others[i] = 0
+    most = int(others.argmax())
+    return ClassFacts(
+        id=own.id,
+        name=own.name,
+        count=len(place),
+        top1=float(np.mean(place < 1)),
+        top5=float(np.mean(place < 5)),
+        precision=float(confusion[i, i] / given) if given else None,
+        confused_with=bundle.classes[known[most]].id if others[most] else "",
+        confused=int(others[most]),
+    )

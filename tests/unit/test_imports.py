@@ -46,6 +46,7 @@ ROOMS = {
     "fc7.cli.serve": Room("fc7 click", "fc7_service"),
     "fc7.cli.health": Room("fc7 click", "fc7_service.holder"),
     "fc7.cli.model": Room("fc7 click", "fc7_models numpy rich"),
+    "fc7.cli.network": Room("fc7 click", "fc7_models"),
     "fc7_service": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
     "fc7_service.settings": Room("fc7.errors"),
     "fc7_service.rpc": Room(RPC, never="sqlite3"),
@@ -56,7 +57,7 @@ ROOMS = {
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
     "fc7_models": Room(
         "fc7.errors fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript onnxruntime",
-        "torchvision timm efficientnet_lite_pytorch",
+        "torchvision timm efficientnet_lite_pytorch matplotlib sklearn",
     ),
 }
 
@@ -187,6 +188,7 @@ NAMES = ("environ", "environb", "getenv", "getenvb")
         ("import fc7; fc7.Client, fc7.AsyncClient", "fc7_service fc7_models PIL onnxruntime faiss click rich"),
         ("import fc7_service.server", "torch onnx onnxruntime faiss scipy fc7.client"),
         ("import fc7_service.bundle, fc7_models", "torch onnx"),
+        ("import fc7_models.evaluate, fc7_models.report", "torch onnx matplotlib sklearn"),
     ],
 )
 def test_an_import_loads_nothing_heavy(statement: str, heavy: str) -> None:

@@ -1,0 +1,55 @@
+"""Pictures of a folder through a bundle's graph, a batch at a time. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from fc7_models.dataset import from_picture
+from fc7_service.bundle.bundle import Bundle, locate_bundle, open_bundle, shipped_bundles
+from fc7_service.bundle.recipe import Recipe
+from fc7_service.features.preprocess import preprocess
+
+_BATCH = 100
+
+Report = Callable[[int, int], None]  # takes what is done and what there is in all
+Run = Callable[[NDArray[np.float32], Sequence[str]], list[NDArray[np.float32]]]
+
+
+def open_model(name: str) -> Bundle:
+    """Open a shipped bundle by name, any other by its folder; the first shipped one for an empty name.
+
+    Raises
+    ------
+    NotFound
+        No such bundle.
+    """
+    return open_bundle(locate_bundle(name or next(iter(shipped_bundles()), name)))
+
+
+def open_graph(graph: bytes) -> Run:
+    """Return the function that runs an ONNX file on the CPU: inputs (N, 3, H, W) and outputs' names to their values."""
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    image = session.get_inputs()[0].name
+    return lambda inputs, names: session.run(list(names), {image: inputs})
+
+
+def read_batches(paths: Sequence[Path], recipe: Recipe, report: Report) -> Iterator[NDArray[np.float32]]:
+    """Yield the tensors of pictures in order, float32 (N, 3, H, W) of at most 100 each.
+
+    Raises
+    ------
+    ImageDecodeError, FailedPrecondition
+        A picture is damaged or cannot be read; it is named.
+    """
+    read = partial(preprocess, recipe=recipe)
+    with ThreadPoolExecutor() as pool:
+        for i in range(0, len(paths), _BATCH):
+            yield np.stack(list(pool.map(lambda path: from_picture(path, read), paths[i : i + _BATCH])))
+            report(min(i + _BATCH, len(paths)), len(paths))
