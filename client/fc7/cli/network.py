@@ -1,0 +1,120 @@
+"""`fc7 model evaluate, probe, curve, inspect`: what a network has learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fc7.cli.output import emit, json_option, progress, table
+
+_folder = click.argument("folder", type=click.Path(path_type=Path))
+_BUNDLE = "Shipped model, or the folder of a bundle."
+_model = click.option("--model", "name", default="", metavar="M|BUNDLE", help=_BUNDLE)
+_splits = click.option("--splits", type=click.IntRange(min=1), default=3, show_default=True, help="Random divisions.")
+
+
+def _output(what: str) -> Callable[[Any], Any]:
+    return click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help=f"Folder for {what}.")
+
+
+@click.command()
+@_folder
+@click.option("--model", "name", required=True, metavar="M|BUNDLE", help=_BUNDLE)
+@_output("classes.csv and confusion.png; needs 'fc7[train]'")
+@json_option
+def evaluate(folder: Path, name: str, output: Path | None, as_json: bool) -> None:
+    """Tell how often a network is right about labelled pictures: the `val` of FOLDER, else all of it."""
+    from fc7_models.evaluate import evaluate as run
+    from fc7_models.report import prepare, write_evaluation
+
+    if output:
+        prepare(output)
+    with progress("evaluate", None, as_json=as_json) as advance:
+        result = run(folder, name, advance)
+    columns = ("top1", "top5", "count", "top1_all", "top5_all", "calibration_error")
+    _print([{column: getattr(result, column) for column in columns}], as_json)
+    if output:
+        write_evaluation(result, output)
+
+
+@click.command()
+@_folder
+@_model
+@_splits
+@_output("probe.csv and probe.png")
+@json_option
+def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bool) -> None:
+    """Train softmax regression and a linear SVM on each layer's features of the pictures in FOLDER.
+
+    FOLDER holds one sub-folder a class. Without --model: the first shipped model. Needs 'fc7[train]'.
+    """
+    from fc7_models.probe import probe as run
+    from fc7_models.report import prepare, write_probe
+
+    if output:
+        prepare(output)
+    with progress("probe", None, as_json=as_json) as advance:
+        rows = run(folder, name, splits, advance)
+    _print([asdict(row) for row in rows], as_json)
+    if output:
+        write_probe(rows, output)
+
+
+@click.command()
+@_folder
+@_model
+@_splits
+@_output("curve.csv and curve.png")
+@json_option
+def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bool) -> None:
+    """Tell how accuracy grows with pictures a class, from features, from untrained ones and from pixels.
+
+    FOLDER holds one sub-folder a class. Without --model: the first shipped model. Needs 'fc7[train]'.
+    """
+    from fc7_models.curve import UNTRAINED
+    from fc7_models.curve import curve as run
+    from fc7_models.report import prepare, write_curve
+
+    if output:
+        prepare(output)
+    with progress("curve", None, as_json=as_json) as advance:
+        points = run(folder, name, splits, advance)
+    _print([asdict(point) for point in points], as_json)
+    if not any(point.features == UNTRAINED for point in points):
+        click.echo("fc7: no random initialisation: the network is not in fc7's own table", err=True)
+    if output:
+        write_curve(points, output)
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@_model
+@_output("layers.csv and filters.png")
+@json_option
+def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) -> None:
+    """Show each layer's dead units, sparsity, norm and filter RMS on the pictures in FOLDER; draw the first filters.
+
+    Without FOLDER: on the golden pictures of the bundle. Without --model: the first shipped model. Needs 'fc7[train]'.
+    """
+    from fc7_models.filters import inspect as run
+    from fc7_models.report import prepare, write_inspection
+
+    if output:
+        prepare(output)
+    with progress("inspect", None, as_json=as_json) as advance:
+        found = run(folder, name, advance)
+    _print([asdict(layer) for layer in found.layers], as_json)
+    if output:
+        write_inspection(found, output)
+
+
+def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        for row in rows:
+            emit(row)
+    else:
+        table(tuple(rows[0]), [tuple(row.values()) for row in rows])
