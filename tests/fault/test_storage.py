@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import random
@@ -60,9 +61,22 @@ def database(folder):
     return folder / "photos" / "collection.db"
 
 
+def log(folder):
+    return folder / "photos" / "collection.db-wal"
+
+
+def note(folder):
+    return folder / "photos" / "acknowledged"
+
+
+def noted(folder):
+    """Number of the last acknowledged commit."""
+    return int.from_bytes(note(folder).read_bytes()[4:12], "big")
+
+
 def faults(folder, text):
     """Check that "photos" is set aside with a fault like ``text`` while "good" serves, and no byte changes."""
-    before = {path: path.read_bytes() for path in (folder / "photos").iterdir()}
+    before = evidence(folder)
     library = Collections(folder)
     good, photos = library.list()
     assert isinstance(photos, Damaged)
@@ -72,7 +86,13 @@ def faults(folder, text):
     assert isinstance(good, Collection)
     assert len(library.get("good").search(QUERY, 100)[0]) == N
     library.close()
-    assert {path: path.read_bytes() for path in (folder / "photos").iterdir()} == before
+    assert evidence(folder) == before
+
+
+def evidence(folder):
+    """All files of "photos" but the index of the log, which SQLite makes anew at each open, and an empty log."""
+    files = {path: path.read_bytes() for path in (folder / "photos").iterdir() if not path.name.endswith("-shm")}
+    return {path: data for path, data in files.items() if data or path != log(folder)}
 
 
 WRITER = """
@@ -112,6 +132,217 @@ def test_kill_9_loses_nothing_acknowledged(folder):
         assert all(hit.score == pytest.approx(cosine(hit.id), abs=1e-6) for hit in hits)
         library.close()
     assert len(acknowledged) > 5 * 7
+
+
+COMMITTER = """
+import os, pathlib, signal, sys
+sys.path.insert(0, sys.argv[2])
+from test_storage import Collections, item
+from fc7_service.collections.tally import Tally
+photos = Collections(pathlib.Path(sys.argv[1])).get("photos")
+for batch in range(int(sys.argv[3])):
+    photos.upsert([item(f"b{batch}-{n}") for n in range(7)])
+Tally.note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+photos.upsert([item("unacknowledged")])
+"""
+COMMITS = 30
+
+
+def commit_and_die(folder, n_commits):
+    """Make commits of 7 rows in a process that is killed after one more commit, before that is acknowledged."""
+    command = [sys.executable, "-c", COMMITTER, folder, Path(__file__).parent, str(n_commits)]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("killed") / "collections"
+    library = Collections(path)
+    for name in ("good", "photos"):
+        library.create(name, PROVENANCE, DIM).upsert([item(f"i{n}") for n in range(N)])
+    library.close()
+    commit_and_die(path, COMMITS)
+    return path
+
+
+@pytest.fixture
+def killed(killed_once, tmp_path) -> Path:
+    """As ``folder``, but the writer of "photos" was killed and left COMMITS + 1 commits in the log."""
+    return shutil.copytree(killed_once, tmp_path / "killed")
+
+
+def cut(data, share):
+    return data[: int(share * len(data))]
+
+
+def flip(data, share):
+    at = int(share * len(data))
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("harm", [cut, flip])
+def test_a_damaged_log_is_never_a_silent_loss(killed, tmp_path, harm, share):
+    log(killed).write_bytes(harm(log(killed).read_bytes(), share))
+    copy = shutil.copytree(killed, tmp_path / "copy")
+    with sqlite3.connect(database(copy)) as connection:
+        (n_left,) = connection.execute("SELECT count(*) FROM items").fetchone()
+    connection.close()
+    assert n_left < N + 7 * COMMITS
+    n_lost = COMMITS - (n_left - N) // 7
+    faults(killed, rf"^{n_lost} acknowledged commits are lost: .*delete photos/acknowledged")
+
+    note(killed).unlink()  # as the message says
+    library = Collections(killed)
+    photos = library.get("photos")
+    assert photos.count == len(photos.search(QUERY, 10**6)[0]) == n_left
+    photos.upsert([item("more")])
+    library.close()
+    assert noted(killed) == 1 + (n_left - N) // 7 + 1
+    assert _answers_all(killed, n_left + 1)
+
+
+def test_a_lost_log_is_never_a_silent_loss(killed):
+    log(killed).unlink()
+    faults(killed, f"^{COMMITS} acknowledged commits are lost")
+
+
+def test_an_older_database_beside_a_newer_note(folder):
+    older = database(folder).read_bytes()
+    library = Collections(folder)
+    library.get("photos").delete(["i1"])
+    library.close()
+    database(folder).write_bytes(older)
+    faults(folder, "^1 acknowledged commit is lost")
+
+
+def _answers_all(folder, n):
+    library = Collections(folder)
+    photos = library.get("photos")
+    found = photos.count, len(photos.search(QUERY, 10**6)[0])
+    library.close()
+    return found == (n, n)
+
+
+@pytest.mark.parametrize("n_bytes", [32, 4096])
+def test_what_was_not_acknowledged_may_be_lost(killed, n_bytes):
+    assert noted(killed) == 1 + COMMITS
+    log(killed).write_bytes(log(killed).read_bytes()[:-n_bytes])
+    assert _answers_all(killed, N + 7 * COMMITS)
+
+
+def test_killed_between_commit_and_note(killed):
+    library = Collections(killed)
+    photos = library.get("photos")
+    assert photos.count == N + 7 * COMMITS + 1
+    assert photos.upsert([item("unacknowledged")]) == ["skipped"]
+    assert noted(killed) == 1 + COMMITS + 1  # now it is acknowledged
+    library.close()
+
+
+def test_a_missing_note(killed):
+    note(killed).unlink()
+    library = Collections(killed)
+    photos = library.get("photos")
+    assert photos.count == N + 7 * COMMITS + 1
+    assert not note(killed).exists()
+    assert photos.delete(["i1"]) == [True]
+    assert noted(killed) == 1 + COMMITS + 2
+    library.close()
+
+
+@pytest.mark.parametrize("harm", [cut, flip])
+@pytest.mark.parametrize("share", [0, 0.3, 0.6, 0.9])
+def test_a_damaged_note(folder, caplog, harm, share):
+    whole = note(folder).read_bytes()
+    note(folder).write_bytes(harm(whole, share))
+    library = Collections(folder)
+    with caplog.at_level(logging.WARNING):
+        photos = library.get("photos")
+    assert re.search("photos/acknowledged is damaged", caplog.text)
+    assert photos.count == N
+    photos.upsert([item("more")])
+    library.close()
+    assert len(note(folder).read_bytes()) == len(whole) == 16
+    assert noted(folder) == 2
+    assert _answers_all(folder, N + 1)
+
+
+def test_a_note_that_is_too_long(folder):
+    note(folder).write_bytes(note(folder).read_bytes() * 300)
+    library = Collections(folder)
+    library.get("photos").upsert([item("more")])
+    library.close()
+    assert note(folder).stat().st_size == 16
+
+
+def test_a_note_that_cannot_be_read(folder):
+    note(folder).unlink()
+    note(folder).mkdir()
+    library = Collections(folder)
+    with pytest.raises(Unavailable, match="acknowledged cannot be read"):
+        library.get("photos")
+    note(folder).rmdir()
+    assert library.get("photos").count == N
+    library.close()
+
+
+def test_a_collection_of_before_there_were_notes(folder):
+    with sqlite3.connect(database(folder)) as connection:
+        assert connection.execute("DELETE FROM sqlite_sequence WHERE name = 'commits'").rowcount == 1
+    connection.close()
+    note(folder).unlink()
+    library = Collections(folder)
+    assert library.get("photos").upsert([item("i0"), item("more")]) == ["skipped", "added"]
+    library.close()
+    assert noted(folder) == 1
+    assert _answers_all(folder, N + 1)
+
+
+@pytest.mark.parametrize("has_note", [True, False])
+def test_a_vacuumed_copy_keeps_its_count(killed, tmp_path, has_note):
+    library = Collections(killed)
+    library.get("photos").upsert([item("more")])
+    library.close()
+    with sqlite3.connect(database(killed)) as connection:
+        connection.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+    connection.close()
+    (tmp_path / "copy.db").rename(database(killed))
+    if not has_note:
+        note(killed).unlink()
+    library = Collections(killed)
+    assert library.get("photos").upsert([item("last")]) == ["added"]
+    library.close()
+    assert noted(killed) == 1 + COMMITS + 3
+
+
+def test_what_writes_nothing_commits_nothing(folder):
+    library = Collections(folder)
+    photos = library.get("photos")
+    assert photos.upsert([item("i0")]) == ["skipped"]
+    assert photos.delete(["none"]) == [False]
+    assert log(folder).stat().st_size == 0
+    assert noted(folder) == 1
+    library.close()
+
+
+def test_a_note_that_cannot_be_written(folder, monkeypatch):
+    library = Collections(folder)
+    photos = library.get("photos")
+    photos.search(QUERY, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fdatasync", _fail)
+        with pytest.raises(Unavailable, match="may be stored or not"):
+            photos.upsert([item("i0"), item("more")])
+    with pytest.raises(Unavailable, match="takes no writes"):
+        photos.delete(["i1"])
+    assert len(photos.search(QUERY, 100)[0]) == photos.count == N + 1  # it is committed: all answers agree
+    library.close()
+    assert _answers_all(folder, N + 1)
+
+
+def _fail(*_):
+    raise OSError(errno.EIO, "Input/output error")
 
 
 @pytest.mark.parametrize("keep", [0, 1, 99, 100, 8192, 0.3, 0.5, 0.9, -8192, -1])
@@ -169,6 +400,7 @@ def test_flipped_bits_never_give_a_wrong_answer(folder, tmp_path, caplog):
         flipped, bit = bytearray(data), rng.randrange(len(data) * 8)
         flipped[bit // 8] ^= 1 << bit % 8
         (copy / "photos" / "collection.db").write_bytes(flipped)
+        shutil.copy(note(folder), note(copy))
         n_noticed += _answers(copy)
         shutil.rmtree(copy)
     assert n_noticed > 5
@@ -284,6 +516,17 @@ def test_a_failing_disk_is_not_written_again(folder):
     library.close()
     library = Collections(folder)
     assert library.get("photos").upsert([item("more")]) == ["added"]
+    library.close()
+
+
+def test_what_cannot_be_opened_now_is_not_set_aside(folder):
+    in_the_way = log(folder)
+    in_the_way.mkdir()
+    library = Collections(folder)
+    with pytest.raises(Unavailable, match="unable to open"):
+        library.get("photos")
+    in_the_way.rmdir()
+    assert library.get("photos").count == N
     library.close()
 
 

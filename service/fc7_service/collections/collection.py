@@ -225,7 +225,7 @@ class Collection:
         ResourceExhausted
             The disk is full; nothing is stored.
         Unavailable
-            The disk fails; nothing is stored.
+            The disk fails; after a restart all is stored, or nothing.
         """
         for item in items:
             check_id(item.id)
@@ -254,6 +254,7 @@ class Collection:
                         self._store.drop(row.rid)
                         changes.kill(row.rid)
             self._publish(changes)
+            self._store.acknowledge()
         return were_there
 
     def close(self) -> None:
@@ -269,6 +270,7 @@ class Collection:
                 for job in jobs:
                     job.statuses = [self._put(item, changes) for item in job.items]
             self._publish(changes)
+            self._store.acknowledge()
         except BaseException as error:
             for job in jobs:
                 job.error = error

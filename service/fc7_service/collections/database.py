@@ -13,6 +13,7 @@ from fc7.errors import DataLoss, ResourceExhausted, Unavailable
 FORMAT = 1  # user_version: raise it with every change that an older fc7 cannot read
 APPLICATION = 0x66633763  # "fc7c"
 _MAGIC = b"SQLite format 3\0"
+_WAL_BYTES = 64 * 2**20  # what is kept of a write-ahead log that once grew
 PAGE_BYTES = 8192  # never more than 1.36 times the raw vectors (4096: up to 2.01 times)
 
 
@@ -24,7 +25,34 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def check_header(path: Path) -> None:
+def examine(path: Path) -> sqlite3.Connection:
+    """Open what is ours to look at it: a log that is there is not folded in, so that it stays as evidence."""
+    _check_header(path)
+    log = path.with_name(path.name + "-wal")
+    return connect(path, "ro" if log.exists() and log.stat().st_size else "rw")  # "rw" tidies up when it is closed
+
+
+def prepare(writer: sqlite3.Connection, path: Path) -> None:
+    """Make a connection the one that writes, and fold the log in."""
+    run, name = writer.execute, path.parent.name
+    run("PRAGMA synchronous=FULL")
+    run("PRAGMA fullfsync=1")  # macOS: through the drive's cache
+    run(f"PRAGMA journal_size_limit={_WAL_BYTES}")
+    mode, level = run("PRAGMA journal_mode=WAL").fetchone()[0], run("PRAGMA synchronous").fetchone()[0]
+    if (mode, level) != (b"wal", 2):
+        raise Unavailable(
+            f"{path} cannot be written safely (journal {mode!r}, synchronous {level}): "
+            "keep the data folder on a local disk",
+            name=name,
+        )
+    run("PRAGMA wal_checkpoint(TRUNCATE)")
+    needed = run("PRAGMA page_count").fetchone()[0] * run("PRAGMA page_size").fetchone()[0]
+    size = path.stat().st_size
+    if size < needed:
+        raise DataLoss(f"{path.name} is cut short: {size} of {needed} bytes", name=name)
+
+
+def _check_header(path: Path) -> None:
     """Refuse what is not ours before SQLite touches it."""
     name = path.parent.name
     try:

@@ -166,7 +166,8 @@ class Collections:
         found = self._open[name]
         if isinstance(found, Damaged):
             raise DataLoss(
-                f"collection {name!r} is set aside: {found.fault}; restore it from a backup, or delete it", name=name
+                f"collection {name!r} is set aside: {found.fault}; restore it from a backup, or delete the collection",
+                name=name,
             )
         return found
 

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, Fc7Error, NotFound, Unavailable
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.database import APPLICATION, FORMAT, PAGE_BYTES, check_header, connect, faults, primary
+from fc7_service.collections.database import APPLICATION, FORMAT, PAGE_BYTES, connect, examine, faults, prepare, primary
+from fc7_service.collections.tally import Tally
 
 Metric = Literal["cosine", "l2", "dot"]
 
 FILE = "collection.db"
-_WAL_BYTES = 64 * 2**20  # what is kept of a write-ahead log that once grew
 _HALF_ERROR = 1e-3  # relative; rounding to fp16 stays below, overflow and underflow do not
 _SCHEMA = """
 CREATE TABLE facts (text TEXT NOT NULL, crc INTEGER NOT NULL);
@@ -35,6 +35,7 @@ CREATE TABLE items (rid INTEGER PRIMARY KEY AUTOINCREMENT, place INTEGER NOT NUL
                     content TEXT NOT NULL, payload TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE vectors (rid INTEGER PRIMARY KEY, vector BLOB NOT NULL);
 """
+_LAST_RID = "SELECT coalesce(max(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHERE name = 'items'"
 _ROWS = "SELECT rid, place, id, content, payload, crc, vector FROM items LEFT JOIN vectors USING (rid) "
 
 
@@ -117,7 +118,7 @@ class Store:
     Raises
     ------
     DataLoss
-        Not a database of ours or of a newer format (it is not touched), damaged, or cut short.
+        Not ours or of a newer format (it is not touched), damaged, cut short, or short of acknowledged commits.
     Unavailable
         It cannot be opened now.
     """
@@ -128,13 +129,14 @@ class Store:
         self._is_closed = False
         self._readers: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        check_header(self._path)
         with faults(self.name):
+            with contextlib.closing(examine(self._path)) as connection:
+                self.facts = self._read_facts(connection)
+                self._tally = Tally(self._path, connection)
+                (self._last_rid,) = connection.execute(_LAST_RID).fetchone()
             self._writer = connect(self._path, "rw")
             try:
-                self._prepare_writer()
-                self.facts = self._read_facts()
-                (self._last_rid,) = self._writer.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+                prepare(self._writer, self._path)
             except BaseException:
                 self._writer.close()
                 raise
@@ -204,8 +206,11 @@ class Store:
         try:
             with faults(self.name):
                 self._writer.execute("BEGIN IMMEDIATE")
+                before = self._writer.total_changes
                 try:
                     yield
+                    if self._writer.total_changes != before:
+                        self._tally.count(self._writer)
                     self._writer.execute("COMMIT")
                 finally:
                     if self._writer.in_transaction:
@@ -214,6 +219,15 @@ class Store:
             cause = error.__cause__
             if isinstance(cause, sqlite3.Error) and primary(cause) == sqlite3.SQLITE_IOERR:
                 self._fault = str(cause)
+            raise
+
+    def acknowledge(self) -> None:
+        """Note the last commit, so that its loss is noticed; ``Unavailable``, and no more writes, if that fails."""
+        try:
+            with faults(self.name):
+                self._tally.note(self._writer)
+        except Fc7Error as error:
+            self._fault = str(error.__cause__)
             raise
 
     def find(self, id: str) -> Row | Broken | None:
@@ -255,29 +269,13 @@ class Store:
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._writer.close()
 
-    def _prepare_writer(self) -> None:
-        run = self._writer.execute
-        run("PRAGMA synchronous=FULL")
-        run("PRAGMA fullfsync=1")  # macOS: through the drive's cache
-        run(f"PRAGMA journal_size_limit={_WAL_BYTES}")
-        mode, level = run("PRAGMA journal_mode=WAL").fetchone()[0], run("PRAGMA synchronous").fetchone()[0]
-        if (mode, level) != (b"wal", 2):
-            raise Unavailable(
-                f"{self._path} cannot be written safely (journal {mode!r}, synchronous {level}): "
-                "keep the data folder on a local disk",
-                name=self.name,
-            )
-        run("PRAGMA wal_checkpoint(TRUNCATE)")
-        needed = run("PRAGMA page_count").fetchone()[0] * run("PRAGMA page_size").fetchone()[0]
-        size = self._path.stat().st_size
-        if size < needed:
-            raise DataLoss(f"{self._path.name} is cut short: {size} of {needed} bytes", name=self.name)
-
-    def _read_facts(self) -> Facts:
+    def _read_facts(self, connection: sqlite3.Connection) -> Facts:
         try:
-            ((text, crc),) = self._writer.execute("SELECT text, crc FROM facts").fetchall()
-            is_intact = _facts_checksum(self._writer, text) == crc
-        except (sqlite3.OperationalError, TypeError, ValueError):  # no such column, no text, not one row
+            ((text, crc),) = connection.execute("SELECT text, crc FROM facts").fetchall()
+            is_intact = _facts_checksum(connection, text) == crc
+        except (sqlite3.OperationalError, TypeError, ValueError) as error:  # no such column, no text, not one row
+            if isinstance(error, sqlite3.Error) and primary(error) != sqlite3.SQLITE_ERROR:
+                raise  # it cannot be opened or read now
             is_intact = False
         if not is_intact:
             raise DataLoss(f"{self._path.name} is damaged: its facts do not match their checksum", name=self.name)
