@@ -352,6 +352,15 @@ def test_health_starts_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not (tmp_path / "data").exists()
 
 
+def test_health_of_a_bad_address_is_2_and_without_the_service_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CliRunner().invoke(main, ["health", "--server", "nowhere"]).exit_code == 2
+    monkeypatch.delitem(sys.modules, "fc7_service.holder", raising=False)
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    result = CliRunner().invoke(main, ["health", "--data", "data"])
+    assert result.exit_code == 4
+    assert "filelock is not installed: pip install 'fc7[cpu]'" in result.stderr
+
+
 def test_an_unreadable_head_is_listed_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     provenance = Provenance("d", "m", "g", "r", "fc7", "none", "fp32")
     facts: dict[str, Any] = dict.fromkeys(("count", "accuracy", "held_out", "seconds", "published_version"), 0)

@@ -15,9 +15,10 @@ from fc7.errors import Unavailable
 @json_option
 @connected
 def health(connection: Connection, as_json: bool) -> None:
-    """Tell whether the server is ready. Needs no token, starts none; exit code 0 or 7.
+    """Tell whether the server is ready. Needs no token, starts none; exit code 0 where it is, 7 where it is not.
 
-    Without a server the process that holds the data folder is asked.
+    Without a server the process that holds the data folder is asked. Else the codes are those of every command: 2 for
+    an address that is none, 4 where that process is to be asked and the extra "cpu" or "gpu" is not installed.
     """
     if connection.server is None:
         connection = Connection(_holder(connection.data), None, None, None)
