@@ -59,7 +59,8 @@ def fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[s
     groups
         Content hash of each row: copies stay on one side of every split.
     check
-        Called every second or two, also on large sets.
+        Called every second or two up to about 4,000 rows or dimensions; above, a single
+        factorisation or product, which nothing can interrupt, may take longer.
 
     Raises
     ------
