@@ -2,9 +2,10 @@
 
     python bench/transfer.py TRAIN TEST [MODEL]
 
-TRAIN and TEST are folders with one sub-folder a class. Prints a Markdown table for the model's card: a head
-trained on TRAIN and asked about TEST, and the share of the 10 nearest pictures of TRAIN (cosine) that
-have the query's class. The last row is the same on 32 x 32 raw pixels, with a ridge head.
+TRAIN and TEST are folders with one sub-folder a class. Prints a Markdown table for the model's card, a row for
+each layer before the logits of fewer than 16,384 numbers: a head trained on TRAIN and asked about TEST, and the
+share of the 10 nearest pictures of TRAIN (cosine) that have the query's class. The last row is the same on
+32 x 32 raw pixels, with a ridge head.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from PIL import Image
 import fc7
 from fc7.cli.raw import nearest, raw_values, ridge_labels
 
-LAYERS = ("pool5", "fc6", "fc7")
+MAX_DIM = 2**14
 K = 10
 
 
@@ -46,7 +47,8 @@ def main() -> None:
     print(f"{len(paths)} pictures to train on, {len(queries)} to test, {len(set(labels))} classes\n")
     print("| layer | head | precision@10 |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as data, fc7.connect(data=data, models=model) as client:
-        for layer in LAYERS:
+        layers = [one.name for one in client.models()[0].layers if one.name != "logits" and one.dim < MAX_DIM]
+        for layer in layers:
             client.train_head(layer, images=paths, labels=labels, layer=layer)
             client.publish_head(layer)
             answers = client.classify(queries, head=layer)
