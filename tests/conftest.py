@@ -10,7 +10,6 @@ import pytest
 
 from tiny import make_tiny_bundle
 
-
 # A shell that starts the tests in the background has them ignore Ctrl-C, and every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,6 +25,7 @@ class Holder:
     address: str  # of the private door: "unix:PATH", or HOST:PORT where there are no Unix sockets
     token: str = ""  # one-time token of a door on a port
     listen: str = ""  # public address, where there is one
+    folder: str = ""  # the data folder, so that a copy of it is told from it
 
 
 class DataFolder:
@@ -62,7 +63,7 @@ class DataFolder:
     def _sweep(self) -> None:
         """Remove what a holder that was killed has left: its address, and its socket's folder."""
         left = read_holder(self.path)
-        if left is not None and left.address.startswith("unix:"):
+        if left is not None and left.address.startswith("unix:") and left.folder == str(self.path.resolve()):
             door = Path(left.address.removeprefix("unix:")).parent
             if door.name.startswith(DOOR_PREFIX) and door.parent == Path(tempfile.gettempdir()):
                 shutil.rmtree(door, ignore_errors=True)
@@ -73,7 +74,7 @@ class DataFolder:
         part = self.path / f"{_ADDRESS_FILE}.part"
         part.unlink(missing_ok=True)
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(asdict(holder), file)
+            json.dump(asdict(replace(holder, folder=str(self.path.resolve()))), file)
         os.replace(part, self.path / _ADDRESS_FILE)
 
     def release(self) -> None:

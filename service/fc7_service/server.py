@@ -47,7 +47,6 @@ _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-_LAST_WORDS_S = 0.5  # for answers that are on their way
 
 
 class Server:
@@ -121,22 +120,15 @@ class Server:
         try:
             if hasattr(self, "_grpc"):
                 await self._health.enter_graceful_shutdown()
-                await self._drain()
+                stopping = asyncio.ensure_future(self._grpc.stop(self._settings.drain_s))
+                self._guard.end_watches()
+                await stopping
             self._heads.close()
             self._extractor.close()  # in this thread: where the interpreter ends, others cannot be started
             self._collections.close()
         finally:
             if self._door:
                 shutil.rmtree(self._door, ignore_errors=True)
-
-    async def _drain(self) -> None:
-        """Refuse new calls; return once those under way have ended, or after ``drain_s``."""
-        stopping = asyncio.ensure_future(self._grpc.stop(self._settings.drain_s))
-        idle = asyncio.ensure_future(self._guard.wait_idle())
-        await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
-        await self._grpc.stop(_LAST_WORDS_S)  # what is left are watches of health, which would never end
-        await stopping
 
     def _register(self) -> None:
         extractor, collections, heads = self._extractor, self._collections, self._heads

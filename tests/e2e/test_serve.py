@@ -137,6 +137,12 @@ def test_no_call_but_health_passes_without_a_token_and_read_cannot_write(
                 with pytest.raises(grpc.RpcError) as caught:
                     channel.unary_unary(method)(b"", timeout=20)
                 assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            reader_metadata = (("authorization", f"Bearer {TOKENS['read']}"),)
+            with pytest.raises(grpc.RpcError) as caught:  # so that a client that tries a newer method falls back
+                channel.unary_unary("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")(
+                    b"", timeout=20, metadata=reader_metadata
+                )
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         with fc7.connect(data=tmp_path / "data") as local:  # the private socket is this user's alone
             assert local.collection("c").count == 1
     assert not any(token in line for line in served.log for token in TOKENS.values())

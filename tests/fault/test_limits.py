@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +122,113 @@ def test_a_watch_of_health_does_not_hold_up_the_end(tiny_bundle: Path, tmp_path:
         start = time.monotonic()
         assert served.stop() == 0
         assert time.monotonic() - start < 15  # of the 20 that calls under way may take
+
+
+def test_a_drain_waits_for_a_request_that_is_still_arriving(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A call counts as under way from its first byte, also before its handler runs."""
+    import os
+    import socket
+    import threading
+    import time
+
+    with serving(tmp_path, "--model", str(tiny_bundle)) as served:
+        host, port = served.address.split(":")
+        slow, there = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+        def relay() -> None:
+            """Hand the request on slowly: 3 MB take about two seconds."""
+            client, _ = slow.accept()
+            with client, socket.create_connection((host, int(port))) as server:
+
+                def back() -> None:
+                    with contextlib.suppress(OSError):
+                        while data := server.recv(65536):
+                            client.sendall(data)
+
+                returning = threading.Thread(target=back)
+                returning.start()
+                n = 0
+                with contextlib.suppress(OSError):
+                    while data := client.recv(16384):
+                        server.sendall(data)
+                        n += len(data)
+                        if n > 200_000:
+                            there.set()
+                            threading.Event().wait(0.008)
+                    server.shutdown(socket.SHUT_RDWR)
+                returning.join(20)
+
+        relaying = threading.Thread(target=relay)
+        relaying.start()
+        pixels = common_pb2.Tensor(dtype="uint8", shape=[1000, 1000, 3], data=os.urandom(3_000_000))
+        request = feature_pb2.ExtractRequest(images=[common_pb2.Image(pixels=pixels)])
+        with slow, grpc.insecure_channel(f"127.0.0.1:{slow.getsockname()[1]}") as opened:
+            call = feature_pb2_grpc.FeatureServiceStub(opened).Extract.future(request, timeout=60)
+            assert there.wait(20)
+            start = time.monotonic()
+            served.process.terminate()
+            assert call.result().items[0].HasField("error") is False
+            assert time.monotonic() - start > 0.5, "the request arrived too fast: the test shows nothing"
+        relaying.join(20)
+        assert served.process.wait(60) == 0
+
+
+def test_a_stream_that_is_left_leaves_nothing_behind(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Also when its reader waits for a place: more images were sent than may be under way."""
+    from fc7_service.features.extractor import Extractor
+    from fc7_service.rpc.features import FeatureServicer
+
+    async def run() -> None:
+        made = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=1)
+        servicer = FeatureServicer(made)
+
+        async def requests():  # type: ignore[no-untyped-def]
+            for i in range(1000):
+                yield feature_pb2.StreamExtractRequest(image=common_pb2.Image(encoded=jpeg(i % 5)))
+
+        before = asyncio.all_tasks()
+        answers = servicer.StreamExtract(requests(), None)
+        await anext(answers)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await answers.aclose()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
+        made.close()
+
+    asyncio.run(run())
+
+
+def test_a_copy_of_a_data_folder_leaves_the_originals_door_alone(tiny_bundle: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from fc7_service.holder import read_holder
+
+    with serving(tmp_path / "a", "--model", str(tiny_bundle)):
+        holder = read_holder(tmp_path / "a")
+        assert holder is not None
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+        with fc7.connect(data=tmp_path / "b", models=[str(tiny_bundle)]) as client:
+            assert client.is_ready()
+        assert Path(holder.address.removeprefix("unix:")).exists()
+        with fc7.connect(data=tmp_path / "a") as client:
+            assert client.server_info().pid == holder.pid
+
+
+def test_answers_of_a_search_are_bounded_by_bytes(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fc7_service.rpc import messages
+
+    with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client:
+        collection = client.create_collection("c")
+        payloads = [{"text": "x" * 10_000} for _ in range(20)]
+        collection.add([jpeg(i) for i in range(20)], ids=[str(i) for i in range(20)], payloads=payloads)
+        monkeypatch.setattr(messages, "MAX_MESSAGE_BYTES", 100_000)
+        with pytest.raises(fc7.ResourceExhausted, match="smaller k"):
+            collection.search(jpeg(1), k=20)
+        assert len(collection.search(jpeg(1), k=5)) == 5
 
 
 def test_a_log_that_cannot_be_written_fails_no_call(tiny_bundle: Path, tmp_path: Path) -> None:

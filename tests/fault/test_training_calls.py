@@ -8,7 +8,7 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +36,24 @@ PLAN = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h"))
 SOON_S = 20  # far below any limit of ours, far above what a busy machine needs
 
 
+class Training:
+    """A call under way; awaited, its answers."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._answers = asyncio.ensure_future(self._collect())
+
+    def cancel(self) -> None:
+        """Cancel the call itself: where its reader is cancelled while it begins, grpc.aio lets the call go on."""
+        self._call.cancel()
+
+    def __await__(self) -> Generator[Any, None, list[pb.TrainHeadResponse]]:
+        return self._answers.__await__()
+
+    async def _collect(self) -> list[pb.TrainHeadResponse]:
+        return [answer async for answer in self._call]
+
+
 class Door:
     """A server on the test's own loop, whose default executor has two threads."""
 
@@ -44,11 +62,8 @@ class Door:
         self.heads = head_pb2_grpc.HeadServiceStub(channel)
         self.collections = collection_pb2_grpc.CollectionServiceStub(channel)
 
-    def train(self, *requests: pb.TrainHeadRequest) -> asyncio.Task[list[pb.TrainHeadResponse]]:
-        async def answers() -> list[pb.TrainHeadResponse]:
-            return [answer async for answer in self.heads.TrainHead(iter(requests))]
-
-        return asyncio.ensure_future(answers())
+    def train(self, *requests: pb.TrainHeadRequest) -> Training:
+        return Training(self.heads.TrainHead(iter(requests)))
 
     async def refuses(self, code: str, text: str, *requests: pb.TrainHeadRequest) -> None:
         with pytest.raises(grpc.aio.AioRpcError, match=text) as caught:
@@ -182,7 +197,7 @@ async def test_the_server_ends_while_it_trains(door: Door, fits: Fits) -> None:
 async def test_closed_heads_store_nothing_more(tmp_path: Path, fits: Fits) -> None:
     heads, data = Heads(tmp_path / "heads"), make_labelled(4, 2, 8)
     running, waiting = (
-        asyncio.ensure_future(heads.train_in_turn("h", data.features, data.labels, data.groups, PROVENANCE))
+        asyncio.ensure_future(heads.train_in_turn("h", lambda: (data.features, data.labels, data.groups), PROVENANCE))
         for _ in range(2)
     )
     await until(lambda: fits.n_started == 1)
@@ -231,12 +246,50 @@ async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.Mo
         batches.append(weakref.ref(batch))
         return Extracted([batch[3], batch[4]], PROVENANCE, Timing(0.0, 0.0, 0.0))
 
-    monkeypatch.setattr(rpc_heads, "extract", extract)
+    monkeypatch.setattr(rpc_heads, "extract_patiently", extract)
     rows = rpc_heads._Rows(cast(Extractor, None), "tiny", PROVENANCE)
     await rows.take(images("ab").images)
     gc.collect()
     assert all(batch() is None for batch in batches)
-    assert rows.end().shape == (2, 8)
+    features, labels, _ = rows.end()
+    assert features.shape == (2, 8)
+    assert labels == ["a", "b"]
+
+
+async def test_more_trainings_than_may_wait_are_told_when_to_come_back(
+    door: Door, fits: Fits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc_heads, "_MOST_TRAININGS", 2)
+    calls = [door.heads.TrainHead(iter((PLAN, images("aabb")))) for _ in range(2)]
+    for call in calls:
+        while (await call.read()).progress.stage != "fit":
+            pass
+    await door.refuses("RESOURCE_EXHAUSTED", "2 trainings.*retry after", PLAN)
+    fits.go_on.set()
+    versions = [(await call.read()).head.version for call in calls]
+    assert sorted(versions) == [1, 2]
+
+
+async def test_a_collection_is_read_when_its_turn_comes(door: Door, fits: Fits, monkeypatch: Any) -> None:
+    await collect(door, "aabb")
+    from fc7_service.collections.collection import Collection
+
+    read, labelled = [], Collection.labelled
+
+    def note(self: Collection, *args: Any) -> Any:
+        read.append(self.name)
+        return labelled(self, *args)
+
+    monkeypatch.setattr(Collection, "labelled", note)
+    request = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", collection="c"))
+    trainings = [door.train(request) for _ in range(3)]
+    await until(lambda: fits.n_started == 1)
+    for _ in range(3):
+        await door.names()
+    assert read == ["c"]
+    fits.go_on.set()
+    await asyncio.gather(*trainings)
+    assert read == ["c"] * 3
 
 
 async def test_a_collection_too_large_for_memory_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

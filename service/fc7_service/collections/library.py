@@ -94,10 +94,11 @@ class Collections:
         try:
             collection.check()
         except DataLoss as error:
-            collection.close()
-            with self._lock:
+            with self._lock:  # first, so that nobody finds it closed and not yet set aside
                 if self._open.get(name) is collection:
                     self._open[name] = Damaged(name, error.message)
+            collection.close()
+            with self._lock:
                 return self._opened(name)  # raises
         return collection
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,9 @@ from fc7_service.heads.fit import Check, fit, go_on
 from fc7_service.heads.head import UNREADABLE, Classifier, HeadVersion
 
 _HALF_MADE, _DELETED = ".part-", ".deleted-"  # no head's name begins with a dot
+
+
+Rows = tuple[NDArray[np.float32], Sequence[str], Sequence[str]]  # features (N, D), label and content hash of each
 
 
 class Heads:
@@ -134,15 +137,15 @@ class Heads:
                 self._store(head, weights, {"nll": found.nll, "strength": found.strength})
         return head
 
-    async def train_in_turn(
-        self,
-        name: str,
-        features: NDArray[np.float32],
-        labels: Sequence[str],
-        groups: Sequence[str],
-        provenance: Provenance,
-    ) -> HeadVersion:
+    async def train_in_turn(self, name: str, read: Callable[[], Rows], provenance: Provenance) -> HeadVersion:
         """Do as ``train`` when the trainings before have ended; nothing is stored if this is cancelled.
+
+        Parameters
+        ----------
+        name, provenance
+            As ``train`` takes them.
+        read
+            Returns features, labels and groups; called when it is this one's turn, so that those who wait hold none.
 
         Raises
         ------
@@ -155,13 +158,16 @@ class Heads:
             if has_left.is_set() or self._is_closing.is_set():
                 raise Unavailable("the training was stopped and nothing stored: send the call again", name=name)
 
+        def train() -> HeadVersion:
+            check()
+            features, labels, groups = read()
+            return self.train(name, features, labels, groups, provenance, check)
+
         loop = asyncio.get_running_loop()
         async with self._turn:  # and not in the queue of the thread, where the rows of those who left would stay
             check()
             try:
-                return await loop.run_in_executor(
-                    self._trainer, self.train, name, features, labels, groups, provenance, check
-                )
+                return await loop.run_in_executor(self._trainer, train)
             finally:
                 has_left.set()
 

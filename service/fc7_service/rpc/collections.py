@@ -39,7 +39,7 @@ _STATUSES = {
 }
 _DEFAULT_PAGE, _LARGEST_PAGE = 1000, 10_000
 _PAGE_BYTES = 16 * 2**20  # a page ends once it has as many
-_STEP = 64  # items read at once
+_STEP = 64  # items read, or queries answered, at once
 _MOST_HITS = 100_000  # of one call
 _NO_TIME = Timing(0.0, 0.0, 0.0)
 
@@ -248,12 +248,16 @@ def _search(collection: Collection, vectors: Sequence[Any], k: int, own: Sequenc
     """Return one result a query: hits of each vector, or the error in its place."""
     rows = [i for i, vector in enumerate(vectors) if not isinstance(vector, Fc7Error)]
     results = [pb.QueryResult(error=write_error(v) if isinstance(v, Fc7Error) else None) for v in vectors]
-    if rows:
-        answers = collection.search(np.stack([vectors[i] for i in rows]), k, [own[i] for i in rows])
-        for i, hits in zip(rows, answers, strict=True):
+    n_bytes = 0
+    for start in range(0, len(rows), _STEP):
+        part = rows[start : start + _STEP]
+        answers = collection.search(np.stack([vectors[i] for i in part]), k, [own[i] for i in part])
+        for i, hits in zip(part, answers, strict=True):
             results[i].hits.extend(
                 pb.Hit(id=hit.id, score=hit.score, payload_json=write_payload(hit.payload)) for hit in hits
             )
+            n_bytes += results[i].ByteSize()
+            check_answer(n_bytes, "queries, or a smaller k")
     return results
 
 

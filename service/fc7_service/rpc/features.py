@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fc7.errors import Fc7Error, ResourceExhausted
-from fc7.v1 import common_pb2, feature_pb2, feature_pb2_grpc
+from fc7.errors import Fc7Error
+from fc7.v1 import feature_pb2, feature_pb2_grpc
 from fc7_service.features.extractor import Extractor
 from fc7_service.rpc.messages import (
     Extracted,
     check_answer,
     extract,
+    extract_patiently,
     write_error,
     write_provenance,
     write_tensor,
@@ -61,7 +62,7 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
                     if is_first:
                         model, layer, is_first = request.model, request.layer, False
                         self._extractor.bundle(model).provenance(layer)  # an unknown name ends the stream
-                    task = asyncio.create_task(self._patiently(request.image, model, layer))
+                    task = asyncio.create_task(extract_patiently(self._extractor, [request.image], model, layer))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     await pending.put(task)
@@ -86,11 +87,5 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
             reader.cancel()
             for left in tasks:
                 left.cancel()
-
-    async def _patiently(self, image: common_pb2.Image, model: str, layer: str) -> Extracted:
-        """Extract one image of a stream, which waits for a place in a full queue: it sends no more meanwhile."""
-        while True:
-            try:
-                return await extract(self._extractor, [image], model, layer)
-            except ResourceExhausted as error:
-                await asyncio.sleep(error.retry_after_s or 1.0)
+            while not pending.empty():  # the reader's last word needs a place
+                pending.get_nowait()

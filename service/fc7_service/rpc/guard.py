@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 import grpc
@@ -46,37 +45,27 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def __init__(self, tokens: Tokens, log: Log | None) -> None:
         self._tokens, self._log = tokens, log
-        self._n_calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._watches: set[asyncio.Task[Any]] = set()
 
-    async def wait_idle(self) -> None:
-        """Wait until no call is under way but watches of health, which would never end."""
-        await self._idle.wait()
+    def end_watches(self) -> None:
+        """End the watches of health, which would hold up the end of the server; other calls are left alone."""
+        for task in self._watches:
+            task.cancel()
 
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
         """Return the method's handler with the guard around it."""
         method = details.method
-        handler = await continuation(details) or _unknown(method)
+        handler = await continuation(details)
         authorization = dict(details.invocation_metadata or ()).get("authorization", "")
 
         def admit(context: Any) -> None:
             if not context.peer().startswith("unix:"):
-                self._tokens.check(method, authorization)
+                self._tokens.check(method, authorization, is_known=handler is not None)
+            if method == _WATCH and (task := asyncio.current_task()) is not None:
+                self._watches.add(task)
+                task.add_done_callback(self._watches.discard)
 
-        counted = contextlib.nullcontext if method == _WATCH else self._counted
-        return _Around(method, handler, admit, counted, self._log).handler()
-
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._n_calls += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._n_calls -= 1
-            if not self._n_calls:
-                self._idle.set()
+        return _Around(method, handler or _unknown(method), admit, self._log).handler()
 
 
 def _unknown(method: str) -> Any:
@@ -91,15 +80,8 @@ def _unknown(method: str) -> Any:
 class _Around:
     """One method with the guard around it."""
 
-    def __init__(
-        self,
-        method: str,
-        handler: Any,
-        admit: Callable[[Any], None],
-        counted: Callable[[], contextlib.AbstractContextManager[None]],
-        log: Log | None,
-    ) -> None:
-        self._method, self._handler, self._admit, self._counted, self._log = method, handler, admit, counted, log
+    def __init__(self, method: str, handler: Any, admit: Callable[[Any], None], log: Log | None) -> None:
+        self._method, self._handler, self._admit, self._log = method, handler, admit, log
 
     def handler(self) -> Any:
         """Return a handler of the same arity."""
@@ -122,9 +104,8 @@ class _Around:
         async def guarded(request: Any, context: Any) -> Any:
             start, n_items = time.monotonic(), _count(request)
             try:
-                with self._counted():
-                    self._admit(context)
-                    answer = _fitting(await call(_checked(request), context))
+                self._admit(context)
+                answer = _fitting(await call(_checked(request), context))
             except BaseException as error:
                 raise await self._fail(error, context, start, n_items) from None
             self._write("OK", start, n_items)
@@ -136,16 +117,15 @@ class _Around:
         async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
             start, n_answers = time.monotonic(), 0
             try:
-                with self._counted():
-                    self._admit(context)
-                    source = _each_checked(request) if is_request_stream else _checked(request)
-                    answers = call(source, context)
-                    if hasattr(answers, "__aiter__"):
-                        async for answer in answers:
-                            n_answers += 1
-                            yield answer
-                    else:  # a coroutine that writes through the context, as the health service's Watch does
-                        await answers
+                self._admit(context)
+                source = _each_checked(request) if is_request_stream else _checked(request)
+                answers = call(source, context)
+                if hasattr(answers, "__aiter__"):
+                    async for answer in answers:
+                        n_answers += 1
+                        yield answer
+                else:  # a coroutine that writes through the context, as the health service's Watch does
+                    await answers
             except GeneratorExit:  # the caller left while an answer was under way
                 self._write("CANCELLED", start, n_answers)
                 raise

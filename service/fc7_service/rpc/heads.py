@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import Fc7Error, InvalidArgument
+from fc7.errors import Fc7Error, InvalidArgument, ResourceExhausted
 from fc7.v1 import head_pb2 as pb
 from fc7.v1 import head_pb2_grpc
 from fc7_service.bundle.provenance import Provenance
@@ -17,10 +18,11 @@ from fc7_service.collections.library import Collections
 from fc7_service.features.extractor import Extractor
 from fc7_service.heads import limits
 from fc7_service.heads.head import HeadVersion, softmax
-from fc7_service.heads.registry import Heads
+from fc7_service.heads.registry import Heads, Rows
 from fc7_service.rpc.messages import (
     content_sha256,
     extract,
+    extract_patiently,
     find_model,
     write_error,
     write_provenance,
@@ -28,6 +30,8 @@ from fc7_service.rpc.messages import (
 )
 
 _DEFAULT_TOP = 5
+_MOST_TRAININGS = 8  # of one server at once: each may hold a gibibyte of rows while it waits for its turn
+_RETRY_AFTER_S = 10.0
 
 
 class HeadServicer(head_pb2_grpc.HeadServiceServicer):
@@ -35,6 +39,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
 
     def __init__(self, heads: Heads, extractor: Extractor, collections: Collections) -> None:
         self._heads, self._extractor, self._collections = heads, extractor, collections
+        self._n_trainings = 0
 
     async def TrainHead(  # noqa: N802
         self, requests: AsyncIterator[pb.TrainHeadRequest], context: Any
@@ -43,24 +48,38 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         first = await anext(aiter(requests), None)
         if first is None or first.WhichOneof("part") != "plan":
             raise InvalidArgument("the first message of TrainHead is the plan", name="plan")
-        plan = first.plan
+        if self._n_trainings >= _MOST_TRAININGS:
+            raise ResourceExhausted(
+                f"{self._n_trainings} trainings are under way or wait: retry after {_RETRY_AFTER_S:g} s",
+                name="plan",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._n_trainings += 1
+        try:
+            async for response in self._train(first.plan, requests):
+                yield response
+        finally:
+            self._n_trainings -= 1
+
+    async def _train(
+        self, plan: pb.HeadPlan, requests: AsyncIterator[pb.TrainHeadRequest]
+    ) -> AsyncIterator[pb.TrainHeadResponse]:
+        read: Callable[[], Rows]
         self._heads.check_name(plan.name)
         if plan.collection:
             await _end_of(requests, plan)
             collection = await asyncio.to_thread(self._collections.get, plan.collection)
-            provenance = collection.provenance
-            features, labels, groups = await asyncio.to_thread(
-                collection.labelled, plan.label_field or "label", limits.max_rows(collection.dim)
-            )
+            provenance, n_rows = collection.provenance, collection.count
+            read = partial(collection.labelled, plan.label_field or "label", limits.max_rows(collection.dim))
         else:
             provenance = self._extractor.bundle(plan.model).provenance(plan.layer)
             rows = _Rows(self._extractor, plan.model, provenance)
             async for request in requests:
                 _check_images(request)
                 yield pb.TrainHeadResponse(progress=await rows.take(request.images))
-            features, labels, groups = rows.end(), rows.labels, rows.groups
-        yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=len(labels), stage="fit"))
-        head = await self._heads.train_in_turn(plan.name, features, labels, groups, provenance)
+            read, n_rows = rows.end, len(rows.labels)
+        yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=n_rows, stage="fit"))
+        head = await self._heads.train_in_turn(plan.name, read, provenance)
         yield pb.TrainHeadResponse(head=self._facts(head))
 
     async def PublishHead(self, request: pb.PublishHeadRequest, context: Any) -> pb.PublishHeadResponse:  # noqa: N802
@@ -151,7 +170,7 @@ class _Rows:
             )
         for label in part.labels:
             limits.check_label(label)
-        found = await extract(self._extractor, part.images, self._model, self._provenance.layer)
+        found = await extract_patiently(self._extractor, part.images, self._model, self._provenance.layer)
         failed = []
         for i, row in enumerate(found.rows):
             if isinstance(row, Fc7Error):
@@ -166,12 +185,12 @@ class _Rows:
             limits.check_size(len(self._values), len(self._values[0]), len(self._classes))
         return pb.TrainProgress(extracted=len(self.labels), failed=failed, stage="extract")
 
-    def end(self) -> NDArray[np.float32]:
-        """Return the features (N, D), and keep none."""
+    def end(self) -> Rows:
+        """Return the features (N, D), the labels and the content hashes; keep no feature."""
         if not self._values:
             raise InvalidArgument("no image to train on: send two classes at least", name="images")
         values, self._values = self._values, []
-        return np.stack(values)
+        return np.stack(values), self.labels, self.groups
 
 
 async def _end_of(requests: AsyncIterator[pb.TrainHeadRequest], plan: pb.HeadPlan) -> None:

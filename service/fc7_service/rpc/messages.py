@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
@@ -200,3 +201,16 @@ async def extract(extractor: Extractor, images: Sequence[common_pb2.Image], mode
     for i, error in zip(readable, extraction.errors, strict=True):
         rows[i] = next(features) if error is None else error
     return Extracted(rows, provenance, extraction.timing)
+
+
+async def extract_patiently(
+    extractor: Extractor, images: Sequence[common_pb2.Image], model: str, layer: str
+) -> Extracted:
+    """Do as ``extract``, but wait for a place in a full queue: for streams, which send no more meanwhile."""
+    while True:
+        try:
+            return await extract(extractor, images, model, layer)
+        except ResourceExhausted as error:
+            if error.retry_after_s is None:
+                raise
+            await asyncio.sleep(error.retry_after_s)
