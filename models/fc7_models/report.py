@@ -45,11 +45,13 @@ def prepare(folder: Path) -> None:
 
 def write_evaluation(result: Evaluation, folder: Path) -> None:
     """Write ``classes.csv``, a class a row, and ``confusion.png``, whose rows sum to one."""
+    from matplotlib.colors import PowerNorm
+
     _write_rows(result.classes, folder / "classes.csv")
     names = [row.name for row in result.classes]
     figure, axes = _canvas(*(2 * [max(4.5, min(12, 0.3 * len(names) + 2))]))
     shares = result.confusion / result.confusion.sum(axis=1, keepdims=True)
-    drawn = axes.imshow(shares, cmap="magma", vmin=0, vmax=1)
+    drawn = axes.imshow(shares, cmap="magma", norm=PowerNorm(0.5, vmin=0, vmax=1))  # else one in ten is black
     figure.colorbar(drawn, label="share of the class", fraction=0.046)
     if len(names) <= _NAMED:
         axes.set_xticks(range(len(names)), names, rotation=90)
