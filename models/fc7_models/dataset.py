@@ -20,6 +20,7 @@ from fc7_service.features.preprocess import decode, square
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 T = TypeVar("T")
 
+_SPLITS = {"train", "test", "validation", "valid"}  # beside "val"; other names of it are not guessed
 HOLD_OUT = 20  # without a `val` folder, every 20th picture of a class is held out
 
 
@@ -64,6 +65,13 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     if not root.is_dir():
         raise NotFound(f"folder {str(root)!r} does not exist", name=str(root))
     is_split = (root / "train").is_dir() and (root / "val").is_dir()
+    folders = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    if "train" in folders and not is_split and folders <= _SPLITS:
+        raise InvalidArgument(
+            f"folder {str(root)!r} holds {', '.join(sorted(folders))}: these are splits, not classes; "
+            "name one of them, or call the second one val",
+            name=str(root),
+        )
     folder = root / ("train" if split == "train" else "val") if is_split else root
     annotations = folder / "val_annotations.txt"
     if annotations.is_file():

@@ -141,6 +141,15 @@ def test_a_state_that_is_cut_is_a_data_loss(folder: Path, tmp_path: Path) -> Non
         train(folder, plan, state.parent, lambda progress: None)
 
 
+def test_splits_are_not_taken_for_classes(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            picture(tmp_path / split / name / "0.png", (9, 9, 9), 0)
+    with pytest.raises(InvalidArgument, match="splits, not classes"):
+        read_dataset(tmp_path, "train")
+    assert read_dataset(tmp_path / "train", "test").classes == ["a", "b"]
+
+
 def test_pixels_are_decoded_once(folder: Path, tmp_path: Path) -> None:
     data, recipe = read_dataset(folder, "train"), find_network("alexnet-64").recipe
     first = load_pixels(data, recipe, tmp_path / "cache")
