@@ -48,6 +48,10 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
 )
 
+# grpc.aio forgets a call that has arrived but not yet been handed to Python when it stops: its
+# caller would see CANCELLED. Between saying NOT_SERVING and stopping, such calls are taken up.
+_SETTLE_S = 0.3
+
 
 class Server:
     """fc7 as one grpc.aio server, with a private door and, where asked for, a public one.
@@ -120,6 +124,8 @@ class Server:
         try:
             if hasattr(self, "_grpc"):
                 await self._health.enter_graceful_shutdown()
+                if self._settings.listen is not None:
+                    await asyncio.sleep(_SETTLE_S)
                 stopping = asyncio.ensure_future(self._grpc.stop(self._settings.drain_s))
                 self._guard.end_watches()
                 await stopping
