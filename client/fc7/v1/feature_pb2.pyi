@@ -8,14 +8,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExtractRequest(_message.Message):
-    __slots__ = ("model", "layer", "images")
+    __slots__ = ("model", "layer", "images", "views", "ensemble")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
+    ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
     model: str
     layer: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
-    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ...) -> None: ...
+    views: int
+    ensemble: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., views: _Optional[int] = ..., ensemble: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExtractResponse(_message.Message):
     __slots__ = ("features", "items", "provenance", "timing")
@@ -36,14 +40,16 @@ class ItemResult(_message.Message):
     def __init__(self, error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class StreamExtractRequest(_message.Message):
-    __slots__ = ("model", "layer", "image")
+    __slots__ = ("model", "layer", "image", "views")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
     model: str
     layer: str
     image: _common_pb2.Image
-    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ...) -> None: ...
+    views: int
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., views: _Optional[int] = ...) -> None: ...
 
 class StreamExtractResponse(_message.Message):
     __slots__ = ("feature", "error", "provenance")

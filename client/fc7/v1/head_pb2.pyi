@@ -144,16 +144,20 @@ class DeleteHeadResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("head", "model", "images", "top")
+    __slots__ = ("head", "model", "images", "top", "views", "ensemble")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TOP_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
+    ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
     head: str
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     top: int
-    def __init__(self, head: _Optional[str] = ..., model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., top: _Optional[int] = ...) -> None: ...
+    views: int
+    ensemble: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, head: _Optional[str] = ..., model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., top: _Optional[int] = ..., views: _Optional[int] = ..., ensemble: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
     __slots__ = ("results", "provenance", "head_version", "timing")
