@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 from fc7.errors import InvalidArgument
 
@@ -37,6 +38,20 @@ class Provenance:
     def to_dict(self) -> dict[str, str]:
         """Return all fields and the digest."""
         return {**asdict(self), "digest": self.digest}
+
+    def over_views(self, n_views: int) -> Provenance:
+        """Return the provenance of the mean of so many views; of one view the same."""
+        if n_views == 1:
+            return self
+        mean = f"mean of {n_views} views"
+        return replace(self, transform=mean if self.transform == NO_TRANSFORM else f"{self.transform}, {mean}")
+
+    @classmethod
+    def of_ensemble(cls, members: Sequence[Provenance]) -> Provenance:
+        """Return the provenance of L2-normalised features, joined: in each field the members' values with "+"."""
+        fields = [asdict(member) for member in members]
+        joined = {name: "+".join(values[name] for values in fields) for name in fields[0]}
+        return cls(**joined | {"transform": f"{joined['transform']}, normalised and joined"})
 
     @classmethod
     def from_dict(cls, values: dict[str, str]) -> Provenance:

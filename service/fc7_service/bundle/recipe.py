@@ -44,6 +44,11 @@ class Recipe:
         """Return the recipe with another crop."""
         return replace(self, crop_px=crop_px)
 
+    def with_margin(self) -> Recipe:
+        """Return the recipe with room for the crop to move: if there is none, resize_px is 256/224 of crop_px."""
+        is_wide = self.resize_px > self.crop_px
+        return self if is_wide else replace(self, resize_px=round(self.crop_px * 256 / 224))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, version included."""
         return {"version": RECIPE_VERSION, **asdict(self)}

@@ -94,7 +94,42 @@ def preprocess(data: bytes, recipe: Recipe) -> NDArray[np.float32]:
 
 
 def preprocess_pixels(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
-    """Return the tensor of decoded pixels, uint8 (H, W, 3) in RGB.
+    """Return the tensor (3, crop_px, crop_px) float32 of decoded pixels, as ``from_pixels`` takes them."""
+    return to_tensor(square(from_pixels(pixels), recipe), recipe)
+
+
+def preprocess_views(image: bytes | NDArray[np.uint8], recipe: Recipe, n_views: int) -> NDArray[np.float32]:
+    """Return the tensors of an image's views.
+
+    Parameters
+    ----------
+    image
+        An encoded file, or pixels as ``from_pixels`` takes them.
+    recipe
+        Of one view. Where it resizes to no more than it cuts, ten views are cut of the
+        picture at 256/224 of that size.
+    n_views
+        1, as ``preprocess``, or 10: centre and four corners of the centre square, then the same mirrored.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (n_views, 3, crop_px, crop_px).
+
+    References
+    ----------
+    Krizhevsky, Sutskever & Hinton 2012, section 4.1.
+    """
+    wide = recipe if n_views == 1 else recipe.with_margin()
+    opened = decode(image, resize_px=wide.resize_px) if isinstance(image, bytes) else from_pixels(image)
+    if n_views == 1:
+        return to_tensor(square(opened, recipe), recipe)[np.newaxis]
+    whole = square(opened, wide.with_crop(wide.resize_px))
+    return np.stack([to_tensor(view, recipe) for view in _ten_views(whole, recipe.crop_px)])
+
+
+def from_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return the image of decoded pixels, uint8 (H, W, 3) in RGB.
 
     Raises
     ------
@@ -105,7 +140,14 @@ def preprocess_pixels(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.f
         raise InvalidArgument(f"pixels are {pixels.dtype} {pixels.shape}: uint8 (H, W, 3) is expected")
     if pixels.shape[0] * pixels.shape[1] > MAX_IMAGE_PIXELS:
         raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels")
-    return to_tensor(square(Image.fromarray(pixels), recipe), recipe)
+    return Image.fromarray(pixels)
+
+
+def _ten_views(whole: NDArray[np.uint8], crop_px: int) -> list[NDArray[np.uint8]]:
+    end = len(whole) - crop_px
+    corners = [(end // 2, end // 2), (0, 0), (0, end), (end, 0), (end, end)]
+    views = [whole[top : top + crop_px, left : left + crop_px] for top, left in corners]
+    return views + [view[:, ::-1] for view in views]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
