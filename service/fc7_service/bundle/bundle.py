@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,24 @@ class Bundle:
     def card(self) -> str:
         """Return the model card, Markdown."""
         return self.read(CARD).decode()
+
+
+def check_same_classes(bundles: Sequence[Bundle]) -> None:
+    """Refuse networks whose probabilities cannot be averaged.
+
+    Raises
+    ------
+    InvalidArgument
+        Two of them have not the same class ids in the same order; both are named.
+    """
+    first = bundles[0]
+    for other in bundles[1:]:
+        if [c.id for c in other.classes] != [c.id for c in first.classes]:
+            raise InvalidArgument(
+                f"models {first.name!r} and {other.name!r} have not the same classes ({len(first.classes)} and "
+                f"{len(other.classes)}): an ensemble averages probabilities of the same classes, so choose others",
+                name="ensemble",
+            )
 
 
 def shipped_bundles() -> dict[str, Path]:

@@ -20,7 +20,9 @@ from fc7_service.features.batcher import MAX_BATCH, Batcher, Row
 
 ImageInput = bytes | NDArray[Any]  # an encoded file, or pixels uint8 (H, W, 3) in RGB
 
-MAX_WAITING_IMAGES = 4096
+VIEWS = (1, 10)  # how many views of an image may be asked for: its centre; centre, corners, and these mirrored
+
+MAX_WAITING_IMAGES = 4096  # ten views count as ten
 MAX_WAITING_BYTES = 512 * 2**20
 _RETRY_AFTER_S = 1.0
 
@@ -38,16 +40,21 @@ class Timing:
 class Extraction:
     """Features of a list of images."""
 
-    values: NDArray[np.float32]  # (images without error, D), in the order given
+    views: NDArray[np.float32]  # (images without error, views, D), in the order given
     errors: list[Fc7Error | None]  # one entry an image
     timing: Timing
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The mean of each image's views, (images without error, D)."""
+        return np.asarray(self.views.mean(axis=1))
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    row: Row
+    rows: list[Row]  # one a view
     decode_s: float
-    ready: float  # monotonic seconds at which the tensor was ready
+    ready: float  # monotonic seconds at which the tensors were ready
 
 
 class Extractor:
@@ -88,7 +95,7 @@ class Extractor:
         """Return the execution provider that ``model`` runs on; empty before its first use."""
         return self._batchers[model].provider
 
-    async def extract(self, images: Sequence[ImageInput], *, model: str, layer: str) -> Extraction:
+    async def extract(self, images: Sequence[ImageInput], *, model: str, layer: str, n_views: int = 1) -> Extraction:
         """Return one layer of each readable image.
 
         Parameters
@@ -97,6 +104,8 @@ class Extractor:
             Encoded files, or pixels uint8 (H, W, 3) in RGB.
         model, layer
             Names; an empty model is the default one.
+        n_views
+            One of ``VIEWS``.
 
         Raises
         ------
@@ -108,16 +117,17 @@ class Extractor:
         bundle = self.bundle(model)
         layer = bundle.provenance(layer).layer
         dim = bundle.layers[layer].dim
-        with self._admitted(images, bundle.recipe):
-            tasks = [asyncio.ensure_future(self._one(image, bundle, layer)) for image in images]
+        with self._admitted(images, bundle.recipe, n_views):
+            tasks = [asyncio.ensure_future(self._one(image, bundle, layer, n_views)) for image in images]
             try:
                 outcomes = await asyncio.gather(*tasks)
             finally:
                 for task in tasks:  # a failure of the engine ends the call: the rest need not be computed
                     task.cancel()
         done = [outcome for outcome in outcomes if isinstance(outcome, _Done)]
-        values = np.stack([d.row.values for d in done]) if done else np.empty((0, dim), np.float32)
-        return Extraction(values, [o if isinstance(o, Fc7Error) else None for o in outcomes], _timing(done))
+        rows = [row.values for d in done for row in d.rows]
+        views = np.stack(rows).reshape(-1, n_views, dim) if rows else np.empty((0, n_views, dim), np.float32)
+        return Extraction(views, [o if isinstance(o, Fc7Error) else None for o in outcomes], _timing(done))
 
     async def warm_up(self) -> None:
         """Load every network; run it on one image, then on a queue of a full batch.
@@ -142,23 +152,24 @@ class Extractor:
             batcher.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def _one(self, image: ImageInput, bundle: Bundle, layer: str) -> _Done | Fc7Error:
-        """Return what became of one image: its row, or why it cannot be read."""
+    async def _one(self, image: ImageInput, bundle: Bundle, layer: str, n_views: int) -> _Done | Fc7Error:
+        """Return what became of one image: its rows, or why it cannot be read."""
         loop = asyncio.get_running_loop()
         try:
-            tensor, decode_s = await loop.run_in_executor(self._pool, _decode, image, bundle.recipe)
+            tensors, decode_s = await loop.run_in_executor(self._pool, _decode, image, bundle.recipe, n_views)
         except Fc7Error as error:
             return error
         ready = time.monotonic()
-        return _Done(await self._batchers[bundle.name].submit(tensor, layer), decode_s, ready)
+        batcher = self._batchers[bundle.name]
+        return _Done(await asyncio.gather(*(batcher.submit(tensor, layer) for tensor in tensors)), decode_s, ready)
 
     @contextmanager
-    def _admitted(self, images: Sequence[ImageInput], recipe: Recipe) -> Iterator[None]:
-        """Hold a place for ``images`` in the queue, bounded by their number and by the larger of file and tensor."""
-        tensor_bytes = 4 * 3 * recipe.crop_px**2
+    def _admitted(self, images: Sequence[ImageInput], recipe: Recipe, n_views: int) -> Iterator[None]:
+        """Hold a place for ``images`` in the queue, bounded by their number and by the larger of file and tensors."""
+        n_images, tensor_bytes = n_views * len(images), n_views * 4 * 3 * recipe.crop_px**2
         n_bytes = sum(max(i.nbytes if isinstance(i, np.ndarray) else len(i), tensor_bytes) for i in images)
         is_full = (
-            self._waiting_images + len(images) > MAX_WAITING_IMAGES or self._waiting_bytes + n_bytes > MAX_WAITING_BYTES
+            self._waiting_images + n_images > MAX_WAITING_IMAGES or self._waiting_bytes + n_bytes > MAX_WAITING_BYTES
         )
         if is_full and self._waiting_images:  # an idle server takes whatever a message holds
             raise ResourceExhausted(
@@ -166,12 +177,12 @@ class Extractor:
                 name="images",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        self._waiting_images += len(images)
+        self._waiting_images += n_images
         self._waiting_bytes += n_bytes
         try:
             yield
         finally:
-            self._waiting_images -= len(images)
+            self._waiting_images -= n_images
             self._waiting_bytes -= n_bytes
 
 
@@ -184,22 +195,21 @@ def _loader(bundle: Bundle, device: str, threads: int) -> Any:
     return load
 
 
-def _decode(image: ImageInput, recipe: Recipe) -> tuple[NDArray[np.float32], float]:
-    """Return the tensor of an image and the seconds it took."""
-    from fc7_service.features.preprocess import preprocess, preprocess_pixels
+def _decode(image: ImageInput, recipe: Recipe, n_views: int) -> tuple[NDArray[np.float32], float]:
+    """Return the tensors of an image's views and the seconds they took."""
+    from fc7_service.features.preprocess import preprocess_views
 
     start = time.perf_counter()
-    tensor = preprocess_pixels(image, recipe) if isinstance(image, np.ndarray) else preprocess(image, recipe)
-    return tensor, time.perf_counter() - start
+    return preprocess_views(image, recipe, n_views), time.perf_counter() - start
 
 
 def _timing(done: list[_Done]) -> Timing:
     if not done:
         return Timing(0.0, 0.0, 0.0)
     last = max(done, key=lambda d: d.ready)
-    batches = {d.row.batch.taken: d.row.batch.compute_s for d in done}
+    batches = {row.batch.taken: row.batch.compute_s for d in done for row in d.rows}
     return Timing(
         decode_s=sum(d.decode_s for d in done),
-        queue_s=max(0.0, last.row.batch.taken - last.ready),
+        queue_s=max(0.0, last.rows[-1].batch.taken - last.ready),
         compute_s=sum(batches.values()),
     )

@@ -7,15 +7,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fc7.errors import Fc7Error
 from fc7.v1 import feature_pb2, feature_pb2_grpc
+from fc7_service.bundle.provenance import Provenance
+from fc7_service.features.ensemble import join
 from fc7_service.features.extractor import Extractor
 from fc7_service.rpc.messages import (
     Extracted,
+    add_timings,
     check_answer,
     extract,
     extract_patiently,
+    read_models,
+    read_views,
     write_error,
     write_provenance,
     write_tensor,
@@ -33,10 +39,12 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
 
     async def Extract(self, request: feature_pb2.ExtractRequest, context: Any) -> feature_pb2.ExtractResponse:  # noqa: N802
         """Return one layer for each image of a batch."""
-        bundle = self._extractor.bundle(request.model)
-        dim = bundle.layers[bundle.provenance(request.layer).layer].dim
+        n_views = read_views(request.views)
+        models = read_models(self._extractor, request.model, request.ensemble)
+        dim = sum(self._dim(model, request.layer) for model in models)
         check_answer(4 * dim * len(request.images), "images")
-        found = await extract(self._extractor, request.images, request.model, request.layer)
+        parts = [await extract(self._extractor, request.images, model, request.layer, n_views) for model in models]
+        found = _join(parts) if request.ensemble else parts[0]
         values = [row for row in found.rows if not isinstance(row, Fc7Error)]
         return feature_pb2.ExtractResponse(
             features=write_tensor(np.stack(values) if values else np.empty((0, dim), np.float32)),
@@ -55,14 +63,16 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
         pending: asyncio.Queue[asyncio.Task[Extracted] | None] = asyncio.Queue(_AHEAD)
 
         async def read() -> None:
-            model = layer = ""
+            model, layer, n_views = "", "", 1
             is_first = True
             try:
                 async for request in requests:
                     if is_first:
                         model, layer, is_first = request.model, request.layer, False
+                        n_views = read_views(request.views)
                         self._extractor.bundle(model).provenance(layer)  # an unknown name ends the stream
-                    task = asyncio.create_task(extract_patiently(self._extractor, [request.image], model, layer))
+                    work = extract_patiently(self._extractor, [request.image], model, layer, n_views)
+                    task = asyncio.create_task(work)
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     await pending.put(task)
@@ -89,3 +99,17 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
                 left.cancel()
             while not pending.empty():  # the reader's last word needs a place
                 pending.get_nowait()
+
+    def _dim(self, model: str, layer: str) -> int:
+        bundle = self._extractor.bundle(model)
+        return bundle.layers[bundle.provenance(layer).layer].dim
+
+
+def _join(parts: list[Extracted]) -> Extracted:
+    """Return the members' features as one; an image that one of them cannot read has its error."""
+    rows: list[NDArray[np.float32] | Fc7Error] = []
+    for features in zip(*(part.rows for part in parts), strict=True):
+        errors = [feature for feature in features if isinstance(feature, Fc7Error)]
+        rows.append(errors[0] if errors else join(features))
+    provenance = Provenance.of_ensemble([part.provenance for part in parts])
+    return Extracted(rows, provenance, add_timings([part.timing for part in parts]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from fc7.errors import Fc7Error, InvalidArgument, ResourceExhausted
 from fc7.v1 import head_pb2 as pb
 from fc7.v1 import head_pb2_grpc
+from fc7_service.bundle.bundle import check_same_classes
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.library import Collections
 from fc7_service.features.extractor import Extractor
@@ -20,10 +22,14 @@ from fc7_service.heads import limits
 from fc7_service.heads.head import HeadVersion, softmax
 from fc7_service.heads.registry import Heads, Rows
 from fc7_service.rpc.messages import (
+    Extracted,
+    add_timings,
     content_sha256,
-    extract,
     extract_patiently,
+    extract_views,
     find_model,
+    read_models,
+    read_views,
     write_error,
     write_provenance,
     write_timing,
@@ -106,32 +112,37 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         """Classify images with a published head, or with the network's own classes."""
         if request.top < 0:
             raise InvalidArgument(f"top is {request.top}: at least 1, or 0 for {_DEFAULT_TOP}", name="top")
-        version = 0
-        predict: Callable[[NDArray[np.float32]], NDArray[np.float32]] = softmax
-        if request.head:
-            classifier = await asyncio.to_thread(self._heads.classifier, request.head)
-            version, classes = classifier.version.version, classifier.version.classes
-            layer = classifier.version.provenance.layer
-            model = find_model(self._extractor, classifier.version.provenance, f"head {request.head!r}")
-            predict = classifier.predict
-        else:
-            model, layer = request.model, "logits"
-            classes = tuple(c.name for c in self._extractor.bundle(model).classes)
-        found = await extract(self._extractor, request.images, model, layer)
-        good = [row for row in found.rows if not isinstance(row, Fc7Error)]
-        probabilities = iter(await asyncio.to_thread(predict, np.stack(good)) if good else ())
+        n_views = read_views(request.views)
+        members = await self._members(request)
+        found = [await extract_views(self._extractor, request.images, m.model, m.layer, n_views) for m in members]
+        rows = await asyncio.to_thread(_average, members, found)
         top = request.top or _DEFAULT_TOP
+        provenances = [one.provenance for one in found]
         return pb.ClassifyResponse(
             results=[
                 pb.ClassifyResult(error=write_error(row))
                 if isinstance(row, Fc7Error)
-                else pb.ClassifyResult(top=_best(next(probabilities), classes, top))
-                for row in found.rows
+                else pb.ClassifyResult(top=_best(row, members[0].classes, top))
+                for row in rows
             ],
-            provenance=write_provenance(found.provenance),
-            head_version=version,
-            timing=write_timing(found.timing),
+            provenance=write_provenance(Provenance.of_ensemble(provenances) if request.ensemble else provenances[0]),
+            head_version=members[0].version,
+            timing=write_timing(add_timings([one.timing for one in found])),
         )
+
+    async def _members(self, request: pb.ClassifyRequest) -> list[_Member]:
+        """Return what is to classify: a head, a network or an ensemble of networks."""
+        if not request.head:
+            bundles = [self._extractor.bundle(m) for m in read_models(self._extractor, request.model, request.ensemble)]
+            check_same_classes(bundles)
+            classes = tuple(c.name for c in bundles[0].classes)
+            return [_Member(bundle.name, "logits", classes, softmax) for bundle in bundles]
+        if request.ensemble:
+            raise InvalidArgument("ensemble goes without head, which has a network of its own", name="ensemble")
+        classifier = await asyncio.to_thread(self._heads.classifier, request.head)
+        head = classifier.version
+        model = find_model(self._extractor, head.provenance, f"head {request.head!r}")
+        return [_Member(model, head.provenance.layer, head.classes, classifier.predict, head.version)]
 
     def _facts(self, head: HeadVersion) -> pb.Head:
         return pb.Head(
@@ -149,6 +160,17 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             created=head.created,
             parent_version=head.parent_version,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One that classifies: alone, or with others of the same classes."""
+
+    model: str
+    layer: str
+    classes: tuple[str, ...]
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]]  # features (N, D) to probabilities (N, C)
+    version: int = 0  # of a head
 
 
 class _Rows:
@@ -212,6 +234,26 @@ async def _end_of(requests: AsyncIterator[pb.TrainHeadRequest], plan: pb.HeadPla
 def _check_images(request: pb.TrainHeadRequest) -> None:
     if request.WhichOneof("part") == "plan":
         raise InvalidArgument("a second plan came: only the first message holds one", name="plan")
+
+
+def _average(members: list[_Member], found: list[Extracted]) -> list[NDArray[np.float32] | Fc7Error]:
+    """Return each image's probabilities (C,), averaged over views and members, or its error."""
+    rows: list[Any] = [
+        next((part for part in parts if isinstance(part, Fc7Error)), None)
+        for parts in zip(*(one.rows for one in found), strict=True)
+    ]
+    good = [i for i, error in enumerate(rows) if error is None]
+    if not good:
+        return rows
+    answers = []
+    for member, one in zip(members, found, strict=True):
+        of_good: list[Any] = [one.rows[i] for i in good]
+        views = np.stack(of_good)  # (N, V, D)
+        probabilities = member.predict(views.reshape(-1, views.shape[-1]))
+        answers.append(probabilities.reshape(*views.shape[:2], -1).mean(axis=1))
+    for i, row in zip(good, np.mean(answers, axis=0), strict=True):
+        rows[i] = row
+    return rows
 
 
 def _best(probabilities: NDArray[np.float32], classes: tuple[str, ...], top: int) -> list[pb.Prediction]:

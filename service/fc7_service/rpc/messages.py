@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, ResourceExhausted
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.features.extractor import Extractor, ImageInput, Timing
+from fc7_service.features.extractor import VIEWS, Extractor, ImageInput, Timing
 
 _DTYPES = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
 _LARGEST_AXIS = 2**31
@@ -172,13 +172,15 @@ def find_model(extractor: Extractor, provenance: Provenance, what: str) -> str:
 class Extracted:
     """What came of a list of images, one row each."""
 
-    rows: list[NDArray[np.float32] | Fc7Error]  # a feature (D,), or why there is none
+    rows: list[NDArray[np.float32] | Fc7Error]  # a feature (D,), of `extract_views` (V, D), or why there is none
     provenance: Provenance
     timing: Timing
 
 
-async def extract(extractor: Extractor, images: Sequence[common_pb2.Image], model: str, layer: str) -> Extracted:
-    """Extract the readable ones of ``images``; the others keep their error in their place.
+async def extract(
+    extractor: Extractor, images: Sequence[common_pb2.Image], model: str, layer: str, n_views: int = 1
+) -> Extracted:
+    """Extract the readable ones of ``images``, a mean of views each; the others keep their error in their place.
 
     Empty names are the default model and its default layer.
 
@@ -189,6 +191,15 @@ async def extract(extractor: Extractor, images: Sequence[common_pb2.Image], mode
     InvalidArgument
         No image at all.
     """
+    found = await extract_views(extractor, images, model, layer, n_views)
+    rows = [row if isinstance(row, Fc7Error) else row.mean(axis=0) for row in found.rows]
+    return Extracted(rows, found.provenance.over_views(n_views), found.timing)
+
+
+async def extract_views(
+    extractor: Extractor, images: Sequence[common_pb2.Image], model: str, layer: str, n_views: int
+) -> Extracted:
+    """Do as ``extract``, but keep the views apart; the provenance is that of one view."""
     provenance = extractor.bundle(model).provenance(layer)
     if not images:
         raise InvalidArgument("images is empty: send one at least", name="images")
@@ -196,21 +207,61 @@ async def extract(extractor: Extractor, images: Sequence[common_pb2.Image], mode
     readable = [i for i, image in enumerate(rows) if not isinstance(image, Fc7Error)]
     if not readable:
         return Extracted(rows, provenance, Timing(0.0, 0.0, 0.0))
-    extraction = await extractor.extract([rows[i] for i in readable], model=model, layer=provenance.layer)
-    features = iter(extraction.values)
+    extraction = await extractor.extract(
+        [rows[i] for i in readable], model=model, layer=provenance.layer, n_views=n_views
+    )
+    features = iter(extraction.views)
     for i, error in zip(readable, extraction.errors, strict=True):
         rows[i] = next(features) if error is None else error
     return Extracted(rows, provenance, extraction.timing)
 
 
 async def extract_patiently(
-    extractor: Extractor, images: Sequence[common_pb2.Image], model: str, layer: str
+    extractor: Extractor, images: Sequence[common_pb2.Image], model: str, layer: str, n_views: int = 1
 ) -> Extracted:
     """Do as ``extract``, but wait for a place in a full queue: for streams, which send no more meanwhile."""
     while True:
         try:
-            return await extract(extractor, images, model, layer)
+            return await extract(extractor, images, model, layer, n_views)
         except ResourceExhausted as error:
             if error.retry_after_s is None:
                 raise
             await asyncio.sleep(error.retry_after_s)
+
+
+def read_views(n_views: int) -> int:
+    """Return the number of views that a request asks for.
+
+    Raises
+    ------
+    InvalidArgument
+        Neither 1 nor 10.
+    """
+    if n_views not in (0, *VIEWS):
+        raise InvalidArgument(f"views is {n_views}: 1 or 10 is expected", name="views")
+    return n_views or 1
+
+
+def read_models(extractor: Extractor, model: str, ensemble: Sequence[str]) -> list[str]:
+    """Return the models that a request asks for: those of its ensemble, else the one it names.
+
+    Raises
+    ------
+    InvalidArgument
+        An ensemble beside a model, of fewer than two, or with one twice.
+    NotFound
+        No such model.
+    """
+    if not ensemble:
+        return [extractor.bundle(model).name]
+    if model:
+        raise InvalidArgument(f"ensemble goes without model, which is {model[:64]!r}: leave one out", name="ensemble")
+    names = [extractor.bundle(name).name for name in ensemble]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InvalidArgument(f"ensemble is {', '.join(names[:8])}: two models at least, each once", name="ensemble")
+    return names
+
+
+def add_timings(timings: Sequence[Timing]) -> Timing:
+    """Return where the time of several extractions went."""
+    return Timing(*(sum(getattr(timing, field.name) for timing in timings) for field in fields(Timing)))
