@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -87,18 +87,22 @@ class AsyncClient:
         *,
         layer: str = "",
         model: str = "",
+        ensemble: Sequence[str] = (),
+        views: int = 1,
         on_error: OnError = "raise",
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Features:
         """Return one feature an image, as `Client.extract`."""
-        return await self._session.run(feature.extract(images, layer, model, on_error, report), timeout_s)
+        return await self._session.run(
+            feature.extract(images, layer, model, ensemble, views, on_error, report), timeout_s
+        )
 
     def extract_stream(
-        self, images: Iterable[ImageLike], *, layer: str = "", model: str = ""
+        self, images: Iterable[ImageLike], *, layer: str = "", model: str = "", views: int = 1
     ) -> AsyncIterator[NDArray[np.float32] | Fc7Error]:
         """Yield one feature or error an image, as `Client.extract_stream`."""
-        return self._session.iterate(feature.extract_stream(images, layer, model))
+        return self._session.iterate(feature.extract_stream(images, layer, model, views))
 
     async def models(self) -> list[Model]:
         """Return the server's models, as `Client.models`."""
@@ -168,11 +172,13 @@ class AsyncClient:
         *,
         head: str = "",
         model: str = "",
+        ensemble: Sequence[str] = (),
+        views: int = 1,
         top: int = 5,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
         """Return the classes of each image, as `Client.classify`."""
-        return await self._session.run(heads.classify(images, head, model, top, report))
+        return await self._session.run(heads.classify(images, head, model, ensemble, views, top, report))
 
     async def server_info(self) -> ServerInfo:
         """Return the server's versions, device, limits and data folder; needs scope admin."""

@@ -99,6 +99,8 @@ class Client:
         *,
         layer: str = "",
         model: str = "",
+        ensemble: Sequence[str] = (),
+        views: int = 1,
         on_error: OnError = "raise",
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
@@ -114,6 +116,10 @@ class Client:
             Output name, empty for the model's default; D is the model's dimension of it.
         model
             Model name; empty for the server's default.
+        ensemble
+            In place of ``model``, two models or more: D is the sum of theirs, each part of length 1.
+        views
+            1, or 10: the mean over the corners and the centre of each image, also mirrored.
         on_error
             An unreadable image ends the call, or is listed in `.failed` and has no row.
         timeout_s
@@ -124,12 +130,14 @@ class Client:
         Returns
         -------
         Features
-            `.values` float32 (N, D), raw (post-ReLU, not normalised); `.provenance`; `.failed`.
+            `.values` float32 (N, D), raw (post-ReLU, not normalised) but of an ensemble; `.provenance`; `.failed`.
 
         Raises
         ------
         ImageDecodeError
             With ``on_error="raise"``; `.index` says which image.
+        InvalidArgument
+            Other views than 1 or 10; an ensemble of one, with one twice, or beside ``model``.
         NotFound
             No such model, layer or (with ``on_error="raise"``) file.
         DeadlineExceeded
@@ -139,16 +147,16 @@ class Client:
         ----------
         Krizhevsky et al. 2012, sections 3.5 and 6.1 (4096-d last hidden layer as image distance).
         """
-        return self._session.run(feature.extract(images, layer, model, on_error, report), timeout_s)
+        return self._session.run(feature.extract(images, layer, model, ensemble, views, on_error, report), timeout_s)
 
     def extract_stream(
-        self, images: Iterable[ImageLike], *, layer: str = "", model: str = ""
+        self, images: Iterable[ImageLike], *, layer: str = "", model: str = "", views: int = 1
     ) -> Iterator[NDArray[np.float32] | Fc7Error]:
         """Yield one feature float32 (D,) or error an image, in input order; for lists without end.
 
         The images are read in another thread, a few ahead of the answers.
         """
-        return self._session.iterate(feature.extract_stream(images, layer, model))
+        return self._session.iterate(feature.extract_stream(images, layer, model, views))
 
     def models(self) -> list[Model]:
         """Return the server's models, the default one first; without classes and card."""
@@ -258,6 +266,8 @@ class Client:
         *,
         head: str = "",
         model: str = "",
+        ensemble: Sequence[str] = (),
+        views: int = 1,
         top: int = 5,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
@@ -271,6 +281,10 @@ class Client:
             A published head; empty for the network's own classes.
         model
             Without a head: model name, empty for the server's default.
+        ensemble
+            In place of both, two models or more of the same classes, whose probabilities are averaged.
+        views
+            1, or 10: the mean of the probabilities over the corners and the centre, also mirrored.
         top
             How many classes an image.
         report
@@ -278,12 +292,14 @@ class Client:
 
         Raises
         ------
+        InvalidArgument
+            Other views than 1 or 10; an ensemble of one, with one twice, of other classes, or beside a head or model.
         NotFound
             No such head or model.
         FailedPrecondition
             No version of the head is published, or no model here made its features.
         """
-        return self._session.run(heads.classify(images, head, model, top, report))
+        return self._session.run(heads.classify(images, head, model, ensemble, views, top, report))
 
     def server_info(self) -> ServerInfo:
         """Return the server's versions, device, limits and data folder; needs scope admin."""

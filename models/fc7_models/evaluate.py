@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from fc7.errors import InvalidArgument
 from fc7_models.dataset import Dataset, read_dataset
 from fc7_models.forward import Report, open_graph, open_model, read_batches
-from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.bundle import Bundle, check_same_classes
 
 _BINS = 15
 
@@ -32,7 +33,7 @@ class ClassFacts:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Accuracy on labelled pictures, one view each."""
+    """Accuracy on labelled pictures."""
 
     top1: float  # share whose label is the most probable of the folder's classes
     top5: float  # share whose label is among the five most probable of the folder's classes
@@ -44,7 +45,7 @@ class Evaluation:
     confusion: NDArray[np.int64]  # (C, C), pictures of class row given class column, in that order
 
 
-def evaluate(folder: Path, model: str, report: Report) -> Evaluation:
+def evaluate(folder: Path, model: str, report: Report, *, ensemble: Sequence[str] = (), views: int = 1) -> Evaluation:
     """Classify the pictures of ``folder`` with the network's own classes.
 
     Parameters
@@ -55,29 +56,34 @@ def evaluate(folder: Path, model: str, report: Report) -> Evaluation:
         Name of a shipped bundle, or the folder of another.
     report
         Called with pictures done and pictures in all.
+    ensemble
+        In place of ``model``, several: their probabilities are averaged.
+    views
+        1, or 10, whose probabilities are averaged.
 
     Raises
     ------
     NotFound
         No such folder or bundle.
     InvalidArgument
-        A class of the folder that the network does not have.
+        A class of the folder that the network does not have, or networks of other classes than the first's.
     ImageDecodeError, FailedPrecondition
         A picture is damaged or cannot be read; it is named.
     """
-    bundle, data = open_model(model), read_dataset(folder, "test")
+    bundles, data = [open_model(name) for name in ensemble or (model,)], read_dataset(folder, "test")
+    check_same_classes(bundles)
+    bundle = bundles[0]
     labels = _labels(bundle, data, folder)
     known, y = np.unique(labels, return_inverse=True)  # the folder's classes, and the place of each label among them
-    run = open_graph(bundle.graph())
     places, places_all, given, confidence = [], [], [], []
     start = 0
-    for inputs in read_batches(data.paths, bundle.recipe, report):
-        (logits,) = run(inputs, ["logits"])
-        rows = slice(start, start := start + len(logits))
-        places.append(_place(logits[:, known], y[rows]))
-        places_all.append(_place(logits, labels[rows]))
-        given.append(logits[:, known].argmax(axis=1))
-        confidence.append(1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1, dtype=np.float64))
+    for parts in zip(*(_chances(member, data.paths, views, report) for member in bundles), strict=True):
+        chances = np.mean(parts, axis=0)
+        rows = slice(start, start := start + len(chances))
+        places.append(_place(chances[:, known], y[rows]))
+        places_all.append(_place(chances, labels[rows]))
+        given.append(chances[:, known].argmax(axis=1))
+        confidence.append(chances.max(axis=1))
     place, place_all = np.concatenate(places), np.concatenate(places_all)
     confusion = np.zeros((len(known), len(known)), np.int64)
     np.add.at(confusion, (y, np.concatenate(given)), 1)
@@ -112,6 +118,16 @@ def expected_calibration_error(confidence: NDArray[np.float64], is_right: NDArra
     return float(np.abs(gaps).sum() / len(confidence))
 
 
+def _chances(bundle: Bundle, paths: Sequence[Path], views: int, report: Report) -> Iterator[NDArray[np.float64]]:
+    """Yield the probabilities of pictures (N, C), the mean of their views, a batch at a time."""
+    run = open_graph(bundle.graph())
+    for inputs in read_batches(paths, bundle.recipe, report, views):
+        logits = run(inputs, ["logits"])[0].astype(np.float64)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        chances = powers / powers.sum(axis=1, keepdims=True)
+        yield chances.reshape(-1, views, chances.shape[1]).mean(axis=1)
+
+
 def _labels(bundle: Bundle, data: Dataset, folder: Path) -> NDArray[np.int64]:
     index = {c.id: i for i, c in enumerate(bundle.classes)}
     unknown = [c for c in data.classes if c not in index]
@@ -124,10 +140,10 @@ def _labels(bundle: Bundle, data: Dataset, folder: Path) -> NDArray[np.int64]:
     return np.array([index[label] for label in data.labels])
 
 
-def _place(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _place(chances: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many classes stand before each row's own; of equal ones the first does."""
-    own = logits[np.arange(len(logits)), labels][:, None]
-    is_before = (logits > own) | ((logits == own) & (np.arange(logits.shape[1]) < labels[:, None]))
+    own = chances[np.arange(len(chances)), labels][:, None]
+    is_before = (chances > own) | ((chances == own) & (np.arange(chances.shape[1]) < labels[:, None]))
     places: NDArray[np.int64] = is_before.sum(axis=1)
     return places
 

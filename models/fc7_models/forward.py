@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fc7_models.dataset import from_picture
 from fc7_service.bundle.bundle import Bundle, locate_bundle, open_bundle, shipped_bundles
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.preprocess import preprocess
+from fc7_service.features.preprocess import preprocess_views
 
 _BATCH = 100
 
@@ -40,16 +40,18 @@ def open_graph(graph: bytes) -> Run:
     return lambda inputs, names: session.run(list(names), {image: inputs})
 
 
-def read_batches(paths: Sequence[Path], recipe: Recipe, report: Report) -> Iterator[NDArray[np.float32]]:
-    """Yield the tensors of pictures in order, float32 (N, 3, H, W) of at most 100 each.
+def read_batches(
+    paths: Sequence[Path], recipe: Recipe, report: Report, n_views: int = 1
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the tensors of pictures in order, ``n_views`` a picture, float32 (N, 3, H, W) of at most 100 each.
 
     Raises
     ------
     ImageDecodeError, FailedPrecondition
         A picture is damaged or cannot be read; it is named.
     """
-    read = partial(preprocess, recipe=recipe)
+    read, step = partial(preprocess_views, recipe=recipe, n_views=n_views), _BATCH // n_views
     with ThreadPoolExecutor() as pool:
-        for i in range(0, len(paths), _BATCH):
-            yield np.stack(list(pool.map(lambda path: from_picture(path, read), paths[i : i + _BATCH])))
-            report(min(i + _BATCH, len(paths)), len(paths))
+        for i in range(0, len(paths), step):
+            yield np.concatenate(list(pool.map(lambda path: from_picture(path, read), paths[i : i + step])))
+            report(min(i + step, len(paths)), len(paths))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7._calls.batch import next_batch, split_images
-from fc7._calls.message import add_timing, check_text, read_provenance, read_tensor
+from fc7._calls.message import add_timing, check_names, check_text, check_views, read_provenance, read_tensor
 from fc7._calls.step import Call, Emit, Next, Open, Operation
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.images import Entry, ImageLike, list_images, read_entries
@@ -27,6 +27,8 @@ def extract(
     images: ImageLike | Iterable[ImageLike],
     layer: str,
     model: str,
+    ensemble: Sequence[str],
+    views: int,
     on_error: OnError,
     report: Callable[[int], object] | None,
 ) -> Operation[Features]:
@@ -34,9 +36,12 @@ def extract(
     if on_error not in ("raise", "skip"):
         raise InvalidArgument(f"on_error is {on_error!r}: 'raise' or 'skip'", name="on_error")
     layer, model = check_text(layer, "layer"), check_text(model, "model")
+    ensemble, views = check_names(ensemble, "ensemble"), check_views(views)
     gathered, batches = _Gathered(), split_images(images)
     while batch := (yield next_batch(batches)):
-        request = pb.ExtractRequest(model=model, layer=layer, images=[entry.message for entry in batch])
+        request = pb.ExtractRequest(
+            model=model, layer=layer, images=[entry.message for entry in batch], views=views, ensemble=ensemble
+        )
         failed = gathered.take(batch, (yield Call(FeatureServiceStub, "Extract", request)))
         if failed and on_error == "raise":
             raise failed[0]
@@ -45,15 +50,15 @@ def extract(
     return gathered.features()
 
 
-def extract_stream(images: Iterable[ImageLike], layer: str, model: str) -> Operation[None]:
+def extract_stream(images: Iterable[ImageLike], layer: str, model: str, views: int) -> Operation[None]:
     """Emit one feature (D,) or error an image, in the order given."""
-    layer, model = check_text(layer, "layer"), check_text(model, "model")
+    layer, model, views = check_text(layer, "layer"), check_text(model, "model"), check_views(views)
     under_way: deque[Entry] = deque()
 
     def requests() -> Iterator[pb.StreamExtractRequest]:
         for entry in read_entries(list_images(images)):
             under_way.append(entry)
-            yield pb.StreamExtractRequest(model=model, layer=layer, image=entry.message)
+            yield pb.StreamExtractRequest(model=model, layer=layer, image=entry.message, views=views)
 
     stream = yield Open(FeatureServiceStub, "StreamExtract", requests(), timeout_s=None)
     while (answer := (yield Next(stream))) is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from fc7._calls.batch import align, next_batch, split, split_images
-from fc7._calls.message import check_text, read_provenance
+from fc7._calls.message import check_names, check_text, check_views, read_provenance
 from fc7._calls.step import Call, Next, Open, Operation
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.images import Entry, ImageLike, list_images, read_entries
@@ -91,16 +91,26 @@ def delete(name: str, version: int) -> Operation[None]:
 
 
 def classify(
-    images: ImageLike | Iterable[ImageLike], head: str, model: str, top: int, report: Report | None
+    images: ImageLike | Iterable[ImageLike],
+    head: str,
+    model: str,
+    ensemble: Sequence[str],
+    views: int,
+    top: int,
+    report: Report | None,
 ) -> Operation[list[Classification]]:
     """Classify batch by batch."""
     if not 1 <= top < 2**31:
         raise InvalidArgument(f"top is {top}: at least 1", name="top")
     head, model = check_text(head, "head"), check_text(model, "model")
+    plan = pb.ClassifyRequest(
+        head=head, model=model, top=top, views=check_views(views), ensemble=check_names(ensemble, "ensemble")
+    )
     results: list[Classification] = []
     batches = split_images(images)
     while batch := (yield next_batch(batches)):
-        request = pb.ClassifyRequest(head=head, model=model, top=top, images=[entry.message for entry in batch])
+        request = pb.ClassifyRequest(images=[entry.message for entry in batch])
+        request.MergeFrom(plan)
         response: pb.ClassifyResponse = yield Call(Stub, "Classify", request)
         results += [_read_result(e, r) for e, r in zip(batch, response.results, strict=True)]
         if report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,32 @@ def check_text(text: str, name: str) -> str:
     except UnicodeEncodeError as error:
         raise InvalidArgument(f"{name} {text!r} is not text: {error.reason}", name=name) from error
     return text
+
+
+def check_names(names: Sequence[str], what: str) -> list[str]:
+    """Return names that a message can hold.
+
+    Raises
+    ------
+    InvalidArgument
+        One string in place of a list, or a name that is no text.
+    """
+    if isinstance(names, str):
+        raise InvalidArgument(f"{what} is {names!r}: a list of names is expected", name=what)
+    return [check_text(name, what) for name in names]
+
+
+def check_views(views: int) -> int:
+    """Return a number of views.
+
+    Raises
+    ------
+    InvalidArgument
+        Neither 1 nor 10.
+    """
+    if views not in (1, 10):
+        raise InvalidArgument(f"views is {views!r}: 1 or 10 is expected", name="views")
+    return views
 
 
 def read_payload(text: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fc7.cli.images import find_images, paths_argument
+from fc7.cli.member import check_one, ensemble_option, views_option
 from fc7.cli.output import complain, emit, end, json_option, progress, table
 from fc7.cli.setting import Connection, connected
 
@@ -21,21 +22,35 @@ _BATCH = 64  # images: what is printed at once
 @paths_argument
 @click.option("--head", default="", help="Published head; without: the network's own classes.")
 @click.option("--model", default="", help="Model to use without a head; without: the server's first.")
+@ensemble_option
+@views_option
 @json_option
 @connected
-def classify(connection: Connection, paths: tuple[Path, ...], head: str, model: str, as_json: bool) -> None:
+def classify(
+    connection: Connection,
+    paths: tuple[Path, ...],
+    head: str,
+    model: str,
+    ensemble: tuple[str, ...],
+    views: int,
+    as_json: bool,
+) -> None:
     """Classify images with a head or the network's own classes.
 
-    Of a head the published version is used; `fc7 head publish` says which that is.
+    Of a head the published version is used; `fc7 head publish` says which that is. The
+    probabilities of several views, and of an ensemble of networks, are averaged.
     """
-    if head and model:
-        raise click.UsageError("--model goes without --head: a head knows its model")
+    check_one(model, ensemble)
+    if head and (model or ensemble):
+        raise click.UsageError("--model and --ensemble go without --head: a head knows its model")
     images = find_images(paths)
     rows = []
     with connection.open() as client, progress("classify", len(images), as_json=as_json) as report:
         for first in range(0, len(images), _BATCH):
             batch = images[first : first + _BATCH]
-            answers = client.classify([image.path for image in batch], head=head, model=model)
+            answers = client.classify(
+                [image.path for image in batch], head=head, model=model, ensemble=ensemble, views=views
+            )
             for image, answer in zip(batch, answers, strict=True):
                 if answer.error is not None:
                     complain(image.name, answer.error)

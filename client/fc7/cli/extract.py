@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from fc7.cli.images import find_items, paths_argument
+from fc7.cli.member import check_one, ensemble_option, views_option
 from fc7.cli.output import check_output, complain, emit, end, json_option, progress
 from fc7.cli.setting import Connection, connected
 from fc7.errors import InvalidArgument
@@ -24,22 +25,39 @@ if TYPE_CHECKING:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="File to write: F.npz or F.parquet.")
 @click.option("--layer", default="", help="Layer to take; without: the model's default.")
 @click.option("--model", default="", help="Model to use; without: the server's first.")
+@ensemble_option
+@views_option
 @json_option
 @connected
 def extract(
-    connection: Connection, paths: tuple[Path, ...], output: Path, layer: str, model: str, as_json: bool
+    connection: Connection,
+    paths: tuple[Path, ...],
+    output: Path,
+    layer: str,
+    model: str,
+    ensemble: tuple[str, ...],
+    views: int,
+    as_json: bool,
 ) -> None:
     """Write the features of images to a file.
 
     F.npz holds `ids`, `features` (float32, a row an image) and `provenance` (JSON); F.parquet
     the columns `id` and `features`, and the provenance in its schema's metadata. An image that
-    cannot be read is reported and has no row.
+    cannot be read is reported and has no row. Of an ensemble the features of each network are
+    brought to length 1 and joined.
     """
+    check_one(model, ensemble)
     write = _writer(output)
     images = find_items(paths, "write two files")
     with connection.open() as client, progress("extract", len(images), as_json=as_json) as report:
         features = client.extract(
-            [image.path for image in images], layer=layer, model=model, on_error="skip", report=report
+            [image.path for image in images],
+            layer=layer,
+            model=model,
+            ensemble=ensemble,
+            views=views,
+            on_error="skip",
+            report=report,
         )
     for failed in features.failed:
         complain(images[failed.index].name, failed.error)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from fc7.cli.member import check_one, ensemble_option, views_option
 from fc7.cli.output import emit, json_option, progress, table
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
@@ -23,18 +24,28 @@ def _output(what: str) -> Callable[[Any], Any]:
 
 @click.command()
 @_folder
-@click.option("--model", "name", required=True, metavar="M|BUNDLE", help=_BUNDLE)
+@click.option("--model", "name", default="", metavar="M|BUNDLE", help=_BUNDLE)
+@ensemble_option
+@views_option
 @_output("classes.csv and confusion.png; needs 'fc7[train]'")
 @json_option
-def evaluate(folder: Path, name: str, output: Path | None, as_json: bool) -> None:
-    """Tell how often a network is right about labelled pictures: the `val` of FOLDER, else all of it."""
+def evaluate(
+    folder: Path, name: str, ensemble: tuple[str, ...], views: int, output: Path | None, as_json: bool
+) -> None:
+    """Tell how often a network is right about labelled pictures: the `val` of FOLDER, else all of it.
+
+    The probabilities of several views, and of an ensemble of networks, are averaged.
+    """
+    check_one(name, ensemble)
+    if not name and not ensemble:
+        raise click.UsageError("say which network: --model, or --ensemble for several")
     from fc7_models.evaluate import evaluate as run
     from fc7_models.report import prepare, write_evaluation
 
     if output:
         prepare(output)
     with progress("evaluate", None, as_json=as_json) as advance:
-        result = run(folder, name, advance)
+        result = run(folder, name, advance, ensemble=ensemble, views=views)
     columns = ("top1", "top5", "count", "top1_all", "top5_all", "calibration_error")
     _print([{column: getattr(result, column) for column in columns}], as_json)
     if output:

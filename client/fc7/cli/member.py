@@ -1,0 +1,37 @@
+"""Options for more than one view of an image and more than one network."""
+
+from __future__ import annotations
+
+import click
+
+views_option = click.option(
+    "--views",
+    type=click.Choice([1, 10]),
+    default=1,
+    show_default=True,
+    help="10: the mean over four corners and centre, each also mirrored.",
+)
+
+
+def _names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(",")) if value else ()
+    if names and (len(names) < 2 or "" in names):
+        raise click.BadParameter(f"{value!r} names no two models: give two at least, separated by commas")
+    return names
+
+
+ensemble_option = click.option(
+    "--ensemble", metavar="A,B,...", default="", callback=_names, help="Two models or more in place of --model."
+)
+
+
+def check_one(name: str, ensemble: tuple[str, ...]) -> None:
+    """Refuse a model beside an ensemble.
+
+    Raises
+    ------
+    click.UsageError
+        Both were given.
+    """
+    if name and ensemble:
+        raise click.UsageError("--model goes without --ensemble: name every model there")
