@@ -80,6 +80,8 @@ class Layer:
     dim: int  # length of the feature
     shape: tuple[int, ...]  # before flattening in C order
     provenance_digest: str
+    transform: str  # pooling, whitening or normalising that makes it; "none" for a layer as the network gives it
+    recipe: dict[str, Any]  # preprocessing: the model's, or its own
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -107,6 +109,7 @@ class Golden:
     pixels: NDArray[np.uint8]  # (N, H, W, 3)
     inputs: NDArray[np.float32]  # (N, 3, H, W)
     layers: dict[str, NDArray[np.float32]]  # (N, D) each
+    own_pixels: dict[str, NDArray[np.uint8]]  # in place of `pixels` for layers with a recipe of their own
 
     def __repr__(self) -> str:
         return f"Golden({len(self.pixels)} images, layers {' '.join(self.layers)})"

@@ -34,6 +34,18 @@ def get_golden(name: str) -> Operation[Golden]:
         pixels=read_tensor(response.pixels),
         inputs=read_tensor(response.inputs),
         layers={layer.name: read_tensor(layer.values) for layer in response.layers},
+        own_pixels={layer.name: read_tensor(layer.pixels) for layer in response.layers if layer.HasField("pixels")},
+    )
+
+
+def _read_layer(layer: pb.Layer, model: pb.Model) -> Layer:
+    return Layer(
+        name=layer.name,
+        dim=layer.dim,
+        shape=tuple(layer.shape),
+        provenance_digest=layer.provenance_digest,
+        transform=layer.transform,
+        recipe=json.loads(layer.recipe_json or model.recipe_json),
     )
 
 
@@ -41,7 +53,7 @@ def _read_model(model: pb.Model) -> Model:
     return Model(
         name=model.name,
         network=model.network,
-        layers=[Layer(layer.name, layer.dim, tuple(layer.shape), layer.provenance_digest) for layer in model.layers],
+        layers=[_read_layer(layer, model) for layer in model.layers],
         recipe=json.loads(model.recipe_json),
         graph_sha256=model.graph_sha256,
         classes=[(label.id, label.name) for label in model.classes],

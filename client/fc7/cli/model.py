@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.network import curve, evaluate, inspect, probe
-from fc7.cli.output import emit, json_option, progress, table
+from fc7.cli.output import emit, json_option, print_bundle, progress, table
 from fc7.cli.setting import Connection, connected
+from fc7.cli.training import train
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ model.add_command(evaluate)
 model.add_command(probe)
 model.add_command(curve)
 model.add_command(inspect)
+model.add_command(train)
 
 
 @model.command(name="list")
@@ -61,10 +63,12 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
         emit(asdict(one))
         return
     click.echo(f"{one.name}: network {one.network}, {len(one.classes)} classes, graph {one.graph_sha256}")
-    click.echo(f"default layer: {one.default_layer}\n")
-    shapes = [" x ".join(map(str, layer.shape)) for layer in one.layers]
-    rows = zip(one.layers, shapes, strict=True)
-    table(("layer", "dim", "shape", "provenance"), [(x.name, x.dim, shape, x.provenance_digest) for x, shape in rows])
+    click.echo(f"recommended layer, which is meant where none is named: {one.default_layer}\n")
+    rows = [
+        (x.name, x.dim, " x ".join(map(str, x.shape)), x.recipe["crop_px"], x.transform, x.provenance_digest)
+        for x in one.layers
+    ]
+    table(("layer", "dim", "shape", "pixels", "transform", "provenance"), rows)
     click.echo()
     table(("recipe", ""), one.recipe.items())
     click.echo(f"\n{one.card}")
@@ -93,44 +97,6 @@ def verify(connection: Connection, name: str, as_json: bool) -> None:
 
 
 @model.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--network", required=True, help="Network to train, for example alexnet-64.")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
-@click.option("--name", help="Name of the model; without: that of the folder.")
-@click.option("--epochs", type=click.IntRange(min=1), default=16, show_default=True, help="Passes over the pictures.")
-@click.option("--checkpoints", type=click.Path(path_type=Path), help="State of the run; without: OUTPUT.checkpoints.")
-@json_option
-def train(
-    folder: Path, network: str, output: Path, name: str | None, epochs: int, checkpoints: Path | None, as_json: bool
-) -> None:
-    """Train a network on FOLDER and write its bundle.
-
-    FOLDER holds one sub-folder a class, or `train` and `val`. A run that was cut off goes on
-    from its checkpoints when it is started again. Needs 'fc7[train]'.
-    """
-    from fc7_models.export import export_bundle
-    from fc7_models.pack import check_target
-    from fc7_models.train import Plan, Progress
-    from fc7_models.train import train as run
-
-    check_target(output, name or output.name)
-    shown = -1
-    with progress("train", None, as_json=as_json) as advance:
-
-        def report(state: Progress) -> None:
-            nonlocal shown
-            advance(state.step, state.n_steps)
-            if state.top1 is not None and state.epoch > shown:
-                shown = state.epoch
-                click.echo(f"epoch {state.epoch}: loss {state.loss:.3f}, top-1 {state.top1:.3f}", err=True)
-
-        trained = run(
-            folder, Plan(network, epochs=epochs), checkpoints or output.with_name(f"{output.name}.checkpoints"), report
-        )
-    _print_bundle(export_bundle(trained, output, name=name or output.name).name, output, as_json)
-
-
-@model.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
 @click.option("--name", help="Name of the model; without: that of the folder.")
@@ -140,12 +106,12 @@ def export(checkpoint: Path, output: Path, name: str | None, notes: Path | None,
     """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
     from fc7_models.export import export_bundle
     from fc7_models.pack import check_target
-    from fc7_models.train import load_trained
+    from fc7_models.trained import load_trained
 
     check_target(output, name or output.name)
     text = notes.read_text(encoding="utf-8") if notes else ""
     bundle = export_bundle(load_trained(checkpoint), output, name=name or output.name, notes=text)
-    _print_bundle(bundle.name, output, as_json)
+    print_bundle(bundle.name, output, as_json)
 
 
 @model.command()
@@ -163,7 +129,7 @@ def pull(network: str, output: Path | None, name: str | None, as_json: bool) -> 
     output = output or Path(network)
     with progress("pull", None, as_json=as_json) as report:
         bundle = run(network, output, model=name or output.name, report=report)
-    _print_bundle(bundle.name, output, as_json)
+    print_bundle(bundle.name, output, as_json)
 
 
 @model.command(name="import")
@@ -182,14 +148,7 @@ def import_(file: Path, recipe: Path | None, output: Path | None, name: str | No
 
     output = output or Path(file.stem)
     bundle = import_file(file, output, model=name or output.name, recipe=recipe)
-    _print_bundle(bundle.name, output, as_json)
-
-
-def _print_bundle(name: str, output: Path, as_json: bool) -> None:
-    if as_json:
-        emit({"name": name, "bundle": str(output)})
-    else:
-        click.echo(f"bundle {name} in {output}: serve it with fc7 serve --model {output}")
+    print_bundle(bundle.name, output, as_json)
 
 
 def _compare(client: Client, name: str) -> Iterator[dict[str, Any]]:
@@ -197,7 +156,8 @@ def _compare(client: Client, name: str) -> Iterator[dict[str, Any]]:
 
     golden = client.golden(name)
     for layer, wanted in golden.layers.items():
-        values = client.extract(list(golden.pixels), layer=layer, model=name).values
+        pixels = golden.own_pixels.get(layer, golden.pixels)
+        values = client.extract(list(pixels), layer=layer, model=name).values
         difference = float(np.abs(values - wanted).max())
         limit = TOLERANCE * float(np.abs(wanted).max())
         yield {"layer": layer, "max_difference": difference, "limit": limit, "ok": difference <= limit}

@@ -30,16 +30,20 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., network: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., recipe_json: _Optional[str] = ..., graph_sha256: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassLabel, _Mapping]]] = ..., card: _Optional[str] = ..., provider: _Optional[str] = ..., default_layer: _Optional[str] = ...) -> None: ...
 
 class Layer(_message.Message):
-    __slots__ = ("name", "dim", "shape", "provenance_digest")
+    __slots__ = ("name", "dim", "shape", "provenance_digest", "transform", "recipe_json")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORM_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_JSON_FIELD_NUMBER: _ClassVar[int]
     name: str
     dim: int
     shape: _containers.RepeatedScalarFieldContainer[int]
     provenance_digest: str
-    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., shape: _Optional[_Iterable[int]] = ..., provenance_digest: _Optional[str] = ...) -> None: ...
+    transform: str
+    recipe_json: str
+    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., shape: _Optional[_Iterable[int]] = ..., provenance_digest: _Optional[str] = ..., transform: _Optional[str] = ..., recipe_json: _Optional[str] = ...) -> None: ...
 
 class ClassLabel(_message.Message):
     __slots__ = ("id", "name")
@@ -88,9 +92,11 @@ class GetGoldenResponse(_message.Message):
     def __init__(self, pixels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., inputs: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[GoldenLayer, _Mapping]]] = ...) -> None: ...
 
 class GoldenLayer(_message.Message):
-    __slots__ = ("name", "values")
+    __slots__ = ("name", "values", "pixels")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    PIXELS_FIELD_NUMBER: _ClassVar[int]
     name: str
     values: _common_pb2.Tensor
-    def __init__(self, name: _Optional[str] = ..., values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    pixels: _common_pb2.Tensor
+    def __init__(self, name: _Optional[str] = ..., values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., pixels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...

@@ -1,6 +1,6 @@
 """The bundle: a folder that is trained, shipped, imported and served as one.
 
-manifest.json   name, network, layers, default layer, recipe, hashes and sizes of the other files, versions
+manifest.json   name, network, layers, default layer, recipes, hashes and sizes of the other files, versions
 model.onnx      dynamic batch; one output a layer
 labels.tsv      class id, readable name; in the order of the logits
 golden.npz      pixels, their input tensors, every layer's output
@@ -25,7 +25,7 @@ from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import NO_TRANSFORM, Provenance
 from fc7_service.bundle.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2  # has layers with a recipe of their own, which a reader of format 1 would overlook
 MANIFEST, MODEL, LABELS, GOLDEN, CARD = "manifest.json", "model.onnx", "labels.tsv", "golden.npz", "card.md"
 REQUIRED = (MODEL, LABELS, GOLDEN, CARD)
 
@@ -42,6 +42,7 @@ class Layer:
     name: str
     shape: tuple[int, ...]  # for the recipe's picture size, before flattening
     transform: str = NO_TRANSFORM
+    recipe: Recipe | None = None  # where it sees pictures otherwise than the bundle's recipe says
 
     @property
     def dim(self) -> int:
@@ -64,6 +65,7 @@ class Golden:
     pixels: NDArray[np.uint8]  # (N, H, W, 3), of the size that the recipe resizes to
     inputs: NDArray[np.float32]  # (N, 3, H, W)
     layers: dict[str, NDArray[np.float32]]  # (N, D) each
+    own_pixels: dict[str, NDArray[np.uint8]]  # in place of ``pixels`` for layers with a recipe of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,10 @@ class Bundle:
         """SHA-256 (hex) of the ONNX graph."""
         return self.files[MODEL][0]
 
+    def recipe_of(self, layer: str) -> Recipe:
+        """Return how pictures are prepared for ``layer``, one of ``layers``."""
+        return self.layers[layer].recipe or self.recipe
+
     def provenance(self, layer: str) -> Provenance:
         """Return the provenance of the features of ``layer``, the default one for an empty name.
 
@@ -99,7 +105,7 @@ class Bundle:
                 f"model {self.name!r} has no layer {layer[:64]!r}: it has {', '.join(self.layers)}", name=layer[:64]
             )
         return Provenance(
-            self.name, self.graph_sha256, self.recipe.digest(), layer, transform=self.layers[layer].transform
+            self.name, self.graph_sha256, self.recipe_of(layer).digest(), layer, transform=self.layers[layer].transform
         )
 
     def read(self, file: str) -> bytes:
@@ -141,7 +147,8 @@ class Bundle:
         try:
             with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as arrays:
                 layers = {name: arrays[name] for name in self.layers}
-                return Golden(arrays["pixels"], arrays["inputs"], layers)
+                own_pixels = {name: arrays[f"pixels/{name}"] for name, layer in self.layers.items() if layer.recipe}
+                return Golden(arrays["pixels"], arrays["inputs"], layers, own_pixels)
         except (KeyError, ValueError, OSError) as error:
             raise DataLoss(f"{GOLDEN} of bundle {self.name!r} is malformed: {error}", name=GOLDEN) from error
 
@@ -255,10 +262,10 @@ def write_bundle(
     """
     files = sorted(p for p in path.iterdir() if p.is_file() and p.name != MANIFEST and not p.name.startswith("."))
     manifest = {
-        "format": FORMAT,
+        "format": FORMAT if any(layer.recipe for layer in layers) else 1,
         "name": check_name(name, "bundle"),
         "network": network,
-        "layers": {layer.name: {"shape": list(layer.shape), "transform": layer.transform} for layer in layers},
+        "layers": {layer.name: _layer_values(layer) for layer in layers},
         "default_layer": _default_layer([layer.name for layer in layers], default_layer),
         "recipe": recipe.to_dict(),
         "files": {
@@ -292,7 +299,13 @@ def _layer(name: str, values: dict[str, Any]) -> Layer:
     shape = tuple(int(n) for n in values["shape"])
     if not 1 <= len(shape) <= 4 or min(shape) < 1 or np.prod(shape) > 2**24:
         raise ValueError(f"shape {shape} of layer {name!r}")
-    return Layer(check_name(name, "layer"), shape, str(values.get("transform", NO_TRANSFORM)))
+    recipe = Recipe.from_dict(values["recipe"]) if "recipe" in values else None
+    return Layer(check_name(name, "layer"), shape, str(values.get("transform", NO_TRANSFORM)), recipe)
+
+
+def _layer_values(layer: Layer) -> dict[str, Any]:
+    values = {"shape": list(layer.shape), "transform": layer.transform}
+    return values | ({"recipe": layer.recipe.to_dict()} if layer.recipe else {})
 
 
 def _default_layer(names: list[str], chosen: str | None) -> str:

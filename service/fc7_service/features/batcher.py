@@ -137,10 +137,14 @@ class Batcher:
                 if not self._works:
                     self._changed.wait()
                 shape = self._works[0].tensor.shape if self._works else ()
-                while self._works and len(batch) < MAX_BATCH and self._works[0].tensor.shape == shape:
+                others: list[_Work] = []
+                while self._works and len(batch) < MAX_BATCH:
                     work = self._works.popleft()
-                    if not work.future.cancelled():  # a caller may leave at any moment
+                    if work.tensor.shape != shape:
+                        others.append(work)
+                    elif not work.future.cancelled():  # a caller may leave at any moment
                         batch.append(work)
+                self._works.extendleft(reversed(others))  # first in the next batch
             return batch
 
     def _compute(self, works: list[_Work]) -> list[_Outcome]:

@@ -117,7 +117,7 @@ class Extractor:
         bundle = self.bundle(model)
         layer = bundle.provenance(layer).layer
         dim = bundle.layers[layer].dim
-        with self._admitted(images, bundle.recipe, n_views):
+        with self._admitted(images, bundle.recipe_of(layer), n_views):
             tasks = [asyncio.ensure_future(self._one(image, bundle, layer, n_views)) for image in images]
             try:
                 outcomes = await asyncio.gather(*tasks)
@@ -130,7 +130,7 @@ class Extractor:
         return Extraction(views, [o if isinstance(o, Fc7Error) else None for o in outcomes], _timing(done))
 
     async def warm_up(self) -> None:
-        """Load every network; run it on one image, then on a queue of a full batch.
+        """Load every network; run it on one image, then on a queue of a full batch, of each size that it sees.
 
         Raises
         ------
@@ -140,11 +140,10 @@ class Extractor:
             A graph is damaged.
         """
         for name, bundle in self.bundles.items():
-            px = bundle.recipe.crop_px
-            grey = np.zeros((px, px, 3), np.uint8)
-            layer = next(iter(bundle.layers))
-            await self.extract([grey], model=name, layer=layer)
-            await self.extract([grey] * MAX_BATCH, model=name, layer=layer)
+            for recipe, layer in {bundle.recipe_of(layer): layer for layer in bundle.layers}.items():
+                grey = np.zeros((recipe.crop_px, recipe.crop_px, 3), np.uint8)
+                await self.extract([grey], model=name, layer=layer)
+                await self.extract([grey] * MAX_BATCH, model=name, layer=layer)
 
     def close(self) -> None:
         """Let runs under way end and give the networks' memory back."""
@@ -156,7 +155,7 @@ class Extractor:
         """Return what became of one image: its rows, or why it cannot be read."""
         loop = asyncio.get_running_loop()
         try:
-            tensors, decode_s = await loop.run_in_executor(self._pool, _decode, image, bundle.recipe, n_views)
+            tensors, decode_s = await loop.run_in_executor(self._pool, _decode, image, bundle.recipe_of(layer), n_views)
         except Fc7Error as error:
             return error
         ready = time.monotonic()

@@ -37,7 +37,12 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             pixels=write_tensor(golden.pixels),
             inputs=write_tensor(golden.inputs),
             layers=[
-                model_pb2.GoldenLayer(name=name, values=write_tensor(values)) for name, values in golden.layers.items()
+                model_pb2.GoldenLayer(
+                    name=name,
+                    values=write_tensor(values),
+                    pixels=write_tensor(golden.own_pixels[name]) if name in golden.own_pixels else None,
+                )
+                for name, values in golden.layers.items()
             ],
         )
 
@@ -51,6 +56,8 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
                     dim=layer.dim,
                     shape=layer.shape,
                     provenance_digest=bundle.provenance(layer.name).digest,
+                    transform=layer.transform,
+                    recipe_json=json.dumps(layer.recipe.to_dict()) if layer.recipe else "",
                 )
                 for layer in bundle.layers.values()
             ],
