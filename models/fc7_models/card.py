@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fc7_models import train
-from fc7_models.train import Trained
+from fc7_models.recipes import MOMENTUM, WARM_UP, WEIGHT_DECAY, TrainingRecipe, Views, find_recipe
+from fc7_models.trained import Facts, Trained
 
 _TEXT = """\
 ---
@@ -12,15 +12,15 @@ pipeline_tag: image-feature-extraction
 ---
 # {name}
 
-Network `{network}`, trained by fc7 from random weights; features are read before the softmax.
+Network `{network}`, trained by fc7 from {start}; features are read before the softmax.
 
 | | |
 |---|---|
-| Training pictures | {n_pictures:,} of {n_classes} classes: {data} |
-| Schedule | {epochs} epochs, batch {batch}, peak learning rate {rate}, warm-up {warm_up:.0%}, cosine; seed {seed} |
-| Optimiser | SGD, Nesterov momentum {momentum}, weight decay {decay}, weight average {average} |
-| Loss | softmax cross-entropy, label smoothing {smoothing} |
-| Augmentation | crops, turns, mirroring, brightness, saturation, grey |
+| Training pictures | {n_pictures:,} of {n_classes} classes: {data}{near} |
+| Schedule | recipe `{recipe}`: {epochs} epochs, batch {batch}, {schedule}; seed {seed} |
+| Optimiser | {optimiser} |
+| Loss | {loss} |
+| Augmentation | {augmentation} |
 | Picture size | {px} pixels; training crops grow to {share:.0%} of it |
 | Training time | {hours:.1f} hours on {machine} |
 | Accuracy on {n_validation:,} held-out pictures, one view | top-1 {top1:.1%}, top-5 {top5:.1%} |
@@ -39,29 +39,75 @@ are drawn by a program.
 """
 
 
+_VIEWS: dict[Views, str] = {
+    "affine": "crops, turns, mirroring, brightness, saturation, grey",
+    "crops": "random crops, mirroring",
+    "ten crops": "corners and centre, mirroring",
+    "whole": "none",
+}
+
+
 def write_card(trained: Trained, name: str) -> str:
     """Return the card of ``trained``, Markdown."""
     facts, plan = trained.facts, trained.facts.plan
+    recipe = find_recipe(plan.recipe)
     return _TEXT.format(
         name=name,
         network=plan.network,
+        start=_start(facts),
         n_pictures=facts.n_pictures,
         n_classes=len(facts.classes),
         data=facts.data,
-        epochs=plan.epochs,
+        near=f"; {facts.n_near:,} left out, since a held-out picture is nearly the same" if facts.n_near else "",
+        recipe=plan.recipe,
+        epochs=facts.epochs or plan.epochs,
         batch=plan.batch,
-        momentum=train.MOMENTUM,
-        rate=plan.learning_rate,
-        warm_up=train.WARM_UP,
-        decay=train.WEIGHT_DECAY,
-        smoothing=train.LABEL_SMOOTHING,
-        average=train.AVERAGE,
-        share=train.GROWTH[-1][1] if trained.network.is_any_size else 1.0,
-        px=trained.network.recipe.crop_px,
+        schedule=_schedule(recipe, plan.learning_rate),
         seed=plan.seed,
+        optimiser=_optimiser(recipe),
+        loss=_loss(recipe, plan.has_heads),
+        augmentation=_augmentation(recipe),
+        share=recipe.growth[-1][1] if trained.network.is_any_size else 1.0,
+        px=trained.network.recipe.crop_px,
         hours=facts.seconds / 3600,
         machine=facts.machine,
         n_validation=facts.n_validation,
         top1=facts.top1,
         top5=facts.top5,
     )
+
+
+def _start(facts: Facts) -> str:
+    runs = [
+        f"{run.epochs} epochs of `{run.recipe}` on {run.n_pictures:,} pictures of {run.data} "
+        f"({run.seconds / 3600:.1f} hours)"
+        for run in facts.earlier
+    ]
+    return f"the weights of earlier runs ({'; then '.join(runs)})" if runs else "random weights"
+
+
+def _schedule(recipe: TrainingRecipe, learning_rate: float) -> str:
+    if recipe.schedule == "cosine":
+        return f"peak learning rate {learning_rate}, warm-up {WARM_UP:.0%}, cosine"
+    return f"learning rate {learning_rate}, divided by ten where the held-out error stops falling"
+
+
+def _optimiser(recipe: TrainingRecipe) -> str:
+    text = f"SGD, {'Nesterov ' if recipe.is_nesterov else ''}momentum {MOMENTUM}, weight decay {WEIGHT_DECAY}"
+    if recipe.average:
+        text += f", weight average {recipe.average}"
+    if recipe.max_filter_rms:
+        text += f", convolution filters of RMS {recipe.max_filter_rms} at most"
+    return text
+
+
+def _loss(recipe: TrainingRecipe, has_heads: bool) -> str:
+    text = "softmax cross-entropy"
+    if recipe.label_smoothing:
+        text += f", label smoothing {recipe.label_smoothing}"
+    return f"{text}; a softmax a folder over shared layers, the first one kept" if has_heads else text
+
+
+def _augmentation(recipe: TrainingRecipe) -> str:
+    text = _VIEWS[recipe.views]
+    return f"{text}, principal colours shifted by {recipe.colour_noise}" if recipe.colour_noise else text

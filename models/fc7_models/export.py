@@ -20,7 +20,7 @@ from fc7.errors import DataLoss
 from fc7_models.card import write_card
 from fc7_models.networks import Network
 from fc7_models.pack import Contents, check_target, golden_inputs, pack, run_graph
-from fc7_models.train import Trained
+from fc7_models.trained import Trained
 from fc7_service.bundle.bundle import Bundle, ClassLabel
 
 OPSET = 18  # the first with every operator used here in its present form

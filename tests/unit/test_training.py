@@ -12,12 +12,14 @@ from PIL import Image
 
 from denied import refuse_folder
 from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
-from fc7_models.augment import augment
+from fc7_models.augment import AUGMENTATIONS, DRAWS
 from fc7_models.dataset import load_pixels, read_dataset
 from fc7_models.evaluate import evaluate
 from fc7_models.export import export_bundle
 from fc7_models.networks import find_network
-from fc7_models.train import Plan, Progress, load_trained, train
+from fc7_models.recipes import Views
+from fc7_models.train import Progress, train
+from fc7_models.trained import Plan, load_trained
 from fc7_service.bundle.bundle import open_bundle
 
 
@@ -98,7 +100,7 @@ def test_too_few_pictures_to_hold_any_out(folder: Path, tmp_path: Path) -> None:
     for path in folder.rglob("3*.png"):
         path.unlink()
     with pytest.raises(InvalidArgument, match=r"0 val pictures of 0 classes: every 20th .* train/ and val/"):
-        train(folder, Plan("alexnet-64"), tmp_path / "state", lambda progress: None)
+        train([folder], Plan("alexnet-64"), tmp_path / "state", lambda progress: None)
 
 
 def test_a_class_that_is_only_held_out_is_named_before_any_picture_is_decoded(tmp_path: Path) -> None:
@@ -106,14 +108,14 @@ def test_a_class_that_is_only_held_out_is_named_before_any_picture_is_decoded(tm
         (tmp_path / "data" / name).mkdir(parents=True)
         (tmp_path / "data" / name / "0.png").write_bytes(b"no picture")
     with pytest.raises(InvalidArgument, match="class 'c'"):
-        train(tmp_path / "data", Plan("alexnet-64"), tmp_path / "state", lambda progress: None)
+        train([tmp_path / "data"], Plan("alexnet-64"), tmp_path / "state", lambda progress: None)
 
 
 def test_a_damaged_picture_is_named(folder: Path, tmp_path: Path, tiny_bundle: Path) -> None:
     damaged = folder / "red" / "07.png"
     damaged.write_bytes(b"no picture")
     with pytest.raises(ImageDecodeError, match=r"red/07\.png'"):
-        train(folder, Plan("alexnet-64"), tmp_path / "state", lambda progress: None)
+        train([folder], Plan("alexnet-64"), tmp_path / "state", lambda progress: None)
     bundle = open_bundle(tiny_bundle)
     for i, name in enumerate(("red", "blue")):
         (folder / name).rename(folder / bundle.classes[i].id)
@@ -126,7 +128,7 @@ def test_a_damaged_picture_is_named(folder: Path, tmp_path: Path, tiny_bundle: P
 
 def test_fewer_pictures_than_a_batch_are_one_step_an_epoch(folder: Path, tmp_path: Path) -> None:
     plan = Plan("alexnet-64", epochs=1, learning_rate=0.01)
-    trained = train(folder, plan, tmp_path / "state", lambda progress: None)
+    trained = train([folder], plan, tmp_path / "state", lambda progress: None)
     state = torch.load(tmp_path / "state" / "state.pt", weights_only=True)
     assert trained.facts.n_pictures == 76 < plan.batch
     assert state["average"]["n_averaged"] == 1
@@ -135,10 +137,10 @@ def test_fewer_pictures_than_a_batch_are_one_step_an_epoch(folder: Path, tmp_pat
 def test_a_state_that_is_cut_is_a_data_loss(folder: Path, tmp_path: Path) -> None:
     state = tmp_path / "state" / "state.pt"
     plan = Plan("alexnet-64", epochs=1)
-    train(folder, plan, state.parent, lambda progress: None)
+    train([folder], plan, state.parent, lambda progress: None)
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(DataLoss, match=r"state\.pt' is damaged: delete it"):
-        train(folder, plan, state.parent, lambda progress: None)
+        train([folder], plan, state.parent, lambda progress: None)
 
 
 def test_splits_are_not_taken_for_classes(tmp_path: Path) -> None:
@@ -159,14 +161,17 @@ def test_pixels_are_decoded_once(folder: Path, tmp_path: Path) -> None:
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").iterdir()}
 
 
-def test_augmentation_keeps_range_size_and_seed() -> None:
-    pixels = torch.randint(0, 256, (6, 3, 64, 64)).float()
-    one = augment(pixels, 48, torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("views", AUGMENTATIONS)
+def test_augmentation_keeps_range_and_size_and_follows_its_numbers(views: Views) -> None:
+    pixels = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8)
+    draws = torch.rand(6, DRAWS)
+    one = AUGMENTATIONS[views](pixels, 48, draws)
     assert one.shape == (6, 3, 48, 48)
     assert one.min() >= 0
     assert one.max() <= 255
-    torch.testing.assert_close(one, augment(pixels, 48, torch.Generator().manual_seed(1)))
-    assert not torch.equal(one, augment(pixels, 48, torch.Generator().manual_seed(2)))
+    torch.testing.assert_close(one[4:], AUGMENTATIONS[views](pixels[4:], 48, draws[4:]))
+    other = AUGMENTATIONS[views](pixels, 48, torch.rand(6, DRAWS))
+    assert torch.equal(one, other) == (views == "whole")
 
 
 class Stop(Exception):
@@ -177,7 +182,7 @@ def test_training_learns_goes_on_bit_equal_and_exports(folder: Path, tmp_path: P
     """Stopped after the first epoch and started again, it ends with the weights of a run that was not."""
     plan = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
     seen: list[Progress] = []
-    whole = train(folder, plan, tmp_path / "whole", seen.append)
+    whole = train([folder], plan, tmp_path / "whole", seen.append)
     assert [p.epoch for p in seen if p.top1 is not None] == [1, 2, 3]
     assert whole.facts.n_pictures == 76
     assert whole.facts.n_validation == 4
@@ -187,13 +192,13 @@ def test_training_learns_goes_on_bit_equal_and_exports(folder: Path, tmp_path: P
             raise Stop
 
     with pytest.raises(Stop):
-        train(folder, plan, tmp_path / "cut", stop)
-    cut = train(folder, plan, tmp_path / "cut", seen.append)
+        train([folder], plan, tmp_path / "cut", stop)
+    cut = train([folder], plan, tmp_path / "cut", seen.append)
     for name, weight in whole.module.state_dict().items():
         torch.testing.assert_close(cut.module.state_dict()[name], weight, rtol=0, atol=0)
 
     with pytest.raises(FailedPrecondition, match="another plan"):
-        train(folder, replace(plan, epochs=4), tmp_path / "whole", seen.append)
+        train([folder], replace(plan, epochs=4), tmp_path / "whole", seen.append)
     again = load_trained(tmp_path / "whole" / "trained.pt")
     assert again.facts == whole.facts
     bundle = export_bundle(again, tmp_path / "bundle", name="two")

@@ -47,6 +47,14 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def print_bundle(name: str, folder: Path, as_json: bool) -> None:
+    """Say which bundle was written, and how to serve it."""
+    if as_json:
+        emit({"name": name, "bundle": str(folder)})
+    else:
+        click.echo(f"bundle {name} in {folder}: serve it with fc7 serve --model {folder}")
+
+
 def check_output(file: Path) -> None:
     """Refuse, before the work, a file that could not be written after it.
 

@@ -1,0 +1,70 @@
+"""`fc7 model train, ablate`: networks from pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fc7.cli.output import json_option, print_bundle, progress
+
+if TYPE_CHECKING:
+    from fc7_models.train import Progress
+
+_path = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=_path)
+@click.option("--network", required=True, help="Network to train, for example alexnet-64.")
+@click.option("--output", required=True, type=_path, help="Folder of the new bundle.")
+@click.option("--name", help="Name of the model; without: that of the folder.")
+@click.option("--recipe", default="modern", show_default=True, help="Or krizhevsky2012, zeiler2013: as the papers did.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the pictures; without: the recipe's.")
+@click.option("--heads", is_flag=True, help="A softmax a folder over shared layers; the first folder's is kept.")
+@click.option(
+    "--from", "start", type=_path, metavar="FILE", help="trained.pt or epoch-N.pt whose weights to begin with."
+)
+@click.option("--checkpoints", type=_path, help="State of the run; without: OUTPUT.checkpoints.")
+@json_option
+def train(
+    folders: tuple[Path, ...],
+    network: str,
+    output: Path,
+    name: str | None,
+    recipe: str,
+    epochs: int | None,
+    heads: bool,
+    start: Path | None,
+    checkpoints: Path | None,
+    as_json: bool,
+) -> None:
+    """Train a network on the pictures of each FOLDER and write its bundle.
+
+    A FOLDER holds one sub-folder a class, or `train` and `val`; the first one's validation pictures
+    count. Classes of one name are one class. A run that was cut off goes on from its checkpoints when
+    it is started again. `torchrun --nproc-per-node N -m fc7 model train ...` shares the work among N
+    processes. Needs 'fc7[train]'.
+    """
+    from fc7_models.export import export_bundle
+    from fc7_models.pack import check_target
+    from fc7_models.team import join_team
+    from fc7_models.train import train as run
+    from fc7_models.trained import make_plan
+
+    check_target(output, name or output.name)
+    plan = make_plan(network, recipe=recipe, epochs=epochs, has_heads=heads)
+    checkpoints = checkpoints or output.with_name(f"{output.name}.checkpoints")
+    with join_team() as team, progress("train", None, as_json=as_json) as advance:
+
+        def report(state: Progress) -> None:
+            if not team.is_first:
+                return
+            advance(state.step, state.n_steps)
+            if state.top1 is not None:
+                click.echo(f"epoch {state.epoch}: loss {state.loss:.3f}, top-1 {state.top1:.3f}", err=True)
+
+        trained = run(folders, plan, checkpoints, report, start=start, team=team)
+    if team.is_first:
+        print_bundle(export_bundle(trained, output, name=name or output.name).name, output, as_json)

@@ -1,0 +1,130 @@
+"""The pictures of a training: one or several folders, decoded, their classes numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fc7.errors import InvalidArgument
+from fc7_models.dataset import Dataset, load_pixels, read_dataset
+from fc7_models.near import find_near
+from fc7_service.bundle.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Pictures to train on and to validate with.
+
+    An output of the network is a class of a head; with one class list there is one head. The
+    validation pictures are those of the first folder, whose head comes first.
+    """
+
+    parts: list[NDArray[np.uint8]]  # a folder each, (N_i, px, px, 3)
+    rows: NDArray[np.int64]  # (N,) the pictures to train on, counted through all parts
+    labels: Tensor  # (N,) int64, outputs
+    heads: list[list[str]]  # the class ids of each head, in the order of the outputs
+    names: dict[str, str]  # class id -> readable name, where the data has one
+    held_out: NDArray[np.uint8]  # (M, px, px, 3)
+    held_out_labels: Tensor  # (M,) int64
+    n_near: int  # pictures left out, since a validation picture is nearly the same
+    data: str  # names of the folders
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_outputs(self) -> int:
+        """The classes of all heads."""
+        return sum(map(len, self.heads))
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """First output and end of each head."""
+        ends = np.cumsum([len(head) for head in self.heads]).tolist()
+        return list(zip([0, *ends], ends, strict=False))
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return pictures to train on, uint8 (len(rows), px, px, 3)."""
+        wanted, first = self.rows[rows], 0
+        found = np.empty((len(rows), *self.held_out.shape[1:]), np.uint8)
+        for part in self.parts:
+            here = (first <= wanted) & (wanted < first + len(part))
+            found[here] = part[wanted[here] - first]
+            first += len(part)
+        return found
+
+
+def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_heads: bool = False) -> Pictures:
+    """Decode the pictures of ``folders``, and leave out those that a validation picture is nearly the same as.
+
+    Parameters
+    ----------
+    folders
+        See ``read_dataset``. Classes of one name are one class, unless each folder has its own head.
+    recipe
+        Of the network.
+    cache
+        Folder for the decoded pictures.
+    has_heads
+        Number the classes of each folder for themselves.
+
+    Raises
+    ------
+    NotFound, InvalidArgument, ImageDecodeError, FailedPrecondition
+        The pictures cannot be trained on; a damaged one, or a class, is named.
+    """
+    sets = [read_dataset(folder, "train") for folder in folders]
+    held_out = read_dataset(folders[0], "val")
+    heads = [one.classes for one in sets] if has_heads else [sorted({c for one in sets for c in one.classes})]
+    _check_classes(held_out, sets[0].classes)
+    parts = [load_pixels(one, recipe, cache) for one in sets]
+    validation = load_pixels(held_out, recipe, cache)
+    numbers = [_numbers(heads, i if has_heads else 0, one.labels) for i, one in enumerate(sets)]
+    labels = torch.tensor([number for part in numbers for number in part])
+    near = np.concatenate([find_near(part, validation) for part in parts])
+    rows = np.flatnonzero(~near)
+    _check_left(labels[torch.from_numpy(rows)], [c for head in heads for c in head])
+    return Pictures(
+        parts=parts,
+        rows=rows,
+        labels=labels[torch.from_numpy(rows)],
+        heads=heads,
+        names={c: name for one in reversed(sets) for c, name in one.names.items() if c in heads[0]},
+        held_out=validation,
+        held_out_labels=torch.tensor(_numbers(heads, 0, held_out.labels)),
+        n_near=int(near.sum()),
+        data=" + ".join(folder.name for folder in folders),
+    )
+
+
+def _numbers(heads: list[list[str]], head: int, labels: Sequence[str]) -> list[int]:
+    first = sum(map(len, heads[:head]))
+    index = {name: first + i for i, name in enumerate(heads[head])}
+    return [index[label] for label in labels]
+
+
+def _check_classes(held_out: Dataset, classes: list[str]) -> None:
+    unknown = sorted(set(held_out.labels) - set(classes))
+    if unknown:
+        raise InvalidArgument(
+            f"class {unknown[0]!r} is among the validation pictures but not among those to train on "
+            f"({len(unknown)} such classes): give it training pictures, or take it away",
+            name=unknown[0],
+        )
+
+
+def _check_left(labels: Tensor, classes: list[str]) -> None:
+    lost = sorted({*range(len(classes))} - set(labels.tolist()))
+    if lost:
+        name = classes[lost[0]]
+        raise InvalidArgument(
+            f"every training picture of class {name!r} is nearly the same as a validation picture "
+            f"({len(lost)} such classes): give it others",
+            name=name,
+        )

@@ -1,0 +1,158 @@
+"""How to train, by name: as the papers did it and as one would today. A recipe is one entry of a table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from fc7.errors import NotFound
+
+MOMENTUM = 0.9  # K12 section 5, ZF section 3
+WEIGHT_DECAY = 5e-4  # K12 section 5; ZF names none. Not on biases and batch normalisation
+WARM_UP = 0.15  # share of all steps
+PATIENCE = 3  # epochs without a smaller error that end a learning rate; by hand in both papers
+DROPS = 3  # "reduced three times prior to termination" (K12 section 5)
+
+Views = Literal["affine", "crops", "ten crops", "whole"]  # see ``fc7_models.augment``
+Growth = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecipe:
+    """Everything of a training that is not a number of its plan."""
+
+    epochs: int
+    learning_rate: float  # the highest
+    is_nesterov: bool
+    schedule: Literal["cosine", "plateau"]
+    label_smoothing: float
+    average: float  # decay of the running average of the weights, a step; 0 takes the weights themselves
+    growth: Growth  # until this share of the epochs, crops of this share of the network's size, if it takes any
+    views: Views
+    colour_noise: float = 0.0  # deviation of the shifts along the principal colours
+    max_filter_rms: float | None = None  # convolution filters above it are scaled down to it after each step
+
+
+RECIPES = {
+    # Early epochs cost a quarter, and random crops train for larger objects than the whole
+    # picture shows: 48 pixels of crops serve 64 pixels of picture (Touvron et al. 2019).
+    "modern": TrainingRecipe(
+        epochs=16,
+        learning_rate=0.12,
+        is_nesterov=True,
+        schedule="cosine",
+        label_smoothing=0.05,
+        average=0.999,
+        growth=((0.3, 0.5), (0.7, 0.625), (1.0, 0.75)),
+        views="affine",
+    ),
+    # Krizhevsky, Sutskever & Hinton 2012, sections 4.1 and 5: crops of 224 of 256, roughly 90 cycles.
+    "krizhevsky2012": TrainingRecipe(
+        epochs=90,
+        learning_rate=0.01,
+        is_nesterov=False,
+        schedule="plateau",
+        label_smoothing=0.0,
+        average=0.0,
+        growth=((1.0, 224 / 256),),
+        views="crops",
+        colour_noise=0.1,
+    ),
+    # Zeiler & Fergus 2013, section 3: corners and centre, mirrored; 70 epochs; filters of RMS 0.1 at most.
+    "zeiler2013": TrainingRecipe(
+        epochs=70,
+        learning_rate=0.01,
+        is_nesterov=False,
+        schedule="plateau",
+        label_smoothing=0.0,
+        average=0.0,
+        growth=((1.0, 224 / 256),),
+        views="ten crops",
+        max_filter_rms=0.1,
+    ),
+}
+
+
+def find_recipe(name: str) -> TrainingRecipe:
+    """Return the table's entry of ``name``.
+
+    Raises
+    ------
+    NotFound
+        No recipe has that name; the message lists those that exist.
+    """
+    if name not in RECIPES:
+        raise NotFound(f"recipe {name!r} does not exist: choose one of {', '.join(RECIPES)}", name=name)
+    return RECIPES[name]
+
+
+def make_optimizer(module: nn.Module, recipe: TrainingRecipe, learning_rate: float) -> torch.optim.Optimizer:
+    """Return the optimizer of ``module``.
+
+    The paper of 2012 has the learning rate inside the velocity, torch outside; the two differ
+    in the few steps after a new learning rate.
+    """
+    weights = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": WEIGHT_DECAY, "initial_lr": learning_rate},
+        {"params": others, "weight_decay": 0.0, "initial_lr": learning_rate},
+    ]
+    return torch.optim.SGD(groups, learning_rate, MOMENTUM, nesterov=recipe.is_nesterov)
+
+
+def cosine(done: float) -> float:
+    """Return the share of the learning rate after ``done`` of all steps: warm-up, then a half cosine to zero.
+
+    References
+    ----------
+    Loshchilov & Hutter 2017, equation 5.
+    """
+    if done < WARM_UP:
+        return (done + 1e-6) / WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))
+
+
+class Plateau:
+    """Divide the learning rate by ten where the held-out error has stopped falling, ``DROPS`` times at most."""
+
+    def __init__(self) -> None:
+        self.best, self.n_stale, self.n_drops = math.inf, 0, 0
+
+    @property
+    def share(self) -> float:
+        """The share of the learning rate that is left."""
+        return float(10.0**-self.n_drops)
+
+    def see(self, error: float) -> None:
+        """Take the error after an epoch."""
+        self.n_stale = 0 if error < self.best else self.n_stale + 1
+        self.best = min(self.best, error)
+        if self.n_stale == PATIENCE and self.n_drops < DROPS:
+            self.n_stale, self.n_drops = 0, self.n_drops + 1
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what ``load_state_dict`` takes."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from ``state``."""
+        vars(self).update(state)
+
+
+@torch.no_grad()
+def limit_filters(module: nn.Module, rms: float) -> None:
+    """Scale every convolution filter whose root mean square exceeds ``rms`` down to it, in place.
+
+    References
+    ----------
+    Zeiler & Fergus 2013, section 3.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            found = part.weight.square().mean((1, 2, 3), keepdim=True).sqrt()
+            part.weight.mul_((rms / found.clamp(min=1e-12)).clamp(max=1))

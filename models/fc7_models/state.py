@@ -1,0 +1,78 @@
+"""The state of a run after each epoch, from which the next process goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from fc7.errors import DataLoss, FailedPrecondition
+from fc7_models.trained import save_file
+
+Precision = Literal["fp32", "bf16"]
+_KEPT = (1, 2, 5)  # times a power of ten: the epochs whose weights are kept
+
+
+class Part(Protocol):
+    """A module, an optimizer, a schedule."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what ``load_state_dict`` takes."""
+
+    def load_state_dict(self, state: Any, /) -> Any:
+        """Go on from ``state``."""
+
+
+class State:
+    """Everything that a resumed run needs, saved as one file."""
+
+    def __init__(self, parts: dict[str, Part], identity: dict[str, Any]) -> None:
+        self.parts = parts
+        self.identity = identity
+        self.epoch = 0  # finished
+        self.seconds = 0.0
+        self.precision: Precision | None = None  # None: not chosen yet
+        self.rows: list[dict[str, float]] = []  # of the log
+
+    def save(self, path: Path) -> None:
+        """Write the state at once or not at all."""
+        states = {name: part.state_dict() for name, part in self.parts.items()}
+        facts = {"epoch": self.epoch, "seconds": self.seconds, "precision": self.precision, "rows": self.rows}
+        save_file(states | facts | {"identity": self.identity}, path)
+
+    def load(self, path: Path) -> None:
+        """Take over the state in ``path``, if there is one.
+
+        Raises
+        ------
+        DataLoss
+            The file is damaged.
+        FailedPrecondition
+            It belongs to another plan or to other pictures.
+        """
+        if not path.exists():
+            return
+        try:
+            saved = torch.load(path, weights_only=True, map_location="cpu")
+            identity = saved["identity"]
+        except Exception as error:  # the unpickler's own errors share no base
+            raise DataLoss(
+                f"{str(path)!r} is damaged: delete it, and the training begins anew ({error})", name=str(path)
+            ) from error
+        if identity != self.identity:
+            raise FailedPrecondition(
+                f"{str(path)!r} belongs to another plan or other pictures: name another checkpoint folder",
+                name=str(path),
+            )
+        for name, part in self.parts.items():
+            part.load_state_dict(saved[name])
+        self.epoch, self.seconds = saved["epoch"], saved["seconds"]
+        self.precision, self.rows = saved["precision"], saved["rows"]
+
+
+def is_kept(epoch: int) -> bool:
+    """Say whether the weights after ``epoch`` are kept: 1, 2, 5, 10, 20, 50, 100, ..."""
+    while epoch % 10 == 0:
+        epoch //= 10
+    return epoch in _KEPT

@@ -1,0 +1,133 @@
+"""What a training was to do, what became of it, and the file that keeps both with the weights."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fc7.errors import DataLoss, NotFound
+from fc7_models.networks import Network, find_network
+from fc7_models.recipes import RECIPES, find_recipe
+
+_MODERN = RECIPES["modern"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a training run is to do."""
+
+    network: str
+    epochs: int = _MODERN.epochs
+    batch: int = 128  # pictures a step, of each process
+    learning_rate: float = _MODERN.learning_rate
+    seed: int = 0
+    recipe: str = "modern"
+    has_heads: bool = False  # a softmax a folder over shared layers, in place of one class list
+
+
+def make_plan(network: str, *, recipe: str = "modern", epochs: int | None = None, has_heads: bool = False) -> Plan:
+    """Return the plan of a recipe, with its learning rate and, for None, its epochs.
+
+    Raises
+    ------
+    NotFound
+        No such network or recipe.
+    """
+    find_network(network)
+    known = find_recipe(recipe)
+    return Plan(network, epochs or known.epochs, learning_rate=known.learning_rate, recipe=recipe, has_heads=has_heads)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished training that another one began with."""
+
+    data: str
+    recipe: str
+    epochs: int
+    n_pictures: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the card says of a training run."""
+
+    plan: Plan
+    classes: list[str]
+    names: dict[str, str]  # class id -> readable name, where the data has one
+    data: str  # names of the folders
+    machine: str
+    n_pictures: int
+    seconds: float
+    n_validation: int
+    top1: float
+    top5: float
+    epochs: int | None = None  # passes made; None: all of the plan's
+    n_near: int = 0  # pictures left out because a validation picture is nearly the same
+    earlier: list[Run] = field(default_factory=list)  # whose weights this run began with, oldest first
+
+    def as_run(self) -> Run:
+        """Return this run in the form in which a later one keeps it."""
+        return Run(self.data, self.plan.recipe, self.epochs or self.plan.epochs, self.n_pictures, self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The averaged network and the facts of its training."""
+
+    module: nn.Module
+    facts: Facts
+
+    @property
+    def network(self) -> Network:
+        """The entry of the table that ``module`` was built from."""
+        return find_network(self.facts.plan.network)
+
+    def save(self, path: Path) -> None:
+        """Write weights and facts to one file, at once or not at all."""
+        save_file({"weights": self.module.state_dict(), "facts": asdict(self.facts)}, path)
+
+
+def load_trained(path: Path) -> Trained:
+    """Read what ``Trained.save`` wrote: ``trained.pt`` or ``epoch-N.pt`` of a run.
+
+    Raises
+    ------
+    NotFound
+        No such file.
+    DataLoss
+        Not such a file.
+    """
+    if not path.is_file():
+        raise NotFound(f"file {str(path)!r} does not exist", name=str(path))
+    try:
+        saved = torch.load(path, weights_only=True)
+        facts = _facts(saved["facts"])
+        module = find_network(facts.plan.network).build(len(facts.classes))
+        module.load_state_dict(saved["weights"])
+    except Exception as error:  # the unpickler's own errors share no base
+        raise DataLoss(
+            f"{str(path)!r} is not a trained network of fc7, or is damaged: {error}", name=str(path)
+        ) from error
+    return Trained(module.eval(), facts)
+
+
+def save_file(value: dict[str, Any], path: Path) -> None:
+    """Write a file of torch at once or not at all, also where the power fails."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        torch.save(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _facts(saved: dict[str, Any]) -> Facts:
+    earlier = [Run(**run) for run in saved.get("earlier", [])]
+    return Facts(**saved | {"plan": Plan(**saved["plan"]), "earlier": earlier})
