@@ -13,7 +13,7 @@ import grpc
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7.v1 import MAX_MESSAGE_BYTES
 
-_SERVICES = ("Feature", "Model", "Collection", "Head", "Admin")
+_SERVICES = ("Feature", "Model", "Collection", "Head", "Explain", "Admin")
 # Calls that are never sent a second time: the server may have done them, and then the second would fail
 # or do something else. Those that never left this process are gRPC's own to send.
 SENT_ONCE = {

@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -21,17 +22,23 @@ from fc7.v1 import (
     MAX_MESSAGE_BYTES,
     admin_pb2_grpc,
     collection_pb2_grpc,
+    explain_pb2_grpc,
     feature_pb2_grpc,
     head_pb2_grpc,
     model_pb2_grpc,
 )
 from fc7_service.bundle.bundle import locate_bundle, open_bundle, shipped_bundles
+from fc7_service.bundle.recipe import Recipe
 from fc7_service.collections.library import Collections
+from fc7_service.explain.explainer import Explainer
+from fc7_service.explain.view import ImageInput, View
 from fc7_service.features.extractor import Extractor
+from fc7_service.features.session import load
 from fc7_service.heads.registry import Heads
 from fc7_service.holder import DOOR_PREFIX, DataFolder, Holder
 from fc7_service.rpc.admin import AdminServicer
 from fc7_service.rpc.collections import CollectionServicer
+from fc7_service.rpc.explain import ExplainServicer
 from fc7_service.rpc.features import FeatureServicer
 from fc7_service.rpc.guard import Guard, Log
 from fc7_service.rpc.heads import HeadServicer
@@ -78,6 +85,12 @@ class Server:
         self._extractor = Extractor(bundles, device=settings.device, threads=settings.threads)
         self._collections = Collections(folder.path / "collections")
         self._heads = Heads(folder.path / "heads")
+        self._explainer = Explainer(
+            bundles,
+            open_session=partial(load, device=settings.device, threads=settings.threads),
+            look=_look,
+            folder=folder.path / "explain",
+        )
         self._log = log
         self._door = Path(tempfile.mkdtemp(prefix=DOOR_PREFIX)) if hasattr(socket, "AF_UNIX") else None
         self._started = time.monotonic()
@@ -130,6 +143,7 @@ class Server:
                 self._guard.end_watches()
                 await stopping
             self._heads.close()
+            self._explainer.close()
             self._extractor.close()  # in this thread: where the interpreter ends, others cannot be started
             self._collections.close()
         finally:
@@ -137,12 +151,14 @@ class Server:
                 shutil.rmtree(self._door, ignore_errors=True)
 
     def _register(self) -> None:
-        extractor, collections, heads = self._extractor, self._collections, self._heads
+        extractor, collections, heads, explainer = self._extractor, self._collections, self._heads, self._explainer
         add = self._grpc
         feature_pb2_grpc.add_FeatureServiceServicer_to_server(FeatureServicer(extractor), add)
         model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(extractor), add)
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(collections, extractor), add)
         head_pb2_grpc.add_HeadServiceServicer_to_server(HeadServicer(heads, extractor, collections), add)
+        servicer = ExplainServicer(explainer, extractor, heads, collections)
+        explain_pb2_grpc.add_ExplainServiceServicer_to_server(servicer, add)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(extractor, self._settings, self._started), add)
 
     def _reflect(self) -> None:
@@ -212,5 +228,11 @@ async def _serve(settings: Settings, folder: DataFolder) -> None:
         await server.stop()
 
 
+def _look(image: ImageInput, recipe: Recipe) -> View:
+    from fc7_service.features.preprocess import see  # brings Pillow
+
+    return View(*see(image, recipe))
+
+
 def _services() -> tuple[str, ...]:
-    return tuple(f"fc7.v1.{name}Service" for name in ("Feature", "Model", "Collection", "Head", "Admin"))
+    return tuple(f"fc7.v1.{name}Service" for name in ("Feature", "Model", "Collection", "Head", "Explain", "Admin"))

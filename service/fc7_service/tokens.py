@@ -28,6 +28,11 @@ NEEDED = {
         "/fc7.v1.HeadService/GetHead",
         "/fc7.v1.HeadService/ListHeads",
         "/fc7.v1.HeadService/Classify",
+        "/fc7.v1.ExplainService/ProjectUnit",
+        "/fc7.v1.ExplainService/TopUnits",
+        "/fc7.v1.ExplainService/ExplainMatch",
+        "/fc7.v1.ExplainService/ExplainClass",
+        "/fc7.v1.ExplainService/Occlude",
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     ),
     "write": (

@@ -70,15 +70,37 @@ def decode(data: bytes, *, resize_px: int) -> Image.Image:
 
 def square(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
     """Resize and crop ``image``; return uint8 (crop_px, crop_px, 3)."""
-    width, height = image.size
-    shrink = recipe.resize_px / min(width, height)
-    size = (max(recipe.resize_px, round(width * shrink)), max(recipe.resize_px, round(height * shrink)))
-    left, top = ((s - recipe.crop_px) // 2 for s in size)
-    # One pass over the wanted part only: the box is the crop in the picture's own coordinates.
-    to_x, to_y = width / size[0], height / size[1]
-    box = (left * to_x, top * to_y, (left + recipe.crop_px) * to_x, (top + recipe.crop_px) * to_y)
+    # One pass over the wanted part only.
+    box = crop_box(image.size, recipe)
     small = image.resize((recipe.crop_px, recipe.crop_px), Image.Resampling.BILINEAR, box=box)
     return np.asarray(small, dtype=np.uint8)
+
+
+def crop_box(size: tuple[int, int], recipe: Recipe) -> tuple[float, float, float, float]:
+    """Return what is cut of an image of ``size`` (width, height): left, top, right, bottom in its own pixels."""
+    width, height = size
+    shrink = recipe.resize_px / min(width, height)
+    wide, high = max(recipe.resize_px, round(width * shrink)), max(recipe.resize_px, round(height * shrink))
+    left, top = ((s - recipe.crop_px) // 2 for s in (wide, high))
+    to_x, to_y = width / wide, height / high
+    return left * to_x, top * to_y, (left + recipe.crop_px) * to_x, (top + recipe.crop_px) * to_y
+
+
+def see(
+    image: bytes | NDArray[np.uint8], recipe: Recipe
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[float, float, float, float]]:
+    """Return what a network sees of an image, an encoded file or pixels as ``from_pixels`` takes them.
+
+    Returns
+    -------
+    tuple
+        Pixels, uint8 (crop_px, crop_px, 3); their tensor, float32 (3, crop_px, crop_px); left, top, right and
+        bottom of the crop as shares of the upright image's width and height.
+    """
+    opened = decode(image, resize_px=recipe.resize_px) if isinstance(image, bytes) else from_pixels(image)
+    pixels = square(opened, recipe)
+    (width, height), (left, top, right, bottom) = opened.size, crop_box(opened.size, recipe)
+    return pixels, to_tensor(pixels, recipe), (left / width, top / height, right / width, bottom / height)
 
 
 def to_tensor(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:

@@ -36,24 +36,7 @@ class Session:
     """
 
     def __init__(self, bundle: Bundle, *, device: str, threads: int) -> None:
-        import onnxruntime as ort
-
-        check_installed()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Spinning workers burn half a core at low load for 5 % of latency.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        graph = bundle.graph()
-        try:
-            self._session = ort.InferenceSession(graph, options, providers=_providers(ort, device))
-        except Exception as error:  # the runtime's errors share no base but Exception
-            if device == "cuda":
-                raise FailedPrecondition(f"device cuda cannot be had: {error}", name="device") from error
-            raise DataLoss(
-                f"the graph of bundle {bundle.name!r} cannot be loaded: {error}", name=bundle.name
-            ) from error
+        self._session = load(bundle.graph(), bundle.name, device=device, threads=threads)
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
             raise FailedPrecondition(
@@ -69,6 +52,31 @@ class Session:
         """Return each layer, flattened to float32 (N, D), of ``batch`` (N, 3, H, W)."""
         outputs: list[Any] = self._session.run(list(layers), {self._input: batch})
         return [np.asarray(output, np.float32).reshape(len(batch), -1) for output in outputs]
+
+
+def load(graph: bytes, name: str, *, device: str, threads: int) -> Any:
+    """Return ONNX Runtime's own session over an ONNX file; parameters and errors as `Session`.
+
+    Parameters
+    ----------
+    name
+        Of the bundle that the file comes from.
+    """
+    import onnxruntime as ort
+
+    check_installed()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning workers burn half a core at low load for 5 % of latency.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(graph, options, providers=_providers(ort, device))
+    except Exception as error:  # the runtime's errors share no base but Exception
+        if device == "cuda":
+            raise FailedPrecondition(f"device cuda cannot be had: {error}", name="device") from error
+        raise DataLoss(f"the graph of bundle {name!r} cannot be loaded: {error}", name=name) from error
 
 
 def check_installed() -> None:

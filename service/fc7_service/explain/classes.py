@@ -1,0 +1,104 @@
+"""The classes of a network or of a head, as a softmax that is linear in a layer's feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import FailedPrecondition, NotFound
+from fc7_service.explain.network import Network
+
+_BATCH = 256
+_LINEAR = 1e-4  # of the largest logit
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Logits (N, C) of features (N, D): ``(features - mean) @ weights + bias``."""
+
+    mean: NDArray[np.float32]  # (D,)
+    weights: NDArray[np.float32]  # (D, C)
+    bias: NDArray[np.float32]  # (C,)
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Who classifies."""
+
+    layer: str  # whose features are classified
+    labels: tuple[str, ...]
+    linear: Linear | None = None  # None: the layer holds the logits
+    head_version: int = 0  # 0 for the network's own classes
+
+    def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return probabilities (N, C) of features (N, D)."""
+        logits: NDArray[np.floating[Any]] = features
+        if self.linear is not None:
+            logits = (features - self.linear.mean) @ self.linear.weights + self.linear.bias
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+    def index(self, label: str) -> int:
+        """Return the class of a label.
+
+        Raises
+        ------
+        NotFound
+            No such class; some of those that exist are named.
+        """
+        if label not in self.labels:
+            known = ", ".join(self.labels[:10]) + (", ..." if len(self.labels) > 10 else "")
+            raise NotFound(f"there is no class {label[:64]!r} among {len(self.labels)}: {known}", name=label[:64])
+        return self.labels.index(label)
+
+
+def own_classes(network: Network) -> Classes:
+    """Return a network's own classes over its logits.
+
+    Raises
+    ------
+    FailedPrecondition
+        The network has none.
+    """
+    labels = tuple(one.name for one in network.bundle.classes)
+    if "logits" not in network.bundle.layers or not labels:
+        raise FailedPrecondition(
+            f"model {network.bundle.name!r} has no classes of its own: name a head", name=network.bundle.name
+        )
+    return Classes("logits", labels)
+
+
+def last_linear(network: Network, classes: Classes) -> Classes:
+    """Return a network's own classes over the layer before the logits, its weights read off by unit features.
+
+    Raises
+    ------
+    FailedPrecondition
+        The logits are not linear in any layer that the bundle names.
+    """
+    layers = network.bundle.layers
+    px = network.bundle.recipe.crop_px
+    picture = np.zeros((1, 3, px, px), np.float32)  # asked for its size alone
+
+    def logits(layer: str, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        (found,) = network.run(("logits",), picture, {layer: features}, inputs=(layer,))
+        return np.asarray(found, np.float32)
+
+    for layer in [name for name, one in layers.items() if len(one.shape) == 1 and name != "logits"][::-1]:
+        dim = layers[layer].dim
+        probe = np.abs(np.random.default_rng(0).standard_normal((1, dim))).astype(np.float32)
+        try:
+            bias, wanted = logits(layer, np.zeros((1, dim), np.float32))[0], logits(layer, probe)[0]
+        except FailedPrecondition:  # the logits are not made from this one
+            continue
+        rows = (np.eye(min(_BATCH, dim - first), dim, first, np.float32) for first in range(0, dim, _BATCH))
+        weights = np.concatenate([logits(layer, row) - bias for row in rows])
+        if np.abs(probe[0] @ weights + bias - wanted).max() <= _LINEAR * np.abs(wanted).max():
+            return Classes(layer, classes.labels, Linear(np.zeros(dim, np.float32), weights, bias))
+    raise FailedPrecondition(
+        f"the logits of model {network.bundle.name!r} are linear in no layer of its bundle: train a head on one",
+        name=network.bundle.name,
+    )

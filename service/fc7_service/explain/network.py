@@ -1,0 +1,198 @@
+"""A bundle's graph, cut to what is asked, and the layers that its deconvnet knows."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.provenance import Provenance
+from fc7_service.bundle.recipe import Recipe
+from fc7_service.explain.graph import cut, metadata
+from fc7_service.explain.view import Place
+
+DECONV = "deconv.onnx"
+RULES = ("deconv", "gradient", "guided")
+_KEPT_SESSIONS = 6  # of one network
+
+OpenSession = Callable[[bytes, str], Any]  # an ONNX file, name of its bundle -> ONNX Runtime's session over it
+
+
+@dataclass(frozen=True, slots=True)
+class DeconvLayer:
+    """A layer that can be projected, and what its units see."""
+
+    name: str
+    channels: int
+    map: tuple[int, int] | None  # rows, columns at the recipe's size; None where a unit sees the whole picture
+    size: int  # px of a receptive field
+    stride: int  # px between two; 0 where each is the whole picture
+    offset: int  # first px of the first
+
+    def place(self, unit: int, position: tuple[int, int], value: float, px: int) -> Place:
+        """Return a unit at a row and a column of its map in a view of ``px``."""
+        (top, bottom), (left, right) = (self._edges(index, px) for index in position)
+        return Place(unit, value, *position, box=(left, top, right, bottom))
+
+    def _edges(self, index: int, px: int) -> tuple[int, int]:
+        if not self.stride:
+            return 0, px
+        first = self.offset + index * self.stride
+        return max(0, first), min(px, first + self.size)
+
+
+class Network:
+    """One bundle as explanations see it; for one thread.
+
+    Parameters
+    ----------
+    bundle
+        Its graphs are read when they are needed.
+    open_session
+        Sessions are kept, the least recently used one leaves first.
+    """
+
+    def __init__(self, bundle: Bundle, open_session: OpenSession) -> None:
+        self.bundle = bundle
+        self.not_linear: set[tuple[str, str, int]] = set()  # spatial layer, layer, axis: found to be no sum
+        self._open_session = open_session
+        self._sessions: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Any] = OrderedDict()
+        self._deconv: dict[str, DeconvLayer] | None = None
+
+    def run(
+        self,
+        outputs: Sequence[str],
+        tensors: NDArray[np.float32],
+        given: Mapping[str, NDArray[Any]] | None = None,
+        inputs: Sequence[str] = (),
+    ) -> list[NDArray[Any]]:
+        """Compute tensors of the graph.
+
+        Parameters
+        ----------
+        outputs
+            Their names.
+        tensors
+            Pictures, float32 (N, 3, H, W).
+        given
+            Values of other inputs by name.
+        inputs
+            Those of ``given`` that take the place of what the graph computes.
+
+        Raises
+        ------
+        FailedPrecondition
+            The graph has no such tensor, or an output does not depend on ``inputs``.
+        """
+        session = self._session(tuple(outputs), tuple(inputs))
+        values = {**(given or {})}
+        for one in session.get_inputs():
+            values.setdefault(one.name, tensors)
+        wanted = {one.name: values[one.name] for one in session.get_inputs()}
+        found: list[NDArray[Any]] = session.run(list(outputs), wanted)
+        return found
+
+    def provenance(self, layer: str) -> Provenance:
+        """Return what makes the activations of a layer, be it one that is not served."""
+        if layer in self.bundle.layers:
+            return self.bundle.provenance(layer)
+        return Provenance(self.bundle.name, self.bundle.graph_sha256, self.bundle.recipe.digest(), layer)
+
+    @property
+    def has_deconvnet(self) -> bool:
+        """Whether the bundle holds one."""
+        return DECONV in self.bundle.files
+
+    def deconv_layer(self, name: str) -> DeconvLayer:
+        """Return a layer that can be projected.
+
+        Raises
+        ------
+        FailedPrecondition
+            The network has no deconvnet.
+        NotFound
+            It has, but not of this layer; those that it has are named.
+        """
+        known = self._deconv_layers()
+        if name not in known:
+            raise NotFound(
+                f"the deconvnet of model {self.bundle.name!r} has no layer {name[:64]!r}: it has {', '.join(known)}",
+                name=name[:64],
+            )
+        return known[name]
+
+    def recipe(self, layer: str) -> Recipe:
+        """Return how pictures are prepared for a layer, be it one that is not served."""
+        return self.bundle.recipe_of(layer) if layer in self.bundle.layers else self.bundle.recipe
+
+    def map_size(self, layer: DeconvLayer, px: int) -> tuple[int, int]:
+        """Return rows and columns of a layer's maps in a view of ``px``."""
+        if layer.map is None:
+            return 1, 1
+        if px == self.bundle.recipe.crop_px:
+            return layer.map
+        (maps,) = self.run((layer.name,), np.zeros((1, 3, px, px), np.float32))
+        return maps.shape[2], maps.shape[3]
+
+    def can_project(self, layer: str) -> bool:
+        """Tell whether the deconvnet knows a layer."""
+        return self.has_deconvnet and layer in self._deconv_layers()
+
+    def _deconv_layers(self) -> dict[str, DeconvLayer]:
+        if not self.has_deconvnet:
+            raise FailedPrecondition(
+                f"model {self.bundle.name!r} has no deconvnet: its graph has branches or its bundle is older; "
+                "`fc7 explain occlude` works with every network",
+                name=self.bundle.name,
+            )
+        if self._deconv is None:
+            try:
+                rows = json.loads(metadata(self.bundle.read(DECONV))["layers"])
+                self._deconv = {row["name"]: _layer(row) for row in rows}
+            except (KeyError, ValueError, TypeError) as error:
+                raise DataLoss(
+                    f"{DECONV} of bundle {self.bundle.name!r} is malformed: {error!r}", name=DECONV
+                ) from error
+        return self._deconv
+
+    def _session(self, outputs: tuple[str, ...], inputs: tuple[str, ...]) -> Any:
+        key = (outputs, inputs)
+        if key not in self._sessions:
+            graph = self.bundle.graph() + (self.bundle.read(DECONV) if self.has_deconvnet else b"")
+            self._sessions[key] = self._open_session(cut(graph, outputs, inputs), self.bundle.name)
+            if len(self._sessions) > _KEPT_SESSIONS:
+                self._sessions.popitem(last=False)
+        self._sessions.move_to_end(key)
+        return self._sessions[key]
+
+
+def check_rule(rule: str) -> str:
+    """Return the rule of a projection; "deconv" for an empty name.
+
+    Raises
+    ------
+    InvalidArgument
+        No such rule.
+    """
+    if rule and rule not in RULES:
+        raise InvalidArgument(f"rule {rule[:64]!r} is none of {', '.join(RULES)}", name="rule")
+    return rule or RULES[0]
+
+
+def _layer(row: dict[str, Any]) -> DeconvLayer:
+    size = row["map"]
+    return DeconvLayer(
+        name=str(row["name"]),
+        channels=int(row["channels"]),
+        map=None if size is None else (int(size[0]), int(size[1])),
+        size=int(row["size"]),
+        stride=int(row["stride"]),
+        offset=int(row["offset"]),
+    )

@@ -1,0 +1,110 @@
+"""Units projected to the pixels that made them fire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import InvalidArgument
+from fc7_service.explain.network import DeconvLayer, Network
+from fc7_service.explain.view import Projection, View
+
+STRONGEST = -1  # position: where the unit is strongest
+MAX_UNITS = 64  # of one call: their projections travel in one message
+_BATCH = 9
+
+
+def project(
+    network: Network, layer: str, view: View, units: Sequence[int], positions: Sequence[int], rule: str
+) -> list[Projection]:
+    """Project units of one picture, each alone: its activation is kept and the rest of the layer set to zero.
+
+    Parameters
+    ----------
+    units
+        Maps of a spatial layer, else numbers of the feature.
+    positions
+        One each: row * width + column, or `STRONGEST`.
+    rule
+        One of `RULES`.
+
+    Raises
+    ------
+    InvalidArgument
+        A unit or a position that the layer has not, or too many.
+    FailedPrecondition, NotFound
+        The network has no deconvnet, or not of this layer.
+
+    References
+    ----------
+    Zeiler & Fergus 2013, section 2.1.
+    """
+    known = network.deconv_layer(layer)
+    if len(units) > MAX_UNITS:
+        raise InvalidArgument(f"{len(units)} units: at most {MAX_UNITS} in one call", name="units")
+    if len(positions) != len(units):
+        raise InvalidArgument(f"{len(positions)} positions for {len(units)} units: one each, or none", name="positions")
+    check_units(known, units)
+    found: list[Projection] = []
+    for first in range(0, len(units), _BATCH):
+        part = slice(first, first + _BATCH)
+        found += _project(network, known, view, np.asarray(units[part]), np.asarray(positions[part]), rule)
+    return found
+
+
+def strongest(network: Network, layer: str, view: View, count: int) -> list[int]:
+    """Return the units with the largest peaks, the largest first."""
+    values, _ = peaks(network, layer, [view])
+    return [int(unit) for unit in np.argsort(-values[0], kind="stable")[:count]]
+
+
+def peaks(network: Network, layer: str, views: Sequence[View]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the peak (N, C) of each unit in each view and its position row * width + column."""
+    tensors = np.stack([view.tensor for view in views])
+    if network.deconv_layer(layer).map is None:
+        (values,) = network.run((layer,), tensors)
+        return values, np.zeros(values.shape, np.int64)
+    values, positions = network.run((f"peaks/{layer}", f"places/{layer}"), tensors)
+    return values, positions
+
+
+def check_units(layer: DeconvLayer, units: Sequence[int]) -> None:
+    """Refuse units that a layer has not.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the unit and the range.
+    """
+    for unit in units:
+        if not 0 <= unit < layer.channels:
+            raise InvalidArgument(
+                f"unit {unit} of layer {layer.name!r}: it has 0 to {layer.channels - 1}", name="units"
+            )
+
+
+def _project(
+    network: Network, layer: DeconvLayer, view: View, units: NDArray[np.int64], positions: NDArray[np.int64], rule: str
+) -> list[Projection]:
+    height, width = network.map_size(layer, view.px)
+    for position in positions:
+        if not STRONGEST <= position < height * width:
+            raise InvalidArgument(
+                f"position {position} of layer {layer.name!r}: it has 0 to {height * width - 1}, "
+                f"or {STRONGEST} for the strongest",
+                name="positions",
+            )
+    pixels, values, places = network.run(
+        [f"{what}/{layer.name}" for what in (f"pixels/{rule}", "value", "place")],
+        np.repeat(view.tensor[np.newaxis], len(units), axis=0),
+        {"unit": units, "position": positions},
+    )
+    return [
+        Projection(
+            layer.place(int(unit), divmod(int(place), width), float(value), view.px),
+            np.ascontiguousarray(signal.transpose(1, 2, 0), np.float32),
+        )
+        for unit, place, value, signal in zip(units, places, values, pixels, strict=True)
+    ]

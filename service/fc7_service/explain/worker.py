@@ -1,0 +1,107 @@
+"""The one thread that explains: behind a short queue, and below the features in priority."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fc7.errors import ResourceExhausted, Unavailable
+
+T = TypeVar("T")
+
+MAX_CALLS = 16  # under way or waiting
+_RETRY_AFTER_S = 1.0
+_NICE = 10  # a tenth of a core's share beside a busy engine
+
+
+@dataclass(slots=True)
+class Clock:
+    """Where the time of one call went, in seconds."""
+
+    decode_s: float = 0.0
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """Count what happens inside as decoding, not as the computation that it is a part of."""
+        start = time.monotonic()
+        yield
+        seconds = time.monotonic() - start
+        self.decode_s += seconds
+        self.compute_s -= seconds
+
+
+class Worker:
+    """Runs jobs one after the other.
+
+    A call holds a place as long as it is under way; a long one is many jobs, so that others get their turn.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="fc7-explain", initializer=_give_way)
+        self._n_calls = 0
+        self._is_closed = False
+
+    @contextmanager
+    def place(self) -> Iterator[Clock]:
+        """Hold a place for a call; yield its clock.
+
+        Raises
+        ------
+        ResourceExhausted
+            Too many calls are under way; says when to come back.
+        """
+        if self._n_calls >= MAX_CALLS:
+            raise ResourceExhausted(
+                f"{self._n_calls} explanations are under way or wait: retry after {_RETRY_AFTER_S:g} s",
+                name="image",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._n_calls += 1
+        try:
+            yield Clock()
+        finally:
+            self._n_calls -= 1
+
+    async def do(self, clock: Clock, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns; where the caller leaves before its turn, it is never called.
+
+        Raises
+        ------
+        Unavailable
+            The worker is closed.
+        """
+        asked = time.monotonic()
+
+        def job() -> T:
+            taken = time.monotonic()
+            clock.queue_s += taken - asked
+            try:
+                return function()
+            finally:
+                clock.compute_s += time.monotonic() - taken
+
+        if self._is_closed:
+            raise Unavailable("the server is stopping: send the call again")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+
+    def close(self) -> None:
+        """Let the job under way end; drop those that wait."""
+        self._is_closed = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _give_way() -> None:
+    """Lower this thread's priority, which on Linux the threads of the sessions that it opens inherit."""
+    if sys.platform == "linux":  # elsewhere a priority is the whole process's
+        me = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, me, min(19, os.getpriority(os.PRIO_PROCESS, me) + _NICE))

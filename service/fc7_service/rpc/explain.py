@@ -1,0 +1,284 @@
+"""ExplainService: messages to calls of the explainer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import Aborted, Fc7Error, InvalidArgument
+from fc7.v1 import common_pb2, explain_pb2_grpc
+from fc7.v1 import explain_pb2 as pb
+from fc7_service.collections.library import Collections
+from fc7_service.explain import occlusion
+from fc7_service.explain.classes import Classes, Linear
+from fc7_service.explain.explainer import Explainer, Side
+from fc7_service.explain.project import MAX_UNITS
+from fc7_service.explain.top import Top
+from fc7_service.explain.view import ImageInput, Place, Projection, View
+from fc7_service.explain.worker import Clock
+from fc7_service.features.extractor import Extractor
+from fc7_service.heads.registry import Heads
+from fc7_service.rpc.messages import content_sha256, find_model, read_image, write_provenance, write_tensor
+
+_LAYER, _UNITS, _CARRIERS, _MATCHED = "conv5", 9, 9, 5  # where a request says nothing
+_DIGEST_BYTES = 32
+
+
+class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
+    """Why a network answers as it does."""
+
+    def __init__(self, explainer: Explainer, extractor: Extractor, heads: Heads, collections: Collections) -> None:
+        self._explainer, self._extractor, self._heads, self._collections = explainer, extractor, heads, collections
+
+    async def ProjectUnit(self, request: pb.ProjectUnitRequest, context: Any) -> pb.ProjectUnitResponse:  # noqa: N802
+        """Project units of a layer to the pixels that made them fire."""
+        found = await self._explainer.unit(
+            self._extractor.bundle(request.model).name,
+            request.layer or _LAYER,
+            _image(request.image),
+            units=request.units,
+            positions=request.positions,
+            n_strongest=_count(request.strongest, _UNITS),
+            rule=request.rule,
+        )
+        return pb.ProjectUnitResponse(
+            view=_view(found.view),
+            projections=_projections(found.projections),
+            provenance=write_provenance(found.provenance),
+            timing=_timing(found.clock),
+        )
+
+    async def TopUnits(  # noqa: N802
+        self, requests: AsyncIterator[pb.TopUnitsRequest], context: Any
+    ) -> AsyncIterator[pb.TopUnitsResponse]:
+        """Find the images that excite each unit of a layer most."""
+        first = await anext(aiter(requests), None)
+        if first is None or first.WhichOneof("part") != "plan":
+            raise InvalidArgument("the first message of TopUnits is the plan", name="plan")
+        plan = first.plan
+        model, layer = self._extractor.bundle(plan.model).name, plan.layer or _LAYER
+        if not plan.digests or len(plan.digests) % _DIGEST_BYTES:
+            raise InvalidArgument(
+                f"digests has {len(plan.digests)} bytes: {_DIGEST_BYTES} an image, one at least", name="digests"
+            )
+        known = await self._explainer.known_top(model, layer, plan.digests, plan.units)
+        if known is not None:
+            yield pb.TopUnitsResponse(result=await self._top(model, layer, known, plan.units, Clock()))
+            return
+        top: Top | None = None
+        passing = self._explainer.top(model, layer, plan.digests, _batches(plan.digests, requests))
+        async with aclosing(passing) as passes:
+            async for so_far in passes:
+                top, clock = so_far
+                yield pb.TopUnitsResponse(n_done=top.n_done)
+        if top is None:
+            yield pb.TopUnitsResponse(is_missing=True)
+        elif top.n_done * _DIGEST_BYTES < len(plan.digests):
+            raise InvalidArgument(
+                f"{top.n_done} images came for {len(plan.digests) // _DIGEST_BYTES} digests: send one each",
+                name="images",
+            )
+        else:
+            yield pb.TopUnitsResponse(result=await self._top(model, layer, top, plan.units, clock))
+
+    async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Any) -> pb.ExplainMatchResponse:  # noqa: N802
+        """Split the cosine of two images."""
+        model, layer = await self._pair(request)
+        found = await self._explainer.match(
+            model,
+            layer,
+            _image(request.query),
+            _image(request.neighbour),
+            n_strongest=_count(request.strongest, _MATCHED),
+            rule=request.rule,
+        )
+        return pb.ExplainMatchResponse(
+            score=found.score,
+            unit_layer=found.unit_layer,
+            contributions=_tensor(found.units),
+            rest=found.rest,
+            query=_side(found.query),
+            neighbour=_side(found.neighbour),
+            provenance=write_provenance(found.provenance),
+            timing=_timing(found.clock),
+        )
+
+    async def ExplainClass(self, request: pb.ExplainClassRequest, context: Any) -> pb.ExplainClassResponse:  # noqa: N802
+        """Split the logit of a class."""
+        model, classes = await self._classes(request.head, request.model)
+        found = await self._explainer.label(
+            model,
+            classes,
+            request.label,
+            _image(request.image),
+            n_strongest=_count(request.strongest, _CARRIERS),
+            rule=request.rule,
+        )
+        shares = found.shares
+        return pb.ExplainClassResponse(
+            label=found.label,
+            probability=found.probability,
+            logit=shares.total,
+            unit_layer=shares.unit_layer,
+            contributions=_tensor(shares.units),
+            rest=shares.units_rest,
+            view=_view(found.view),
+            positions=None if shares.positions is None else _tensor(shares.positions),
+            positions_rest=shares.positions_rest,
+            projections=_projections(found.projections),
+            provenance=write_provenance(found.provenance),
+            head_version=classes.head_version if classes else 0,
+            timing=_timing(found.clock),
+        )
+
+    async def Occlude(self, request: pb.OccludeRequest, context: Any) -> AsyncIterator[pb.OccludeResponse]:  # noqa: N802
+        """Sweep a grey square over an image."""
+        model, classes = await self._classes(request.head, request.model)
+        sweeping = self._explainer.occlude(
+            model, classes, request.label, _image(request.image), square_px=request.square_px, grid=request.grid
+        )
+        async with aclosing(sweeping) as sweeps:
+            async for so_far in sweeps:
+                sweep, clock = so_far
+                yield pb.OccludeResponse(n_done=sweep.n_done)
+        yield pb.OccludeResponse(result=_occlusion(sweep, clock))
+
+    async def _pair(self, request: pb.ExplainMatchRequest) -> tuple[str, str]:
+        """Return the model and the layer of a match."""
+        if not request.collection:
+            bundle = self._extractor.bundle(request.model)
+            return bundle.name, bundle.provenance(request.layer).layer
+        for field, value in (("model", request.model), ("layer", request.layer)):
+            if value:
+                raise InvalidArgument(
+                    f"{field} {value[:64]!r} does not go with the collection {request.collection[:64]!r}, which has "
+                    "its own: leave it empty",
+                    name=field,
+                )
+        collection = await asyncio.to_thread(self._collections.get, request.collection)
+        provenance = collection.provenance
+        return find_model(self._extractor, provenance, f"collection {request.collection!r}"), provenance.layer
+
+    async def _classes(self, head: str, model: str) -> tuple[str, Classes | None]:
+        """Return the model and the classes of a head; no classes where a network's own are meant."""
+        if not head:
+            return self._extractor.bundle(model).name, None
+        if model:
+            raise InvalidArgument(f"model {model[:64]!r} goes without head, which has its own", name="model")
+        classifier = await asyncio.to_thread(self._heads.classifier, head)
+        version, softmax = classifier.version, classifier.softmax
+        linear = Linear(
+            mean=softmax.mean,
+            weights=softmax.weights / (softmax.scale * softmax.temperature),
+            bias=softmax.bias / softmax.temperature,
+        )
+        classes = Classes(version.provenance.layer, version.classes, linear, version.version)
+        return find_model(self._extractor, version.provenance, f"head {head!r}"), classes
+
+    async def _top(self, model: str, layer: str, top: Top, units: Sequence[int], clock: Clock) -> pb.TopResult:
+        chosen = list(units) or list(range(len(top.values)))
+        places = await self._explainer.top_places(model, layer, top, chosen)
+        return pb.TopResult(
+            units=[
+                pb.TopUnit(unit=unit, images=[pb.TopImage(index=index, place=_place(place)) for index, place in found])
+                for unit, found in zip(chosen, places, strict=True)
+            ],
+            failed=[
+                pb.FailedTopImage(
+                    index=index, error=common_pb2.ItemError(code=code, reason=reason, message=message[:1024], name=name)
+                )
+                for index, (code, reason, message, name) in top.failed.items()
+            ],
+            provenance=write_provenance(self._explainer.provenance(model, layer)),
+            timing=_timing(clock),
+        )
+
+
+async def _batches(
+    digests: bytes, requests: AsyncIterator[pb.TopUnitsRequest]
+) -> AsyncIterator[list[ImageInput | Fc7Error]]:
+    """Yield the images of a pass, each the one that the plan names."""
+    n_seen = 0
+    async for request in requests:
+        if request.WhichOneof("part") == "plan":
+            raise InvalidArgument("a second plan came: only the first message holds one", name="plan")
+        for index, image in enumerate(request.images.images, n_seen):
+            named = digests[_DIGEST_BYTES * index : _DIGEST_BYTES * (index + 1)]
+            if not named:
+                raise InvalidArgument(f"more images came than the {index} of the plan: send one each", name="images")
+            if bytes.fromhex(content_sha256(image)) != named:
+                raise Aborted(f"image {index} is not the one of the plan: it changed, so call again", name="images")
+        n_seen += len(request.images.images)
+        yield [read_image(image) for image in request.images.images]
+
+
+def _image(message: common_pb2.Image) -> ImageInput:
+    image = read_image(message)
+    if isinstance(image, Fc7Error):
+        raise image
+    return image
+
+
+def _count(count: int, usual: int) -> int:
+    if not 0 <= count <= MAX_UNITS:
+        raise InvalidArgument(f"strongest is {count}: 1 to {MAX_UNITS}, or 0 for {usual}", name="strongest")
+    return count or usual
+
+
+def _tensor(values: NDArray[Any]) -> common_pb2.Tensor:
+    return write_tensor(np.asarray(values, np.float32))
+
+
+def _timing(clock: Clock) -> common_pb2.Timing:
+    return common_pb2.Timing(decode_s=clock.decode_s, queue_s=clock.queue_s, compute_s=clock.compute_s)
+
+
+def _view(view: View) -> pb.View:
+    left, top, right, bottom = view.crop
+    return pb.View(pixels=write_tensor(view.pixels), left=left, top=top, right=right, bottom=bottom)
+
+
+def _place(place: Place) -> pb.Place:
+    left, top, right, bottom = place.box
+    return pb.Place(
+        unit=place.unit, value=place.value, y=place.y, x=place.x, left=left, top=top, right=right, bottom=bottom
+    )
+
+
+def _projections(found: Sequence[Projection]) -> list[pb.Projection]:
+    return [pb.Projection(place=_place(one.place), pixels=write_tensor(one.pixels)) for one in found]
+
+
+def _side(side: Side) -> pb.MatchSide:
+    shares = side.shares
+    return pb.MatchSide(
+        view=_view(side.view),
+        positions=None if shares.positions is None else _tensor(shares.positions),
+        positions_rest=shares.positions_rest,
+        projections=_projections(side.projections),
+    )
+
+
+def _occlusion(sweep: occlusion.Sweep, clock: Clock) -> pb.Occlusion:
+    found, classes = occlusion.read(sweep), sweep.classes
+    best, labels = occlusion.labels_of(found.best, classes.labels)
+    return pb.Occlusion(
+        label=classes.labels[found.class_index],
+        probability=found.probability,
+        view=_view(sweep.view),
+        square_px=sweep.square_px,
+        probabilities=_tensor(found.probabilities),
+        best=best,
+        labels=labels,
+        activity_layer=sweep.activity_layer,
+        activity_unit=found.activity_unit,
+        activities=None if found.activities is None else _tensor(found.activities),
+        provenance=write_provenance(sweep.network.provenance(classes.layer)),
+        head_version=classes.head_version,
+        timing=_timing(clock),
+    )
