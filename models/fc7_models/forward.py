@@ -12,7 +12,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fc7_models.dataset import from_picture
-from fc7_service.bundle.bundle import Bundle, locate_bundle, open_bundle, shipped_bundles
+from fc7_service.bundle import bundle
+from fc7_service.bundle.bundle import Bundle, shipped_bundles
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import preprocess_views
 
@@ -23,14 +24,14 @@ Run = Callable[[NDArray[np.float32], Sequence[str]], list[NDArray[np.float32]]]
 
 
 def open_model(name: str) -> Bundle:
-    """Open a shipped bundle by name, any other by its folder; the first shipped one for an empty name.
+    """Open a bundle as a server does; the first shipped one for an empty name.
 
     Raises
     ------
     NotFound
         No such bundle.
     """
-    return open_bundle(locate_bundle(name or next(iter(shipped_bundles()), name)))
+    return bundle.open_model(name or next(iter(shipped_bundles()), name))
 
 
 def open_graph(graph: bytes) -> Run:

@@ -27,7 +27,7 @@ from fc7.v1 import (
     head_pb2_grpc,
     model_pb2_grpc,
 )
-from fc7_service.bundle.bundle import locate_bundle, open_bundle, shipped_bundles
+from fc7_service.bundle.bundle import open_model, shipped_bundles
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.collections.library import Collections
 from fc7_service.explain.explainer import Explainer
@@ -79,7 +79,7 @@ class Server:
         names = settings.models or tuple(shipped_bundles())
         if not names:
             raise FailedPrecondition("no model: this build ships none, so name a bundle with --model")
-        bundles = [open_bundle(locate_bundle(name)) for name in names]
+        bundles = [open_model(name) for name in names]
         if len({bundle.name for bundle in bundles}) < len(bundles):
             raise InvalidArgument("two of the models have the same name: name each once", name="models")
         self._extractor = Extractor(bundles, device=settings.device, threads=settings.threads)

@@ -5,6 +5,11 @@ model.onnx      dynamic batch; one output a layer
 labels.tsv      class id, readable name; in the order of the logits
 golden.npz      pixels, their input tensors, every layer's output
 card.md         data, recipe, hours, accuracy, transfer, licence, intended use
+
+Where it was made, the int8 form of the network, which is opened as NAME.int8:
+
+model.int8.onnx    the same inputs and outputs
+golden.int8.npz    every layer's output for the inputs of golden.npz
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +32,11 @@ from fc7_service.bundle.recipe import Recipe
 
 FORMAT = 2  # has layers with a recipe of their own, which a reader of format 1 would overlook
 MANIFEST, MODEL, LABELS, GOLDEN, CARD = "manifest.json", "model.onnx", "labels.tsv", "golden.npz", "card.md"
+INT8_MODEL, INT8_GOLDEN = "model.int8.onnx", "golden.int8.npz"
 REQUIRED = (MODEL, LABELS, GOLDEN, CARD)
 
 _SHIPPED = Path(__file__).parent.parent / "bundles"
+_INT8_SUFFIX = ".int8"
 _MAX_MANIFEST_BYTES = 2**20
 _MAX_FILE_BYTES = 2 * 2**30 - 1  # the limit of a protobuf message, so of an ONNX file
 _EXTERNAL_DATA = b"\n\x08location"  # key of a StringStringEntryProto that points out of an ONNX file
@@ -81,11 +88,32 @@ class Bundle:
     files: dict[str, tuple[str, int]]  # file -> SHA-256 (hex), bytes
     classes: tuple[ClassLabel, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    precision: Literal["fp32", "int8"] = "fp32"
 
     @property
     def graph_sha256(self) -> str:
         """SHA-256 (hex) of the ONNX graph."""
-        return self.files[MODEL][0]
+        return self.files[self._graph_file][0]
+
+    @property
+    def _graph_file(self) -> str:
+        return MODEL if self.precision == "fp32" else INT8_MODEL
+
+    def in_int8(self) -> Bundle:
+        """Return the int8 form, a model of its own name without what goes with the other graph.
+
+        Raises
+        ------
+        NotFound
+            It was not made.
+        """
+        kept = (*REQUIRED, INT8_MODEL, INT8_GOLDEN)
+        if not set(kept) <= set(self.files):
+            raise NotFound(
+                f"bundle {self.name!r} has no int8 form: make a bundle that has with fc7 model quantize", name=self.name
+            )
+        files = {file: self.files[file] for file in kept}
+        return replace(self, name=self.name + _INT8_SUFFIX, files=files, precision="int8")
 
     def recipe_of(self, layer: str) -> Recipe:
         """Return how pictures are prepared for ``layer``, one of ``layers``."""
@@ -105,7 +133,12 @@ class Bundle:
                 f"model {self.name!r} has no layer {layer[:64]!r}: it has {', '.join(self.layers)}", name=layer[:64]
             )
         return Provenance(
-            self.name, self.graph_sha256, self.recipe_of(layer).digest(), layer, transform=self.layers[layer].transform
+            model=self.name,
+            graph_sha256=self.graph_sha256,
+            recipe_sha256=self.recipe_of(layer).digest(),
+            layer=layer,
+            transform=self.layers[layer].transform,
+            precision=self.precision,
         )
 
     def read(self, file: str) -> bytes:
@@ -137,20 +170,29 @@ class Bundle:
         InvalidArgument
             It refers to data outside the file.
         """
-        data = self.read(MODEL)
+        file = self._graph_file
+        data = self.read(file)
         if _EXTERNAL_DATA in data:
-            raise InvalidArgument(f"{MODEL} of bundle {self.name!r} refers to other files: store it as one", name=MODEL)
+            raise InvalidArgument(f"{file} of bundle {self.name!r} refers to other files: store it as one", name=file)
         return data
 
     def golden(self) -> Golden:
         """Return the golden vectors."""
+        arrays = self._arrays(GOLDEN)
+        outputs = arrays if self.precision == "fp32" else self._arrays(INT8_GOLDEN)
         try:
-            with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as arrays:
-                layers = {name: arrays[name] for name in self.layers}
-                own_pixels = {name: arrays[f"pixels/{name}"] for name, layer in self.layers.items() if layer.recipe}
-                return Golden(arrays["pixels"], arrays["inputs"], layers, own_pixels)
-        except (KeyError, ValueError, OSError) as error:
-            raise DataLoss(f"{GOLDEN} of bundle {self.name!r} is malformed: {error}", name=GOLDEN) from error
+            layers = {name: outputs[name] for name in self.layers}
+            own_pixels = {name: arrays[f"pixels/{name}"] for name, layer in self.layers.items() if layer.recipe}
+            return Golden(arrays["pixels"], arrays["inputs"], layers, own_pixels)
+        except KeyError as error:
+            raise DataLoss(f"golden vectors of bundle {self.name!r} lack {error}", name=GOLDEN) from error
+
+    def _arrays(self, file: str) -> dict[str, NDArray[Any]]:
+        try:
+            with np.load(io.BytesIO(self.read(file)), allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (ValueError, OSError) as error:
+            raise DataLoss(f"{file} of bundle {self.name!r} is malformed: {error}", name=file) from error
 
     def card(self) -> str:
         """Return the model card, Markdown."""
@@ -197,6 +239,21 @@ def locate_bundle(name: str) -> Path:
         f"model {name!r} is neither shipped ({', '.join(shipped) or 'none is'}) nor a folder with a {MANIFEST}",
         name=name,
     )
+
+
+def open_model(name: str) -> Bundle:
+    """Open a shipped bundle, by name, or any other, by path; with ".int8" behind it, its int8 form.
+
+    Raises
+    ------
+    NotFound
+        No such bundle, or it has no int8 form.
+    DataLoss, FailedPrecondition
+        As ``open_bundle``.
+    """
+    if not name.endswith(_INT8_SUFFIX) or (Path(name) / MANIFEST).is_file():
+        return open_bundle(locate_bundle(name))
+    return open_bundle(locate_bundle(name.removesuffix(_INT8_SUFFIX))).in_int8()
 
 
 def open_bundle(path: Path) -> Bundle:
