@@ -49,10 +49,13 @@ class Team:
         return shared.item()
 
     def share(self, module: nn.Module) -> nn.Module:
-        """Return the module whose gradients are the means over all processes."""
+        """Return the module whose gradients are the means over all processes.
+
+        Batch statistics are shared on GPUs; on CPUs those of the first process are kept.
+        """
         if self.size == 1:
             return module
-        return DistributedDataParallel(module)
+        return DistributedDataParallel(module, broadcast_buffers=False)
 
 
 def alone() -> Team:

@@ -1,0 +1,192 @@
+"""The papers' recipes do what their papers say; copies of validation pictures are found."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance
+from torch import nn
+
+from fc7.errors import InvalidArgument, NotFound
+from fc7_models import augment
+from fc7_models.card import write_card
+from fc7_models.dataset import read_dataset
+from fc7_models.near import find_near
+from fc7_models.networks import find_network
+from fc7_models.pictures import read_pictures
+from fc7_models.recipes import DROPS, PATIENCE, RECIPES, Plateau, find_recipe, limit_filters, make_optimizer
+from fc7_models.team import Team
+from fc7_models.train import Job, Progress, Trainer, train
+from fc7_models.trained import make_plan
+from fc7_service.bundle.recipe import Recipe
+
+CPU = Team(torch.device("cpu"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight pictures of 64 pixels in two classes, six to train on."""
+    for split, n in (("train", 3), ("val", 1)):
+        for c, name in enumerate(("dark", "light")):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for i in range(n):
+                noise = np.random.default_rng(100 * c + 10 * n + i).integers(0, 120, (64, 64, 3))
+                Image.fromarray((noise + 120 * c).astype(np.uint8)).save(tmp_path / "data" / split / name / f"{i}.png")
+    return tmp_path / "data"
+
+
+def test_the_plans_are_those_of_the_papers() -> None:
+    krizhevsky, zeiler = make_plan("alexnet", recipe="krizhevsky2012"), make_plan("zfnet", recipe="zeiler2013")
+    assert (krizhevsky.epochs, krizhevsky.batch, krizhevsky.learning_rate) == (90, 128, 0.01)
+    assert (zeiler.epochs, zeiler.batch, zeiler.learning_rate) == (70, 128, 0.01)
+    assert make_plan("alexnet-64").learning_rate == 0.12
+    assert make_plan("alexnet-64", epochs=3).epochs == 3
+    with pytest.raises(NotFound, match="zeiler2013"):
+        make_plan("alexnet", recipe="nobody1999")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_optimizer_is_sgd_and_spares_biases(name: str) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
+    optimizer = make_optimizer(module, find_recipe(name), 0.01)
+    weights, others = optimizer.param_groups
+    assert (weights["momentum"], weights["weight_decay"], others["weight_decay"]) == (0.9, 5e-4, 0)
+    assert weights["nesterov"] == (name == "modern")
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 3]
+
+
+def test_the_learning_rate_falls_three_times_where_the_error_stalls() -> None:
+    plateau, shares = Plateau(), []
+    for error in [0.9, 0.8, *[0.8] * (PATIENCE - 1), 0.7, *[0.75] * (PATIENCE * (DROPS + 2))]:
+        plateau.see(error)
+        shares.append(plateau.share)
+    assert shares[: PATIENCE + 2] == [1.0] * (PATIENCE + 2)
+    assert sorted(set(shares)) == pytest.approx([1e-3, 1e-2, 1e-1, 1])
+    again = Plateau()
+    again.load_state_dict(plateau.state_dict())
+    assert (again.share, again.best) == (plateau.share, 0.7)
+
+
+def test_random_crops_and_ten_fixed_ones() -> None:
+    pixels = torch.arange(256 * 256).reshape(1, 1, 256, 256).expand(400, 3, -1, -1)
+    draws = torch.rand(400, augment.DRAWS, generator=torch.Generator().manual_seed(0))
+    places = {}
+    for cut in (augment.crops, augment.ten_crops):
+        rows = cut(pixels, 224, draws)[:, 0, 0]  # (400, 224)
+        places[cut] = {int(min(row[0], row[-1])) for row in rows}
+        assert 150 < sum(row[0] > row[-1] for row in rows) < 250  # mirrored
+        least, most = torch.zeros(1, augment.DRAWS), torch.full((1, augment.DRAWS), 1 - 2**-24)
+        assert cut(pixels[:1], 224, least)[0, 0, 0, -1] == 0
+        assert cut(pixels[:1], 224, most)[0, 0, 0, 0] in (32 * 257, 16 * 257)
+    assert len(places[augment.crops]) > 250
+    assert places[augment.ten_crops] == {0, 32, 32 * 256, 32 * 257, 16 * 257}
+
+
+def test_colours_shift_along_their_principal_directions() -> None:
+    """Of grey pictures only brightness is left, by eigenvalue and deviation."""
+    grey = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1)).astype(np.uint8).repeat(3, axis=3)
+    colours = augment.principal_colours(grey)
+    variance = 3 * (grey[..., 0] / 255).var()
+    assert colours[:2].abs().max() < 1e-3
+    assert colours[2].abs().tolist() == pytest.approx([255 * variance / math.sqrt(3)] * 3, rel=1e-3)
+    draws = torch.rand(5000, augment.DRAWS, generator=torch.Generator().manual_seed(0))
+    shifts = augment.shift_colours(torch.zeros(5000, 3, 1, 1), colours, 0.1, draws)[:, :, 0, 0]
+    assert shifts.std(0).tolist() == pytest.approx([25.5 * variance / math.sqrt(3)] * 3, rel=0.05)
+    assert shifts.mean(0).abs().max() < 0.5
+
+
+def test_filters_are_brought_back_to_their_radius() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Linear(4, 4))
+    with torch.no_grad():
+        module[0].weight[0] = 0.5
+        module[0].weight[1] = 0.05
+        module[1].weight.fill_(7)
+    limit_filters(module, 0.1)
+    assert module[0].weight[0].square().mean().sqrt().item() == pytest.approx(0.1)
+    assert module[0].weight[1].mean().item() == pytest.approx(0.05)
+    assert module[1].weight.mean() == 7
+
+
+def test_a_step_of_2013_limits_the_filters(folder: Path, tmp_path: Path) -> None:
+    network, recipe = find_network("alexnet-64"), find_recipe("zeiler2013")
+    pictures = read_pictures([folder], network.recipe, tmp_path / "cache")
+    trainer = Trainer(Job(make_plan("alexnet-64", recipe="zeiler2013"), network, recipe), pictures, CPU)
+    with torch.no_grad():
+        trainer.module.conv1[0].weight.fill_(3)
+    ((x, labels),) = trainer.batches(0)
+    assert x.shape == (6, 3, 56, 56)
+    trainer.step(x, labels)
+    assert trainer.module.conv1[0].weight.square().mean((1, 2, 3)).sqrt().max().item() <= 0.1001
+
+
+@pytest.mark.parametrize(("name", "recipe"), [("lenet-5", "krizhevsky2012"), ("alexnet-64", "zeiler2013")])
+def test_a_papers_recipe_trains_and_says_so(name: str, recipe: str, folder: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    trained = train([folder], make_plan(name, recipe=recipe, epochs=6), tmp_path / "state", seen.append, team=CPU)
+    rates = [float(line.split(",")[4]) for line in (tmp_path / "state" / "log.csv").read_text().splitlines()[1:]]
+    assert rates[0] == 0.01
+    assert rates == sorted(rates, reverse=True)
+    card = write_card(trained, "n")
+    assert f"recipe `{recipe}`: 6 epochs, batch 128, learning rate 0.01, divided by ten" in card
+    assert ("RMS 0.1 at most" in card) == (recipe == "zeiler2013")
+    assert ("principal colours shifted by 0.1" in card) == (recipe == "krizhevsky2012")
+
+
+def test_full_size_networks_see_crops_of_256_pixels(folder: Path, tmp_path: Path) -> None:
+    for name, recipe, px in (("alexnet", "krizhevsky2012", 227), ("zfnet", "zeiler2013", 224)):
+        network = find_network(name)
+        pictures = read_pictures([folder], network.recipe, tmp_path / "cache")
+        assert pictures.held_out.shape[1:] == (256, 256, 3)
+        job = Job(make_plan(name, recipe=recipe), network, find_recipe(recipe))
+        trainer = Trainer(job, pictures, CPU)
+        ((x, _),) = trainer.batches(0)
+        assert x.shape == (6, 3, px, px)
+        assert -130 < x.min() < -80  # raw values less the mean
+
+
+def photograph(data: Path, i: int) -> Image.Image:
+    paths = sorted(p for p in (data / "photos").rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    return Image.open(paths[i % len(paths)]).convert("RGB").resize((64, 64))
+
+
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return Image.open(file).convert("RGB")
+
+
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "itself": lambda image: image,
+    "smaller": lambda image: image.resize((40, 40)).resize((64, 64)),
+    "larger": lambda image: image.resize((200, 200)).resize((64, 64)),
+    "compressed": lambda image: jpeg(image, 30),
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(0.8),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_planted_copies_are_found_and_nothing_else(kind: str, photographs: Path) -> None:
+    others = np.stack([np.asarray(photograph(photographs, i)) for i in range(8)])
+    fresh = [np.asarray(photograph(photographs, i)) for i in range(8, 16)]
+    copies = [np.asarray(COPIES[kind](Image.fromarray(p))) for p in others]
+    assert find_near(np.stack([*fresh, *copies]), others).tolist() == [False] * 8 + [True] * 8
+
+
+def test_copies_are_left_out_and_counted(folder: Path, tmp_path: Path) -> None:
+    held_out = Image.open(folder / "val" / "dark" / "0.png")
+    held_out.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "train" / "dark" / "copy.png")
+    trained = train([folder], make_plan("lenet-5", epochs=1), tmp_path / "state", lambda progress: None, team=CPU)
+    assert (trained.facts.n_near, trained.facts.n_pictures) == (1, 6)
+    assert "1 left out, since a held-out picture is nearly the same" in write_card(trained, "n")
+    for i in range(3):
+        (folder / "train" / "dark" / f"{i}.png").unlink()
+    assert len(read_dataset(folder, "train").paths) == 4
+    with pytest.raises(InvalidArgument, match="every training picture of class 'dark' is nearly the same"):
+        read_pictures([folder], Recipe(32, 32, 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), tmp_path / "other")

@@ -1,0 +1,252 @@
+"""A run is killed and goes on bit by bit, begins with an earlier one's weights, is shared among processes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from PIL import Image
+
+from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
+from fc7_models import train as loop
+from fc7_models.card import write_card
+from fc7_models.log import Log
+from fc7_models.precision import choose_precision
+from fc7_models.state import is_kept
+from fc7_models.team import Team, alone
+from fc7_models.train import train
+from fc7_models.trained import Plan, Trained, load_trained, make_plan
+
+PLAN = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
+RUN = """
+import sys
+from pathlib import Path
+import torch
+from fc7_models import train, trainer
+from fc7_models.trained import Plan
+torch.set_num_threads(1)
+train.choose_precision = lambda team, seconds_of_step: "fp32"
+learn = trainer.Trainer.step
+def step(self, x, labels):
+    print("step", flush=True)
+    return learn(self, x, labels)
+trainer.Trainer.step = step
+plan = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
+train.train([Path(sys.argv[1])], plan, Path(sys.argv[2]), lambda progress: None)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine is fast at decides no test."""
+    monkeypatch.setattr(loop, "choose_precision", lambda team, seconds_of_step: "fp32")
+
+
+def paint(folder: Path, n: int = 40, **colours: tuple[int, int, int]) -> Path:
+    """Write an ImageFolder of noisy colours."""
+    for c, (name, colour) in enumerate(colours.items()):
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            noise = np.random.default_rng(1000 * c + i).integers(-30, 30, (64, 64, 3))
+            pixels = (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return paint(tmp_path / "data", red=(200, 60, 60), blue=(60, 60, 200))
+
+
+def quiet(progress: loop.Progress) -> None:
+    """Take the progress."""
+
+
+def same_weights(a: Trained, b: Trained, tolerance: float = 0.0) -> None:
+    for name, weight in a.module.state_dict().items():
+        torch.testing.assert_close(b.module.state_dict()[name], weight, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_a_random_point_it_ends_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def start(state: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", RUN, str(folder), str(tmp_path / state)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+    with start("whole") as whole:
+        lines = whole.communicate(timeout=120)[0].count("step")
+    assert (whole.returncode, lines) == (0, 12)
+    n = random.randint(1, lines - 1)
+    print(f"killed in step {n}")
+    with start("cut") as cut:
+        for _ in range(n):
+            assert cut.stdout
+            assert cut.stdout.readline() == "step\n"
+        cut.kill()
+    assert cut.returncode < 0
+    assert not (tmp_path / "cut" / "trained.pt").exists()
+    with start("cut") as again:
+        left = again.communicate(timeout=120)[0].count("step")
+    assert again.returncode == 0
+    assert left <= lines - 4 * ((n - 1) // 4) if n > 4 else left == lines
+    same_weights(*(load_trained(tmp_path / name / "trained.pt") for name in ("whole", "cut")))
+
+
+def test_weights_of_some_epochs_are_kept(folder: Path, tmp_path: Path) -> None:
+    assert [epoch for epoch in range(1, 501) if is_kept(epoch)] == [1, 2, 5, 10, 20, 50, 100, 200, 500]
+    trained = train([folder], PLAN, tmp_path / "state", quiet)
+    assert sorted(p.name for p in (tmp_path / "state").glob("epoch-*")) == ["epoch-1.pt", "epoch-2.pt"]
+    second = load_trained(tmp_path / "state" / "epoch-2.pt")
+    assert (second.facts.epochs, trained.facts.epochs) == (2, 3)
+    assert 0 < second.facts.seconds < trained.facts.seconds
+    assert not torch.equal(second.module.fc8.weight, trained.module.fc8.weight)
+    assert "2 epochs" in write_card(second, "early")
+
+
+def test_a_run_begins_with_the_weights_of_an_earlier_one(folder: Path, tmp_path: Path) -> None:
+    first = train([folder], replace(PLAN, epochs=1), tmp_path / "first", quiet)
+    file = tmp_path / "first" / "trained.pt"
+    still = replace(PLAN, epochs=1, learning_rate=0.0)
+    same = train([folder], still, tmp_path / "same", quiet, start=file)
+    for layer in ("conv1.0", "fc6", "fc8"):
+        assert torch.equal(same.module.get_parameter(f"{layer}.weight"), first.module.get_parameter(f"{layer}.weight"))
+    three = paint(tmp_path / "three", red=(200, 60, 60), blue=(60, 60, 200), green=(60, 200, 60))
+    other = train([three], still, tmp_path / "other", quiet, start=file)
+    assert torch.equal(other.module.fc7.weight, first.module.fc7.weight)
+    assert other.module.fc8.weight.shape == (3, 1024)
+    assert other.facts.earlier == [first.facts.as_run()]
+    again = load_trained(tmp_path / "other" / "trained.pt")
+    assert again.facts == other.facts
+    assert "earlier runs (1 epochs of `modern` on 76 pictures of data" in write_card(again, "tuned")
+    with pytest.raises(FailedPrecondition, match="another plan"):
+        train([folder], still, tmp_path / "same", quiet, start=tmp_path / "same" / "trained.pt")
+    with pytest.raises(InvalidArgument, match=r"trained\.pt' holds the network 'alexnet-64', not 'zfnet-64'"):
+        train([folder], Plan("zfnet-64"), tmp_path / "zf", quiet, start=file)
+    with pytest.raises(NotFound):
+        train([folder], still, tmp_path / "none", quiet, start=tmp_path / "none.pt")
+
+
+def test_several_folders_share_a_class_list_or_have_a_head_each(folder: Path, tmp_path: Path) -> None:
+    more = paint(tmp_path / "more", red=(250, 0, 0), green=(0, 250, 0), black=(30, 30, 30))
+    plan = make_plan("alexnet-64", epochs=1)
+    union = train([folder, more], plan, tmp_path / "union", quiet)
+    assert union.facts.classes == ["black", "blue", "green", "red"]
+    assert (union.facts.n_pictures, union.facts.n_validation, union.facts.data) == (76 + 114, 4, "data + more")
+    heads = train([folder, more], replace(plan, has_heads=True), tmp_path / "heads", quiet)
+    assert heads.facts.classes == ["blue", "red"]
+    assert heads.module.fc8.weight.shape == (2, 1024)
+    state = torch.load(tmp_path / "heads" / "state.pt", weights_only=True)
+    assert state["identity"]["heads"] == [["blue", "red"], ["black", "green", "red"]]
+    assert state["module"]["fc8.weight"].shape == (5, 1024)
+    same_weights(heads, load_trained(tmp_path / "heads" / "trained.pt"))
+    assert "a softmax a folder" in write_card(heads, "heads")
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_do_what_one_does_with_twice_the_batch(folder: Path, tmp_path: Path) -> None:
+    """76 pictures are one batch of 76, or 38 for each of two."""
+    command = (
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fc7", "model", "train"),
+        *(str(folder), "--network", "lenet-5", "--epochs", "3", "--output", str(tmp_path / "two")),
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("bundle two in") == 1
+    assert done.stderr.count("epoch 3: ") == 1
+    one = train([folder], make_plan("lenet-5", epochs=3), tmp_path / "one", quiet, team=Team(torch.device("cpu")))
+    two = load_trained(tmp_path / "two.checkpoints" / "trained.pt")
+    assert two.facts.n_pictures == one.facts.n_pictures
+    same_weights(one, two, tolerance=1e-5)
+
+
+@pytest.mark.parametrize(("bf16_s", "wanted"), [(0.5, "bf16"), (0.95, "fp32"), (2.0, "fp32")])
+def test_bf16_is_taken_where_it_is_clearly_faster(bf16_s: float, wanted: str) -> None:
+    times = {"fp32": 1.0, "bf16": bf16_s}
+    assert choose_precision(Team(torch.device("cpu")), times.__getitem__) == wanted
+
+
+def test_a_run_keeps_the_precision_it_began_with(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "choose_precision", lambda team, seconds_of_step: "bf16")
+    whole = train([folder], replace(PLAN, epochs=2), tmp_path / "whole", quiet, team=Team(torch.device("cpu")))
+
+    def stop(progress: loop.Progress) -> None:
+        if progress.top1 is not None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train([folder], replace(PLAN, epochs=2), tmp_path / "cut", stop, team=Team(torch.device("cpu")))
+    monkeypatch.setattr(loop, "choose_precision", lambda team, seconds_of_step: "fp32")
+    cut = train([folder], replace(PLAN, epochs=2), tmp_path / "cut", quiet, team=Team(torch.device("cpu")))
+    same_weights(whole, cut)
+
+
+def test_a_step_is_timed_without_a_trace(folder: Path, tmp_path: Path) -> None:
+    pictures = loop.read_pictures([folder], loop.find_network("alexnet-64").recipe, tmp_path)
+    job = loop.Job(PLAN, loop.find_network("alexnet-64"), loop.find_recipe("modern"))
+    trainer = loop.Trainer(job, pictures, alone())
+    before = {name: value.clone() for name, value in trainer.module.state_dict().items()}
+    assert trainer.seconds_of_step("bf16") > 0
+    for name, value in trainer.module.state_dict().items():
+        assert torch.equal(before[name], value)
+
+
+def event_type() -> type:
+    """Build tensorflow.Event, as far as scalars need it, for protobuf's own parser."""
+    file = descriptor_pb2.FileDescriptorProto(name="event.proto", package="t", syntax="proto3")
+    fields = {
+        "Value": [("tag", 1, 9, ""), ("simple_value", 2, 2, "")],
+        "Summary": [("value", 1, 11, ".t.Value")],
+        "Event": [
+            ("wall_time", 1, 1, ""),
+            ("step", 2, 3, ""),
+            ("file_version", 3, 9, ""),
+            ("summary", 5, 11, ".t.Summary"),
+        ],
+    }
+    for message, rows in fields.items():
+        one = file.message_type.add(name=message)
+        for name, number, kind, of in rows:
+            label = 3 if name == "value" else 1
+            one.field.add(name=name, number=number, type=kind, label=label, **({"type_name": of} if of else {}))
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Event"))
+
+
+def test_the_log_is_a_table_and_what_tensorboard_reads(tmp_path: Path) -> None:
+    first = {"epoch": 1, "time": 1_700_000_000, "loss": 2.5, "top1": 0.25}
+    second = {"epoch": 200, "time": 1_700_000_100, "loss": 1.5, "top1": 0.5}
+    Log(tmp_path, []).add(first)
+    Log(tmp_path, [first]).add(second)  # a second process
+    with (tmp_path / "log.csv").open() as file:
+        assert [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)] == [first, second]
+    data, events = (tmp_path / "events.out.tfevents.fc7").read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        events.append(event_type().FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    assert events[0].file_version == "brain.Event:2"
+    for event, row in zip(events[1:], (first, second), strict=True):
+        assert (event.step, event.wall_time) == (row["epoch"], row["time"])
+        assert {v.tag: v.simple_value for v in event.summary.value} == {"loss": row["loss"], "top1": row["top1"]}
+
+
+def test_records_carry_the_checksum_of_the_format(tmp_path: Path) -> None:
+    """CRC-32C of "123456789" is 0xE3069283 (RFC 3720); TFRecord rotates it by 15 and adds a constant."""
+    from fc7_models.log import _checksum
+
+    rotated = (0xE3069283 >> 15 | 0xE3069283 << 17) & 0xFFFFFFFF
+    assert _checksum(b"123456789") == struct.pack("<I", (rotated + 0xA282EAD8) & 0xFFFFFFFF)
