@@ -34,9 +34,14 @@ def open_model(name: str) -> Bundle:
     return bundle.open_model(name or next(iter(shipped_bundles()), name))
 
 
-def open_graph(graph: bytes) -> Run:
-    """Return the function that runs an ONNX file on the CPU: inputs (N, 3, H, W) and outputs' names to their values."""
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+def open_graph(graph: bytes, *, threads: int = 0) -> Run:
+    """Return the function that runs an ONNX file on the CPU: inputs (N, 3, H, W) and outputs' names to their values.
+
+    Without ``threads`` it takes one a core.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     image = session.get_inputs()[0].name
     return lambda inputs, names: session.run(list(names), {image: inputs})
 

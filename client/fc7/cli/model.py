@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.network import curve, evaluate, inspect, probe
+from fc7.cli.network import curve, evaluate, inspect, probe, quantize
 from fc7.cli.output import emit, json_option, print_bundle, progress, table
 from fc7.cli.setting import Connection, connected
 from fc7.cli.training import train
@@ -30,6 +30,7 @@ model.add_command(evaluate)
 model.add_command(probe)
 model.add_command(curve)
 model.add_command(inspect)
+model.add_command(quantize)
 model.add_command(train)
 
 

@@ -1,4 +1,4 @@
-"""`fc7 model evaluate, probe, curve, inspect`: what a network has learnt."""
+"""`fc7 model evaluate, probe, curve, inspect, quantize`: what a network has learnt, and its smaller form."""
 
 from __future__ import annotations
 
@@ -121,6 +121,34 @@ def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) 
     _print([asdict(layer) for layer in found.layers], as_json)
     if output:
         write_inspection(found, output)
+
+
+@click.command()
+@click.argument("name", metavar="M|BUNDLE")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
+@json_option
+def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
+    """Copy a bundle with an int8 form beside: a third of the time, half of the bytes, nearly the same features.
+
+    Pictures of the `train` of FOLDER calibrate it, others of its `val` tell what it costs; the card
+    keeps the figures. It is served as NAME.int8. Needs 'fc7[train]'.
+    """
+    from fc7_models.int8 import quantise
+
+    with progress("compare", None, as_json=as_json) as advance:
+        found = quantise(name, folder, output, advance)
+    _print([asdict(layer) for layer in found.layers], as_json)
+    if not as_json:
+        click.echo()
+    _print([asdict(cost) for cost in found.costs], as_json)
+    facts = {"name": found.bundle.name, "bundle": str(output), "count": found.count}
+    if as_json:
+        emit(facts)
+    else:
+        click.echo(
+            f"\nbundle {found.bundle.name} in {output}: serve its int8 form with fc7 serve --model {output}.int8"
+        )
 
 
 def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:

@@ -1,0 +1,211 @@
+"""The int8 form of a bundle: static quantisation, calibrated on real pictures, and what it costs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnxruntime.quantization import QuantType, quantize_static
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+from fc7.errors import AlreadyExists
+from fc7_models.dataset import Dataset, read_dataset
+from fc7_models.fidelity import Cost, LayerFidelity, by_recipe, compare
+from fc7_models.forward import Report, Run, open_graph, open_model, read_batches
+from fc7_models.pack import check_target
+from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle, open_bundle, write_bundle
+from fc7_service.features.preprocess import preprocess_pixels
+
+N_CALIBRATION = 512
+N_COMPARED = 1000
+_OPERATORS = {"Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool"}
+_SQUARES = {"Mul", "Pow"}  # what comes before the convolution of a local response normalisation: left in fp32
+_CARD = """
+## int8
+
+Served as `{name}.int8`: weights of 7 bits, a scale an output channel; activations of 8 bits, calibrated on
+{n_calibration} pictures of {data}. Compared with fp32 on {count} others:
+
+| layer | cosine to fp32, mean | least |
+|---|---|---|
+{layers}
+
+| | fp32 | int8 |
+|---|---|---|
+{costs}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A bundle with an int8 form, and what that costs."""
+
+    bundle: Bundle
+    count: int  # pictures compared
+    layers: list[LayerFidelity]
+    costs: list[Cost]
+
+
+def quantise(name: str, folder: Path, output: Path, report: Report) -> Quantised:
+    """Write a bundle that is another's copy with an int8 form beside, into the new folder ``output``.
+
+    The fp32 form is the same, so features and collections of it stay good.
+
+    Parameters
+    ----------
+    name
+        Shipped model, or the folder of a bundle.
+    folder
+        See ``read_dataset``: pictures of its ``train`` calibrate, others of its ``val`` tell the cost.
+        Labels count where all are classes of the network.
+    report
+        Called with the pictures compared and their number in all.
+
+    Raises
+    ------
+    AlreadyExists
+        ``output`` exists, or the bundle has an int8 form.
+    NotFound, InvalidArgument
+        No such bundle or folder, or a folder without the two splits.
+    ImageDecodeError, FailedPrecondition
+        A picture is damaged or cannot be read; it is named.
+    """
+    bundle = open_model(name)
+    check_target(output, bundle.name)
+    if INT8_MODEL in bundle.files:
+        raise AlreadyExists(f"bundle {bundle.name!r} has an int8 form: it is served as {bundle.name}.int8", name=name)
+    training, others = _sample(read_dataset(folder, "train"), N_CALIBRATION), read_dataset(folder, "val")
+    graph = quantise_graph(bundle, training.paths)
+    layers, costs = compare(bundle, graph, _sample(others, N_COMPARED), report)
+    count = min(len(others.paths), N_COMPARED)
+    card = bundle.card() + _CARD.format(
+        name=bundle.name,
+        n_calibration=len(training.paths),
+        data=folder.resolve().name,
+        count=count,
+        layers="\n".join(f"| {one.layer} | {one.cosine:.5f} | {one.least:.5f} |" for one in layers),
+        costs="\n".join(f"| {one.what} | {one.fp32:.4g} | {one.int8:.4g} |" for one in costs),
+    )
+    return Quantised(_write(bundle, graph, card, output), count, layers, costs)
+
+
+def quantise_graph(bundle: Bundle, paths: Sequence[Path]) -> bytes:
+    """Return the ONNX file of the int8 form, calibrated on pictures.
+
+    What leads to the logits is computed in integers; layers beside that way are computed in fp32 from what is on it.
+    Weights have 7 bits: processors without VNNI add products of 8 bits in 16 and would saturate.
+
+    References
+    ----------
+    Jacob et al. 2018, arXiv 1712.05877.
+    """
+    model = onnx.load_from_string(bundle.graph())
+    _unpack(model.graph)
+    add_pre_process_metadata(model)  # else the quantiser advises a step that does not take graphs of dynamic size
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / INT8_MODEL
+        quantize_static(
+            model,
+            file,
+            _Pictures(bundle, paths, model.graph.input[0].name),
+            nodes_to_quantize=_integer_nodes(model.graph),
+            op_types_to_quantize=sorted(_OPERATORS),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return file.read_bytes()
+
+
+class _Pictures:
+    """The calibration pictures, at each size that the network sees them."""
+
+    def __init__(self, bundle: Bundle, paths: Sequence[Path], name: str) -> None:
+        self._batches = (
+            {name: inputs}
+            for recipe in by_recipe(bundle)
+            for inputs in read_batches(paths, recipe, lambda done, total: None)
+        )
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """Return the next batch, None after the last."""
+        return next(self._batches, None)
+
+
+def _sample(data: Dataset, n: int) -> Dataset:
+    rows = np.sort(np.random.default_rng(0).permutation(len(data.paths))[:n])
+    return Dataset(tuple(data.paths[i] for i in rows), tuple(data.labels[i] for i in rows), data.names)
+
+
+def _unpack(graph: onnx.GraphProto) -> None:
+    """Bring weights that are stored as fp16 behind a Cast to fp32: the quantiser takes those alone; name all nodes."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in weights]:
+        values = numpy_helper.to_array(weights[node.input[0]]).astype(np.float32)
+        weights[node.input[0]].CopyFrom(numpy_helper.from_array(values, node.output[0]))
+        graph.node.remove(node)
+    for i, node in enumerate(graph.node):
+        node.name = node.name or f"{node.op_type}_{i}"
+
+
+def _integer_nodes(graph: onnx.GraphProto) -> list[str]:
+    """Return the nodes to compute in integers: on the way to the logits, without such to the last layer."""
+    makers = {output: node for node in graph.node for output in node.output}
+    layers = [output.name for output in graph.output]
+    wanted, found = ["logits" if "logits" in layers else layers[-1]], {}
+    while wanted:
+        node = makers.get(wanted.pop())
+        if node is not None and node.name not in found:
+            found[node.name] = node
+            wanted.extend(node.input)
+    return [
+        name
+        for name, node in found.items()
+        if node.op_type in _OPERATORS
+        and not (node.op_type == "Conv" and node.input[0] in makers and makers[node.input[0]].op_type in _SQUARES)
+    ]
+
+
+def _write(bundle: Bundle, graph: bytes, card: str, output: Path) -> Bundle:
+    """Write the copy at once or not at all."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as part:
+        folder = Path(part) / "bundle"
+        folder.mkdir()
+        for file in bundle.files:
+            shutil.copyfile(bundle.path / file, folder / file)
+        (folder / INT8_MODEL).write_bytes(graph)
+        (folder / CARD).write_text(card, encoding="utf-8")
+        outputs: dict[str, Any] = dict(_golden_outputs(bundle, open_graph(graph)))
+        np.savez_compressed(folder / INT8_GOLDEN, **outputs)
+        write_bundle(
+            folder,
+            name=bundle.name,
+            network=bundle.network,
+            layers=list(bundle.layers.values()),
+            recipe=bundle.recipe,
+            versions=bundle.versions,
+            default_layer=bundle.default_layer,
+        )
+        folder.rename(output)
+    return open_bundle(output)
+
+
+def _golden_outputs(bundle: Bundle, run: Run) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    golden = bundle.golden()
+    for layer in bundle.layers:
+        inputs = golden.inputs
+        if layer in golden.own_pixels:
+            recipe = bundle.recipe_of(layer)
+            inputs = np.stack([preprocess_pixels(pixels, recipe) for pixels in golden.own_pixels[layer]])
+        (values,) = run(inputs, [layer])
+        yield layer, values.reshape(len(values), -1)
