@@ -129,7 +129,7 @@ def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) 
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
 @json_option
 def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
-    """Copy a bundle with an int8 form beside: a third of the time, half of the bytes, nearly the same features.
+    """Copy a bundle with an int8 form beside: smaller and faster, with nearly the same features.
 
     Pictures of the `train` of FOLDER calibrate it, others of its `val` tell what it costs; the card
     keeps the figures. It is served as NAME.int8. Needs 'fc7[train]'.
@@ -142,13 +142,10 @@ def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
     if not as_json:
         click.echo()
     _print([asdict(cost) for cost in found.costs], as_json)
-    facts = {"name": found.bundle.name, "bundle": str(output), "count": found.count}
     if as_json:
-        emit(facts)
+        emit({"name": found.bundle.name, "bundle": str(output), "count": found.count})
     else:
-        click.echo(
-            f"\nbundle {found.bundle.name} in {output}: serve its int8 form with fc7 serve --model {output}.int8"
-        )
+        click.echo(f"\nbundle {found.bundle.name} in {output}: serve it in int8 with fc7 serve --model {output}.int8")
 
 
 def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
