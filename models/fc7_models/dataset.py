@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,11 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
             name=str(folder),
         )
     return Dataset(tuple(p for p, _ in items), tuple(c for _, c in items), _names(root))
+
+
+def training_pictures(folders: Sequence[Path]) -> list[Path]:
+    """Return the files to train on of every folder; see ``read_dataset``, also for what it raises."""
+    return [path for folder in folders for path in read_dataset(folder, "train").paths]
 
 
 def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> NDArray[np.uint8]:

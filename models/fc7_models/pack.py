@@ -33,6 +33,7 @@ class Contents:
     classes: Iterable[ClassLabel]
     card: str  # Markdown
     default_layer: str | None = None
+    own: tuple[Layer, ...] = ()  # the layers with a recipe of their own
 
 
 def check_target(output: Path, name: str) -> None:
@@ -65,6 +66,11 @@ def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
     recipe = contents.recipe
     pixels, inputs = golden_inputs(recipe)
     layers = run_graph(contents.graph, inputs)
+    own = {layer.name: layer for layer in contents.own}
+    own_pixels: dict[str, Any] = {}
+    for layer in contents.own:
+        own_pixels[f"pixels/{layer.name}"], own_inputs = golden_inputs(layer.recipe or recipe)
+        layers[layer.name] = run_graph(contents.graph, own_inputs)[layer.name]
     with tempfile.TemporaryDirectory(dir=output.parent) as part:
         folder = Path(part) / "bundle"
         folder.mkdir()
@@ -72,13 +78,13 @@ def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
         labels = "".join(f"{c.id}\t{c.name}\n" for c in contents.classes)
         (folder / LABELS).write_text(labels, encoding="utf-8")
         arrays: dict[str, Any] = {k: v.reshape(len(v), -1) for k, v in layers.items()}
-        np.savez_compressed(folder / GOLDEN, pixels=pixels, inputs=inputs, **arrays)
+        np.savez_compressed(folder / GOLDEN, pixels=pixels, inputs=inputs, **arrays, **own_pixels)
         (folder / CARD).write_text(contents.card, encoding="utf-8")
         write_bundle(
             folder,
             name=name,
             network=contents.network,
-            layers=[Layer(k, v.shape[1:]) for k, v in layers.items()],
+            layers=[own.get(k, Layer(k, v.shape[1:])) for k, v in layers.items()],
             recipe=recipe,
             versions={lib: importlib.metadata.version(lib) for lib in _LIBRARIES},
             default_layer=contents.default_layer,

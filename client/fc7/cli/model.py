@@ -102,16 +102,43 @@ def verify(connection: Connection, name: str, as_json: bool) -> None:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
 @click.option("--name", help="Name of the model; without: that of the folder.")
 @click.option("--notes", type=click.Path(path_type=Path), help="Markdown that ends the card: what was measured since.")
+@click.option(
+    "--pictures",
+    "folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FOLDER",
+    help="Training pictures, of which the layer conv5_pooled is learnt; may be repeated.",
+)
+@click.option("--default-layer", metavar="LAYER", help="Layer that is meant where none is named; without: fc7.")
 @json_option
-def export(checkpoint: Path, output: Path, name: str | None, notes: Path | None, as_json: bool) -> None:
+def export(
+    checkpoint: Path,
+    output: Path,
+    name: str | None,
+    notes: Path | None,
+    folders: tuple[Path, ...],
+    default_layer: str | None,
+    as_json: bool,
+) -> None:
     """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
+    from fc7_models.dataset import training_pictures
     from fc7_models.export import export_bundle
     from fc7_models.pack import check_target
     from fc7_models.trained import load_trained
 
     check_target(output, name or output.name)
     text = notes.read_text(encoding="utf-8") if notes else ""
-    bundle = export_bundle(load_trained(checkpoint), output, name=name or output.name, notes=text)
+    with progress("pool", None, as_json=as_json) as report:
+        bundle = export_bundle(
+            load_trained(checkpoint),
+            output,
+            name=name or output.name,
+            notes=text,
+            pictures=training_pictures(folders),
+            default_layer=default_layer,
+            report=report,
+        )
     print_bundle(bundle.name, output, as_json)
 
 

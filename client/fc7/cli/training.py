@@ -47,6 +47,7 @@ def train(
     it is started again. `torchrun --nproc-per-node N -m fc7 model train ...` shares the work among N
     processes. Needs 'fc7[train]'.
     """
+    from fc7_models.dataset import training_pictures
     from fc7_models.export import export_bundle
     from fc7_models.pack import check_target
     from fc7_models.team import join_team
@@ -67,4 +68,7 @@ def train(
 
         trained = run(folders, plan, checkpoints, report, start=start, team=team)
     if team.is_first:
-        print_bundle(export_bundle(trained, output, name=name or output.name).name, output, as_json)
+        pictures = training_pictures(folders) if trained.network.is_any_size else []
+        with progress("pool", None, as_json=as_json) as advance:
+            bundle = export_bundle(trained, output, name=name or output.name, pictures=pictures, report=advance)
+        print_bundle(bundle.name, output, as_json)

@@ -1,0 +1,105 @@
+"""The layer for photographs: what it computes, what whitening promises, and its bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fc7.errors import ImageDecodeError, InvalidArgument
+from fc7_models.export import export_bundle
+from fc7_models.networks import find_network
+from fc7_models.pack import run_graph
+from fc7_models.pooling import NAME, PX, pool, whiten
+from fc7_models.trained import Facts, Plan, Trained
+from fc7_service.features.preprocess import preprocess_pixels
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{i}.png" for i in range(9)]
+    for path in paths:
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        coarse.resize((160, 120), Image.Resampling.BICUBIC).save(path)
+    return paths
+
+
+def untrained(name: str) -> Trained:
+    torch.manual_seed(0)
+    facts = Facts(Plan(name), ["a", "b"], {}, "fruit", "test", 10, 1.0, 5, 0.6, 1.0)
+    return Trained(find_network(name).build(2).eval(), facts)
+
+
+def test_whitening_leaves_uncorrelated_numbers_of_one_variance_where_there_is_variance() -> None:
+    rng = np.random.default_rng(0)
+    mixed = rng.standard_normal((4000, 6)) * [30, 20, 10, 5, 2, 0] @ rng.standard_normal((6, 6)) + 7
+    features = torch.from_numpy(mixed.astype(np.float32))
+    white = whiten(features)(features).detach().numpy()
+    assert white.shape == (4000, 6)
+    assert np.abs(white.mean(0)).max() < 1e-3
+    covariance = np.cov(white.T)
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-2
+    assert np.all(np.diff(np.diag(covariance)) <= 1e-3)  # the shrinkage takes more from what varies less
+    assert 0.8 < covariance[0, 0] <= 1
+    assert covariance[5, 5] < 1e-3
+
+
+def test_whitening_gives_no_more_numbers_than_the_pictures_determine() -> None:
+    assert whiten(torch.rand(5, 40)).out_features == 4
+    assert torch.isfinite(whiten(torch.ones(3, 40)).weight).all()
+
+
+def test_pooling_is_the_maximum_of_each_cell_beside_the_mean() -> None:
+    conv5 = torch.arange(36.0).view(1, 1, 6, 6)
+    pool5 = torch.nn.functional.adaptive_max_pool2d(conv5, 3)
+    assert pool({"conv5": conv5, "pool5": pool5}).tolist() == [[7, 9, 11, 19, 21, 23, 31, 33, 35, 17.5]]
+
+
+@pytest.mark.parametrize("name", ["alexnet-64", "zfnet-64"])
+def test_a_bundle_has_the_layer_at_its_own_size(name: str, pictures: list[Path], tmp_path: Path) -> None:
+    trained, reported = untrained(name), []
+    bundle = export_bundle(
+        trained,
+        tmp_path / "b",
+        name="b",
+        pictures=pictures,
+        default_layer=NAME,
+        report=lambda done, total: reported.append((done, total)),
+    )
+    assert reported == [(9, 9)]
+    assert list(bundle.layers) == ["conv5", "pool5", "fc6", "fc7", NAME, "logits"]
+    assert bundle.default_layer == NAME
+    layer = bundle.layers[NAME]
+    assert layer.shape == (8,)
+    assert layer.transform == bundle.provenance("").transform == "max3x3+mean,pca-whitened-8"
+    assert bundle.recipe_of(NAME).crop_px == PX
+    assert f"{PX} pixels" in bundle.card()
+    golden = bundle.golden()
+    inputs = np.stack([preprocess_pixels(p, bundle.recipe_of(NAME)) for p in golden.own_pixels[NAME]])
+    np.testing.assert_array_equal(run_graph(bundle.graph(), inputs)[NAME], golden.layers[NAME])
+
+    tensors = np.stack([preprocess_pixels(np.asarray(Image.open(p)), bundle.recipe_of(NAME)) for p in pictures])
+    found = run_graph(bundle.graph(), tensors)[NAME]  # of the pictures that it was learnt from
+    assert np.abs(found.mean(0)).max() < 0.02
+    covariance = np.cov(found.T)
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.02
+    assert 0.5 < covariance[0, 0] <= 1
+
+
+def test_what_cannot_be_exported_is_refused_before_the_work(pictures: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="32 pixels alone"):
+        export_bundle(untrained("lenet-5"), tmp_path / "b", name="b", pictures=pictures)
+    with pytest.raises(InvalidArgument, match="two at least"):
+        export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", pictures=pictures[:1])
+    with pytest.raises(InvalidArgument, match="none of conv5, pool5, fc6, fc7, logits"):
+        export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", default_layer=NAME)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(ImageDecodeError, match="broken"):
+        export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", pictures=[*pictures, broken])
+    assert not (tmp_path / "b").exists()
