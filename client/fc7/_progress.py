@@ -100,13 +100,14 @@ class Requests:
 
 
 class Stream:
-    """A call of many messages either way, on a channel that waits."""
+    """A call of many answers, on a channel that waits."""
 
     def __init__(self, line: Line, step: Open, timeout_s: float | None) -> None:
         self._address = line.target.address
-        self._requests = Requests(step.requests)
-        method = line.method(step)
-        self._call = method(iter(self._requests), timeout=timeout_s, metadata=line.target.metadata)
+        one = step.requests if isinstance(step.requests, Message) else None
+        self._requests = Requests(iter(()) if isinstance(step.requests, Message) else step.requests)
+        sent = iter(self._requests) if one is None else one
+        self._call = line.method(step)(sent, timeout=timeout_s, metadata=line.target.metadata)
         self._requests.belong_to(self._call)
 
     def read(self) -> Message | None:

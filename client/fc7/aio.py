@@ -17,6 +17,7 @@ from fc7._calls.items import Payload
 from fc7._session import AsyncSession
 from fc7.channel import read_target
 from fc7.errors import Fc7Error
+from fc7.explain import AsyncExplain
 from fc7.images import ImageLike
 from fc7.results import (
     Added,
@@ -179,6 +180,11 @@ class AsyncClient:
     ) -> list[Classification]:
         """Return the classes of each image, as `Client.classify`."""
         return await self._session.run(heads.classify(images, head, model, ensemble, views, top, report))
+
+    @property
+    def explain(self) -> AsyncExplain:
+        """Why the networks answer as they do, in pixels, as `Client.explain`."""
+        return AsyncExplain(self._session)
 
     async def server_info(self) -> ServerInfo:
         """Return the server's versions, device, limits and data folder; needs scope admin."""

@@ -17,6 +17,7 @@ from fc7._session import Session
 from fc7.channel import read_target
 from fc7.collection import Collection
 from fc7.errors import Fc7Error
+from fc7.explain import Explain
 from fc7.images import ImageLike
 from fc7.local import LocalServer
 from fc7.results import Classification, CollectionFacts, Features, Golden, Head, Metric, Model, ServerInfo
@@ -300,6 +301,11 @@ class Client:
             No version of the head is published, or no model here made its features.
         """
         return self._session.run(heads.classify(images, head, model, ensemble, views, top, report))
+
+    @property
+    def explain(self) -> Explain:
+        """Why the networks answer as they do, in pixels."""
+        return Explain(self._session)
 
     def server_info(self) -> ServerInfo:
         """Return the server's versions, device, limits and data folder; needs scope admin."""

@@ -26,11 +26,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Begin a call of many messages either way; receive its stream."""
+    """Begin a call of many answers to one request or to many; receive its stream."""
 
     stub: type[Any]
     method: str
-    requests: Iterator[Message]  # read ahead of the answers, in another thread
+    requests: Message | Iterator[Message]  # many are read ahead of the answers, in another thread
     timeout_s: float | None  # None for a stream without end
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "search": ("collection", "Find the nearest items of an image or of a stored item."),
     "head": ("head", "Train, publish, list, show and delete heads."),
     "classify": ("classify", "Classify images with a head or the network's own classes."),
+    "explain": ("explain", "Show what units, matches and classes rest on, in pixels."),
     "model": ("model", "List, show, verify, train, export, evaluate, probe, pull and import networks."),
     "doctor": ("doctor", "Look at this installation and its server; name each problem's fix."),
     "health": ("health", "Tell whether the server is ready."),

@@ -158,7 +158,7 @@ class Explainer:
             units = (shares[0].units + shares[1].units) / 2
             carriers = _carriers(units, n_strongest)
             sides = [
-                Side(view, one, self._projections(network, one.unit_layer, view, carriers, rule))
+                Side(view, one, self._projections(network, one, view, carriers, rule))
                 for view, one in zip(views, shares, strict=True)
             ]
             score = shares[0].total
@@ -221,7 +221,7 @@ class Explainer:
                 probability=float(probabilities[index]),
                 shares=shares,
                 view=view,
-                projections=self._projections(network, shares.unit_layer, view, carriers, rule),
+                projections=self._projections(network, shares, view, carriers, rule),
                 provenance=network.provenance(who.layer),
                 clock=clock,
             )
@@ -340,11 +340,11 @@ class Explainer:
             return self._look(image, network.recipe(layer))
 
     def _projections(
-        self, network: Network, layer: str, view: View, units: Sequence[int], rule: str
+        self, network: Network, shares: Shares, view: View, units: Sequence[int], rule: str
     ) -> list[Projection]:
-        if not network.can_project(layer):
+        if not network.can_project(shares.unit_layer):
             return []
-        return project(network, layer, view, units, [STRONGEST] * len(units), rule)
+        return project(network, shares.unit_layer, view, units, [int(shares.places[unit]) for unit in units], rule)
 
 
 def _carriers(units: np.ndarray[tuple[int], np.dtype[np.float64]], count: int) -> list[int]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import FailedPrecondition
 from fc7_service.explain.network import Network
+from fc7_service.explain.project import STRONGEST
 from fc7_service.explain.view import View
 
 _ADDITIVE = 1e-4  # of the feature's largest value: float32 sums differ by less, ReLU and maxima by more
@@ -29,6 +30,7 @@ class Shares:
     total: float
     unit_layer: str  # whose units share it
     units: NDArray[np.float64]  # (units of that layer,)
+    places: NDArray[np.int64]  # (units,): flattened position that carries most of a unit, or `STRONGEST`
     units_rest: float  # total - units.sum()
     positions: NDArray[np.float64] | None  # (h, w); None where the feature is not linear in any map
     positions_rest: float  # total - positions.sum()
@@ -57,14 +59,16 @@ def share(
     shape = network.bundle.layers[layer].shape
     if len(shape) == 3:
         grid = products.reshape(shape)
-        return Shares(total, layer, grid.sum(axis=(1, 2)), constant, grid.sum(axis=0), constant)
+        places = grid.reshape(len(grid), -1).argmax(axis=1)
+        return Shares(total, layer, grid.sum(axis=(1, 2)), places, constant, grid.sum(axis=0), constant)
     unit_layer, units = layer, products
     if network.has_deconvnet and not network.can_project(layer) and (found := _parts(network, layer, view, axis=0)):
         unit_layer, units = found.source, found.values @ direction
     by_position = _parts(network, layer, view, axis=1)
     positions = None if by_position is None else (by_position.values @ direction).reshape(by_position.map)
     positions_rest = 0.0 if positions is None else total - float(positions.sum())
-    return Shares(total, unit_layer, units, total - float(units.sum()), positions, positions_rest)
+    places = np.full(len(units), STRONGEST)
+    return Shares(total, unit_layer, units, places, total - float(units.sum()), positions, positions_rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,195 @@
+"""What explanations are drawn with: patches, projections, heat maps, and rows of them on white."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fc7.errors import ImageDecodeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image, ImageFont
+
+    from fc7.explanation import View
+
+SIDE = 192  # px of a panel
+_GAP, _MARGIN, _LINE = 12, 24, 18  # px
+_TEXT, _TITLE = 13, 20  # px, font sizes
+_INK, _FAINT, _RULE, _BOX = "#1f2328", "#6e7781", "#d0d7de", "#ff8c00"
+_HEAT = ("#0d0887", "#7e03a8", "#cc4778", "#f89540", "#f0f921")  # low to high, as matplotlib's plasma
+_QUANTILE = 0.995  # of a projection's absolute values becomes full contrast: single pixels would darken the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A picture with its caption."""
+
+    image: Image.Image
+    lines: tuple[str, ...] = ()
+
+
+def blank() -> Panel:
+    """Return a panel that keeps a column free."""
+    from PIL import Image
+
+    return Panel(Image.new("RGB", (SIDE, SIDE), "white"))
+
+
+def draw(rows: Sequence[Sequence[Panel]], output: Path, title: str) -> None:
+    """Draw rows of panels on white under a title; the suffix of ``output`` gives the format."""
+    from PIL import Image, ImageDraw
+
+    heights = [max(p.image.height + _LINE * len(p.lines) for p in row) + _GAP for row in rows]
+    widths = [sum(p.image.width + _GAP for p in row) for row in rows]
+    title_width = int(font(_TITLE).getlength(title))
+    top = _MARGIN + 2 * _TITLE
+    sheet = Image.new("RGB", (2 * _MARGIN + max(*widths, title_width), top + sum(heights) + _MARGIN), "white")
+    pen = ImageDraw.Draw(sheet)
+    pen.text((_MARGIN, _MARGIN), title, _INK, font=font(_TITLE))
+    for row, height in zip(rows, heights, strict=True):
+        x = _MARGIN
+        for panel in row:
+            sheet.paste(panel.image, (x, top))
+            for i, line in enumerate(panel.lines):
+                y = top + panel.image.height + 3 + i * _LINE
+                pen.text((x, y), fit(line, panel.image.width), _FAINT if i else _INK, font=font(_TEXT))
+            x += panel.image.width + _GAP
+        top += height
+    sheet.save(output)
+
+
+def square(path: Path, view: View, side: int = SIDE) -> Image.Image:
+    """Return the square of a file that the network saw, in the file's own sharpness.
+
+    Raises
+    ------
+    ImageDecodeError
+        Pillow cannot open the file here.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageDecodeError(f"{str(path)!r} cannot be drawn: {error}", name=str(path)) from error
+    left, top, right, bottom = view.crop
+    box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+    return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
+
+
+def patch(image: Image.Image, box: tuple[int, int, int, int], px: int, side: int = SIDE) -> Image.Image:
+    """Return what of a view of ``px``, drawn as ``image``, lies in ``box``; its shape kept, on white."""
+    from PIL import Image
+
+    scale = image.width / px
+    left, top, right, bottom = (round(edge * scale) for edge in box)
+    cut = image.crop((left, top, right, bottom))
+    longer = max(cut.size)
+    cut = cut.resize((max(1, round(cut.width * side / longer)), max(1, round(cut.height * side / longer))))
+    framed = Image.new("RGB", (side, side), "white")
+    framed.paste(cut, ((side - cut.width) // 2, (side - cut.height) // 2))
+    return framed
+
+
+def projected(pixels: NDArray[np.float32], side: int = SIDE) -> Image.Image:
+    """Return a projection around grey, at full contrast."""
+    import numpy as np
+    from PIL import Image
+
+    strength = np.abs(pixels)
+    most = float(np.quantile(strength[strength > 0], _QUANTILE)) if strength.any() else 1.0
+    grey = np.clip(127.5 + 127.5 * pixels / most, 0, 255).astype(np.uint8)
+    return Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def outlined(image: Image.Image, box: tuple[int, int, int, int], px: int) -> Image.Image:
+    """Return an image of a view of ``px`` with a frame around ``box``."""
+    from PIL import ImageDraw
+
+    framed, scale = image.copy(), image.width / px
+    left, top, right, bottom = (edge * scale for edge in box)
+    ImageDraw.Draw(framed).rectangle((left, top, right - 1, bottom - 1), outline=_BOX, width=2)
+    return framed
+
+
+def heat(values: NDArray[np.float32], side: int = SIDE, low: float | None = None) -> Image.Image:
+    """Return a map in colours from ``low``, or its own smallest value, to its largest."""
+    import numpy as np
+    from PIL import Image, ImageColor
+
+    least = float(values.min()) if low is None else low
+    share = (values - least) / max(float(values.max()) - least, 1e-12)
+    anchors = np.array([ImageColor.getrgb(colour) for colour in _HEAT], float)
+    at = np.linspace(0, 1, len(_HEAT))
+    colours = np.stack([np.interp(share, at, anchors[:, channel]) for channel in range(3)], axis=-1)
+    return Image.fromarray(colours.round().astype(np.uint8)).resize((side, side), Image.Resampling.NEAREST)
+
+
+def veiled(image: Image.Image, values: NDArray[np.float32]) -> Image.Image:
+    """Return an image seen through a map of shares: dark where there is none, as it is where there is most."""
+    import numpy as np
+    from PIL import Image
+
+    share = np.sqrt(np.clip(values / max(float(values.max()), 1e-12), 0, 1))  # else the strongest alone would be seen
+    mask = Image.fromarray((55 + 200 * share).round().astype(np.uint8)).resize(image.size, Image.Resampling.BICUBIC)
+    return Image.composite(image, Image.new("RGB", image.size, "black"), mask)
+
+
+def coloured(numbers: NDArray[np.int64], count: int, side: int = SIDE) -> Image.Image:
+    """Return a map of ``count`` kinds, each in its own colour."""
+    import numpy as np
+    from PIL import Image
+
+    wheel = [colorsys.hsv_to_rgb(i / max(count, 1), 0.45 + 0.25 * (i % 2), 0.95 - 0.2 * (i % 3)) for i in range(count)]
+    colours = (255 * np.array(wheel)).round().astype(np.uint8)[numbers]
+    return Image.fromarray(colours).resize((side, side), Image.Resampling.NEAREST)
+
+
+def legend(labels: Sequence[str], counts: Sequence[int], side: int = SIDE) -> Image.Image:
+    """Return the labels of a `coloured` map, the most frequent first, as far as they fit."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    swatches = coloured(np.arange(len(labels))[np.newaxis], len(labels), len(labels)).crop((0, 0, len(labels), 1))
+    sheet = Image.new("RGB", (side, side), "white")
+    pen = ImageDraw.Draw(sheet)
+    order = sorted(range(len(labels)), key=lambda i: -counts[i])
+    for row, i in enumerate(order[: side // _LINE]):
+        y = row * _LINE
+        colour = swatches.getpixel((i, 0))
+        pen.rectangle((0, y + 2, 12, y + 14), fill=colour if isinstance(colour, tuple) else None)
+        pen.text((18, y), fit(f"{labels[i]} ({counts[i]})", side - 18), _INK, font=font(_TEXT))
+    return sheet
+
+
+def mosaic(images: Sequence[Image.Image], side: int, columns: int = 3) -> Image.Image:
+    """Return images of ``side`` in rows, the last places left grey where there are fewer than nine."""
+    from PIL import Image
+
+    rows, step = 3, side + 2
+    sheet = Image.new("RGB", (columns * step - 2, rows * step - 2), _RULE)
+    for i, image in enumerate(images):
+        sheet.paste(image, (i % columns * step, i // columns * step))
+    return sheet
+
+
+def fit(text: str, width: int) -> str:
+    """Cut a caption to ``width`` pixels."""
+    if font(_TEXT).getlength(text) <= width:
+        return text
+    while text and font(_TEXT).getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
