@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fc7_models import pooling
 from fc7_models.dataset import read_dataset
 from fc7_models.forward import Report, open_graph, open_model, read_batches
 from fc7_models.linear import accuracy, class_numbers, hold_out, pool
@@ -36,7 +37,7 @@ def curve(folder: Path, model: str, splits: int, report: Report) -> list[Point]:
     """Train softmax regression on 1, 2, 5, 10, ... pictures of each class, up to what the smallest class has.
 
     The features are those of the bundle's default layer, of the same layer of the same network before any training
-    (for networks of fc7's own table), and the network's input.
+    (for networks of fc7's own table; without whitening, which a classifier needs not), and the network's input.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def curve(folder: Path, model: str, splits: int, report: Report) -> list[Point]:
         sources[UNTRAINED] = untrained
     sources[PIXELS] = lambda x: x
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in sources}
-    for inputs in read_batches(data.paths, bundle.recipe, report):
+    for inputs in read_batches(data.paths, bundle.recipe_of(layer), report):
         for name, source in sources.items():
             parts[name].append(pool(source(inputs)))
     features = {name: np.concatenate(values) for name, values in parts.items()}
@@ -106,7 +107,9 @@ def _untrained(bundle: Bundle) -> Callable[[NDArray[np.float32]], NDArray[np.flo
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            values: NDArray[np.float32] = module(torch.from_numpy(inputs))[bundle.default_layer].numpy()
+            layers = module(torch.from_numpy(inputs))
+            is_pooled = bundle.default_layer == pooling.NAME
+            values: NDArray[np.float32] = (pooling.pool(layers) if is_pooled else layers[bundle.default_layer]).numpy()
         return values
 
     return run

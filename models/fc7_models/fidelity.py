@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_models.dataset import Dataset
-from fc7_models.forward import Report, Run, open_graph, read_batches
+from fc7_models.forward import Report, Run, by_recipe, open_graph, read_batches
 from fc7_service.bundle.bundle import Bundle
-from fc7_service.bundle.recipe import Recipe
 
 _TIMED = (1, 32)  # pictures a run
 _ROUNDS = 7
@@ -41,7 +40,7 @@ def compare(bundle: Bundle, graph: bytes, pictures: Dataset, report: Report) -> 
     runs = [open_graph(one, threads=1) for one in (bundle.graph(), graph)]
     cosines: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in bundle.layers}
     logits: list[list[NDArray[np.float32]]] = [[], []]
-    sizes = by_recipe(bundle)
+    sizes = by_recipe(bundle, bundle.layers)
     for i, (recipe, layers) in enumerate(sizes.items()):
         n, total = i * len(pictures.paths), len(sizes) * len(pictures.paths)
 
@@ -61,14 +60,6 @@ def compare(bundle: Bundle, graph: bytes, pictures: Dataset, report: Report) -> 
     ]
     costs = _accuracy(bundle, pictures, [np.concatenate(rows) for rows in logits]) if logits[0] else []
     return fidelity, costs + _times(bundle, runs)
-
-
-def by_recipe(bundle: Bundle) -> dict[Recipe, list[str]]:
-    """Return the layers of each recipe."""
-    layers: dict[Recipe, list[str]] = {}
-    for layer in bundle.layers:
-        layers.setdefault(bundle.recipe_of(layer), []).append(layer)
-    return layers
 
 
 def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

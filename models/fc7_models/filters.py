@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fc7_models.anatomy import dissect
 from fc7_models.dataset import read_dataset
-from fc7_models.forward import Report, open_graph, open_model, read_batches
+from fc7_models.forward import Report, by_recipe, open_graph, open_model, read_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Inspection:
 
 
 def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
-    """Look at the weights of a network and at what its layers answer.
+    """Look at the weights of a network and at what its layers answer, but for layers with a recipe of their own.
 
     Parameters
     ----------
@@ -64,13 +64,16 @@ def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
     bundle = open_model(model)
     anatomy = dissect(bundle)
     run = open_graph(anatomy.graph)
+    layers = by_recipe(bundle, anatomy.layers)[bundle.recipe]
     if folder is None:
         batches: Iterable[NDArray[np.float32]] = [bundle.golden().inputs]
     else:
         batches = read_batches(read_dataset(folder, "test").paths, bundle.recipe, report)
-    tallies = {layer: _Tally() for layer in anatomy.layers}
+    tallies = {layer: _Tally() for layer in layers}
     for inputs in batches:
-        for tally, values in zip(tallies.values(), run(inputs, list(anatomy.layers.values())), strict=True):
+        for tally, values in zip(
+            tallies.values(), run(inputs, [anatomy.layers[layer] for layer in layers]), strict=True
+        ):
             tally.add(values)
     facts = [tally.facts(layer, anatomy.weights.get(layer)) for layer, tally in tallies.items()]
     return Inspection(bundle.name, facts, anatomy.filters)

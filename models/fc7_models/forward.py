@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,15 @@ def open_graph(graph: bytes, *, threads: int = 0) -> Run:
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     image = session.get_inputs()[0].name
     return lambda inputs, names: session.run(list(names), {image: inputs})
+
+
+def by_recipe(bundle: Bundle, layers: Iterable[str]) -> dict[Recipe, list[str]]:
+    """Return the layers of each recipe; one that the bundle does not name sees what the network sees."""
+    sizes: dict[Recipe, list[str]] = {}
+    for layer in layers:
+        recipe = bundle.recipe_of(layer) if layer in bundle.layers else bundle.recipe
+        sizes.setdefault(recipe, []).append(layer)
+    return sizes
 
 
 def read_batches(

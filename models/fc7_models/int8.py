@@ -18,8 +18,8 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from fc7.errors import AlreadyExists
 from fc7_models.dataset import Dataset, read_dataset
-from fc7_models.fidelity import Cost, LayerFidelity, by_recipe, compare
-from fc7_models.forward import Report, Run, open_graph, open_model, read_batches
+from fc7_models.fidelity import Cost, LayerFidelity, compare
+from fc7_models.forward import Report, Run, by_recipe, open_graph, open_model, read_batches
 from fc7_models.pack import check_target
 from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle, open_bundle, write_bundle
 from fc7_service.features.preprocess import preprocess_pixels
@@ -132,7 +132,7 @@ class _Pictures:
     def __init__(self, bundle: Bundle, paths: Sequence[Path], name: str) -> None:
         self._batches = (
             {name: inputs}
-            for recipe in by_recipe(bundle)
+            for recipe in by_recipe(bundle, bundle.layers)
             for inputs in read_batches(paths, recipe, lambda done, total: None)
         )
 

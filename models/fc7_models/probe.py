@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fc7_models.anatomy import dissect
 from fc7_models.dataset import read_dataset
-from fc7_models.forward import Report, open_graph, open_model, read_batches
+from fc7_models.forward import Report, by_recipe, open_graph, open_model, read_batches
 from fc7_models.linear import accuracy, class_numbers, hold_out, pool
 
 PIXELS = "pixels"  # what the network sees: its input, pooled as the layers are
@@ -70,11 +70,14 @@ def probe(folder: Path, model: str, splits: int, report: Report) -> list[Probe]:
     names = [PIXELS, *anatomy.layers]
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     shapes: dict[str, str] = {}
-    for inputs in read_batches(data.paths, bundle.recipe, report):
-        outputs = [inputs, *run(inputs, list(anatomy.layers.values()))]
-        for name, values in zip(names, outputs, strict=True):
-            parts[name].append(pool(values))
-            shapes[name] = " x ".join(map(str, values.shape[1:]))
+    for recipe, layers in by_recipe(bundle, anatomy.layers).items():
+        for inputs in read_batches(data.paths, recipe, report):
+            outputs = dict(zip(layers, run(inputs, [anatomy.layers[layer] for layer in layers]), strict=True))
+            if recipe == bundle.recipe:
+                outputs[PIXELS] = inputs
+            for name, values in outputs.items():
+                parts[name].append(pool(values))
+                shapes[name] = " x ".join(map(str, values.shape[1:]))
     rows = []
     for i, name in enumerate(names):
         x = np.concatenate(parts.pop(name))

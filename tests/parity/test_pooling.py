@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 from PIL import Image
 
 from fc7.errors import ImageDecodeError, InvalidArgument
+from fc7_models.curve import UNTRAINED, curve
 from fc7_models.export import export_bundle
+from fc7_models.filters import inspect
 from fc7_models.networks import find_network
 from fc7_models.pack import run_graph
 from fc7_models.pooling import NAME, PX, pool, whiten
+from fc7_models.probe import PIXELS, probe
 from fc7_models.trained import Facts, Plan, Trained
 from fc7_service.features.preprocess import preprocess_pixels
 
@@ -89,6 +93,23 @@ def test_a_bundle_has_the_layer_at_its_own_size(name: str, pictures: list[Path],
     covariance = np.cov(found.T)
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.02
     assert 0.5 < covariance[0, 0] <= 1
+
+
+def test_studies_see_the_layer_at_its_own_size(pictures: list[Path], tmp_path: Path) -> None:
+    export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", pictures=pictures, default_layer=NAME)
+    for i in range(20):
+        (tmp_path / "data" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(pictures[i % 2 + 2 * (i % 3)], tmp_path / "data" / "ab"[i % 2] / f"{i}.png")
+    points = curve(tmp_path / "data", str(tmp_path / "b"), 1, quiet)
+    assert {point.features: point.per_class for point in points} == dict.fromkeys((NAME, UNTRAINED, PIXELS), 8)
+    rows = {row.layer: row for row in probe(tmp_path / "data", str(tmp_path / "b"), 1, quiet)}
+    assert (rows[NAME].shape, rows[NAME].softmax) == ("8", 1)
+    assert rows["conv5"].shape == "256 x 8 x 8"
+    assert NAME not in {one.layer for one in inspect(None, str(tmp_path / "b"), quiet).layers}
+
+
+def quiet(done: int, total: int) -> None:
+    assert 0 < done <= total
 
 
 def test_what_cannot_be_exported_is_refused_before_the_work(pictures: list[Path], tmp_path: Path) -> None:
