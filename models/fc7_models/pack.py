@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import tempfile
 from collections.abc import Iterable
@@ -13,9 +14,21 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from fc7.errors import AlreadyExists
+from fc7.errors import AlreadyExists, FailedPrecondition
+from fc7_models.deconv import build_deconv
 from fc7_models.golden import draw_pictures
-from fc7_service.bundle.bundle import CARD, GOLDEN, LABELS, MODEL, Bundle, ClassLabel, Layer, open_bundle, write_bundle
+from fc7_service.bundle.bundle import (
+    CARD,
+    DECONV,
+    GOLDEN,
+    LABELS,
+    MODEL,
+    Bundle,
+    ClassLabel,
+    Layer,
+    open_bundle,
+    write_bundle,
+)
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import preprocess_pixels
@@ -52,7 +65,7 @@ def check_target(output: Path, name: str) -> None:
 
 
 def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
-    """Write a bundle into the new folder ``output``.
+    """Write a bundle into the new folder ``output``, with a deconvnet where the network has one.
 
     Raises
     ------
@@ -75,6 +88,8 @@ def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
         folder = Path(part) / "bundle"
         folder.mkdir()
         (folder / MODEL).write_bytes(contents.graph)
+        with contextlib.suppress(FailedPrecondition):  # of a network with branches, which is served without one
+            (folder / DECONV).write_bytes(build_deconv(contents.graph, recipe.crop_px))
         labels = "".join(f"{c.id}\t{c.name}\n" for c in contents.classes)
         (folder / LABELS).write_text(labels, encoding="utf-8")
         arrays: dict[str, Any] = {k: v.reshape(len(v), -1) for k, v in layers.items()}

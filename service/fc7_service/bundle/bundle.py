@@ -6,6 +6,10 @@ labels.tsv      class id, readable name; in the order of the logits
 golden.npz      pixels, their input tensors, every layer's output
 card.md         data, recipe, hours, accuracy, transfer, licence, intended use
 
+Where the network is a chain without branches, its deconvnet:
+
+deconv.onnx     the nodes of the way back alone; put behind model.onnx it is the graph that runs forth and back
+
 Where it was made, the int8 form of the network, which is opened as NAME.int8:
 
 model.int8.onnx    the same inputs and outputs
@@ -32,6 +36,7 @@ from fc7_service.bundle.recipe import Recipe
 
 FORMAT = 2  # has layers with a recipe of their own, which a reader of format 1 would overlook
 MANIFEST, MODEL, LABELS, GOLDEN, CARD = "manifest.json", "model.onnx", "labels.tsv", "golden.npz", "card.md"
+DECONV = "deconv.onnx"
 INT8_MODEL, INT8_GOLDEN = "model.int8.onnx", "golden.int8.npz"
 REQUIRED = (MODEL, LABELS, GOLDEN, CARD)
 

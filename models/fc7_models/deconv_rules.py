@@ -1,0 +1,286 @@
+"""The way back through each operation, as nodes of an ONNX graph.
+
+A signal is kept where it can be other than zero: around one unit that is a small window, whose place in the map differs
+from picture to picture and whose size does not, so that five layers back cost a fraction of five layers forth.
+Every signal that a step is given is zero outside the map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from fc7_models.chain import Chain, Step
+from fc7_models.graph_writer import GraphWriter
+
+Rule = Literal["deconv", "gradient", "guided"]
+RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")
+
+_WHOLE_FROM = 0.75  # of a map's width: from here on the whole map is as cheap as a window
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A square of a map, as large for every picture; its first row is ``row * stride + offset``, column likewise."""
+
+    row: str  # int64 (N, 1), of the unit in its own map
+    column: str
+    size: int = 1
+    stride: int = 1
+    offset: int = 0
+
+    def before(self, step: Step) -> Window:
+        """Return the window of the input that this one of the output is made of."""
+        size = (self.size - 1) * step.stride + step.kernel
+        offset = self.offset * step.stride - step.pads[0]
+        return replace(self, size=size, stride=self.stride * step.stride, offset=offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What comes back at a tensor: in its shape, or float32 (N, C, size, size) in a window of it."""
+
+    values: str
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """The three rules, writing into one graph.
+
+    ``shape`` is everywhere that of the step's input, (C, H, W) or (D,), at the recipe's size.
+    """
+
+    to: GraphWriter
+    chain: Chain
+
+    def step(self, step: Step, signal: Signal, rule: Rule, shape: tuple[int, ...]) -> Signal:
+        """Bring ``signal`` from the output of ``step`` to its input."""
+        to, values = self.to, signal.values
+        match step.kind:
+            case "relu":
+                return self._relu(step, signal, rule, shape)
+            case "conv":
+                return self.settle(self._conv(step, signal), step.x, shape)
+            case "max":
+                return self._max(step, signal, shape)
+            case "norm":
+                return self._norm(step, signal, shape) if rule == "gradient" else signal
+            case "scale":
+                return replace(signal, values=to.op("Mul", values, self._scale(step, shape)))
+            case "order":
+                order = to.constant(np.argsort(np.asarray(self.chain.constant(step.node.input[1]))))
+                return replace(signal, values=to.op("Gather", values, order, axis=1))
+        values = self.whole(signal, step.y, shape)
+        match step.kind:
+            case "dense":
+                is_transposed = step.attribute("transB", 0)
+                return Signal(to.op("Gemm", values, step.node.input[1], transB=1 - is_transposed))
+            case "shape":
+                return Signal(to.op("Reshape", values, to.op("Shape", step.x)))
+            case "global":
+                n_pixels = to.op("Cast", to.op("Div", to.op("Size", step.x), to.op("Size", values)), to=1)
+                mean = to.op("Div", to.op("Reshape", values, to.constant([0, -1, 1, 1])), n_pixels)
+                return Signal(to.op("Expand", mean, to.op("Shape", step.x)))
+            case "mean":
+                return Signal(self._mean(step, values, shape))
+            case _:
+                return Signal(self._grid(step, values))
+
+    def settle(self, signal: Signal, tensor: str, shape: tuple[int, ...]) -> Signal:
+        """Make ``signal`` zero outside the map, or take the whole map where the window covers most of it."""
+        window = signal.window
+        if window is None or window.size >= _WHOLE_FROM * shape[1]:
+            return Signal(self.whole(signal, tensor, shape))
+        to = self.to
+        inside = []
+        for axis, dims in ((2, [-1, 1, window.size, 1]), (3, [-1, 1, 1, window.size])):
+            index = self._indices(window, axis)
+            limit = to.op("Shape", tensor, start=axis, end=axis + 1)
+            is_in = to.op("And", to.op("Greater", index, to.constant([-1])), to.op("Less", index, limit))
+            inside.append(to.op("Reshape", is_in, to.constant(dims)))
+        return replace(signal, values=to.op("Where", to.op("And", *inside), signal.values, to.number(0)))
+
+    def whole(self, signal: Signal, tensor: str, shape: tuple[int, ...]) -> str:
+        """Return ``signal`` in the shape of ``tensor``, zero outside its window."""
+        to, window = self.to, signal.window
+        if window is None:
+            return signal.values
+        picked = []
+        for axis in (2, 3):
+            n = to.op("Shape", tensor, start=axis, end=axis + 1)
+            every = to.op("Range", to.constant(0), to.op("Squeeze", n), to.constant(1))
+            picked.append(to.op("Sub", every, self._start(window, axis)))
+        return self._pick(signal.values, shape[0], picked[0], picked[1], 0.0)
+
+    def view(self, tensor: str, window: Window | None, shape: tuple[int, ...], fill: float = 0.0) -> str:
+        """Return what a signal's window shows of ``tensor``, ``fill`` outside the map."""
+        if window is None:
+            return tensor
+        return self._pick(tensor, shape[0], self._indices(window, 2), self._indices(window, 3), fill)
+
+    def _start(self, window: Window, axis: int) -> str:
+        to, unit = self.to, window.row if axis == 2 else window.column
+        scaled = to.op("Mul", unit, to.constant([window.stride]))
+        return to.op("Add", scaled, to.constant([window.offset]))
+
+    def _indices(self, window: Window, axis: int) -> str:
+        """Return the rows (axis 2) or columns (axis 3) of a window, int64 (N, size)."""
+        return self.to.op("Add", self._start(window, axis), self.to.constant(np.arange(window.size)))
+
+    def _pick(self, values: str, channels: int, rows: str, columns: str, fill: float) -> str:
+        """Return ``values[n, :, rows[n, i], columns[n, j]]``, ``fill`` where there is no such pixel."""
+        to = self.to
+        lines, inside, width = [], [], to.op("Shape", values, start=3, end=4)
+        for axis, index, dims in ((2, rows, [0, -1, 1]), (3, columns, [0, 1, -1])):
+            last = to.op("Sub", to.op("Shape", values, start=axis, end=axis + 1), to.constant([1]))
+            near = to.op("Max", to.op("Min", index, last), to.constant([0]))
+            lines.append(to.op("Reshape", near, to.constant(dims)))
+            inside.append(to.op("Reshape", to.op("Equal", near, index), to.constant([*dims[:1], 1, *dims[1:]])))
+        places = to.op("Add", to.op("Mul", lines[0], width), lines[1])  # (N, h, w), in the flat map
+        n_places = to.op("Reshape", places, to.constant([0, 1, -1]))
+        each = to.op("Expand", n_places, to.constant([1, channels, 1]))
+        flat = to.op("Reshape", values, to.constant([0, 0, -1]))
+        taken = to.op("GatherElements", flat, each, axis=2)
+        size = to.op("Shape", places, start=1, end=3)
+        shaped = to.op("Reshape", taken, to.op("Concat", to.constant([0, 0]), size, axis=0))
+        return to.op("Where", to.op("And", *inside), shaped, to.number(fill))
+
+    def _relu(self, step: Step, signal: Signal, rule: Rule, shape: tuple[int, ...]) -> Signal:
+        to, values = self.to, signal.values
+        if rule != "deconv":
+            is_on = to.op("Greater", self.view(step.y, signal.window, shape), to.number(0))
+            values = to.op("Where", is_on, values, to.number(0))
+        return replace(signal, values=values if rule == "gradient" else to.op("Relu", values))
+
+    def _conv(self, step: Step, signal: Signal) -> Signal:
+        """Convolve with the transposed filters.
+
+        At stride 1 that is a convolution with the filters turned round, which ONNX Runtime does with its fastest
+        kernel; the turning is done once, when the graph is loaded.
+        """
+        to, window = self.to, signal.window
+        reach = step.kernel - 1
+        attributes = {"group": step.attribute("group", 1), "dilations": [step.dilation] * 2}
+        before = window.before(step) if window else None
+        if step.stride == 1 and reach >= max(step.pads):
+            first, last = (reach, reach) if window else (reach - step.pads[0], reach - step.pads[1])
+            filters = self._turned(step.node.input[1], attributes["group"])
+            return Signal(to.op("Conv", signal.values, filters, pads=[first, first, last, last], **attributes), before)
+        strides = [step.stride] * 2
+        values = to.op("ConvTranspose", signal.values, step.node.input[1], strides=strides, **attributes)
+        return Signal(values if window else self._fit(step, values), before)
+
+    def _turned(self, weight: str, group: int) -> str:
+        """Return filters (M, C / group, k, k) as those of the way back, (C, M / group, k, k)."""
+        to = self.to
+        out, maps, k, _ = self.chain.shape(weight)
+        split = to.op("Reshape", weight, to.constant([group, out // group, maps, k, k]))
+        swapped = to.op("Transpose", split, perm=[0, 2, 1, 3, 4])
+        joined = to.op("Reshape", swapped, to.constant([group * maps, out // group, k, k]))
+        ends = to.constant([np.iinfo(np.int64).min] * 2)
+        return to.op("Slice", joined, to.constant([-1, -1]), ends, to.constant([2, 3]), to.constant([-1, -1]))
+
+    def _fit(self, step: Step, values: str) -> str:
+        """Cut away the padding of a map, and add what no filter reached at its lower right."""
+        to, first = self.to, step.pads[0]
+        room = to.op("Pad", values, to.constant([0] * 6 + [step.stride - 1] * 2))
+        size = to.op("Shape", step.x, start=2)
+        return to.op(
+            "Slice", room, to.constant([first] * 2), to.op("Add", size, to.constant([first])), to.constant([2, 3])
+        )
+
+    def _max(self, step: Step, signal: Signal, shape: tuple[int, ...]) -> Signal:
+        """Unpool: each value goes to where its maximum was, and values that meet are added."""
+        to, window = self.to, signal.window
+        before = window.before(step) if window else None
+        if before and before.size >= _WHOLE_FROM * shape[1]:
+            return self._max(step, Signal(self.whole(signal, step.y, shape)), shape)
+        seen = self.view(step.x, before, shape, _LOWEST)
+        pads = [0] * 4 if window else [step.pads[0]] * 2 + [step.pads[1]] * 2
+        kernel = (step.kernel - 1) // step.dilation + 1
+        switches = to.op(
+            "MaxPool", seen, pick=1, kernel_shape=[kernel] * 2, strides=[step.stride] * 2, pads=pads,
+            dilations=[step.dilation] * 2, ceil_mode=int(step.rounds_up and not window),
+        )  # fmt: skip
+        flat = to.constant([-1])
+        size = to.op("Shape", seen)
+        room = to.op("Reshape", to.filled(size), flat)
+        where, what = to.op("Reshape", switches, flat), to.op("Reshape", signal.values, flat)
+        added = to.op("ScatterElements", room, where, what, axis=0, reduction="add")
+        return Signal(to.op("Reshape", added, size), before)
+
+    def _mean(self, step: Step, values: str, shape: tuple[int, ...]) -> str:
+        to = self.to
+        if step.kernel == 1 and step.stride == 1:
+            return values
+        share = to.filled(to.constant([shape[0], 1, step.kernel, step.kernel]), step.kernel**-2)
+        strides = [step.stride] * 2
+        return self._fit(step, to.op("ConvTranspose", values, share, strides=strides, group=shape[0]))
+
+    def _scale(self, step: Step, shape: tuple[int, ...]) -> str:
+        """Return what batch normalisation multiplies each map with."""
+        to = self.to
+        variance = to.op("Add", step.node.input[4], to.number(step.attribute("epsilon", 1e-5)))
+        factor = to.op("Div", step.node.input[1], to.op("Sqrt", variance))
+        return to.op("Reshape", factor, to.constant([-1] + [1] * (len(shape) - 1)))
+
+    def _norm(self, step: Step, signal: Signal, shape: tuple[int, ...]) -> Signal:
+        """Gradient of ``a * s ** -beta``, where ``s`` adds to a constant what ``_band`` makes of the squares."""
+        to = self.to
+        a = self.view(step.x, signal.window, shape)
+        if step.inner:
+            beta, bias = 0.75, to.op("Reshape", step.inner[0].input[2], to.constant([-1, 1, 1]))
+        else:
+            beta, bias = step.attribute("beta", 0.75), to.number(step.attribute("bias", 1.0))
+        s = to.op("Add", self._band(step, to.op("Mul", a, a), shape[0]), bias)
+        direct = to.op("Mul", signal.values, to.op("Pow", s, to.number(-beta)))
+        shared = self._band(step, to.op("Div", to.op("Mul", direct, a), s), shape[0])
+        around = to.op("Mul", to.op("Mul", a, shared), to.number(2 * beta))
+        return replace(signal, values=to.op("Sub", direct, around))
+
+    def _band(self, step: Step, values: str, channels: int) -> str:
+        """Return alpha times the sum over neighbouring maps."""
+        to = self.to
+        if step.inner:
+            return to.op("Conv", values, step.inner[0].input[1])
+        size = step.attribute("size", 5)
+        column = to.op("Reshape", values, to.constant([0, 1, channels, -1]))
+        pads = [size // 2, 0, size // 2, 0]
+        mean = to.op("AveragePool", column, kernel_shape=[size, 1], pads=pads, count_include_pad=1)
+        share = to.op("Mul", mean, to.number(step.attribute("alpha", 1e-4)))
+        return to.op("Reshape", share, to.op("Shape", values))
+
+    def _grid(self, step: Step, values: str) -> str:
+        """Unpool the cells of a grid, whose borders the graph computes from the map's size."""
+        to = self.to
+        grid = len(step.inner) // 2
+        starts, spans, lines = [], [], []
+        for cells in (step.inner[:grid], step.inner[grid:]):
+            start = to.op("Reshape", to.op("Concat", *(c.input[1] for c in cells), axis=0), to.constant([-1, 1]))
+            stop = to.op("Reshape", to.op("Concat", *(c.input[2] for c in cells), axis=0), to.constant([-1, 1]))
+            span = to.op("ReduceMax", to.op("Sub", stop, start), keepdims=0)  # of the widest cell
+            every = to.op("Range", to.constant(0), span, to.constant(1))
+            # A narrower cell repeats its last line, which leaves its first maximum where it is.
+            line = to.op("Min", to.op("Add", start, every), to.op("Sub", stop, to.constant([1])))
+            starts.append(start)
+            spans.append(to.op("Reshape", span, to.constant([1])))
+            lines.append(to.op("Reshape", line, to.constant([-1])))
+        seen = to.op("Gather", to.op("Gather", step.x, lines[0], axis=2), lines[1], axis=3)
+        n = to.constant([grid])
+        cut = to.op("Reshape", seen, to.op("Concat", to.constant([0, 0]), n, spans[0], n, spans[1], axis=0))
+        cells_flat = to.op("Reshape", to.op("Transpose", cut, perm=[0, 1, 2, 4, 3, 5]), to.constant([0, 0, 0, 0, -1]))
+        best = to.op("ArgMax", cells_flat, axis=4, keepdims=0)  # (N, C, grid, grid), in its cell
+        row = to.op("Add", to.op("Div", best, spans[1]), starts[0])
+        column = to.op("Add", to.op("Mod", best, spans[1]), to.op("Reshape", starts[1], to.constant([-1])))
+        where = to.op("Add", to.op("Mul", row, to.op("Shape", step.x, start=3, end=4)), column)
+        by_map = to.constant([0, 0, -1])
+        size = to.op("Shape", step.x)
+        added = to.op(
+            "ScatterElements", to.op("Reshape", to.filled(size), by_map), to.op("Reshape", where, by_map),
+            to.op("Reshape", values, by_map), axis=2, reduction="add",
+        )  # fmt: skip
+        return to.op("Reshape", added, size)
