@@ -147,14 +147,17 @@ def _sample(data: Dataset, n: int) -> Dataset:
 
 
 def _unpack(graph: onnx.GraphProto) -> None:
-    """Bring weights that are stored as fp16 behind a Cast to fp32: the quantiser takes those alone; name all nodes."""
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in weights]:
-        values = numpy_helper.to_array(weights[node.input[0]]).astype(np.float32)
-        weights[node.input[0]].CopyFrom(numpy_helper.from_array(values, node.output[0]))
-        graph.node.remove(node)
+    """Name all nodes; bring fp16 weights of those that become integer to fp32, which alone the quantiser takes."""
     for i, node in enumerate(graph.node):
         node.name = node.name or f"{node.op_type}_{i}"
+    integer = set(_integer_nodes(graph))
+    read = {name for node in graph.node if node.name in integer for name in node.input}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in weights]
+    for cast in [cast for cast in casts if cast.output[0] in read]:
+        values = numpy_helper.to_array(weights[cast.input[0]]).astype(np.float32)
+        weights[cast.input[0]].CopyFrom(numpy_helper.from_array(values, cast.output[0]))
+        graph.node.remove(cast)
 
 
 def _integer_nodes(graph: onnx.GraphProto) -> list[str]:

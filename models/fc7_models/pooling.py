@@ -110,8 +110,8 @@ def add_pooled(module: nn.Module, network: Network, pictures: Sequence[Path], re
 
 
 @torch.no_grad()
-def whiten(features: Tensor) -> nn.Linear:
-    """Return the map of ``features`` (N, D) to min(DIM, N - 1, D) uncorrelated numbers of about one variance.
+def whiten(features: Tensor, dim: int = DIM) -> nn.Linear:
+    """Return the map of ``features`` (N, D) to min(dim, N - 1, D) uncorrelated numbers of about one variance.
 
     References
     ----------
@@ -121,7 +121,7 @@ def whiten(features: Tensor) -> nn.Linear:
     _, sizes, directions = torch.linalg.svd(features - mean, full_matrices=False)
     variances = sizes**2 / (len(features) - 1)
     shrunk = (variances + _SHRINK * variances.sum() / features.shape[1]).clamp_min(1e-12)
-    n = min(DIM, len(features) - 1, features.shape[1])
+    n = min(dim, len(features) - 1, features.shape[1])
     linear = nn.Linear(features.shape[1], n)
     linear.weight.copy_(directions[:n] / shrunk[:n, None].sqrt())
     linear.bias.copy_(-linear.weight @ mean)
