@@ -103,7 +103,13 @@ class Network:
         """Return what makes the activations of a layer, be it one that is not served."""
         if layer in self.bundle.layers:
             return self.bundle.provenance(layer)
-        return Provenance(self.bundle.name, self.bundle.graph_sha256, self.bundle.recipe.digest(), layer)
+        return Provenance(
+            self.bundle.name,
+            self.bundle.graph_sha256,
+            self.bundle.recipe.digest(),
+            layer,
+            precision=self.bundle.precision,
+        )
 
     @property
     def has_deconvnet(self) -> bool:

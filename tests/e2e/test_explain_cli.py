@@ -1,0 +1,229 @@
+"""`fc7 explain` and `client.explain` against a real server: numbers, drawings, arrays, bad input."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import fc7
+from explained import WHITE, make_explained_bundle
+from fc7.cli import main
+from servers import jpeg, serving, write_jpegs
+from tiny import PX
+
+Run = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("explained")
+    tiny = make_explained_bundle(folder / "tiny")
+    bare = make_explained_bundle(folder / "bare", name="bare", has_deconv=False)
+    models = ["--model", str(tiny.path), "--model", str(bare.path)]
+    with serving(folder / "data", *models, "--threads", "1", "--device", "cpu") as served:
+        yield served.address
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    write_jpegs(folder, [f"{kind}/{i}.jpg" for kind in ("one", "two") for i in range(6)])
+    return folder
+
+
+@pytest.fixture
+def run(address: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    def go(*words: object, code: int = 0, said: str = "") -> list[dict[str, Any]]:
+        monkeypatch.setenv("FC7_SERVER", address)
+        done: Result = CliRunner().invoke(main, ["explain", *map(str, words)])
+        assert done.exit_code == code, done.stderr
+        assert said in done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()] if "--json" in words else []
+
+    return go
+
+
+def size(file: Path) -> tuple[int, int]:
+    with Image.open(file) as image:
+        assert len(image.getcolors(10**7) or ()) > 50
+        return image.size
+
+
+def test_unit(run: Run, images: Path, tmp_path: Path) -> None:
+    image = images / "one/0.jpg"
+    found = run("unit", image, "--strongest", 3, "--output", tmp_path / "unit.png", "--json")
+    values = [row["value"] for row in found]
+    assert values == sorted(values, reverse=True)
+    assert set(found[0]) == {"unit", "value", "row", "column", "box"}
+    assert size(tmp_path / "unit.png") > (500, 600)
+    named = run(
+        "unit", image, "--unit", 2, "--position", 9, "--rule", "guided", "--output", tmp_path / "u.npz", "--json"
+    )
+    assert (named[0]["unit"], named[0]["row"], named[0]["column"]) == (2, 1, 1)
+    with np.load(tmp_path / "u.npz") as arrays:
+        assert arrays["projections"].shape == (1, PX, PX, 3)
+        assert arrays["view"].shape == (PX, PX, 3)
+        assert json.loads(str(arrays["provenance"]))["layer"] == "conv5"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_top_of_a_folder_and_of_a_collection(run: Run, address: str, images: Path, tmp_path: Path) -> None:
+    found = run("top", images, "--units", "0,1,2,3", "--output", tmp_path / "top.png", "--json")
+    assert {row["unit"] for row in found} <= {0, 1, 2, 3}
+    assert all(sum(row["unit"] == unit for row in found) <= 9 for unit in range(4))
+    assert size(tmp_path / "top.png") > (500, 300)
+    with fc7.connect(address) as client:
+        ids = [f"{kind}/{i}.jpg" for kind in ("one", "two") for i in range(6)]
+        paths = [images / name for name in ids]
+        photos = client.create_collection("photos")
+        photos.add(paths, ids=ids, payloads=[{"path": str(path)} for path in paths])
+        photos.add([jpeg(99)], ids=["nowhere"])
+    same = run("top", "--collection", "photos", "--units", "0,1,2,3", "--json", said="nowhere: no payload.path")
+    assert same == found
+    drawn = run("top", images, "--units", "random:2", "--output", tmp_path / "top.npz", "--json")
+    assert len({row["unit"] for row in drawn}) <= 2
+    with np.load(tmp_path / "top.npz") as arrays:
+        assert list(arrays["ids"]) == [row["id"] for row in drawn]
+        assert len(arrays["projections"]) == len(drawn)
+
+
+def test_a_second_unit_sends_no_picture(address: str, images: Path) -> None:
+    paths = sorted(images.rglob("*.jpg"))
+    with fc7.connect(address) as client:
+        first: list[int] = []
+        second: list[int] = []
+        one = client.explain.top(paths, layer="fc6", units=[1], report=first.append)
+        other = client.explain.top(paths, layer="fc6", units=[2], report=second.append)
+        every = client.explain.top(paths, layer="fc6")
+    assert (first[-1], second) == (12, [])
+    assert one.units | other.units == {unit: every.units[unit] for unit in (1, 2)}
+    assert len(every.units) == 16
+
+
+def test_unreadable_pictures_are_said_and_the_rest_is_done(run: Run, images: Path, tmp_path: Path) -> None:
+    write_jpegs(tmp_path, ["good.jpg"])
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    found = run("top", tmp_path, "--units", "0,1,2,3", "--json", code=1, said="bad.jpg: the bytes are not an image")
+    assert {row["id"] for row in found} <= {"good.jpg"}
+
+
+@pytest.mark.parametrize("layer", ["conv5", "fc7", WHITE])
+def test_match(run: Run, images: Path, tmp_path: Path, layer: str) -> None:
+    words = ("match", images / "one/0.jpg", images / "two/1.jpg", "--layer", layer, "--strongest", 3)
+    (found,) = run(*words, "--output", tmp_path / "match.png", "--json")
+    assert len(found["units"]) == 3
+    assert size(tmp_path / "match.png") > (500, 500)
+    run(*words, "--output", tmp_path / "match.npz")
+    with np.load(tmp_path / "match.npz") as arrays:
+        assert arrays["contributions"].sum() + found["rest"] == pytest.approx(found["score"], abs=1e-5)
+        assert ("query_positions" in arrays) == (layer != "fc7")
+        assert arrays["query"].shape == arrays["neighbour"].shape == (3, PX, PX, 3)
+
+
+def test_match_within_a_collection(run: Run, address: str, images: Path) -> None:
+    image = images / "one/0.jpg"
+    with fc7.connect(address) as client:
+        pairs = client.create_collection("pairs", layer="pool5")
+        pairs.add([images / "two/1.jpg"], ids=["it"], payloads=[{"path": str(images / "two/1.jpg")}])
+        (hit,) = pairs.search(image, k=1)
+    (found,) = run("match", image, "it", "--collection", "pairs", "--json")
+    assert found["score"] == pytest.approx(hit.score, abs=1e-3)  # stored as fp16
+    run("match", image, "gone", "--collection", "pairs", code=3, said="neither a file nor an item")
+    run("match", image, image, "--collection", "pairs", "--layer", "fc7", code=2)
+
+
+def test_class_of_the_network_and_of_a_head(run: Run, address: str, images: Path, tmp_path: Path) -> None:
+    image = images / "one/0.jpg"
+    (own,) = run("class", image, "--class", "red thing", "--output", tmp_path / "class.png", "--json")
+    assert own["label"] == "red thing"
+    assert size(tmp_path / "class.png") > (500, 300)
+    paths = sorted(images.rglob("*.jpg"))
+    with fc7.connect(address) as client:
+        client.train_head("kinds", images=paths, labels=[path.parent.name for path in paths], layer=WHITE)
+        client.publish_head("kinds")
+        wanted = client.classify(image, head="kinds")[0]
+        reason = client.explain.label(image, head="kinds")
+    assert (reason.label, reason.probability) == (wanted.label, pytest.approx(wanted.probability, abs=1e-5))
+    assert reason.positions is not None
+    assert reason.positions.sum() + reason.positions_rest == pytest.approx(reason.logit, abs=1e-4)
+    (found,) = run("class", image, "--head", "kinds", "--class", "two", "--output", tmp_path / "c.npz", "--json")
+    assert found["unit_layer"] == "conv5"
+    run("class", image, "--head", "kinds", "--class", "three", code=3, said="no class 'three' among 2: one, two")
+    run("class", image, "--head", "kinds", "--model", "tiny", code=2, said="goes without head")
+    run("class", image, "--head", "absent", code=3)
+
+
+def test_occlude(run: Run, images: Path, tmp_path: Path) -> None:
+    words = ("occlude", images / "one/0.jpg", "--model", "bare", "--grid", 6)
+    (found,) = run(*words, "--output", tmp_path / "occlusion.png", "--json")
+    assert found["lowest"] <= found["probability"]
+    assert size(tmp_path / "occlusion.png") > (800, 200)
+    run(*words, "--square", 3, "--output", tmp_path / "o.npz")
+    with np.load(tmp_path / "o.npz") as arrays:
+        assert arrays["probabilities"].shape == arrays["best"].shape == arrays["activities"].shape == (6, 6)
+        assert arrays["best"].max() < len(arrays["labels"])
+
+
+def test_bad_input(run: Run, images: Path, tmp_path: Path) -> None:
+    image = images / "one/0.jpg"
+    run("unit", image, "--model", "bare", code=4, said="model 'bare' has no deconvnet")
+    run("unit", image, "--layer", "conv9", code=3, said="it has conv5, pool5")
+    run("unit", image, "--unit", 99, code=2, said="unit 99 of layer 'conv5': it has 0 to 3")
+    run("unit", image, "--unit", 1, "--position", 64, code=2, said="position 64")
+    run("unit", image, "--unit", 1, "--strongest", 3, code=2)
+    run("unit", image, "--position", 3, code=2)
+    run("unit", images / "absent.jpg", code=3, said="does not exist")
+    run("unit", image, "--output", tmp_path / "unit.txt", code=2, said="no format has that suffix")
+    run("unit", image, "--output", tmp_path / "no" / "unit.png", code=4)
+    run("top", images, "--units", "a,b", code=2, said="neither N,N,... nor random:N")
+    run("top", images, "--units", "77", code=2, said="unit 77")
+    run("top", images, "--collection", "photos", code=2)
+    run("top", "--collection", "absent", code=3)
+    run("match", image, image, "--model", "nobody", code=3)
+    run("occlude", image, "--square", 99, code=2, said="square_px is 99: 1 to 16")
+
+
+async def test_both_clients_answer_alike(address: str, images: Path) -> None:
+    image, other = images / "one/0.jpg", images / "two/0.jpg"
+
+    def calls(explain: Any) -> list[Any]:
+        return [
+            explain.unit(image, strongest=2),
+            explain.top([image, other], units=[0]),
+            explain.match(image, other),
+            explain.label(image),
+            explain.occlude(image, grid=3),
+        ]
+
+    with fc7.connect(address) as client:
+        waited = await asyncio.to_thread(calls, client.explain)
+    async with fc7.AsyncClient(address) as client:
+        awaited = [await call for call in calls(client.explain)]
+    assert [repr(one) for one in awaited] == [repr(one) for one in waited]
+    np.testing.assert_array_equal(awaited[0].projections[0].pixels, waited[0].projections[0].pixels)
+    assert waited[1].units == awaited[1].units
+    assert sum(waited[2].timing.__getstate__()) > 0
+
+
+def test_both_have_the_same_methods() -> None:
+    def public(kind: type[Any]) -> dict[str, Any]:
+        return {name: value for name, value in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"}
+
+    ours, theirs = public(fc7.Explain), public(fc7.AsyncExplain)
+    assert list(ours) == list(theirs) == ["label", "match", "occlude", "top", "unit"]
+    for name, method in ours.items():
+        assert inspect.signature(method) == inspect.signature(theirs[name]), name
+
+
+def test_a_deadline_that_is_over(address: str, images: Path) -> None:
+    with fc7.connect(address, timeout_s=1e-4) as client, pytest.raises(fc7.DeadlineExceeded):
+        client.explain.unit(images / "one/0.jpg")

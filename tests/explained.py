@@ -1,0 +1,55 @@
+"""The tiny bundle with a deconvnet, and with a layer that is a whitened mean and maximum of its maps."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fc7_models.deconv import build_deconv
+from fc7_service.bundle.bundle import Bundle, Layer, write_bundle
+from tiny import LAYERS, PX, RECIPE, make_tiny_bundle, tiny_graph
+
+WHITE, MIXED = "white", "mixed"  # linear in conv5; linear in each map of conv5 alone
+
+
+def make_explained_bundle(path: Path, *, name: str = "tiny", seed: int = 0, has_deconv: bool = True) -> Bundle:
+    """Write a bundle with random weights into ``path``."""
+    plain = make_tiny_bundle(path.with_name(f"{path.name}-plain"), name=name, seed=seed)
+    shutil.copytree(plain.path, path)
+    graph = tiny_graph(seed)
+    (path / "model.onnx").write_bytes(_with_pooled(graph, seed))
+    if has_deconv:
+        (path / "deconv.onnx").write_bytes(build_deconv(graph, PX))
+    golden = dict(np.load(plain.path / "golden.npz"))
+    layers = [*LAYERS[:-1], Layer(WHITE, (4,), "mean"), Layer(MIXED, (8,), "mean-max"), LAYERS[-1]]
+    golden |= {layer.name: np.zeros((3, layer.dim), np.float32) for layer in layers if layer.name not in golden}
+    np.savez(path / "golden.npz", **golden)
+    return write_bundle(path, name=name, network="tiny", layers=layers, recipe=RECIPE, versions={})
+
+
+def _with_pooled(graph: bytes, seed: int) -> bytes:
+    """Return the tiny graph with the mean of conv5's maps, whitened, and the mean beside the maximum."""
+    model, rng = onnx.load_from_string(graph), np.random.default_rng(seed + 1)
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMean", ["conv5", "axes"], ["mean"], keepdims=0),
+            helper.make_node("ReduceMax", ["conv5", "axes"], ["max"], keepdims=0),
+            helper.make_node("Gemm", ["mean", "w9", "b9"], [WHITE]),
+            helper.make_node("Concat", ["mean", "max"], [MIXED], axis=1),
+        ]
+    )
+    model.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array([2, 3]), "axes"),
+            numpy_helper.from_array(rng.standard_normal((4, 4)).astype(np.float32), "w9"),
+            numpy_helper.from_array(rng.standard_normal(4).astype(np.float32), "b9"),
+        ]
+    )
+    for name, dim in ((WHITE, 4), (MIXED, 8)):
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", dim]))
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())

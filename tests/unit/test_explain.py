@@ -1,0 +1,429 @@
+"""The explainer: exact sums, projections against filters, sweeps and passes against brute force, bad input."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+from explained import MIXED, WHITE, make_explained_bundle
+from fc7.errors import (
+    DataLoss,
+    FailedPrecondition,
+    Fc7Error,
+    ImageDecodeError,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
+from fc7_service.bundle.bundle import Bundle, open_bundle
+from fc7_service.explain import worker
+from fc7_service.explain.classes import Classes, Linear
+from fc7_service.explain.explainer import Explainer, Match
+from fc7_service.explain.occlusion import Sweep, labels_of, read
+from fc7_service.explain.top import Passes, Top
+from fc7_service.explain.view import View
+from fc7_service.features.preprocess import see
+from fc7_service.features.session import load
+from servers import jpeg
+from tiny import PX, make_tiny_bundle
+
+LAYERS = ("conv5", "pool5", "fc6", "fc7", WHITE, MIXED, "logits")
+MAPS = 4
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_explained_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def whole(bundle: Bundle) -> ort.InferenceSession:
+    """The whole graph, to compare with."""
+    return ort.InferenceSession(bundle.graph(), providers=["CPUExecutionProvider"])
+
+
+def make_explainer(folder: Path, *bundles: Bundle) -> Explainer:
+    return Explainer(
+        bundles,
+        open_session=partial(load, device="cpu", threads=1),
+        look=lambda image, recipe: View(*see(image, recipe)),
+        folder=folder,
+    )
+
+
+@pytest.fixture
+def explainer(bundle: Bundle, tmp_path: Path) -> Iterator[Explainer]:
+    made = make_explainer(tmp_path / "passes", bundle)
+    yield made
+    made.close()
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (PX, PX, 3), dtype=np.uint8)
+
+
+def run(whole: ort.InferenceSession, layer: str, bundle: Bundle, *pixels: Any) -> np.ndarray:
+    tensors = np.stack([see(one, bundle.recipe)[1] for one in pixels])
+    return np.asarray(whole.run([layer], {"image": tensors})[0])
+
+
+def weights(graph: bytes, name: str) -> np.ndarray:
+    found = onnx.load_from_string(graph).graph.initializer
+    return next(numpy_helper.to_array(one) for one in found if one.name == name)
+
+
+def ask(explainer: Explainer, layer: str, seeds: tuple[int, int], n: int = 3) -> Match:
+    return asyncio.run(
+        explainer.match("tiny", layer, picture(seeds[0]), picture(seeds[1]), n_strongest=n, rule="deconv")
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), layer=st.sampled_from(LAYERS))
+def test_the_shares_of_a_cosine_add_up_to_it(
+    bundle: Bundle, whole: ort.InferenceSession, shared: Explainer, seeds: tuple[int, int], layer: str
+) -> None:
+    a, b = run(whole, layer, bundle, *map(picture, seeds)).reshape(2, -1).astype(float)
+    found = ask(shared, layer, seeds)
+    assert found.score == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
+    assert abs(found.units.sum() + found.rest - found.score) < 1e-9
+    assert abs(found.units.astype(np.float32).sum() + found.rest - found.score) < 1e-5
+    for side in (found.query, found.neighbour):
+        if side.shares.positions is not None:
+            assert abs(side.shares.positions.sum() + side.shares.positions_rest - found.score) < 1e-9
+
+
+@pytest.fixture(scope="module")
+def shared(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explainer]:
+    made = make_explainer(tmp_path_factory.mktemp("passes"), bundle)
+    yield made
+    made.close()
+
+
+def test_a_whitened_mean_is_split_over_maps_and_positions(
+    bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer
+) -> None:
+    found = ask(explainer, WHITE, (1, 2))
+    maps = run(whole, "conv5", bundle, picture(1), picture(2)).astype(float)
+    white = run(whole, WHITE, bundle, picture(1), picture(2)).astype(float)
+    w9 = weights(bundle.graph(), "w9").astype(float)
+    zero = white[0] - maps[0].mean(axis=(1, 2)) @ w9
+    norm = np.linalg.norm(white[0]) * np.linalg.norm(white[1])
+    wanted = np.einsum("cyx,cd,d->yx", maps[0] / 64, w9, white[1]) / norm
+    assert found.query.shares.positions is not None
+    np.testing.assert_allclose(found.query.shares.positions, wanted, atol=1e-6)
+    assert found.query.shares.positions_rest == pytest.approx(zero @ white[1] / norm, abs=1e-5)
+    by_map = [
+        np.einsum("cp,cd,d->c", m.reshape(MAPS, -1) / 64, w9, other) / norm
+        for m, other in zip(maps, white[::-1], strict=True)
+    ]
+    assert found.unit_layer == "conv5"
+    np.testing.assert_allclose(found.units, np.mean(by_map, axis=0), atol=1e-6)
+    assert [p.place.unit for p in found.query.projections] == list(np.argsort(-found.units)[:3])
+
+
+def test_what_is_split_depends_on_the_layer(explainer: Explainer) -> None:
+    spatial, flat, mixed = (ask(explainer, layer, (3, 4)) for layer in ("conv5", "fc7", MIXED))
+    assert (spatial.unit_layer, flat.unit_layer, mixed.unit_layer) == ("conv5", "fc7", "conv5")
+    assert [len(one.units) for one in (spatial, flat, mixed)] == [MAPS, 8, MAPS]
+    maps = spatial.query.shares.positions, spatial.neighbour.shares.positions
+    assert maps[0] is not None
+    np.testing.assert_allclose(*maps, rtol=1e-12)
+    assert flat.query.shares.positions is None  # ReLU lies between
+    assert mixed.query.shares.positions is None  # a maximum is no sum over positions
+    best = spatial.query.projections[0].place
+    assert (best.y, best.x) == (spatial.neighbour.projections[0].place.y, spatial.neighbour.projections[0].place.x)
+
+
+def test_the_shares_of_a_logit_add_up_to_it(bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer) -> None:
+    logits = run(whole, "logits", bundle, picture(5))[0].astype(float)
+    found = asyncio.run(explainer.label("tiny", None, "green thing", picture(5), n_strongest=2, rule="deconv"))
+    assert found.shares.unit_layer == "fc7"
+    assert found.shares.total == pytest.approx(logits[1], abs=1e-5)
+    assert found.shares.units.sum() + found.shares.units_rest == pytest.approx(logits[1], abs=1e-5)
+    assert found.shares.units_rest == pytest.approx(weights(bundle.graph(), "b8")[1], abs=1e-5)
+    assert found.probability == pytest.approx(np.exp(logits)[1] / np.exp(logits).sum(), abs=1e-5)
+    best = asyncio.run(explainer.label("tiny", None, "", picture(5), n_strongest=2, rule=""))
+    assert best.label == bundle.classes[logits.argmax()].name
+    assert len(best.projections) == 2
+
+
+def head(layer: str, dim: int) -> Classes:
+    rng = np.random.default_rng(9)
+    linear = Linear(*(rng.standard_normal(shape).astype(np.float32) for shape in ((dim,), (dim, 2), (2,))))
+    return Classes(layer, ("cat", "dog"), linear, head_version=3)
+
+
+def test_a_head_on_a_mean_has_a_class_activation_map(
+    bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer
+) -> None:
+    who = head(WHITE, 4)
+    assert who.linear is not None
+    feature = run(whole, WHITE, bundle, picture(6))[0]
+    wanted = ((feature - who.linear.mean) @ who.linear.weights + who.linear.bias)[1]
+    found = asyncio.run(explainer.label("tiny", who, "dog", picture(6), n_strongest=2, rule=""))
+    assert found.shares.total == pytest.approx(wanted, abs=1e-5)
+    assert found.shares.positions is not None
+    assert found.shares.positions.shape == (8, 8)
+    assert found.shares.positions.sum() + found.shares.positions_rest == pytest.approx(wanted, abs=1e-5)
+    maps = run(whole, "conv5", bundle, picture(6))[0].astype(float)
+    per_place = np.einsum("cyx,cd,d->yx", maps / 64, weights(bundle.graph(), "w9"), who.linear.weights[:, 1])
+    np.testing.assert_allclose(found.shares.positions, per_place, atol=1e-5)
+
+
+def test_a_head_on_maps_is_split_too(explainer: Explainer) -> None:
+    found = asyncio.run(explainer.label("tiny", head("conv5", 256), "", picture(7), n_strongest=4, rule=""))
+    assert found.shares.units.shape == (MAPS,)
+    assert found.shares.positions is not None
+    assert found.shares.units.sum() == pytest.approx(found.shares.positions.sum())
+    assert len(found.projections) == 4
+
+
+@pytest.mark.parametrize(("unit", "y", "x"), [(0, 0, 0), (2, 3, 5), (3, 7, 7)])
+async def test_the_gradient_of_a_first_unit_is_its_filter(
+    bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer, unit: int, y: int, x: int
+) -> None:
+    maps = run(whole, "conv5", bundle, picture(8))[0]
+    found = await explainer.unit(
+        "tiny", "conv5", picture(8), units=[unit], positions=[8 * y + x], n_strongest=1, rule="gradient"
+    )
+    (one,) = found.projections
+    assert one.place.value == pytest.approx(maps[unit, y, x], abs=1e-6)
+    assert (one.place.unit, one.place.y, one.place.x) == (unit, y, x)
+    wanted = np.zeros((PX + 2, PX + 2, 3), np.float32)  # one pixel of padding around
+    if maps[unit, y, x] > 0:
+        wanted[2 * y : 2 * y + 3, 2 * x : 2 * x + 3] = weights(bundle.graph(), "w1")[unit].transpose(1, 2, 0)
+    np.testing.assert_allclose(one.pixels, wanted[1:-1, 1:-1], atol=1e-6)
+    left, top, right, bottom = one.place.box
+    assert (left, top, right, bottom) == (max(0, 2 * x - 1), max(0, 2 * y - 1), min(PX, 2 * x + 2), min(PX, 2 * y + 2))
+    assert found.view.pixels.shape == (PX, PX, 3)
+
+
+async def test_the_strongest_units_come_first(
+    bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer
+) -> None:
+    for layer, count in (("conv5", MAPS), ("fc7", 8), ("logits", 3)):
+        values = run(whole, layer, bundle, picture(9))[0].reshape(count, -1).max(axis=1)
+        found = await explainer.unit("tiny", layer, picture(9), units=[], positions=[], n_strongest=3, rule="")
+        assert [p.place.unit for p in found.projections] == list(np.argsort(-values, kind="stable")[:3])
+        np.testing.assert_allclose([p.place.value for p in found.projections], np.sort(values)[::-1][:3], rtol=1e-5)
+        assert found.provenance.layer == layer
+
+
+async def sweep(explainer: Explainer, **options: Any) -> tuple[Sweep, list[int]]:
+    done = []
+    async for sweep, _ in explainer.occlude("tiny", **options):
+        done.append(sweep.n_done)
+    return sweep, done
+
+
+async def test_a_sweep_is_what_each_view_gives_alone(
+    bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer
+) -> None:
+    found, done = await sweep(explainer, classes=None, label="blue thing", image=picture(1), square_px=0, grid=8)
+    assert done == [32, 64, 65]
+    tensor = see(picture(1), bundle.recipe)[1]
+    told = read(found)
+    assert told.class_index == 2
+    for row, column in [(0, 0), (3, 5), (7, 7)]:
+        covered = tensor.copy()
+        top, left = (int((i + 0.5) * PX / 8) - 2 for i in (row, column))
+        covered[:, max(0, top) : top + 4, max(0, left) : left + 4] = 0
+        logits, maps = whole.run(["logits", "conv5"], {"image": covered[np.newaxis]})
+        shares = np.exp(logits[0]) / np.exp(logits[0]).sum()
+        assert told.probabilities[row, column] == pytest.approx(shares[2], abs=1e-5)
+        assert told.best[row, column] == shares.argmax()
+        assert told.activities is not None
+        assert told.activities[row, column] == pytest.approx(maps[0, told.activity_unit].sum(), rel=1e-4)
+    numbers, labels = labels_of(told.best, found.classes.labels)
+    assert [labels[i] for i in numbers] == [found.classes.labels[i] for i in told.best.ravel()]
+
+
+async def test_a_sweep_works_without_a_deconvnet_and_for_a_head(tmp_path: Path) -> None:
+    bare = make_tiny_bundle(tmp_path / "bare")
+    explainer = make_explainer(tmp_path, bare)
+    found, _ = await sweep(explainer, classes=head("conv5", 256), label="cat", image=picture(1), square_px=3, grid=2)
+    assert read(found).probabilities.shape == (2, 2)
+    told = await explainer.match("tiny", "fc7", picture(1), picture(2), n_strongest=3, rule="")
+    assert told.query.projections == []
+    assert told.units.sum() == pytest.approx(told.score)
+    with pytest.raises(FailedPrecondition, match="no deconvnet"):
+        await explainer.unit("tiny", "conv5", picture(1), units=[], positions=[], n_strongest=9, rule="")
+    with pytest.raises(FailedPrecondition, match="no deconvnet"):
+        await explainer.known_top("tiny", "conv5", bytes(32), [])
+    explainer.close()
+
+
+async def feed(*batches: Sequence[Any]) -> AsyncIterator[Sequence[Any]]:
+    for batch in batches:
+        yield batch
+
+
+async def passed(explainer: Explainer, layer: str, digests: bytes, *batches: Sequence[Any]) -> Top:
+    tops = [top async for top, _ in explainer.top("tiny", layer, digests, feed(*batches))]
+    return tops[-1]
+
+
+@pytest.mark.parametrize("layer", ["conv5", "fc7"])
+async def test_a_pass_finds_the_top_nine_and_is_kept(
+    bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer, layer: str
+) -> None:
+    pictures = [picture(seed) for seed in range(40)]
+    digests = b"".join(hashlib.sha256(one.tobytes()).digest() for one in pictures)
+    values = run(whole, layer, bundle, *pictures).reshape(40, -1, 64 if layer == "conv5" else 1)
+    peaks, places = values.max(axis=2), values.argmax(axis=2)
+    assert await explainer.known_top("tiny", layer, digests, [0]) is None
+    found = await passed(explainer, layer, digests, pictures[:33], pictures[33:])
+    known = await explainer.known_top("tiny", layer, digests, [0])
+    assert known is not None
+    for top in (found, known):
+        assert top.n_done == 40
+        for unit in range(peaks.shape[1]):
+            order = [i for i in np.argsort(-peaks[:, unit], kind="stable")[:9] if peaks[i, unit] > 0]
+            assert [row[0] for row in top.of(unit)] == order
+            np.testing.assert_allclose([row[1] for row in top.of(unit)], peaks[order, unit], rtol=1e-5)
+            assert [row[2] for row in top.of(unit)] == list(places[order, unit])
+    placed = await explainer.top_places("tiny", layer, known, [1])
+    assert [(place.unit, place.value) for _, place in placed[0]] == [(1, row[1]) for row in known.of(1)]
+
+
+async def test_few_and_unreadable_pictures(explainer: Explainer, tmp_path: Path) -> None:
+    digests = bytes(range(96))
+    found = await passed(explainer, "conv5", digests, [picture(1), b"junk", InvalidArgument("no", name="x")])
+    assert {len(found.of(unit)) for unit in range(MAPS)} <= {0, 1}
+    assert found.failed[1][:2] == ("INVALID_ARGUMENT", "IMAGE_DECODE_ERROR")
+    assert found.failed[2] == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "no", "x")
+    known = await explainer.known_top("tiny", "conv5", digests, [])
+    assert known is not None
+    assert known.failed == found.failed
+    (file,) = (tmp_path / "passes").glob("*.npz")
+    file.write_bytes(file.read_bytes()[:100])
+    assert await explainer.known_top("tiny", "conv5", digests, []) is None
+
+
+async def test_a_pass_that_was_cut_off_is_not_kept(explainer: Explainer) -> None:
+    digests = bytes(64)
+    await passed(explainer, "conv5", digests, [picture(1)])
+    assert await explainer.known_top("tiny", "conv5", digests, []) is None
+
+
+def test_the_oldest_passes_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fc7_service.explain.top._KEPT", 2)
+    passes = Passes(tmp_path)
+    for i in range(3):
+        passes.save("p", bytes([i]) * 32, Top(MAPS))
+        for path in tmp_path.glob("*.npz"):
+            os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))  # each save is a second after the one before
+    assert [passes.load("p", bytes([i]) * 32) is not None for i in range(3)] == [False, True, True]
+
+
+UNIT = {"units": [], "positions": [], "n_strongest": 9, "rule": ""}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "options"),
+    [
+        (InvalidArgument, "unit 4 of layer 'conv5': it has 0 to 3", {"units": [4]}),
+        (InvalidArgument, "unit -1", {"units": [-1]}),
+        (InvalidArgument, "position 64 of layer 'conv5': it has 0 to 63", {"units": [0], "positions": [64]}),
+        (InvalidArgument, "1 positions for 2 units", {"units": [0, 1], "positions": [0]}),
+        (InvalidArgument, "positions come without units", {"positions": [0]}),
+        (InvalidArgument, "65 units", {"units": [0] * 65}),
+        (InvalidArgument, "rule 'backprop' is none of", {"rule": "backprop"}),
+        (NotFound, "no layer 'conv9': it has conv5", {"layer": "conv9"}),
+        (ImageDecodeError, "not an image", {"image": b"junk"}),
+    ],
+)
+async def test_bad_input_to_unit(explainer: Explainer, kind: type[Fc7Error], said: str, options: Any) -> None:
+    wanted = {"layer": "conv5", "image": picture(1)} | UNIT | options
+    with pytest.raises(kind, match=said):
+        await explainer.unit("tiny", **wanted)
+
+
+async def test_bad_input_to_the_others(bundle: Bundle, explainer: Explainer) -> None:
+    with pytest.raises(NotFound, match="no class 'zebra' among 3: red thing"):
+        await explainer.label("tiny", None, "zebra", picture(1), n_strongest=1, rule="")
+    with pytest.raises(NotFound, match="no class 'zebra' among 2: cat, dog"):
+        await sweep(explainer, classes=head("fc7", 8), label="zebra", image=picture(1), square_px=0, grid=0)
+    with pytest.raises(InvalidArgument, match="square_px is 17: 1 to 16"):
+        await sweep(explainer, classes=None, label="", image=picture(1), square_px=17, grid=0)
+    with pytest.raises(InvalidArgument, match="grid is 65: 2 to 64"):
+        await sweep(explainer, classes=None, label="", image=picture(1), square_px=0, grid=65)
+    with pytest.raises(InvalidArgument, match="unit 99"):
+        await explainer.known_top("tiny", "conv5", bytes(32), [99])
+    with pytest.raises(ImageDecodeError):
+        await explainer.match("tiny", "fc7", picture(1), b"", n_strongest=1, rule="")
+
+
+async def test_a_picture_smaller_than_a_field_is_enlarged_first(explainer: Explainer) -> None:
+    found = await explainer.unit("tiny", "fc7", jpeg(1, (5, 7)), units=[0], positions=[], n_strongest=1, rule="")
+    assert found.projections[0].place.box == (0, 0, PX, PX)
+    left, top, right, bottom = found.view.crop
+    assert (left, right) == (0.0, 1.0)
+    assert 0 < top < bottom < 1
+
+
+async def test_a_caller_who_leaves_gives_the_place_back(explainer: Explainer) -> None:
+    sweeping = explainer.occlude("tiny", None, "", picture(1), square_px=0, grid=40)
+    await anext(sweeping)
+    assert explainer._worker._n_calls == 1
+    await sweeping.aclose()
+    assert explainer._worker._n_calls == 0
+
+
+async def test_a_full_queue_says_when_to_come_back(explainer: Explainer) -> None:
+    held = threading.Event()
+    with explainer._worker.place() as clock:
+        blocked = asyncio.ensure_future(explainer._worker.do(clock, held.wait))
+        calls = [
+            asyncio.ensure_future(explainer.unit("tiny", "conv5", picture(1), **UNIT)) for _ in range(worker.MAX_CALLS)
+        ]
+        refused = next(iter((await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED))[0]))
+        error = refused.exception()
+        assert isinstance(error, ResourceExhausted)
+        assert error.retry_after_s == 1.0
+        calls[0].cancel()  # before its turn: never computed
+        held.set()
+        outcomes = await asyncio.gather(blocked, *calls, return_exceptions=True)
+    assert isinstance(outcomes[1], asyncio.CancelledError)
+    assert sum(isinstance(outcome, ResourceExhausted) for outcome in outcomes) == 1
+    assert clock.compute_s > 0
+
+
+async def test_the_worker_gives_way_and_ends(explainer: Explainer) -> None:
+    if hasattr(os, "sched_getaffinity"):  # Linux: a thread has a priority of its own
+
+        def nice() -> int:
+            return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        with explainer._worker.place() as clock:
+            assert await explainer._worker.do(clock, nice) == min(19, nice() + 10)
+    explainer.close()
+    with pytest.raises(Unavailable):
+        await explainer.unit("tiny", "conv5", picture(1), **UNIT)
+
+
+def test_a_bundle_with_a_damaged_deconvnet_is_told(bundle: Bundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bundle.path, tmp_path / "tiny"))
+    data = (folder / "deconv.onnx").read_bytes()
+    explainer = make_explainer(tmp_path, open_bundle(folder))
+    (folder / "deconv.onnx").write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    with pytest.raises(DataLoss, match="does not match the hash"):
+        asyncio.run(explainer.unit("tiny", "conv5", picture(1), **UNIT))
+    explainer.close()
