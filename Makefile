@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test proto lint bench-start clean
+.PHONY: demo test proto lint bench-start bench-train clean
 
 # A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
 demo: .venv/demo
@@ -25,6 +25,10 @@ proto: .venv/test
 
 bench-start: .venv/demo
 	$(BIN)/python bench/start.py
+
+# Pictures a second of the training loop against the same step on tensors in memory; `make bench-train DATA=folder`.
+bench-train: .venv/test
+	$(BIN)/python bench/train.py "$(DATA)"
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from fc7_models.ablate import Result
     from fc7_models.curve import Point
     from fc7_models.evaluate import ClassFacts, Evaluation
     from fc7_models.filters import Inspection, LayerFacts
@@ -121,6 +122,12 @@ def mosaic(filters: NDArray[np.float32]) -> NDArray[np.float32]:
     return grid
 
 
+def write_ablation(results: Sequence[Result], folder: Path) -> None:
+    """Write ``layers.csv`` and ``techniques.csv``, a variant a row."""
+    for table in ("layers", "techniques"):
+        _write_rows([result for result in results if result.table == table], folder / f"{table}.csv")
+
+
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """Return a drawing of so many inches that needs no display."""
     from matplotlib.figure import Figure
@@ -135,7 +142,7 @@ def _finish(axes: Axes, *, xlabel: str, title: str) -> None:
     axes.legend()
 
 
-def _write_rows(rows: Sequence[ClassFacts | Probe | Point | LayerFacts], file: Path) -> None:
+def _write_rows(rows: Sequence[ClassFacts | Probe | Point | LayerFacts | Result], file: Path) -> None:
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, [field.name for field in fields(rows[0])])
         writer.writeheader()

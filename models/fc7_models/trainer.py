@@ -138,19 +138,9 @@ class Trainer:
             times.append(time.perf_counter() - began)
         return min(times)
 
-    @torch.inference_mode()
     def accuracy(self, pixels: NDArray[np.uint8], labels: Tensor) -> tuple[float, float]:
-        """Return top-1 and top-5 accuracy of the averaged network on centre crops; pixels uint8 (N, H, W, 3)."""
-        module, network, device = self.result().to(self.team.device), self.network, self.team.device
-        first = (pixels.shape[1] - network.recipe.crop_px) // 2
-        last = first + network.recipe.crop_px
-        hits = np.zeros(2)
-        for i in range(0, len(labels), 250):
-            part = torch.tensor(pixels[i : i + 250, first:last, first:last], device=device).permute(0, 3, 1, 2)
-            logits = module(normalise(part.float(), network))["logits"].cpu()
-            right = logits.topk(min(5, logits.shape[1])).indices == labels[i : i + 250, None]
-            hits += right[:, 0].sum().item(), right.any(1).sum().item()
-        return float(hits[0] / len(labels)), float(hits[1] / len(labels))
+        """Return top-1 and top-5 accuracy of the averaged network; see ``accuracy``."""
+        return accuracy(self.result().to(self.team.device), self.network, pixels, labels)
 
     def result(self) -> nn.Module:
         """Return the averaged network with the first head alone, for inference on the CPU."""
@@ -184,6 +174,21 @@ class Trainer:
                     reduction="sum",
                 )
         return total / len(labels)
+
+
+@torch.inference_mode()
+def accuracy(module: nn.Module, network: Network, pixels: NDArray[np.uint8], labels: Tensor) -> tuple[float, float]:
+    """Return top-1 and top-5 accuracy of a module in evaluation mode on centre crops; pixels uint8 (N, H, W, 3)."""
+    device = next(module.parameters()).device
+    first = (pixels.shape[1] - network.recipe.crop_px) // 2
+    last = first + network.recipe.crop_px
+    hits = np.zeros(2)
+    for i in range(0, len(labels), 250):
+        part = torch.tensor(pixels[i : i + 250, first:last, first:last], device=device).permute(0, 3, 1, 2)
+        logits = module(normalise(part.float(), network))["logits"].cpu()
+        right = logits.topk(min(5, logits.shape[1])).indices == labels[i : i + 250, None]
+        hits += right[:, 0].sum().item(), right.any(1).sum().item()
+    return float(hits[0] / len(labels)), float(hits[1] / len(labels))
 
 
 def normalise(x: Tensor, network: Network) -> Tensor:

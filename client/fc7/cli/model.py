@@ -12,7 +12,7 @@ import click
 from fc7.cli.network import curve, evaluate, inspect, probe, quantize
 from fc7.cli.output import emit, json_option, print_bundle, progress, table
 from fc7.cli.setting import Connection, connected
-from fc7.cli.training import train
+from fc7.cli.training import ablate, train
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ TOLERANCE = 1e-4  # of the layer's largest value
 
 @click.group()
 def model() -> None:
-    """List, show, verify, train, export, evaluate, probe, pull and import networks."""
+    """List, show, verify, train, export, evaluate, take apart, pull and import networks."""
 
 
 model.add_command(evaluate)
@@ -32,6 +32,7 @@ model.add_command(curve)
 model.add_command(inspect)
 model.add_command(quantize)
 model.add_command(train)
+model.add_command(ablate)
 
 
 @model.command(name="list")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.output import json_option, print_bundle, progress
+from fc7.cli.output import emit, json_option, print_bundle, progress, table
 
 if TYPE_CHECKING:
     from fc7_models.train import Progress
 
 _path = click.Path(path_type=Path)
+_RECIPES = "Or krizhevsky2012, zeiler2013: as the papers did."
+_recipe = click.option("--recipe", default="modern", show_default=True, help=_RECIPES)
 
 
 @click.command()
@@ -20,7 +23,7 @@ _path = click.Path(path_type=Path)
 @click.option("--network", required=True, help="Network to train, for example alexnet-64.")
 @click.option("--output", required=True, type=_path, help="Folder of the new bundle.")
 @click.option("--name", help="Name of the model; without: that of the folder.")
-@click.option("--recipe", default="modern", show_default=True, help="Or krizhevsky2012, zeiler2013: as the papers did.")
+@_recipe
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the pictures; without: the recipe's.")
 @click.option("--heads", is_flag=True, help="A softmax a folder over shared layers; the first folder's is kept.")
 @click.option(
@@ -72,3 +75,33 @@ def train(
         with progress("pool", None, as_json=as_json) as advance:
             bundle = export_bundle(trained, output, name=name or output.name, pictures=pictures, report=advance)
         print_bundle(bundle.name, output, as_json)
+
+
+@click.command()
+@click.argument("folder", type=_path)
+@click.option("--network", required=True, help="Network to take apart, for example zfnet-64.")
+@_recipe
+@click.option("--epochs", required=True, type=click.IntRange(min=1), help="Passes over the pictures, of each variant.")
+@click.option("--output", required=True, type=_path, metavar="DIR", help="Folder for the tables and the checkpoints.")
+@json_option
+def ablate(folder: Path, network: str, recipe: str, epochs: int, output: Path, as_json: bool) -> None:
+    """Train a network anew with layers removed or resized and with techniques left out, to tell what each is worth.
+
+    Writes layers.csv (2013, table 3) and techniques.csv (2012, sections 3.3 to 4.2) to DIR. A study
+    that was cut off goes on when it is started again. Needs 'fc7[train]'.
+    """
+    from fc7_models.ablate import ablate as run
+    from fc7_models.report import prepare, write_ablation
+    from fc7_models.trained import make_plan
+
+    plan = make_plan(network, recipe=recipe, epochs=epochs)
+    prepare(output)
+    with progress("ablate", None, as_json=as_json) as advance:
+        results = run(folder, plan, output, advance)
+    write_ablation(results, output)
+    rows = [asdict(result) for result in results]
+    if as_json:
+        for row in rows:
+            emit(row)
+    else:
+        table(tuple(rows[0]), [tuple(row.values()) for row in rows])

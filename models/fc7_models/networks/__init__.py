@@ -18,7 +18,7 @@ from fc7_service.bundle.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
 class Network:
     """How to build a network and what it wants to see."""
 
-    build: Callable[[int], nn.Module]  # number of classes -> module
+    build: Callable[..., nn.Module]  # number of classes -> module; `maps` and `units` are the papers' by default
     recipe: Recipe
     is_any_size: bool  # accepts inputs of other sizes than the recipe's
 

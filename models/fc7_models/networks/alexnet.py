@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fc7_models.networks.layers import (
+    FiveMaps,
     GridMaxPool,
     LocalResponseNorm,
     conv_norm_relu,
@@ -24,19 +25,19 @@ class AlexNet(nn.Module):
     overlapping pooling 3.4, dropout 4.2, initialisation section 5.
     """
 
-    def __init__(self, n_classes: int = 1000) -> None:
+    def __init__(self, n_classes: int = 1000, *, maps: FiveMaps = (96, 256, 384, 384, 256), units: int = 4096) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 96, 11, stride=4)
-        self.norm1 = LocalResponseNorm(96)
-        self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
-        self.norm2 = LocalResponseNorm(256)
-        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
-        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
-        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
+        self.conv1 = nn.Conv2d(3, maps[0], 11, stride=4)
+        self.norm1 = LocalResponseNorm(maps[0])
+        self.conv2 = nn.Conv2d(maps[0], maps[1], 5, padding=2, groups=2)
+        self.norm2 = LocalResponseNorm(maps[1])
+        self.conv3 = nn.Conv2d(maps[1], maps[2], 3, padding=1)
+        self.conv4 = nn.Conv2d(maps[2], maps[3], 3, padding=1, groups=2)
+        self.conv5 = nn.Conv2d(maps[3], maps[4], 3, padding=1, groups=2)
         self.pool = nn.MaxPool2d(3, stride=2)
-        self.fc6 = nn.Linear(256 * 6 * 6, 4096)
-        self.fc7 = nn.Linear(4096, 4096)
-        self.fc8 = nn.Linear(4096, n_classes)
+        self.fc6 = nn.Linear(maps[4] * 6 * 6, units)
+        self.fc7 = nn.Linear(units, units)
+        self.fc8 = nn.Linear(units, n_classes)
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout(0.5)
         ones = {self.conv2, self.conv4, self.conv5, self.fc6, self.fc7}
@@ -67,18 +68,18 @@ class AlexNet64(nn.Module):
     188 million multiply-adds for a picture of 64 x 64 pixels.
     """
 
-    def __init__(self, n_classes: int = 200) -> None:
+    def __init__(self, n_classes: int = 200, *, maps: FiveMaps = (64, 160, 320, 256, 256), units: int = 1024) -> None:
         super().__init__()
-        self.conv1 = conv_norm_relu(3, 64, 5, stride=2)
-        self.conv2 = conv_norm_relu(64, 160, 5)
-        self.conv3 = conv_norm_relu(160, 320, 3)
-        self.conv4 = conv_norm_relu(320, 256, 3)
-        self.conv5 = conv_norm_relu(256, 256, 3)
+        self.conv1 = conv_norm_relu(3, maps[0], 5, stride=2)
+        self.conv2 = conv_norm_relu(maps[0], maps[1], 5)
+        self.conv3 = conv_norm_relu(maps[1], maps[2], 3)
+        self.conv4 = conv_norm_relu(maps[2], maps[3], 3)
+        self.conv5 = conv_norm_relu(maps[3], maps[4], 3)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.pool5 = GridMaxPool(3)
-        self.fc6 = nn.Linear(256 * 3 * 3, 1024)
-        self.fc7 = nn.Linear(1024, 1024)
-        self.fc8 = nn.Linear(1024, n_classes)
+        self.fc6 = nn.Linear(maps[4] * 3 * 3, units)
+        self.fc7 = nn.Linear(units, units)
+        self.fc8 = nn.Linear(units, n_classes)
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+FiveMaps = tuple[int, int, int, int, int]  # maps of conv1 to conv5
+
 
 class LocalResponseNorm(nn.Module):
     """Divide every activation by the energy of its neighbouring maps.

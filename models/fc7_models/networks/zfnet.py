@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fc7_models.networks.layers import (
+    FiveMaps,
     GridMaxPool,
     LocalResponseNorm,
     conv_norm_relu,
@@ -25,19 +26,19 @@ class ZFNet(nn.Module):
     Zeiler & Fergus 2013 (arXiv 1311.2901), figure 3; section 3 for training.
     """
 
-    def __init__(self, n_classes: int = 1000) -> None:
+    def __init__(self, n_classes: int = 1000, *, maps: FiveMaps = (96, 256, 384, 384, 256), units: int = 4096) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 96, 7, stride=2, padding=1)
-        self.norm1 = LocalResponseNorm(96)
-        self.conv2 = nn.Conv2d(96, 256, 5, stride=2)
-        self.norm2 = LocalResponseNorm(256)
-        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
-        self.conv4 = nn.Conv2d(384, 384, 3, padding=1)
-        self.conv5 = nn.Conv2d(384, 256, 3, padding=1)
+        self.conv1 = nn.Conv2d(3, maps[0], 7, stride=2, padding=1)
+        self.norm1 = LocalResponseNorm(maps[0])
+        self.conv2 = nn.Conv2d(maps[0], maps[1], 5, stride=2)
+        self.norm2 = LocalResponseNorm(maps[1])
+        self.conv3 = nn.Conv2d(maps[1], maps[2], 3, padding=1)
+        self.conv4 = nn.Conv2d(maps[2], maps[3], 3, padding=1)
+        self.conv5 = nn.Conv2d(maps[3], maps[4], 3, padding=1)
         self.pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        self.fc6 = nn.Linear(256 * 6 * 6, 4096)
-        self.fc7 = nn.Linear(4096, 4096)
-        self.fc8 = nn.Linear(4096, n_classes)
+        self.fc6 = nn.Linear(maps[4] * 6 * 6, units)
+        self.fc7 = nn.Linear(units, units)
+        self.fc8 = nn.Linear(units, n_classes)
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout(0.5)
         for module in self.modules():
@@ -64,18 +65,18 @@ class ZFNet64(nn.Module):
     190 million multiply-adds for a picture of 64 x 64 pixels.
     """
 
-    def __init__(self, n_classes: int = 200) -> None:
+    def __init__(self, n_classes: int = 200, *, maps: FiveMaps = (64, 160, 320, 256, 256), units: int = 1024) -> None:
         super().__init__()
-        self.conv1 = conv_norm_relu(3, 64, 3)
-        self.conv2 = conv_norm_relu(64, 160, 5, stride=2)
-        self.conv3 = conv_norm_relu(160, 320, 3)
-        self.conv4 = conv_norm_relu(320, 256, 3)
-        self.conv5 = conv_norm_relu(256, 256, 3)
+        self.conv1 = conv_norm_relu(3, maps[0], 3)
+        self.conv2 = conv_norm_relu(maps[0], maps[1], 5, stride=2)
+        self.conv3 = conv_norm_relu(maps[1], maps[2], 3)
+        self.conv4 = conv_norm_relu(maps[2], maps[3], 3)
+        self.conv5 = conv_norm_relu(maps[3], maps[4], 3)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.pool5 = GridMaxPool(3)
-        self.fc6 = nn.Linear(256 * 3 * 3, 1024)
-        self.fc7 = nn.Linear(1024, 1024)
-        self.fc8 = nn.Linear(1024, n_classes)
+        self.fc6 = nn.Linear(maps[4] * 3 * 3, units)
+        self.fc7 = nn.Linear(units, units)
+        self.fc8 = nn.Linear(units, n_classes)
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,92 @@
+"""How much of its time training spends on its input: the real loop against the same step on tensors in memory.
+
+    make bench-train
+    python bench/train.py [FOLDER [NETWORK [RECIPE [EPOCH]]]]
+
+Both do the same steps at the picture size of EPOCH, in turns of a few steps each, so that what else the machine does
+falls on both. FOLDER is read as `fc7 model train` reads it; without one, pictures are drawn. Prints the picture size,
+pictures a second of both, and their ratio.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fc7_models.networks import find_network
+from fc7_models.pictures import read_pictures
+from fc7_models.precision import choose_precision
+from fc7_models.recipes import find_recipe
+from fc7_models.team import alone
+from fc7_models.trained import make_plan
+from fc7_models.trainer import Job, Trainer
+
+TURNS = 12
+STEPS = 4  # of a turn
+DRAWN = 640  # pictures a class, of two
+
+
+def draw(folder: Path) -> Path:
+    """Write two classes of noise."""
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for i in range(DRAWN):
+            Image.fromarray(generator.integers(0, 256, (64, 64, 3), np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+def make_trainer(folder: Path, network: str, recipe: str, cache: Path) -> Trainer:
+    """Return what a run on ``folder`` would train with."""
+    job = Job(make_plan(network, recipe=recipe), find_network(network), find_recipe(recipe))
+    trainer = Trainer(job, read_pictures([folder], job.network.recipe, cache), alone())
+    trainer.precision = choose_precision(trainer.team, trainer.seconds_of_step)
+    return trainer
+
+
+def endless(trainer: Trainer, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of an epoch again and again."""
+    while True:
+        yield from trainer.batches(epoch)
+
+
+def seconds(trainer: Trainer, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
+    """Return the seconds of a turn."""
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        trainer.step(*next(batches))
+    if trainer.team.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print one line."""
+    folder, network, recipe, epoch = [*sys.argv[1:], *("", "alexnet-64", "modern", "0")[len(sys.argv) - 1 :]]
+    with tempfile.TemporaryDirectory() as temporary:
+        cache = Path(temporary)
+        trainer = make_trainer(Path(folder) if folder else draw(cache / "drawn"), network, recipe, cache / "cache")
+        loop = endless(trainer, int(epoch))
+        x, labels = next(loop)
+        memory = itertools.repeat((torch.randn_like(x), labels))
+        seconds(trainer, loop), seconds(trainer, memory)  # to warm up
+        real, ideal = np.sum([(seconds(trainer, loop), seconds(trainer, memory)) for _ in range(TURNS)], axis=0)
+    n = TURNS * STEPS * trainer.batch
+    print(
+        f"{network}, {recipe}, {x.shape[-1]} pixels, batch {trainer.batch}, {trainer.precision} on "
+        f"{trainer.team.machine}: {n / real:.0f} pictures/s from the folder, {n / ideal:.0f} from memory, "
+        f"ratio {ideal / real:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
