@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
 
 from fc7.errors import DataLoss, InvalidArgument, NotFound
+from fc7_models.deconv import MIN_OPSET, POSITION, UNIT
 
 MAX_FILE_BYTES = 2**30
 MAX_TENSOR = 2**27  # numbers in one tensor of one picture
 MAX_NODES = 20_000
 INPUT = "image"
 _ORDERED, _ORDER = "image.bgr", "image.order"
+OPSET = 18  # that older files are brought to: their deconvnet needs it
 MIN_IR = 4  # the first in which weights need not be inputs
 
 # What an image network computes with. Nothing that loops, branches, draws at random or names a file.
@@ -91,7 +93,10 @@ def rewrite(found: Found, px: int, *, is_bgr: bool) -> bytes:
             f"the file takes pictures of {found.size_px} pixels: the recipe crops {px}", name="crop_px"
         )
     model, graph = found.model, found.model.graph
-    names = _Names({found.image: _ORDERED if is_bgr else INPUT}, {INPUT, _ORDERED, _ORDER, *found.layers})
+    n_convs = sum(node.op_type == "Conv" for node in graph.node)
+    convolutions = [f"conv{i}" for i in range(1, n_convs + 1)]
+    taken = {INPUT, _ORDERED, _ORDER, *found.layers, *convolutions, UNIT, POSITION}
+    names = _Names({found.image: _ORDERED if is_bgr else INPUT}, taken)
     names.apply(graph)
     head = [helper.make_node("Gather", [INPUT, _ORDER], [_ORDERED], axis=1)] if is_bgr else []
     tail = [helper.make_node("Identity", [names.of(tensor)], [layer]) for layer, tensor in found.layers.items()]
@@ -110,7 +115,7 @@ def rewrite(found: Found, px: int, *, is_bgr: bool) -> bytes:
     opsets = [o for o in model.opset_import if o.domain in ("", "ai.onnx")]
     made = helper.make_model(new, opset_imports=opsets, ir_version=max(model.ir_version, MIN_IR))
     _check_sizes(made)
-    return bytes(made.SerializeToString())
+    return bytes(_modernise(made).SerializeToString())
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +268,16 @@ def _needed(nodes: list[NodeProto], wanted: set[str]) -> list[NodeProto]:
             wanted.update(node.input)
             kept.append(node)
     return kept[::-1]
+
+
+def _modernise(model: ModelProto) -> ModelProto:
+    """Return an old file with the operators of ``OPSET``, as it is where onnx knows no way."""
+    if max(o.version for o in model.opset_import) >= MIN_OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except Exception:  # the converter's errors share no base; the file runs as it is, without a deconvnet
+        return model
 
 
 def _check_sizes(model: ModelProto) -> None:

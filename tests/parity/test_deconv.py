@@ -6,19 +6,27 @@ It is given the activations that ONNX Runtime computed, so that no rounding deci
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fc7.errors import FailedPrecondition
 from fc7_models.deconv import build_deconv
 from fc7_models.deconv_rules import RULES
 from fc7_models.export import fold, to_onnx
 from fc7_models.networks import find_network
+from fc7_models.pack import Contents, pack
+from fc7_service.bundle.bundle import ClassLabel, open_bundle, shipped_bundles
+from fc7_service.bundle.recipe import Recipe
 
 TRUNK = ["conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "logits"]
 LAYERS = ["conv1", "conv2", *TRUNK]
@@ -144,6 +152,7 @@ def test_every_layer_and_rule_agrees_with_torch(name: str) -> None:
         x = picture(len(unit), height, width)
         out = run(merged, x, unit, position)
         given = {layer: torch.from_numpy(out[layer]) for layer in LAYERS}
+        check_gradient(module, x, unit, position, out)
         for rule in RULES:
             image = torch.from_numpy(x).requires_grad_()
             for layer, values in oracle(name, module, image, rule, given).items():
@@ -152,6 +161,17 @@ def test_every_layer_and_rule_agrees_with_torch(name: str) -> None:
                 same(out[f"pixels/{rule}/{layer}"], wanted, f"{rule} of {layer}")
                 if rule == "deconv":
                     check_values(out, layer, kept, places)
+
+
+def check_gradient(
+    module: Any, x: np.ndarray, unit: list[int], position: list[int], out: dict[str, np.ndarray]
+) -> None:
+    """Compare "gradient" with autograd of the network as it is."""
+    image = torch.from_numpy(x).requires_grad_()
+    for layer, values in module(image).items():
+        kept, _ = seed(values, unit, position, is_one=True)
+        (wanted,) = torch.autograd.grad(values, image, kept, retain_graph=True)
+        same(out[f"pixels/gradient/{layer}"], wanted, f"autograd of {layer}")
 
 
 def check_values(out: dict[str, np.ndarray], layer: str, kept: Tensor, places: list[int]) -> None:
@@ -165,3 +185,166 @@ def check_values(out: dict[str, np.ndarray], layer: str, kept: Tensor, places: l
     flat = values.reshape(*values.shape[:2], -1)
     np.testing.assert_array_equal(out[f"peaks/{layer}"], flat.max(axis=2))
     np.testing.assert_array_equal(out[f"places/{layer}"], flat.argmax(axis=2))
+
+
+@pytest.mark.parametrize("name", ["alexnet-64", "zfnet-64"])
+def test_rows_of_a_batch_do_not_mix(name: str) -> None:
+    graph = to_onnx(make(name), find_network(name))
+    names = ["pixels/deconv/conv5", "pixels/guided/fc7", "value/conv5", "place/conv5"]
+    both, rng = cut(graph + build_deconv(graph, 64), names), np.random.default_rng(1)
+    x, unit, position = picture(5, 64, 64), rng.integers(0, 256, 5), np.array([-1, 0, 63, -1, 27])
+    together = both.run(names, {"image": x, "unit": unit, "position": position})
+    for i in range(5):
+        one = slice(i, i + 1)
+        alone = both.run(names, {"image": x[one], "unit": unit[one], "position": position[one]})
+        for name, row, rows in zip(names, alone, together, strict=True):
+            np.testing.assert_allclose(rows[one], row, atol=1e-5 * np.abs(row).max(), rtol=0, err_msg=name)
+
+
+def cut(graph: bytes, outputs: list[str]) -> ort.InferenceSession:
+    extractor = onnx.utils.Extractor(onnx.load_from_string(graph))
+    return session(extractor.extract_model(["image", "unit", "position"], outputs).SerializeToString())
+
+
+class Imported:
+    """A file as others make them: B, G, R, normalisation as operators, dilation, means."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(3)
+        shapes = {
+            "w1": (8, 3, 3, 3), "b1": (8,), "scale": (8,), "shift": (8,), "mean": (8,), "w2": (6, 4, 3, 3),
+            "w3": (5, 6, 1, 1), "w4": (5, 4), "b4": (4,),
+        }  # fmt: skip
+        self.weights = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+        self.weights["var"] = rng.uniform(0.5, 2, 8).astype(np.float32)
+
+    def graph(self, end: str = "GlobalAveragePool") -> bytes:
+        node = helper.make_node
+        nodes = [
+            node("Gather", ["image", "order"], ["bgr"], axis=1),
+            node("Conv", ["bgr", "w1", "b1"], ["c1"], strides=[2, 2], pads=[1, 1, 1, 1]),
+            node("BatchNormalization", ["c1", "scale", "shift", "mean", "var"], ["n1"], epsilon=0.01),
+            node("Relu", ["n1"], ["r1"]),
+            node("LRN", ["r1"], ["l1"], size=3, alpha=0.3, beta=0.6, bias=1.5),
+            node("MaxPool", ["l1"], ["p1"], kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1]),
+            node("Conv", ["p1", "w2"], ["c2"], dilations=[2, 2], pads=[2, 2, 2, 2], group=2),
+            node("Relu", ["c2"], ["r2"]),
+            node("AveragePool", ["r2"], ["a2"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("Conv", ["a2", "w3"], ["c3"]),
+            node("Relu", ["c3"], ["r3"]),
+            node(end, ["r3"], ["g"]),
+            node("Flatten", ["g"], ["pool"]),
+            node("MatMul", ["pool", "w4"], ["m"]),
+            node("Add", ["m", "b4"], ["logits"]),
+        ]
+        value = helper.make_tensor_value_info
+        image = value("image", TensorProto.FLOAT, ["N", 3, 22, 22])
+        outputs = [value(name, TensorProto.FLOAT, None) for name in ("pool", "logits")]
+        weights = [numpy_helper.from_array(values, name) for name, values in self.weights.items()]
+        weights.append(numpy_helper.from_array(np.array([2, 1, 0]), "order"))
+        graph = helper.make_graph(nodes, "imported", [image], outputs, weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+    def layers(self, x: Tensor, rule: str, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        w = {name: torch.from_numpy(values) for name, values in self.weights.items()}
+        x = functional.conv2d(x[:, [2, 1, 0]], w["w1"], w["b1"], stride=2, padding=1)
+        x = functional.batch_norm(x, w["mean"], w["var"], w["scale"], w["shift"], eps=0.01)
+        x = conv1 = Rectify.apply(x, given["conv1"], rule)
+        normed = functional.local_response_norm(x, 3, alpha=0.3, beta=0.6, k=1.5)
+        x = normed if rule == "gradient" else x + (normed - x).detach()
+        x = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1), value=-torch.inf), 3, stride=2)
+        x = functional.conv2d(x, w["w2"], padding=2, dilation=2, groups=2)
+        x = conv2 = Rectify.apply(x, given["conv2"], rule)
+        x = functional.conv2d(functional.avg_pool2d(x, 2), w["w3"])
+        x = conv3 = Rectify.apply(x, given["conv3"], rule)
+        pool = x.mean((2, 3))
+        return {"conv1": conv1, "conv2": conv2, "conv3": conv3, "pool": pool, "logits": pool @ w["w4"] + w["b4"]}
+
+
+def test_files_that_others_made() -> None:
+    net, unit, position = Imported(), [3, 0, 2], [-1, 1, 0]
+    graph = net.graph()
+    x = picture(3, 22, 22)
+    out = run(session(graph + build_deconv(graph, 22)), x, unit, position)
+    given = {layer: torch.from_numpy(out[layer]) for layer in ("conv1", "conv2", "conv3")}
+    for rule in RULES:
+        image = torch.from_numpy(x).requires_grad_()
+        for layer, values in net.layers(image, rule, given).items():
+            kept, places = seed(values, unit, position, is_one=rule == "gradient")
+            (wanted,) = torch.autograd.grad(values, image, kept, retain_graph=True)
+            same(out[f"pixels/{rule}/{layer}"], wanted, f"{rule} of {layer}")
+            if rule == "deconv":
+                check_values(out, layer, kept, places)
+
+
+def test_networks_that_have_none() -> None:
+    with pytest.raises(FailedPrecondition, match="no deconvnet for this network: Mul 'fc6' has no way back;"):
+        build_deconv(to_onnx(find_network("lenet-5").build(3).eval(), find_network("lenet-5")), 32)
+    model = onnx.load_from_string(Imported().graph())
+    model.opset_import[0].version = 13
+    with pytest.raises(FailedPrecondition, match="version 13, at least 16"):
+        build_deconv(model.SerializeToString(), 22)
+    branched = onnx.load_from_string(Imported().graph())
+    relu = next(i for i, node in enumerate(branched.graph.node) if node.output[0] == "r3")
+    branched.graph.node[relu].input[0] = "sum"
+    branched.graph.node.insert(relu, helper.make_node("Conv", ["a2", "w3"], ["c4"]))
+    branched.graph.node.insert(relu + 1, helper.make_node("Add", ["c3", "c4"], ["sum"]))
+    with pytest.raises(FailedPrecondition, match="Add 'sum' joins 2 branches"):
+        build_deconv(branched.SerializeToString(), 22)
+    with pytest.raises(FailedPrecondition, match="GlobalMaxPool 'g' has no way back"):
+        build_deconv(Imported().graph("GlobalMaxPool"), 22)
+
+
+def test_a_layer_beside_the_chain_is_left_out() -> None:
+    model = onnx.load_from_string(Imported().graph())
+    pooled = [
+        helper.make_node("GlobalMaxPool", ["r3"], ["top"]),
+        helper.make_node("Concat", ["top", "g"], ["beside"], axis=1),
+    ]
+    for node in pooled:
+        model.graph.node.append(node)
+    model.graph.output.insert(0, helper.make_tensor_value_info("beside", TensorProto.FLOAT, None))
+    assert [layer["name"] for layer in described(build_deconv(model.SerializeToString(), 22))] == [
+        "conv1", "conv2", "conv3", "pool", "logits",
+    ]  # fmt: skip
+
+
+def described(deconv: bytes) -> list[dict[str, Any]]:
+    (entry,) = onnx.load_from_string(deconv).metadata_props
+    assert entry.key == "layers"
+    layers: list[dict[str, Any]] = json.loads(entry.value)
+    return layers
+
+
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_shipped_bundles_have_theirs(name: str) -> None:
+    bundle = open_bundle(shipped_bundles()[name])
+    deconv = bundle.read("deconv.onnx")
+    assert deconv == build_deconv(bundle.graph(), bundle.recipe.crop_px)
+    assert len(deconv) < 200_000  # nodes alone
+    fields = {row.pop("name"): row for row in described(deconv)}
+    assert list(fields) == LAYERS
+    assert fields["fc7"] == {"channels": 1024, "map": None, "size": 64, "stride": 0, "offset": 0}
+    assert fields["conv5"]["map"] == list(bundle.layers["conv5"].shape[1:])
+    px = 128
+    for layer in LAYERS[:5]:  # at twice the size, so that no field of a middle unit reaches over the border
+        field = fields[layer]
+        middle = px // 2 // field["stride"]
+        merged = cut(bundle.graph() + deconv, [layer, f"pixels/gradient/{layer}"])
+        position = np.full(1, middle * (px // field["stride"]) + middle)
+        maps, _ = merged.run(None, {"image": picture(1, px, px), "unit": np.zeros(1, np.int64), "position": position})
+        unit, x = np.argsort(-maps[0, :, middle, middle])[:9], np.repeat(picture(1, px, px), 9, axis=0)
+        _, out = merged.run(None, {"image": x, "unit": unit, "position": np.repeat(position, 9)})
+        rows = np.flatnonzero(out.any(axis=(0, 1, 3)))
+        first = field["offset"] + middle * field["stride"]
+        assert first <= rows[0] < rows[-1] < first + field["size"]
+        assert rows[-1] - rows[0] >= 0.8 * (field["size"] - 1)
+
+
+def test_every_new_bundle_gets_one_where_it_can(tmp_path: Path) -> None:
+    net = Imported()
+    recipe = Recipe(resize_px=22, crop_px=22, scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3)
+    classes = [ClassLabel(str(i), str(i)) for i in range(4)]
+    for end, has_one in (("GlobalAveragePool", True), ("GlobalMaxPool", False)):
+        bundle = pack(Contents("net", net.graph(end), recipe, classes, "# net"), tmp_path / end, name="net")
+        assert ("deconv.onnx" in bundle.files) is has_one

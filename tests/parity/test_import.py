@@ -181,6 +181,7 @@ def test_files_of_caffe2_by_their_hash(
     bundle = import_file(file, tmp_path / "b", model="caffe")
     assert list(bundle.layers) == ["pool5", "fc6", "fc7", "logits"]
     assert bundle.default_layer == "fc7"
+    assert "deconv.onnx" in bundle.files
     assert bundle.network == known.network
     assert bundle.layers["fc7"].dim == dim
     rng = np.random.default_rng(1)
