@@ -52,12 +52,12 @@ def read(folder: Path) -> tuple[list[Path], list[str]]:
 
 def rate_layer(client: fc7.Client, layer: str, name: str, pictures: Pictures) -> None:
     """Print the row of a layer, by the head and the collection that a user would make."""
-    client.train_head(layer, images=pictures.paths, labels=pictures.labels, layer=layer)
-    client.publish_head(layer)
-    answers = client.classify(pictures.queries, head=layer)
     collection = client.create_collection(layer, layer=layer)
     payloads = [{"label": label} for label in pictures.labels]
     collection.add(pictures.paths, ids=map(str, range(len(pictures.paths))), payloads=payloads)
+    client.train_head(layer, collection=layer)
+    client.publish_head(layer)
+    answers = client.classify(pictures.queries, head=layer)
     hits = [row for row in collection.search_many(pictures.queries, k=K) if not isinstance(row, fc7.Fc7Error)]
     found = [[str(hit.payload["label"]) for hit in row] for row in hits]
     pictures.print_row(name, [answer.label for answer in answers], found)

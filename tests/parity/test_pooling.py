@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
+from fc7.cli import main
 from fc7.errors import ImageDecodeError, InvalidArgument
 from fc7_models.curve import UNTRAINED, curve
 from fc7_models.export import export_bundle
@@ -19,6 +21,7 @@ from fc7_models.pack import run_graph
 from fc7_models.pooling import NAME, PX, pool, whiten
 from fc7_models.probe import PIXELS, probe
 from fc7_models.trained import Facts, Plan, Trained
+from fc7_service.bundle.bundle import open_bundle
 from fc7_service.features.preprocess import preprocess_pixels
 
 
@@ -95,15 +98,18 @@ def test_a_bundle_has_the_layer_at_its_own_size(name: str, pictures: list[Path],
     assert 0.5 < covariance[0, 0] <= 1
 
 
-def test_studies_see_the_layer_at_its_own_size(pictures: list[Path], tmp_path: Path) -> None:
-    export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", pictures=pictures, default_layer=NAME)
+def test_the_command_exports_it_and_studies_see_it_at_its_own_size(pictures: list[Path], tmp_path: Path) -> None:
     for i in range(20):
         (tmp_path / "data" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         shutil.copy(pictures[i % 2 + 2 * (i % 3)], tmp_path / "data" / "ab"[i % 2] / f"{i}.png")
+    untrained("alexnet-64").save(tmp_path / "trained.pt")
+    paths = ["--pictures", str(tmp_path / "data"), "--output", str(tmp_path / "b")]
+    command = ["model", "export", str(tmp_path / "trained.pt"), *paths, "--default-layer", NAME]
+    assert CliRunner().invoke(main, command).exit_code == 0
     points = curve(tmp_path / "data", str(tmp_path / "b"), 1, quiet)
     assert {point.features: point.per_class for point in points} == dict.fromkeys((NAME, UNTRAINED, PIXELS), 8)
     rows = {row.layer: row for row in probe(tmp_path / "data", str(tmp_path / "b"), 1, quiet)}
-    assert (rows[NAME].shape, rows[NAME].softmax) == ("8", 1)
+    assert (rows[NAME].shape, rows[NAME].softmax) == (f"{open_bundle(tmp_path / 'b').layers[NAME].dim}", 1)
     assert rows["conv5"].shape == "256 x 8 x 8"
     assert NAME not in {one.layer for one in inspect(None, str(tmp_path / "b"), quiet).layers}
 
