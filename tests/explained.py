@@ -1,4 +1,4 @@
-"""The tiny bundle with a deconvnet, and with a layer that is a whitened mean and maximum of its maps."""
+"""The tiny bundle with a deconvnet, and with layers that are means and maxima of its maps, whitened or not."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from fc7_models.deconv import build_deconv
 from fc7_service.bundle.bundle import Bundle, Layer, write_bundle
 from tiny import LAYERS, PX, RECIPE, make_tiny_bundle, tiny_graph
 
-WHITE, MIXED = "white", "mixed"  # linear in conv5; linear in each map of conv5 alone
+WHITE, MIXED, POOLED = "white", "mixed", "pooled"  # sums over conv5; over its maps alone; over conv5 and pool5
+_DIMS = {WHITE: 4, MIXED: 8, POOLED: 5}
 
 
 def make_explained_bundle(path: Path, *, name: str = "tiny", seed: int = 0, has_deconv: bool = True) -> Bundle:
     """Write a bundle with random weights into ``path``."""
     plain = make_tiny_bundle(path.with_name(f"{path.name}-plain"), name=name, seed=seed)
     shutil.copytree(plain.path, path)
-    graph = tiny_graph(seed)
-    (path / "model.onnx").write_bytes(_with_pooled(graph, seed))
+    graph = _with_pooled(tiny_graph(seed), seed)
+    (path / "model.onnx").write_bytes(graph)
     if has_deconv:
         (path / "deconv.onnx").write_bytes(build_deconv(graph, PX))
     golden = dict(np.load(plain.path / "golden.npz"))
-    layers = [*LAYERS[:-1], Layer(WHITE, (4,), "mean"), Layer(MIXED, (8,), "mean-max"), LAYERS[-1]]
+    layers = [*LAYERS[:-1], *(Layer(own, (dim,), own) for own, dim in _DIMS.items()), LAYERS[-1]]
     golden |= {layer.name: np.zeros((3, layer.dim), np.float32) for layer in layers if layer.name not in golden}
     np.savez(path / "golden.npz", **golden)
     return write_bundle(path, name=name, network="tiny", layers=layers, recipe=RECIPE, versions={})
@@ -40,6 +41,8 @@ def _with_pooled(graph: bytes, seed: int) -> bytes:
             helper.make_node("ReduceMax", ["conv5", "axes"], ["max"], keepdims=0),
             helper.make_node("Gemm", ["mean", "w9", "b9"], [WHITE]),
             helper.make_node("Concat", ["mean", "max"], [MIXED], axis=1),
+            helper.make_node("Concat", ["flat", "mean"], ["both"], axis=1),
+            helper.make_node("Gemm", ["both", "w10", "b10"], [POOLED]),
         ]
     )
     model.graph.initializer.extend(
@@ -47,9 +50,11 @@ def _with_pooled(graph: bytes, seed: int) -> bytes:
             numpy_helper.from_array(np.array([2, 3]), "axes"),
             numpy_helper.from_array(rng.standard_normal((4, 4)).astype(np.float32), "w9"),
             numpy_helper.from_array(rng.standard_normal(4).astype(np.float32), "b9"),
+            numpy_helper.from_array(rng.standard_normal((68, 5)).astype(np.float32), "w10"),
+            numpy_helper.from_array(rng.standard_normal(5).astype(np.float32), "b10"),
         ]
     )
-    for name, dim in ((WHITE, 4), (MIXED, 8)):
-        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", dim]))
+    for name, dim in _DIMS.items():  # before the logits, as an export has them
+        model.graph.output.insert(-1, helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", dim]))
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())

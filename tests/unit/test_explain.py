@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from explained import MIXED, WHITE, make_explained_bundle
+from explained import MIXED, POOLED, WHITE, make_explained_bundle
 from fc7.errors import (
     DataLoss,
     FailedPrecondition,
@@ -43,7 +43,7 @@ from fc7_service.features.session import load
 from servers import jpeg
 from tiny import PX, make_tiny_bundle
 
-LAYERS = ("conv5", "pool5", "fc6", "fc7", WHITE, MIXED, "logits")
+LAYERS = ("conv5", "pool5", "fc6", "fc7", WHITE, MIXED, POOLED, "logits")
 MAPS = 4
 
 
@@ -136,6 +136,26 @@ def test_a_whitened_mean_is_split_over_maps_and_positions(
     assert found.unit_layer == "conv5"
     np.testing.assert_allclose(found.units, np.mean(by_map, axis=0), atol=1e-6)
     assert [p.place.unit for p in found.query.projections] == list(np.argsort(-found.units)[:3])
+
+
+def test_maxima_of_cells_beside_a_mean_are_split_to_the_bias(
+    bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer
+) -> None:
+    found = ask(explainer, POOLED, (1, 2))
+    features = run(whole, POOLED, bundle, picture(1), picture(2)).astype(float)
+    direction = features[1] / np.linalg.norm(features[0]) / np.linalg.norm(features[1])
+    shares = found.query.shares
+    assert shares.positions is not None
+    assert shares.positions_rest == pytest.approx(weights(bundle.graph(), "b10") @ direction, abs=1e-5)
+    w10 = weights(bundle.graph(), "w10").astype(float) @ direction  # (68,): 4 maps of 4 x 4 cells, 4 means
+    maps, cells = (run(whole, name, bundle, picture(1))[0].astype(float) for name in ("conv5", "pool5"))
+    of_cells = (cells * w10[:64].reshape(4, 4, 4)).sum(axis=0)
+    wanted = np.kron(of_cells / 4, np.ones((2, 2))) + np.einsum("cyx,c->yx", maps / 64, w10[64:])
+    np.testing.assert_allclose(shares.positions, wanted, atol=1e-6)
+    assert (found.unit_layer, len(found.units)) == ("conv5", MAPS)
+    assert abs(found.rest) == pytest.approx(
+        abs((found.query.shares.units_rest + found.neighbour.shares.units_rest) / 2)
+    )
 
 
 def test_what_is_split_depends_on_the_layer(explainer: Explainer) -> None:

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
-from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.bundle import DECONV, Bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.explain.graph import cut, metadata
 from fc7_service.explain.view import Place
 
-DECONV = "deconv.onnx"
 RULES = ("deconv", "gradient", "guided")
 _KEPT_SESSIONS = 6  # of one network
 
@@ -61,7 +60,9 @@ class Network:
 
     def __init__(self, bundle: Bundle, open_session: OpenSession) -> None:
         self.bundle = bundle
-        self.not_linear: set[tuple[str, str, int]] = set()  # spatial layer, layer, axis: found to be no sum
+        self.not_linear: set[tuple[tuple[str, ...], str, int]] = (
+            set()
+        )  # spatial layers, layer, axis: found to be no sum
         self._open_session = open_session
         self._sessions: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Any] = OrderedDict()
         self._deconv: dict[str, DeconvLayer] | None = None
@@ -98,6 +99,14 @@ class Network:
         wanted = {one.name: values[one.name] for one in session.get_inputs()}
         found: list[NDArray[Any]] = session.run(list(outputs), wanted)
         return found
+
+    def reads(self, layer: str, inputs: Sequence[str]) -> tuple[str, ...]:
+        """Return those of ``inputs`` that ``layer`` is computed from where all of them are given."""
+        try:
+            needed = {one.name for one in self._session((layer,), tuple(inputs)).get_inputs()}
+        except FailedPrecondition:
+            return ()
+        return tuple(name for name in inputs if name in needed)
 
     def provenance(self, layer: str) -> Provenance:
         """Return what makes the activations of a layer, be it one that is not served."""

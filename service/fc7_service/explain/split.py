@@ -8,13 +8,12 @@ the maps at a time, which also tells whether the parts add up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import FailedPrecondition
 from fc7_service.explain.network import Network
 from fc7_service.explain.project import STRONGEST
 from fc7_service.explain.view import View
@@ -62,77 +61,85 @@ def share(
         places = grid.reshape(len(grid), -1).argmax(axis=1)
         return Shares(total, layer, grid.sum(axis=(1, 2)), places, constant, grid.sum(axis=0), constant)
     unit_layer, units = layer, products
-    if network.has_deconvnet and not network.can_project(layer) and (found := _parts(network, layer, view, axis=0)):
-        unit_layer, units = found.source, found.values @ direction
-    by_position = _parts(network, layer, view, axis=1)
-    positions = None if by_position is None else (by_position.values @ direction).reshape(by_position.map)
+    if network.has_deconvnet and not network.can_project(layer):
+        for source in _spatial(network, layer):
+            if found := _parts(network, layer, view, (source,), axis=0):
+                unit_layer, units = source, found[source] @ direction
+                break
+    by_position = _parts(network, layer, view, network.reads(layer, _spatial(network, layer)), axis=1)
+    positions = None if by_position is None else _overlaid([maps @ direction for maps in by_position.values()])
     positions_rest = 0.0 if positions is None else total - float(positions.sum())
     places = np.full(len(units), STRONGEST)
     return Shares(total, unit_layer, units, places, total - float(units.sum()), positions, positions_rest)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """A feature as a sum over the maps or the positions of a spatial layer, less what it is without any."""
+def _parts(
+    network: Network, layer: str, view: View, sources: Sequence[str], axis: int
+) -> dict[str, NDArray[np.float64]] | None:
+    """Return what each map (axis 0) or position (1) of some spatial layers adds to a feature, if it is a sum of that.
 
-    source: str
-    map: tuple[int, ...]  # rows, columns
-    values: NDArray[np.float64]  # (maps or positions, D)
+    Parameters
+    ----------
+    sources
+        Layers that make ``layer`` together, or one that makes it alone.
 
+    Returns
+    -------
+    dict
+        Source to (maps, D), or to (rows, columns, D); None where the parts do not add up, or there is no source.
+    """
+    key = (tuple(sources), layer, axis)
+    if not sources or key in network.not_linear or not network.reads(layer, sources):
+        return None
+    maps = dict(zip(sources, network.run(sources, view.tensor[np.newaxis]), strict=True))  # (1, C, h, w) each
 
-def _parts(network: Network, layer: str, view: View, axis: int) -> _Parts | None:
-    """Return the parts by map (axis 0) or by position (1) of the last spatial layer that ``layer`` is a sum over."""
-    for source in _sources(network, layer):
-        if (source, layer, axis) in network.not_linear:
-            continue
-        (maps,) = network.run((source,), view.tensor[np.newaxis])  # (1, C, h, w)
-        tail = _Tail(network, source, layer, view, maps[0])
-        size = maps[0].reshape(len(maps[0]), -1).shape[axis]
-        try:
-            none, half, other, whole = tail.run(_masks(axis, np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), size))
-        except FailedPrecondition:  # the layer branches off before this one
-            network.not_linear.add((source, layer, axis))
-            continue
-        if np.abs(half + other - none - whole).max() > _ADDITIVE * np.abs(whole).max():
-            network.not_linear.add((source, layer, axis))
-            continue
-        values = [tail.run(rows) - none for rows in _single(axis, size)]
-        return _Parts(source, maps.shape[2:], np.concatenate(values).astype(np.float64))
-    return None
+    def feature(masked: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return (N, D) of sources (N, C, h, w), zero where ``masked`` has none."""
+        n = len(next(iter(masked.values())))
+        given = {name: masked.get(name, np.zeros((n, *one.shape[1:]), np.float32)) for name, one in maps.items()}
+        tensors = np.repeat(view.tensor[np.newaxis], n, axis=0)  # asked for their size alone
+        (found,) = network.run((layer,), tensors, given, inputs=sources)
+        return np.asarray(found, np.float32).reshape(n, -1)
 
+    def alone(source: str, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return (N, D) of one source where ``rows`` (N, maps or positions) are 1."""
+        one = maps[source]
+        spread = rows[:, :, None, None] if axis == 0 else rows.reshape(-1, 1, *one.shape[2:])
+        return feature({source: one * spread})
 
-def _sources(network: Network, layer: str) -> list[str]:
-    """Return the spatial layers of the manifest that see pictures as ``layer`` does, the last first."""
-    return [name for name, one in network.bundle.layers.items() if len(one.shape) == 3 and name != layer][::-1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Tail:
-    """The network from a spatial layer on."""
-
-    network: Network
-    source: str
-    layer: str
-    view: View
-    maps: NDArray[np.float32]  # (C, h, w)
-
-    def run(self, masks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the feature (N, D) of the maps where ``masks``, which spread over (N, C, h * w), are 1."""
-        flat = self.maps.reshape(len(self.maps), -1)
-        given = (flat * masks).reshape(len(masks), *self.maps.shape)
-        tensors = np.repeat(self.view.tensor[np.newaxis], len(masks), axis=0)  # asked for their size alone
-        (found,) = self.network.run((self.layer,), tensors, {self.source: given}, inputs=(self.source,))
-        return np.asarray(found, np.float32).reshape(len(masks), -1)
+    sizes = {name: one.shape[1] if axis == 0 else one.shape[2] * one.shape[3] for name, one in maps.items()}
+    none, whole = feature({name: 0 * one for name, one in maps.items()}), feature(maps)
+    added = 0 * none
+    for name, size in sizes.items():
+        halves = np.stack([np.arange(size) % 2, 1 - np.arange(size) % 2]).astype(np.float32)
+        added = added + (alone(name, halves) - none).sum(axis=0)
+    if np.abs(none + added - whole).max() > _ADDITIVE * np.abs(whole).max():
+        network.not_linear.add(key)
+        return None
+    found = {name: np.concatenate([alone(name, rows) - none for rows in _single(size)]) for name, size in sizes.items()}
+    return {
+        name: one.astype(np.float64).reshape(*(maps[name].shape[2:] if axis else (-1,)), one.shape[1])
+        for name, one in found.items()
+    }
 
 
-def _masks(axis: int, halves: NDArray[np.int64], size: int) -> NDArray[np.float32]:
-    """Return a mask a row of ``halves``: of every second map or position, the even ones and the odd."""
-    rows = halves[:, np.arange(size) % 2].astype(np.float32)
-    return np.expand_dims(rows, 2 - axis)
+def _spatial(network: Network, layer: str) -> tuple[str, ...]:
+    """Return the spatial layers of the manifest but ``layer``, first to last."""
+    return tuple(name for name, one in network.bundle.layers.items() if len(one.shape) == 3 and name != layer)
 
 
-def _single(axis: int, size: int) -> Iterator[NDArray[np.float32]]:
-    """Yield masks of one map or position each, `_BATCH` at a time."""
+def _single(size: int) -> Iterator[NDArray[np.float32]]:
+    """Yield rows that each hold one 1, `_BATCH` at a time."""
     for first in range(0, size, _BATCH):
-        rows = np.eye(min(_BATCH, size - first), size, first, dtype=np.float32)
-        yield np.expand_dims(rows, 2 - axis)
+        yield np.eye(min(_BATCH, size - first), size, first, dtype=np.float32)
+
+
+def _overlaid(maps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the sum of maps of shares on the finest grid; a coarser map's share is spread evenly over its cell."""
+    shape = max((one.shape for one in maps), key=lambda shape: shape[0] * shape[1])
+    total = np.zeros(shape)
+    for one in maps:
+        rows, columns = (np.arange(n) * m // n for n, m in zip(shape, one.shape, strict=True))
+        area = np.bincount(rows)[:, None] * np.bincount(columns)
+        total += (one / area)[np.ix_(rows, columns)]
+    return total
