@@ -1,8 +1,6 @@
 """The way back through each operation, as nodes of an ONNX graph.
 
-A signal is kept where it can be other than zero: around one unit that is a small window, whose place in the map differs
-from picture to picture and whose size does not, so that five layers back cost a fraction of five layers forth.
-Every signal that a step is given is zero outside the map.
+Every signal that a step is given is zero outside its map.
 """
 
 from __future__ import annotations
@@ -14,37 +12,12 @@ import numpy as np
 
 from fc7_models.chain import Chain, Step
 from fc7_models.graph_writer import GraphWriter
+from fc7_models.windows import Signal, Windows
 
 Rule = Literal["deconv", "gradient", "guided"]
 RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")
 
-_WHOLE_FROM = 0.75  # of a map's width: from here on the whole map is as cheap as a window
 _LOWEST = float(np.finfo(np.float32).min)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A square of a map, as large for every picture; its first row is ``row * stride + offset``, column likewise."""
-
-    row: str  # int64 (N, 1), of the unit in its own map
-    column: str
-    size: int = 1
-    stride: int = 1
-    offset: int = 0
-
-    def before(self, step: Step) -> Window:
-        """Return the window of the input that this one of the output is made of."""
-        size = (self.size - 1) * step.stride + step.kernel
-        offset = self.offset * step.stride - step.pads[0]
-        return replace(self, size=size, stride=self.stride * step.stride, offset=offset)
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """What comes back at a tensor: in its shape, or float32 (N, C, size, size) in a window of it."""
-
-    values: str
-    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +29,7 @@ class Backward:
 
     to: GraphWriter
     chain: Chain
+    windows: Windows
 
     def step(self, step: Step, signal: Signal, rule: Rule, shape: tuple[int, ...]) -> Signal:
         """Bring ``signal`` from the output of ``step`` to its input."""
@@ -64,7 +38,7 @@ class Backward:
             case "relu":
                 return self._relu(step, signal, rule, shape)
             case "conv":
-                return self.settle(self._conv(step, signal), step.x, shape)
+                return self.windows.settle(self._conv(step, signal), step.x, shape)
             case "max":
                 return self._max(step, signal, shape)
             case "norm":
@@ -74,7 +48,7 @@ class Backward:
             case "order":
                 order = to.constant(np.argsort(np.asarray(self.chain.constant(step.node.input[1]))))
                 return replace(signal, values=to.op("Gather", values, order, axis=1))
-        values = self.whole(signal, step.y, shape)
+        values = self.windows.whole(signal, step.y, shape)
         match step.kind:
             case "dense":
                 is_transposed = step.attribute("transB", 0)
@@ -90,69 +64,10 @@ class Backward:
             case _:
                 return Signal(self._grid(step, values))
 
-    def settle(self, signal: Signal, tensor: str, shape: tuple[int, ...]) -> Signal:
-        """Make ``signal`` zero outside the map, or take the whole map where the window covers most of it."""
-        window = signal.window
-        if window is None or window.size >= _WHOLE_FROM * shape[1]:
-            return Signal(self.whole(signal, tensor, shape))
-        to = self.to
-        inside = []
-        for axis, dims in ((2, [-1, 1, window.size, 1]), (3, [-1, 1, 1, window.size])):
-            index = self._indices(window, axis)
-            limit = to.op("Shape", tensor, start=axis, end=axis + 1)
-            is_in = to.op("And", to.op("Greater", index, to.constant([-1])), to.op("Less", index, limit))
-            inside.append(to.op("Reshape", is_in, to.constant(dims)))
-        return replace(signal, values=to.op("Where", to.op("And", *inside), signal.values, to.number(0)))
-
-    def whole(self, signal: Signal, tensor: str, shape: tuple[int, ...]) -> str:
-        """Return ``signal`` in the shape of ``tensor``, zero outside its window."""
-        to, window = self.to, signal.window
-        if window is None:
-            return signal.values
-        picked = []
-        for axis in (2, 3):
-            n = to.op("Shape", tensor, start=axis, end=axis + 1)
-            every = to.op("Range", to.constant(0), to.op("Squeeze", n), to.constant(1))
-            picked.append(to.op("Sub", every, self._start(window, axis)))
-        return self._pick(signal.values, shape[0], picked[0], picked[1], 0.0)
-
-    def view(self, tensor: str, window: Window | None, shape: tuple[int, ...], fill: float = 0.0) -> str:
-        """Return what a signal's window shows of ``tensor``, ``fill`` outside the map."""
-        if window is None:
-            return tensor
-        return self._pick(tensor, shape[0], self._indices(window, 2), self._indices(window, 3), fill)
-
-    def _start(self, window: Window, axis: int) -> str:
-        to, unit = self.to, window.row if axis == 2 else window.column
-        scaled = to.op("Mul", unit, to.constant([window.stride]))
-        return to.op("Add", scaled, to.constant([window.offset]))
-
-    def _indices(self, window: Window, axis: int) -> str:
-        """Return the rows (axis 2) or columns (axis 3) of a window, int64 (N, size)."""
-        return self.to.op("Add", self._start(window, axis), self.to.constant(np.arange(window.size)))
-
-    def _pick(self, values: str, channels: int, rows: str, columns: str, fill: float) -> str:
-        """Return ``values[n, :, rows[n, i], columns[n, j]]``, ``fill`` where there is no such pixel."""
-        to = self.to
-        lines, inside, width = [], [], to.op("Shape", values, start=3, end=4)
-        for axis, index, dims in ((2, rows, [0, -1, 1]), (3, columns, [0, 1, -1])):
-            last = to.op("Sub", to.op("Shape", values, start=axis, end=axis + 1), to.constant([1]))
-            near = to.op("Max", to.op("Min", index, last), to.constant([0]))
-            lines.append(to.op("Reshape", near, to.constant(dims)))
-            inside.append(to.op("Reshape", to.op("Equal", near, index), to.constant([*dims[:1], 1, *dims[1:]])))
-        places = to.op("Add", to.op("Mul", lines[0], width), lines[1])  # (N, h, w), in the flat map
-        n_places = to.op("Reshape", places, to.constant([0, 1, -1]))
-        each = to.op("Expand", n_places, to.constant([1, channels, 1]))
-        flat = to.op("Reshape", values, to.constant([0, 0, -1]))
-        taken = to.op("GatherElements", flat, each, axis=2)
-        size = to.op("Shape", places, start=1, end=3)
-        shaped = to.op("Reshape", taken, to.op("Concat", to.constant([0, 0]), size, axis=0))
-        return to.op("Where", to.op("And", *inside), shaped, to.number(fill))
-
     def _relu(self, step: Step, signal: Signal, rule: Rule, shape: tuple[int, ...]) -> Signal:
         to, values = self.to, signal.values
         if rule != "deconv":
-            is_on = to.op("Greater", self.view(step.y, signal.window, shape), to.number(0))
+            is_on = to.op("Greater", self.windows.view(step.y, signal.window, shape), to.number(0))
             values = to.op("Where", is_on, values, to.number(0))
         return replace(signal, values=values if rule == "gradient" else to.op("Relu", values))
 
@@ -197,9 +112,9 @@ class Backward:
         """Unpool: each value goes to where its maximum was, and values that meet are added."""
         to, window = self.to, signal.window
         before = window.before(step) if window else None
-        if before and before.size >= _WHOLE_FROM * shape[1]:
-            return self._max(step, Signal(self.whole(signal, step.y, shape)), shape)
-        seen = self.view(step.x, before, shape, _LOWEST)
+        if before and self.windows.covers(before, shape):
+            return self._max(step, Signal(self.windows.whole(signal, step.y, shape)), shape)
+        seen = self.windows.view(step.x, before, shape, _LOWEST)
         pads = [0] * 4 if window else [step.pads[0]] * 2 + [step.pads[1]] * 2
         kernel = (step.kernel - 1) // step.dilation + 1
         switches = to.op(
@@ -231,7 +146,7 @@ class Backward:
     def _norm(self, step: Step, signal: Signal, shape: tuple[int, ...]) -> Signal:
         """Gradient of ``a * s ** -beta``, where ``s`` adds to a constant what ``_band`` makes of the squares."""
         to = self.to
-        a = self.view(step.x, signal.window, shape)
+        a = self.windows.view(step.x, signal.window, shape)
         if step.inner:
             beta, bias = 0.75, to.op("Reshape", step.inner[0].input[2], to.constant([-1, 1, 1]))
         else:

@@ -10,7 +10,8 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
 
 from fc7.errors import DataLoss, InvalidArgument, NotFound
-from fc7_models.deconv import MIN_OPSET, POSITION, UNIT
+from fc7_models.deconv import MIN_OPSET
+from fc7_models.projection import POSITION, UNIT
 
 MAX_FILE_BYTES = 2**30
 MAX_TENSOR = 2**27  # numbers in one tensor of one picture
