@@ -433,7 +433,7 @@ async def test_the_worker_gives_way_and_ends(explainer: Explainer) -> None:
             return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
         with explainer._worker.place() as clock:
-            assert await explainer._worker.do(clock, nice) == min(19, nice() + 10)
+            assert await explainer._worker.do(clock, nice) == min(19, nice() + 15)
     explainer.close()
     with pytest.raises(Unavailable):
         await explainer.unit("tiny", "conv5", picture(1), **UNIT)

@@ -19,7 +19,7 @@ from fc7_service.explain.graph import cut, metadata
 from fc7_service.explain.view import Place
 
 RULES = ("deconv", "gradient", "guided")
-_KEPT_SESSIONS = 6  # of one network
+_KEPT_BYTES = 256 * 2**20  # of the graphs of one network's sessions
 
 OpenSession = Callable[[bytes, str], Any]  # an ONNX file, name of its bundle -> ONNX Runtime's session over it
 
@@ -64,7 +64,7 @@ class Network:
             set()
         )  # spatial layers, layer, axis: found to be no sum
         self._open_session = open_session
-        self._sessions: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Any] = OrderedDict()
+        self._sessions: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], tuple[Any, int]] = OrderedDict()
         self._deconv: dict[str, DeconvLayer] | None = None
 
     def run(
@@ -181,11 +181,12 @@ class Network:
         key = (outputs, inputs)
         if key not in self._sessions:
             graph = self.bundle.graph() + (self.bundle.read(DECONV) if self.has_deconvnet else b"")
-            self._sessions[key] = self._open_session(cut(graph, outputs, inputs), self.bundle.name)
-            if len(self._sessions) > _KEPT_SESSIONS:
+            part = cut(graph, outputs, inputs)
+            self._sessions[key] = self._open_session(part, self.bundle.name), len(part)
+            while len(self._sessions) > 1 and sum(size for _, size in self._sessions.values()) > _KEPT_BYTES:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(key)
-        return self._sessions[key]
+        return self._sessions[key][0]
 
 
 def check_rule(rule: str) -> str:
