@@ -132,11 +132,13 @@ def heat(values: NDArray[np.float32], side: int = SIDE, low: float | None = None
 
 
 def veiled(image: Image.Image, values: NDArray[np.float32]) -> Image.Image:
-    """Return an image seen through a map of shares: dark where there is none, as it is where there is most."""
+    """Return an image seen through a map of shares: dark where they are least, as it is where they are most."""
     import numpy as np
     from PIL import Image
 
-    share = np.sqrt(np.clip(values / max(float(values.max()), 1e-12), 0, 1))  # else the strongest alone would be seen
+    least = max(float(values.min()), 0.0)  # shares that speak against it are dark too
+    share = np.clip((values - least) / max(float(values.max()) - least, 1e-12), 0, 1)
+    share = np.sqrt(share)  # else the strongest alone would be seen
     mask = Image.fromarray((55 + 200 * share).round().astype(np.uint8)).resize(image.size, Image.Resampling.BICUBIC)
     return Image.composite(image, Image.new("RGB", image.size, "black"), mask)
 

@@ -25,6 +25,8 @@ from fc7.cli.figure import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
     from fc7.explanation import ClassReason, Match, MatchSide, Occlusion, Projection, Projections, View
@@ -88,7 +90,8 @@ def draw_match(paths: tuple[Path, Path], found: Match, output: Path) -> None:
         if side.positions is None:
             rows[0].append(blank())
         else:
-            rows[0].append(Panel(veiled(image, side.positions).resize((SIDE, SIDE)), ("lit: what carries the cosine",)))
+            lit = veiled(image, side.positions).resize((SIDE, SIDE))
+            rows[0].append(Panel(lit, ("lit: what carries the cosine", _range(side.positions))))
     for i, one in enumerate(found.query.projections):
         share = found.contributions[one.place.unit]
         caption = (f"unit {one.place.unit}", f"carries {share:.4f} of {found.score:.4f}")
@@ -103,7 +106,7 @@ def draw_class(path: Path, found: ClassReason, output: Path) -> None:
     first = [Panel(image.resize((SIDE, SIDE)), (path.name, f"{found.label} {found.probability:.3f}"))]
     if found.positions is not None:
         first.append(Panel(veiled(image, found.positions).resize((SIDE, SIDE)), ("lit: what carries the class",)))
-        first.append(Panel(heat(found.positions), (f"{found.positions.min():.3g} to {found.positions.max():.3g}",)))
+        first.append(Panel(heat(found.positions), ("share of each position", _range(found.positions))))
     panels = [
         Panel(
             patch(projected(one.pixels, 2 * SIDE), one.place.box, px),
@@ -124,13 +127,12 @@ def draw_occlusion(path: Path, found: Occlusion, output: Path) -> None:
     ImageDraw.Draw(image).rectangle(
         (2, 2, 2 + found.square_px * SIDE // px, 2 + found.square_px * SIDE // px), "#808080"
     )
-    low, high = found.probabilities.min(), found.probabilities.max()
     row = [
         Panel(image, (path.name, f"grey square of {found.square_px} px")),
-        Panel(heat(found.probabilities, low=0.0), (f"probability of {found.label}", f"{low:.3f} to {high:.3f}")),
+        Panel(heat(found.probabilities, low=0.0), (f"probability of {found.label}", _range(found.probabilities))),
     ]
     if found.activities is not None:
-        ends = f"{found.activities.min():.3g} to {found.activities.max():.3g}"
+        ends = _range(found.activities)
         row.insert(
             1, Panel(heat(found.activities, low=0.0), (f"{found.activity_layer}, map {found.activity_unit}", ends))
         )
@@ -138,6 +140,10 @@ def draw_occlusion(path: Path, found: Occlusion, output: Path) -> None:
     row.append(Panel(coloured(found.best, len(found.labels)), ("most probable class",)))
     row.append(Panel(legend(found.labels, counts)))
     draw([row], output, f"{found.label} ({found.probability:.3f} in the whole picture) under a grey square")
+
+
+def _range(values: NDArray[np.float32]) -> str:
+    return f"{values.min():.3g} to {values.max():.3g}"
 
 
 def _unit(one: Projection) -> str:
