@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test proto lint bench-start bench-train clean
+.PHONY: demo test proto lint bench-start bench-train bench-explain clean
 
 # A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
 demo: .venv/demo
@@ -29,6 +29,10 @@ bench-start: .venv/demo
 # Pictures a second of the training loop against the same step on tensors in memory; `make bench-train DATA=folder`.
 bench-train: .venv/test
 	$(BIN)/python bench/train.py "$(DATA)"
+
+# What explanations cost, as ratios.
+bench-explain: .venv/test
+	$(BIN)/python bench/explain.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
