@@ -34,10 +34,11 @@ from fc7.errors import (
 from fc7_service.bundle.bundle import Bundle, open_bundle
 from fc7_service.explain import worker
 from fc7_service.explain.classes import Classes, Linear
-from fc7_service.explain.explainer import Explainer, Match
+from fc7_service.explain.explainer import Explainer
 from fc7_service.explain.occlusion import Sweep, labels_of, read
+from fc7_service.explain.reason import ClassReason, Match
 from fc7_service.explain.top import Passes, Top
-from fc7_service.explain.view import View
+from fc7_service.explain.view import Projection, View
 from fc7_service.features.preprocess import see
 from fc7_service.features.session import load
 from servers import jpeg
@@ -89,9 +90,21 @@ def weights(graph: bytes, name: str) -> np.ndarray:
 
 
 def ask(explainer: Explainer, layer: str, seeds: tuple[int, int], n: int = 3) -> Match:
-    return asyncio.run(
-        explainer.match("tiny", layer, picture(seeds[0]), picture(seeds[1]), n_strongest=n, rule="deconv")
-    )
+    one, other = map(picture, seeds)
+    return asyncio.run(explainer.match("tiny", layer, one, other, n_strongest=n, rule="deconv"))[0]
+
+
+def reason(explainer: Explainer, classes: Classes | None, label: str, seed: int, n: int = 2) -> ClassReason:
+    return asyncio.run(explainer.label("tiny", classes, label, picture(seed), n_strongest=n, rule=""))[0]
+
+
+async def project(explainer: Explainer, layer: str, seed: int, **options: Any) -> tuple[View, list[Projection]]:
+    view, found, clock = await explainer.unit("tiny", layer, picture(seed), **UNIT | options)
+    assert clock.compute_s > 0
+    return view, found
+
+
+UNIT: dict[str, Any] = {"units": [], "positions": [], "n_strongest": 9, "rule": ""}
 
 
 @settings(max_examples=25, deadline=None)
@@ -173,13 +186,13 @@ def test_what_is_split_depends_on_the_layer(explainer: Explainer) -> None:
 
 def test_the_shares_of_a_logit_add_up_to_it(bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer) -> None:
     logits = run(whole, "logits", bundle, picture(5))[0].astype(float)
-    found = asyncio.run(explainer.label("tiny", None, "green thing", picture(5), n_strongest=2, rule="deconv"))
+    found = reason(explainer, None, "green thing", 5, 2)
     assert found.shares.unit_layer == "fc7"
     assert found.shares.total == pytest.approx(logits[1], abs=1e-5)
     assert found.shares.units.sum() + found.shares.units_rest == pytest.approx(logits[1], abs=1e-5)
     assert found.shares.units_rest == pytest.approx(weights(bundle.graph(), "b8")[1], abs=1e-5)
     assert found.probability == pytest.approx(np.exp(logits)[1] / np.exp(logits).sum(), abs=1e-5)
-    best = asyncio.run(explainer.label("tiny", None, "", picture(5), n_strongest=2, rule=""))
+    best = reason(explainer, None, "", 5, 2)
     assert best.label == bundle.classes[logits.argmax()].name
     assert len(best.projections) == 2
 
@@ -197,7 +210,7 @@ def test_a_head_on_a_mean_has_a_class_activation_map(
     assert who.linear is not None
     feature = run(whole, WHITE, bundle, picture(6))[0]
     wanted = ((feature - who.linear.mean) @ who.linear.weights + who.linear.bias)[1]
-    found = asyncio.run(explainer.label("tiny", who, "dog", picture(6), n_strongest=2, rule=""))
+    found = reason(explainer, who, "dog", 6, 2)
     assert found.shares.total == pytest.approx(wanted, abs=1e-5)
     assert found.shares.positions is not None
     assert found.shares.positions.shape == (8, 8)
@@ -208,7 +221,7 @@ def test_a_head_on_a_mean_has_a_class_activation_map(
 
 
 def test_a_head_on_maps_is_split_too(explainer: Explainer) -> None:
-    found = asyncio.run(explainer.label("tiny", head("conv5", 256), "", picture(7), n_strongest=4, rule=""))
+    found = reason(explainer, head("conv5", 256), "", 7, 4)
     assert found.shares.units.shape == (MAPS,)
     assert found.shares.positions is not None
     assert found.shares.units.sum() == pytest.approx(found.shares.positions.sum())
@@ -220,10 +233,9 @@ async def test_the_gradient_of_a_first_unit_is_its_filter(
     bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer, unit: int, y: int, x: int
 ) -> None:
     maps = run(whole, "conv5", bundle, picture(8))[0]
-    found = await explainer.unit(
-        "tiny", "conv5", picture(8), units=[unit], positions=[8 * y + x], n_strongest=1, rule="gradient"
+    view, (one,) = await project(
+        explainer, "conv5", 8, units=[unit], positions=[8 * y + x], n_strongest=1, rule="gradient"
     )
-    (one,) = found.projections
     assert one.place.value == pytest.approx(maps[unit, y, x], abs=1e-6)
     assert (one.place.unit, one.place.y, one.place.x) == (unit, y, x)
     wanted = np.zeros((PX + 2, PX + 2, 3), np.float32)  # one pixel of padding around
@@ -232,7 +244,7 @@ async def test_the_gradient_of_a_first_unit_is_its_filter(
     np.testing.assert_allclose(one.pixels, wanted[1:-1, 1:-1], atol=1e-6)
     left, top, right, bottom = one.place.box
     assert (left, top, right, bottom) == (max(0, 2 * x - 1), max(0, 2 * y - 1), min(PX, 2 * x + 2), min(PX, 2 * y + 2))
-    assert found.view.pixels.shape == (PX, PX, 3)
+    assert view.pixels.shape == (PX, PX, 3)
 
 
 async def test_the_strongest_units_come_first(
@@ -240,10 +252,10 @@ async def test_the_strongest_units_come_first(
 ) -> None:
     for layer, count in (("conv5", MAPS), ("fc7", 8), ("logits", 3)):
         values = run(whole, layer, bundle, picture(9))[0].reshape(count, -1).max(axis=1)
-        found = await explainer.unit("tiny", layer, picture(9), units=[], positions=[], n_strongest=3, rule="")
-        assert [p.place.unit for p in found.projections] == list(np.argsort(-values, kind="stable")[:3])
-        np.testing.assert_allclose([p.place.value for p in found.projections], np.sort(values)[::-1][:3], rtol=1e-5)
-        assert found.provenance.layer == layer
+        _, found = await project(explainer, layer, 9, n_strongest=3)
+        assert [p.place.unit for p in found] == list(np.argsort(-values, kind="stable")[:3])
+        np.testing.assert_allclose([p.place.value for p in found], np.sort(values)[::-1][:3], rtol=1e-5)
+        assert explainer.provenance("tiny", layer).layer == layer
 
 
 async def sweep(explainer: Explainer, **options: Any) -> tuple[Sweep, list[int]]:
@@ -280,11 +292,11 @@ async def test_a_sweep_works_without_a_deconvnet_and_for_a_head(tmp_path: Path) 
     explainer = make_explainer(tmp_path, bare)
     found, _ = await sweep(explainer, classes=head("conv5", 256), label="cat", image=picture(1), square_px=3, grid=2)
     assert read(found).probabilities.shape == (2, 2)
-    told = await explainer.match("tiny", "fc7", picture(1), picture(2), n_strongest=3, rule="")
+    told, _ = await explainer.match("tiny", "fc7", picture(1), picture(2), n_strongest=3, rule="")
     assert told.query.projections == []
     assert told.units.sum() == pytest.approx(told.score)
     with pytest.raises(FailedPrecondition, match="no deconvnet"):
-        await explainer.unit("tiny", "conv5", picture(1), units=[], positions=[], n_strongest=9, rule="")
+        await explainer.unit("tiny", "conv5", picture(1), **UNIT)
     with pytest.raises(FailedPrecondition, match="no deconvnet"):
         await explainer.known_top("tiny", "conv5", bytes(32), [])
     explainer.close()
@@ -353,9 +365,6 @@ def test_the_oldest_passes_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [passes.load("p", bytes([i]) * 32) is not None for i in range(3)] == [False, True, True]
 
 
-UNIT = {"units": [], "positions": [], "n_strongest": 9, "rule": ""}
-
-
 @pytest.mark.parametrize(
     ("kind", "said", "options"),
     [
@@ -392,9 +401,9 @@ async def test_bad_input_to_the_others(bundle: Bundle, explainer: Explainer) -> 
 
 
 async def test_a_picture_smaller_than_a_field_is_enlarged_first(explainer: Explainer) -> None:
-    found = await explainer.unit("tiny", "fc7", jpeg(1, (5, 7)), units=[0], positions=[], n_strongest=1, rule="")
-    assert found.projections[0].place.box == (0, 0, PX, PX)
-    left, top, right, bottom = found.view.crop
+    view, found, _ = await explainer.unit("tiny", "fc7", jpeg(1, (5, 7)), **UNIT | {"units": [0]})
+    assert found[0].place.box == (0, 0, PX, PX)
+    left, top, right, bottom = view.crop
     assert (left, right) == (0.0, 1.0)
     assert 0 < top < bottom < 1
 

@@ -175,7 +175,19 @@ class Bundle:
         InvalidArgument
             It refers to data outside the file.
         """
-        file = self._graph_file
+        return self._onnx(self._graph_file)
+
+    def deconv(self) -> bytes:
+        """Return the nodes of the way back, to be put behind the graph; none where the bundle has no deconvnet.
+
+        Raises
+        ------
+        DataLoss, InvalidArgument
+            As ``graph``.
+        """
+        return self._onnx(DECONV) if DECONV in self.files else b""
+
+    def _onnx(self, file: str) -> bytes:
         data = self.read(file)
         if _EXTERNAL_DATA in data:
             raise InvalidArgument(f"{file} of bundle {self.name!r} refers to other files: store it as one", name=file)

@@ -3,68 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument
+from fc7.errors import Fc7Error, InvalidArgument
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.explain import occlusion
 from fc7_service.explain.classes import Classes, last_linear, own_classes
 from fc7_service.explain.network import Network, OpenSession, check_rule
 from fc7_service.explain.project import STRONGEST, check_units, peaks, project, strongest
-from fc7_service.explain.split import Shares, share
+from fc7_service.explain.reason import ClassReason, Match, carry, match
 from fc7_service.explain.top import Passes, Top
 from fc7_service.explain.view import ImageInput, Look, Place, Projection, View
 from fc7_service.explain.worker import Clock, Worker
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """Projections of one picture."""
-
-    view: View
-    projections: list[Projection]
-    provenance: Provenance
-    clock: Clock
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One picture of a match."""
-
-    view: View
-    shares: Shares
-    projections: list[Projection]
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A cosine, split; shares of units are the mean of both sides', which differ where the feature is a sum of maps."""
-
-    score: float
-    unit_layer: str
-    units: np.ndarray[tuple[int], np.dtype[np.float64]]
-    rest: float
-    query: Side
-    neighbour: Side
-    provenance: Provenance
-    clock: Clock
-
-
-@dataclass(frozen=True, slots=True)
-class ClassShares:
-    """A logit, split."""
-
-    label: str
-    probability: float
-    shares: Shares
-    view: View
-    projections: list[Projection]
-    provenance: Provenance
-    clock: Clock
 
 
 class Explainer:
@@ -103,7 +54,7 @@ class Explainer:
         positions: Sequence[int],
         n_strongest: int,
         rule: str,
-    ) -> Units:
+    ) -> tuple[View, list[Projection], Clock]:
         """Project units of a layer, those named or the strongest, to the pixels that made them fire.
 
         Raises
@@ -119,19 +70,19 @@ class Explainer:
         if positions and not units:
             raise InvalidArgument("positions come without units: name a unit for each", name="positions")
 
-        def job() -> Units:
+        def job() -> tuple[View, list[Projection]]:
             network.deconv_layer(layer)
             view = self._view(network, layer, image, clock)
             chosen = list(units) or strongest(network, layer, view, n_strongest)
             at = list(positions) or [STRONGEST] * len(chosen)
-            return Units(view, project(network, layer, view, chosen, at, rule), network.provenance(layer), clock)
+            return view, project(network, layer, view, chosen, at, rule)
 
         with self._worker.place() as clock:
-            return await self._worker.do(clock, job)
+            return *await self._worker.do(clock, job), clock
 
     async def match(
         self, model: str, layer: str, query: ImageInput, neighbour: ImageInput, *, n_strongest: int, rule: str
-    ) -> Match:
+    ) -> tuple[Match, Clock]:
         """Split the cosine of two images' features; project the units that carry most in both.
 
         Raises
@@ -145,40 +96,14 @@ class Explainer:
 
         def job() -> Match:
             views = [self._view(network, layer, image, clock) for image in (query, neighbour)]
-            (found,) = network.run((layer,), np.stack([view.tensor for view in views]))
-            features = np.asarray(found, np.float32).reshape(2, -1)
-            norms = np.linalg.norm(features.astype(np.float64), axis=1)
-            if not norms.all():
-                raise FailedPrecondition(f"layer {layer!r} is zero for one of the images: no cosine", name=layer)
-            directions = features[::-1] / norms.prod()
-            shares = [
-                share(network, layer, view, feature, direction)
-                for view, feature, direction in zip(views, features, directions, strict=True)
-            ]
-            units = (shares[0].units + shares[1].units) / 2
-            carriers = _carriers(units, n_strongest)
-            sides = [
-                Side(view, one, self._projections(network, one, view, carriers, rule))
-                for view, one in zip(views, shares, strict=True)
-            ]
-            score = shares[0].total
-            return Match(
-                score=score,
-                unit_layer=shares[0].unit_layer,
-                units=units,
-                rest=score - float(units.sum()),
-                query=sides[0],
-                neighbour=sides[1],
-                provenance=network.provenance(layer),
-                clock=clock,
-            )
+            return match(network, layer, views, n_strongest, rule)
 
         with self._worker.place() as clock:
-            return await self._worker.do(clock, job)
+            return await self._worker.do(clock, job), clock
 
     async def label(
         self, model: str, classes: Classes | None, label: str, image: ImageInput, *, n_strongest: int, rule: str
-    ) -> ClassShares:
+    ) -> tuple[ClassReason, Clock]:
         """Split the logit of a class, the most probable one for an empty label; project the units that carry most.
 
         Parameters
@@ -197,37 +122,12 @@ class Explainer:
         """
         network, rule = self._networks[model], check_rule(rule)
 
-        def job() -> ClassShares:
+        def job() -> ClassReason:
             who = classes or self._own_classes(network)
-            view = self._view(network, who.layer, image, clock)
-            (found,) = network.run((who.layer,), view.tensor[np.newaxis])
-            feature = np.asarray(found, np.float32).reshape(-1)
-            probabilities = who.predict(feature[np.newaxis])[0]
-            index = who.index(label) if label else int(probabilities.argmax())
-            linear = who.linear
-            assert linear is not None  # of a head always, of own classes as `last_linear` made them
-            shares = share(
-                network,
-                who.layer,
-                view,
-                feature,
-                linear.weights[:, index].astype(np.float64),
-                linear.mean,
-                float(linear.bias[index]),
-            )
-            carriers = _carriers(shares.units, n_strongest)
-            return ClassShares(
-                label=who.labels[index],
-                probability=float(probabilities[index]),
-                shares=shares,
-                view=view,
-                projections=self._projections(network, shares, view, carriers, rule),
-                provenance=network.provenance(who.layer),
-                clock=clock,
-            )
+            return carry(network, who, label, self._view(network, who.layer, image, clock), n_strongest, rule)
 
         with self._worker.place() as clock:
-            return await self._worker.do(clock, job)
+            return await self._worker.do(clock, job), clock
 
     async def occlude(
         self, model: str, classes: Classes | None, label: str, image: ImageInput, *, square_px: int, grid: int
@@ -338,15 +238,3 @@ class Explainer:
     def _view(self, network: Network, layer: str, image: ImageInput, clock: Clock) -> View:
         with clock.decoding():
             return self._look(image, network.recipe(layer))
-
-    def _projections(
-        self, network: Network, shares: Shares, view: View, units: Sequence[int], rule: str
-    ) -> list[Projection]:
-        if not network.can_project(shares.unit_layer):
-            return []
-        return project(network, shares.unit_layer, view, units, [int(shares.places[unit]) for unit in units], rule)
-
-
-def _carriers(units: np.ndarray[tuple[int], np.dtype[np.float64]], count: int) -> list[int]:
-    """Return the units with the largest shares, the largest first."""
-    return [int(unit) for unit in np.argsort(-units, kind="stable")[:count]]

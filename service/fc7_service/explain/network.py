@@ -169,7 +169,7 @@ class Network:
             )
         if self._deconv is None:
             try:
-                rows = json.loads(metadata(self.bundle.read(DECONV))["layers"])
+                rows = json.loads(metadata(self.bundle.deconv())["layers"])
                 self._deconv = {row["name"]: _layer(row) for row in rows}
             except (KeyError, ValueError, TypeError) as error:
                 raise DataLoss(
@@ -180,7 +180,7 @@ class Network:
     def _session(self, outputs: tuple[str, ...], inputs: tuple[str, ...]) -> Any:
         key = (outputs, inputs)
         if key not in self._sessions:
-            graph = self.bundle.graph() + (self.bundle.read(DECONV) if self.has_deconvnet else b"")
+            graph = self.bundle.graph() + self.bundle.deconv()
             part = cut(graph, outputs, inputs)
             self._sessions[key] = self._open_session(part, self.bundle.name), len(part)
             while len(self._sessions) > 1 and sum(size for _, size in self._sessions.values()) > _KEPT_BYTES:

@@ -16,8 +16,9 @@ from fc7.v1 import explain_pb2 as pb
 from fc7_service.collections.library import Collections
 from fc7_service.explain import occlusion
 from fc7_service.explain.classes import Classes, Linear
-from fc7_service.explain.explainer import Explainer, Side
+from fc7_service.explain.explainer import Explainer
 from fc7_service.explain.project import MAX_UNITS
+from fc7_service.explain.reason import Side
 from fc7_service.explain.top import Top
 from fc7_service.explain.view import ImageInput, Place, Projection, View
 from fc7_service.explain.worker import Clock
@@ -37,9 +38,10 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
 
     async def ProjectUnit(self, request: pb.ProjectUnitRequest, context: Any) -> pb.ProjectUnitResponse:  # noqa: N802
         """Project units of a layer to the pixels that made them fire."""
-        found = await self._explainer.unit(
-            self._extractor.bundle(request.model).name,
-            request.layer or _LAYER,
+        model, layer = self._extractor.bundle(request.model).name, request.layer or _LAYER
+        view, projections, clock = await self._explainer.unit(
+            model,
+            layer,
             _image(request.image),
             units=request.units,
             positions=request.positions,
@@ -47,10 +49,10 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             rule=request.rule,
         )
         return pb.ProjectUnitResponse(
-            view=_view(found.view),
-            projections=_projections(found.projections),
-            provenance=write_provenance(found.provenance),
-            timing=_timing(found.clock),
+            view=_view(view),
+            projections=_projections(projections),
+            provenance=write_provenance(self._explainer.provenance(model, layer)),
+            timing=_timing(clock),
         )
 
     async def TopUnits(  # noqa: N802
@@ -89,7 +91,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Any) -> pb.ExplainMatchResponse:  # noqa: N802
         """Split the cosine of two images."""
         model, layer = await self._pair(request)
-        found = await self._explainer.match(
+        found, clock = await self._explainer.match(
             model,
             layer,
             _image(request.query),
@@ -104,14 +106,14 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             rest=found.rest,
             query=_side(found.query),
             neighbour=_side(found.neighbour),
-            provenance=write_provenance(found.provenance),
-            timing=_timing(found.clock),
+            provenance=write_provenance(self._explainer.provenance(model, layer)),
+            timing=_timing(clock),
         )
 
     async def ExplainClass(self, request: pb.ExplainClassRequest, context: Any) -> pb.ExplainClassResponse:  # noqa: N802
         """Split the logit of a class."""
         model, classes = await self._classes(request.head, request.model)
-        found = await self._explainer.label(
+        found, clock = await self._explainer.label(
             model,
             classes,
             request.label,
@@ -131,9 +133,9 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             positions=None if shares.positions is None else _tensor(shares.positions),
             positions_rest=shares.positions_rest,
             projections=_projections(found.projections),
-            provenance=write_provenance(found.provenance),
+            provenance=write_provenance(self._explainer.provenance(model, found.layer)),
             head_version=classes.head_version if classes else 0,
-            timing=_timing(found.clock),
+            timing=_timing(clock),
         )
 
     async def Occlude(self, request: pb.OccludeRequest, context: Any) -> AsyncIterator[pb.OccludeResponse]:  # noqa: N802
