@@ -124,7 +124,10 @@ class Chain:
         node = self._makers.get(name)
         if node is not None and node.op_type == "Cast":
             return self.shape(node.input[0])
-        raise refuse(f"weight {name!r} is not written in the file")
+        value = self.constant(name)
+        if value is None:
+            raise refuse(f"weight {name!r} is not written in the file")
+        return value.shape
 
     def _out_shape(self, step: Step, shape: tuple[int, ...]) -> tuple[int, ...]:
         is_map = len(shape) == 3
