@@ -296,12 +296,12 @@ def test_a_caller_who_leaves_at_the_wrong_moment_does_not_end_the_engine() -> No
 
 
 def test_every_method_of_the_contract_has_its_scope() -> None:
-    from fc7.v1 import admin_pb2, head_pb2, model_pb2
+    from fc7.v1 import admin_pb2, explain_pb2, head_pb2, model_pb2
     from fc7_service.tokens import NEEDED
 
     listed = [method for methods in NEEDED.values() for method in methods]
     assert len(listed) == len(set(listed))
-    modules = (admin_pb2, collection_pb2, feature_pb2, head_pb2, model_pb2)
+    modules = (admin_pb2, collection_pb2, explain_pb2, feature_pb2, head_pb2, model_pb2)
     contract = {
         f"/{service.full_name}/{method.name}"
         for module in modules
