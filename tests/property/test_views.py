@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fc7.errors import ImageDecodeError, InvalidArgument
+from fc7.errors import ImageDecodeError, InvalidArgument, ResourceExhausted
 from fc7_service.bundle.bundle import open_bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
+from fc7_service.features import extractor as module
 from fc7_service.features.ensemble import join
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.preprocess import preprocess, preprocess_pixels, preprocess_views
@@ -106,6 +107,21 @@ async def test_the_extractor_runs_every_view(tiny_bundle: Path) -> None:
         nothing = await extractor.extract([b""], model="", layer="fc7", n_views=10)
         assert nothing.views.shape == (0, 10, 8)
         assert nothing.values.shape == (0, 8)
+    finally:
+        extractor.close()
+
+
+async def test_what_would_fill_the_memory_is_refused(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
+    try:
+        images = [noise(9, 7, seed) for seed in range(40)]
+        found = await extractor.extract(images, model="", layer="fc7", n_views=10)  # more than are let in at once
+        assert found.views.shape == (40, 10, 8)
+        monkeypatch.setattr(module, "MAX_WAITING_BYTES", 4 * 8 * 10 * 40 - 1)
+        with pytest.raises(ResourceExhausted, match=r"over 10 views: at most .* fewer images") as refused:
+            await extractor.extract(images, model="", layer="fc7", n_views=10)
+        assert refused.value.retry_after_s is None
+        assert len((await extractor.extract(images, model="", layer="fc7")).values) == 40
     finally:
         extractor.close()
 

@@ -25,6 +25,7 @@ VIEWS = (1, 10)  # how many views of an image may be asked for: its centre; cent
 MAX_WAITING_IMAGES = 4096  # ten views count as ten
 MAX_WAITING_BYTES = 512 * 2**20
 _RETRY_AFTER_S = 1.0
+_AHEAD = 4 * MAX_BATCH  # tensors of one call at once: the engine never waits for them, and they never fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,20 @@ class Extractor:
         NotFound
             No such model or layer.
         ResourceExhausted
-            Too much is waiting; says when to come back.
+            Too much is waiting; says when to come back. Or the features alone would fill the memory; says none.
         """
         bundle = self.bundle(model)
         layer = bundle.provenance(layer).layer
         dim = bundle.layers[layer].dim
+        if (n_bytes := 4 * dim * n_views * len(images)) > MAX_WAITING_BYTES:
+            raise ResourceExhausted(
+                f"layer {layer} of {len(images)} images has {n_bytes} bytes over {n_views} views: at most "
+                f"{MAX_WAITING_BYTES}, so ask for fewer images",
+                name="images",
+            )
+        gate = asyncio.Semaphore(_AHEAD // n_views)
         with self._admitted(images, bundle.recipe_of(layer), n_views):
-            tasks = [asyncio.ensure_future(self._one(image, bundle, layer, n_views)) for image in images]
+            tasks = [asyncio.ensure_future(self._one(image, bundle, layer, n_views, gate)) for image in images]
             try:
                 outcomes = await asyncio.gather(*tasks)
             finally:
@@ -140,7 +148,7 @@ class Extractor:
             A graph is damaged.
         """
         for name, bundle in self.bundles.items():
-            for recipe, layer in {bundle.recipe_of(layer): layer for layer in bundle.layers}.items():
+            for recipe, (layer, *_) in bundle.layers_by_recipe().items():
                 grey = np.zeros((recipe.crop_px, recipe.crop_px, 3), np.uint8)
                 await self.extract([grey], model=name, layer=layer)
                 await self.extract([grey] * MAX_BATCH, model=name, layer=layer)
@@ -151,21 +159,23 @@ class Extractor:
             batcher.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def _one(self, image: ImageInput, bundle: Bundle, layer: str, n_views: int) -> _Done | Fc7Error:
+    async def _one(
+        self, image: ImageInput, bundle: Bundle, layer: str, n_views: int, gate: asyncio.Semaphore
+    ) -> _Done | Fc7Error:
         """Return what became of one image: its rows, or why it cannot be read."""
-        loop = asyncio.get_running_loop()
-        try:
-            tensors, decode_s = await loop.run_in_executor(self._pool, _decode, image, bundle.recipe_of(layer), n_views)
-        except Fc7Error as error:
-            return error
-        ready = time.monotonic()
-        batcher = self._batchers[bundle.name]
-        return _Done(await asyncio.gather(*(batcher.submit(tensor, layer) for tensor in tensors)), decode_s, ready)
+        loop, batcher, recipe = asyncio.get_running_loop(), self._batchers[bundle.name], bundle.recipe_of(layer)
+        async with gate:
+            try:
+                tensors, decode_s = await loop.run_in_executor(self._pool, _decode, image, recipe, n_views)
+            except Fc7Error as error:
+                return error
+            ready = time.monotonic()
+            return _Done(await asyncio.gather(*(batcher.submit(tensor, layer) for tensor in tensors)), decode_s, ready)
 
     @contextmanager
     def _admitted(self, images: Sequence[ImageInput], recipe: Recipe, n_views: int) -> Iterator[None]:
-        """Hold a place for ``images`` in the queue, bounded by their number and by the larger of file and tensors."""
-        n_images, tensor_bytes = n_views * len(images), n_views * 4 * 3 * recipe.crop_px**2
+        """Hold a place for ``images`` in the queue, bounded by their number and by the larger of file and tensor."""
+        n_images, tensor_bytes = n_views * len(images), 4 * 3 * recipe.crop_px**2
         n_bytes = sum(max(i.nbytes if isinstance(i, np.ndarray) else len(i), tensor_bytes) for i in images)
         is_full = (
             self._waiting_images + n_images > MAX_WAITING_IMAGES or self._waiting_bytes + n_bytes > MAX_WAITING_BYTES
