@@ -113,7 +113,7 @@ def halve(module: nn.Module) -> nn.Module:
 def to_onnx(module: nn.Module, network: Network) -> bytes:
     """Return the ONNX file of a module: batch dynamic, and height and width where the network takes any size.
 
-    Large weights are stored as fp16 behind a Cast, which the runtime folds away when it loads them.
+    Large weights are stored as fp16, whole ones as int8, behind a Cast, which the runtime folds away when it loads them.
     """
     px = network.recipe.crop_px
     example = torch.zeros(2, 3, px, px)
@@ -130,7 +130,7 @@ def to_onnx(module: nn.Module, network: Network) -> bytes:
         )  # fmt: skip
     assert program is not None
     model = program.model_proto
-    _store_half(model)
+    _store_small(model)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
@@ -175,17 +175,18 @@ class _Outputs(nn.Module):
         return tuple(self.module(image).values())
 
 
-def _store_half(model: onnx.ModelProto) -> None:
-    """Store large initializers that fp16 holds exactly as fp16, each behind a Cast to fp32."""
+def _store_small(model: onnx.ModelProto) -> None:
+    """Store large initializers that int8 or fp16 holds exactly in that, each behind a Cast to fp32."""
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if tensor.data_type != TensorProto.FLOAT or values.size < _HALF_FROM:
             continue
-        half = values.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), values):  # what `halve` rounded; constants stay as they are
+        is_whole = np.array_equal(values, values.clip(-127, 127).round())
+        small = values.astype(np.int8 if is_whole else np.float16)
+        if np.array_equal(small.astype(np.float32), values):  # what was rounded before; constants stay as they are
             name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.fp16"))
+            tensor.CopyFrom(numpy_helper.from_array(small, f"{name}.{small.dtype}"))
             casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
     for i, cast in enumerate(casts):
         model.graph.node.insert(i, cast)

@@ -50,15 +50,15 @@ def test_whitening_leaves_uncorrelated_numbers_of_one_variance_where_there_is_va
     assert white.shape == (4000, 6)
     assert np.abs(white.mean(0)).max() < 1e-3
     covariance = np.cov(white.T)
-    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-2
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.05  # weights have 8 bits
     assert np.all(np.diff(np.diag(covariance)) <= 1e-3)  # the shrinkage takes more from what varies less
     assert 0.8 < covariance[0, 0] <= 1
     assert covariance[5, 5] < 1e-3
 
 
 def test_whitening_gives_no_more_numbers_than_the_pictures_determine() -> None:
-    assert whiten(torch.rand(5, 40)).out_features == 4
-    assert torch.isfinite(whiten(torch.ones(3, 40)).weight).all()
+    assert whiten(torch.rand(5, 40))(torch.rand(2, 40)).shape == (2, 4)
+    assert torch.isfinite(whiten(torch.ones(3, 40))(torch.ones(3, 40))).all()
 
 
 def test_pooling_is_the_maximum_of_each_cell_beside_the_mean() -> None:
@@ -95,7 +95,7 @@ def test_a_bundle_has_the_layer_at_its_own_size(name: str, pictures: list[Path],
     assert np.abs(found.mean(0)).max() < 0.02
     covariance = np.cov(found.T)
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.02
-    assert 0.5 < covariance[0, 0] <= 1
+    assert 0.5 < covariance[0, 0] < 1.02
 
 
 def test_the_command_exports_it_and_studies_see_it_at_its_own_size(pictures: list[Path], tmp_path: Path) -> None:

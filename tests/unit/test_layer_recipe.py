@@ -22,6 +22,7 @@ from fc7_service.bundle.bundle import FORMAT, Bundle, Layer, open_bundle, write_
 from fc7_service.features.batcher import Batcher
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.preprocess import preprocess_pixels
+from fc7_service.features.session import Session
 from tiny import PX, RECIPE
 
 WIDE = replace(RECIPE, resize_px=3 * PX, crop_px=2 * PX)
@@ -169,3 +170,15 @@ def test_the_client_and_the_commands_tell_it_and_verify_it(folder: Path, tmp_pat
     assert "recommended layer, which is meant where none is named: pooled" in shown.output
     assert TRANSFORM in shown.output
     assert verified.exit_code == 0, verified.output
+
+
+def test_a_run_may_ask_layers_of_both_parts_and_a_missing_output_is_damage(folder: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(folder)
+    session = Session(bundle, device="cpu", threads=1)
+    batch = np.random.default_rng(3).standard_normal((2, 3, PX, PX)).astype(np.float32)
+    together = session.run(batch, ["logits", "pooled", "conv5"])
+    for values, layer in zip(together, ["logits", "pooled", "conv5"], strict=True):
+        np.testing.assert_array_equal(values, session.run(batch, [layer])[0])
+    ghost = replace(bundle, layers=bundle.layers | {"ghost": replace(bundle.layers["pooled"], name="ghost")})
+    with pytest.raises(DataLoss, match="ghost"):
+        Session(ghost, device="cpu", threads=1)

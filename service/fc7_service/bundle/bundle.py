@@ -124,6 +124,13 @@ class Bundle:
         """Return how pictures are prepared for ``layer``, one of ``layers``."""
         return self.layers[layer].recipe or self.recipe
 
+    def layers_by_recipe(self) -> dict[Recipe, list[str]]:
+        """Return the names of the layers that see pictures alike, for each way of preparing them."""
+        layers: dict[Recipe, list[str]] = {}
+        for layer in self.layers:
+            layers.setdefault(self.recipe_of(layer), []).append(layer)
+        return layers
+
     def provenance(self, layer: str) -> Provenance:
         """Return the provenance of the features of ``layer``, the default one for an empty name.
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from fc7_service.bundle.bundle import DECONV, Bundle
+from fc7_service.bundle.graph import cut, metadata
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.explain.graph import cut, metadata
 from fc7_service.explain.view import Place
 
 RULES = ("deconv", "gradient", "guided")

@@ -1,4 +1,4 @@
-"""An ONNX Runtime session over a bundle's graph, on the device that was asked for."""
+"""ONNX Runtime over a bundle's graph, on the device that was asked for."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition
 from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.graph import cut
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class Session:
     """A network, ready to run.
+
+    Layers that see other pictures have a session of their own over their part of the graph: ONNX Runtime computes all
+    that a graph holds, whatever is asked for.
 
     Parameters
     ----------
@@ -36,22 +40,30 @@ class Session:
     """
 
     def __init__(self, bundle: Bundle, *, device: str, threads: int) -> None:
-        self._session = load(bundle.graph(), bundle.name, device=device, threads=threads)
-        self.provider: str = self._session.get_providers()[0]
+        graph, sizes = bundle.graph(), bundle.layers_by_recipe().values()
+        self._sessions: dict[str, Any] = {}  # layer -> ONNX Runtime's session
+        for layers in sizes:
+            part = graph if len(sizes) == 1 else _part(graph, layers, bundle.name)
+            session = load(part, bundle.name, device=device, threads=threads)
+            missing = set(layers) - {output.name for output in session.get_outputs()}
+            if missing:
+                raise DataLoss(f"the graph of bundle {bundle.name!r} lacks outputs {sorted(missing)}", name=bundle.name)
+            self._sessions |= dict.fromkeys(layers, session)
+        self.provider: str = session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
             raise FailedPrecondition(
                 "device cuda cannot be had: ONNX Runtime fell back to the CPU; check the driver and the CUDA libraries",
                 name="device",
             )
-        missing = set(bundle.layers) - {output.name for output in self._session.get_outputs()}
-        if missing:
-            raise DataLoss(f"the graph of bundle {bundle.name!r} lacks outputs {sorted(missing)}", name=bundle.name)
-        self._input = self._session.get_inputs()[0].name
+        self._input = session.get_inputs()[0].name
 
     def run(self, batch: NDArray[np.float32], layers: Sequence[str]) -> list[NDArray[np.float32]]:
         """Return each layer, flattened to float32 (N, D), of ``batch`` (N, 3, H, W)."""
-        outputs: list[Any] = self._session.run(list(layers), {self._input: batch})
-        return [np.asarray(output, np.float32).reshape(len(batch), -1) for output in outputs]
+        outputs: dict[str, Any] = {}
+        for session in dict.fromkeys(self._sessions[layer] for layer in layers):
+            names = [layer for layer in layers if self._sessions[layer] is session]
+            outputs |= zip(names, session.run(names, {self._input: batch}), strict=True)
+        return [np.asarray(outputs[layer], np.float32).reshape(len(batch), -1) for layer in layers]
 
 
 def load(graph: bytes, name: str, *, device: str, threads: int) -> Any:
@@ -77,6 +89,13 @@ def load(graph: bytes, name: str, *, device: str, threads: int) -> Any:
         if device == "cuda":
             raise FailedPrecondition(f"device cuda cannot be had: {error}", name="device") from error
         raise DataLoss(f"the graph of bundle {name!r} cannot be loaded: {error}", name=name) from error
+
+
+def _part(graph: bytes, layers: Sequence[str], name: str) -> bytes:
+    try:
+        return cut(graph, layers)
+    except FailedPrecondition as error:
+        raise DataLoss(f"the graph of bundle {name!r} lacks outputs: {error.message}", name=name) from error
 
 
 def check_installed() -> None:
