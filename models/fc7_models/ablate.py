@@ -23,7 +23,6 @@ from fc7_models.trainer import Job, accuracy
 
 Table = Literal["layers", "techniques"]
 Edit = Callable[[Any], None]  # changes a module in place
-_WHOLE = "as it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,6 @@ class Variant:
     widths: dict[str, Any] = field(default_factory=dict)  # arguments of the base network's constructor
     edits: Sequence[Edit] = ()
     augmented: bool = True
-    rate: float = 1.0  # share of the recipe's learning rate
 
     def network(self, base: Network) -> Network:
         """Return the changed network."""
@@ -62,7 +60,6 @@ class Result:
     table: Table
     variant: str
     parameters: int
-    learning_rate: float
     train_top1: float  # on 2,000 pictures that it was trained on
     top1: float
     top5: float
@@ -99,20 +96,17 @@ def ablate(folder: Path, plan: Plan, output: Path, report: Callable[[int, int], 
     Zeiler & Fergus 2013, table 3; Krizhevsky et al. 2012, sections 3.3 to 4.2.
     """
     base = find_network(plan.network)
-    variants = [*layer_variants(base, plan.network), *technique_variants(base)]
+    variants = [*layer_variants(base, plan.network), *technique_variants()]
     pictures = read_pictures([folder], base.recipe, output)
-    done: dict[str, Trained] = {}
-    results = []
-    for variant in variants:
-        if variant.name not in done:
-            n_done, n_all = len(done), len({one.name for one in variants})
+    results: list[Result] = []
+    for i, variant in enumerate(variants):
 
-            def share(state: Progress, n_done: int = n_done, n_all: int = n_all) -> None:
-                report(n_done * state.n_steps + state.step, n_all * state.n_steps)
+        def share(state: Progress, i: int = i) -> None:
+            report(i * state.n_steps + state.step, len(variants) * state.n_steps)
 
-            done[variant.name] = _train(variant, base, plan, pictures, output, share)
-        results.append(_result(variant, done[variant.name], base, pictures))
-    return results
+        results.append(_result(variant, _train(variant, base, plan, pictures, output, share), base, pictures))
+    first = next(i for i, result in enumerate(results) if result.table == "techniques")
+    return [*results[:first], replace(results[0], table="techniques"), *results[first:]]
 
 
 def layer_variants(base: Network, name: str) -> list[Variant]:
@@ -135,7 +129,7 @@ def layer_variants(base: Network, name: str) -> list[Variant]:
     thin = {"maps": (m1, m2, m2, m2, m5)}  # what conv2 gives passes to conv5
     convolutions, hidden = _remove("conv3", "conv4"), _remove("fc6", "fc7")
     return [
-        Variant("layers", _WHOLE),
+        Variant("layers", "as it is"),
         Variant("layers", "without layers 3, 4", thin, [convolutions]),
         Variant("layers", "without layer 7", edits=[_remove("fc7"), _drop_once]),
         Variant("layers", "without layers 6, 7", {"units": inputs}, [hidden, _keep_all]),
@@ -146,16 +140,10 @@ def layer_variants(base: Network, name: str) -> list[Variant]:
     ]
 
 
-def technique_variants(base: Network) -> list[Variant]:
-    """Return what sections 3.3 to 4.2 of 2012 add, one at a time left out.
-
-    Without batch normalisation a tenth of the learning rate is taken: the whole one diverges.
-    """
-    with torch.device("meta"):
-        is_normed = any(isinstance(part, nn.BatchNorm2d) for part in base.build(2).modules())
+def technique_variants() -> list[Variant]:
+    """Return what sections 3.3 to 4.2 of 2012 add, one at a time left out."""
     return [
-        Variant("techniques", _WHOLE),
-        Variant("techniques", "without normalisation", edits=[_drop_norm], rate=0.1 if is_normed else 1.0),
+        Variant("techniques", "without normalisation", edits=[_drop_norm]),
         Variant("techniques", "without overlap in pooling", edits=[_part_pools]),
         Variant("techniques", "without dropout", edits=[_keep_all]),
         Variant("techniques", "without data augmentation", augmented=False),
@@ -166,8 +154,7 @@ def _train(
     variant: Variant, base: Network, plan: Plan, pictures: Pictures, output: Path, report: Callable[[Progress], None]
 ) -> Trained:
     name = f"{plan.network} {variant.name}"
-    plan = replace(plan, network=name, learning_rate=variant.rate * plan.learning_rate)
-    job = Job(plan, variant.network(base), variant.recipe(find_recipe(plan.recipe)))
+    job = Job(replace(plan, network=name), variant.network(base), variant.recipe(find_recipe(plan.recipe)))
     checkpoints = output / "-".join(name.replace(",", "").replace(":", "").split())
     checkpoints.mkdir(exist_ok=True)
     return run(job, pictures, checkpoints, report, alone())
@@ -180,7 +167,6 @@ def _result(variant: Variant, trained: Trained, base: Network, pictures: Picture
         table=variant.table,
         variant=variant.name,
         parameters=sum(parameter.numel() for parameter in trained.module.parameters()),
-        learning_rate=facts.plan.learning_rate,
         train_top1=accuracy(trained.module, base, pictures.gather(rows), pictures.labels[rows])[0],
         top1=facts.top1,
         top5=facts.top5,

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fc7.errors import FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
 from fc7_service.bundle.recipe import Recipe
@@ -19,6 +18,7 @@ from fc7_service.features.preprocess import decode, square
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 T = TypeVar("T")
+Pixels = np.memmap[Any, np.dtype[np.uint8]]
 
 _SPLITS = {"train", "test", "validation", "valid"}  # beside "val"; other names of it are not guessed
 HOLD_OUT = 20  # without a `val` folder, every 20th picture of a class is held out
@@ -96,7 +96,7 @@ def training_pictures(folders: Sequence[Path]) -> list[Path]:
     return [path for folder in folders for path in read_dataset(folder, "train").paths]
 
 
-def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> NDArray[np.uint8]:
+def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
     """Decode every picture once into a memory map; later calls reopen it.
 
     Parameters
@@ -110,7 +110,7 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> NDArray[np.uin
 
     Returns
     -------
-    numpy.ndarray
+    numpy.memmap
         uint8 (N, resize_px, resize_px, 3), read-only.
 
     Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fc7.errors import InvalidArgument
-from fc7_models.dataset import Dataset, load_pixels, read_dataset
+from fc7_models.dataset import Dataset, Pixels, load_pixels, read_dataset
 from fc7_models.near import find_near
 from fc7_service.bundle.recipe import Recipe
 
@@ -25,7 +26,7 @@ class Pictures:
     validation pictures are those of the first folder, whose head comes first.
     """
 
-    parts: list[NDArray[np.uint8]]  # a folder each, (N_i, px, px, 3)
+    parts: Sequence[NDArray[np.uint8]]  # a folder each, (N_i, px, px, 3)
     rows: NDArray[np.int64]  # (N,) the pictures to train on, counted through all parts
     labels: Tensor  # (N,) int64, outputs
     heads: list[list[str]]  # the class ids of each head, in the order of the outputs
@@ -87,7 +88,7 @@ def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_h
     validation = load_pixels(held_out, recipe, cache)
     numbers = [_numbers(heads, i if has_heads else 0, one.labels) for i, one in enumerate(sets)]
     labels = torch.tensor([number for part in numbers for number in part])
-    near = np.concatenate([find_near(part, validation) for part in parts])
+    near = np.concatenate([_near(part, validation, cache) for part in parts])
     rows = np.flatnonzero(~near)
     _check_left(labels[torch.from_numpy(rows)], [c for head in heads for c in head])
     return Pictures(
@@ -101,6 +102,18 @@ def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_h
         n_near=int(near.sum()),
         data=" + ".join(folder.name for folder in folders),
     )
+
+
+def _near(pixels: Pixels, others: Pixels, cache: Path) -> NDArray[np.bool_]:
+    """Return what ``find_near`` finds, kept under the names of both memory maps, which are digests."""
+    names = [Path(str(one.filename)).stem for one in (pixels, others)]
+    path = cache / f"{'-'.join(names)}.near.npy"
+    if not path.exists():
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.save(file, find_near(pixels, others))
+        os.replace(part, path)
+    return np.load(path)
 
 
 def _numbers(heads: list[list[str]], head: int, labels: Sequence[str]) -> list[int]:
