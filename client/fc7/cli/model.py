@@ -23,7 +23,7 @@ TOLERANCE = 1e-4  # of the layer's largest value
 
 @click.group()
 def model() -> None:
-    """List, show, verify, train, export, evaluate, take apart, pull and import networks."""
+    """List, show, verify, train, export, evaluate, probe, pull and import networks."""
 
 
 model.add_command(evaluate)
