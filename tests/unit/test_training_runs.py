@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from PIL import Image
 
+from fc7.cli import main
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7_models import train as loop
 from fc7_models.card import write_card
@@ -26,6 +28,7 @@ from fc7_models.state import is_kept
 from fc7_models.team import Team, alone
 from fc7_models.train import train
 from fc7_models.trained import Plan, Trained, load_trained, make_plan
+from fc7_service.bundle.bundle import open_bundle
 
 PLAN = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
 RUN = """
@@ -152,6 +155,21 @@ def test_several_folders_share_a_class_list_or_have_a_head_each(folder: Path, tm
     assert state["module"]["fc8.weight"].shape == (5, 1024)
     same_weights(heads, load_trained(tmp_path / "heads" / "trained.pt"))
     assert "a softmax a folder" in write_card(heads, "heads")
+
+
+def test_the_command_takes_folders_recipe_heads_and_a_start(folder: Path, tmp_path: Path) -> None:
+    more = paint(tmp_path / "more", red=(250, 0, 0), green=(0, 250, 0), black=(30, 30, 30))
+    train([folder], make_plan("lenet-5", epochs=1), tmp_path / "first", quiet)
+    command = ["model", "train", str(folder), str(more), "--network", "lenet-5", "--output", str(tmp_path / "made")]
+    command += ["--recipe", "krizhevsky2012", "--heads", "--epochs", "2", "--json"]
+    done = CliRunner().invoke(main, [*command, "--from", str(tmp_path / "first" / "epoch-1.pt")])
+    assert done.exit_code == 0, done.output
+    bundle = open_bundle(tmp_path / "made")
+    assert [one.id for one in bundle.classes] == ["blue", "red"]
+    card = (tmp_path / "made" / "card.md").read_text(encoding="utf-8")
+    assert "from the weights of earlier runs (1 epochs of `modern`" in card
+    assert "recipe `krizhevsky2012`: 2 epochs" in card
+    assert CliRunner().invoke(main, [*command, "--output", str(tmp_path / "b"), "--recipe", "none"]).exit_code == 3
 
 
 @pytest.mark.timeout(300)
