@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -17,6 +18,9 @@ from PIL import Image
 import fc7
 from explained import WHITE, make_explained_bundle
 from fc7.cli import main
+from fc7.v1 import common_pb2
+from fc7.v1 import explain_pb2 as pb
+from fc7.v1.explain_pb2_grpc import ExplainServiceStub
 from servers import jpeg, serving, write_jpegs
 from tiny import PX
 
@@ -224,6 +228,10 @@ def test_both_have_the_same_methods() -> None:
         assert inspect.signature(method) == inspect.signature(theirs[name]), name
 
 
-def test_a_deadline_that_is_over(address: str, images: Path) -> None:
-    with fc7.connect(address, timeout_s=1e-4) as client, pytest.raises(fc7.DeadlineExceeded):
-        client.explain.unit(images / "one/0.jpg")
+def test_a_sweep_whose_deadline_is_over_ends_and_holds_up_nobody(address: str) -> None:
+    request = pb.OccludeRequest(image=common_pb2.Image(encoded=jpeg(1)), grid=64)
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
+        list(ExplainServiceStub(channel).Occlude(request, timeout=0.02))
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    with fc7.connect(address) as client:
+        assert len(client.explain.unit(jpeg(1), strongest=2).projections) == 2

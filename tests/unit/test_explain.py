@@ -349,6 +349,17 @@ async def test_few_and_unreadable_pictures(explainer: Explainer, tmp_path: Path)
     assert await explainer.known_top("tiny", "conv5", digests, []) is None
 
 
+def test_a_disk_that_takes_no_pass_costs_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("in the way")
+    passes = Passes(tmp_path / "file")
+    passes.save("p", bytes(32), Top(MAPS))
+    assert "is not kept" in caplog.text
+    assert passes.load("p", bytes(32)) is None
+    (tmp_path / ".part-x.npz").write_text("half")
+    Passes(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 async def test_a_pass_that_was_cut_off_is_not_kept(explainer: Explainer) -> None:
     digests = bytes(64)
     await passed(explainer, "conv5", digests, [picture(1)])

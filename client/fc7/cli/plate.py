@@ -103,14 +103,18 @@ def draw_match(paths: tuple[Path, Path], found: Match, output: Path) -> None:
 def draw_class(path: Path, found: ClassReason, output: Path) -> None:
     """Draw the picture, the class-activation map where there is one, and the units that carry most."""
     image, px = square(path, found.view, 2 * SIDE), len(found.view.pixels)
-    first = [Panel(image.resize((SIDE, SIDE)), (path.name, f"{found.label} {found.probability:.3f}"))]
+    first = [
+        Panel(
+            image.resize((SIDE, SIDE)), (path.name, f"{found.label} {found.probability:.3f}, logit {found.logit:.3f}")
+        )
+    ]
     if found.positions is not None:
         first.append(Panel(veiled(image, found.positions).resize((SIDE, SIDE)), ("lit: what carries the class",)))
         first.append(Panel(heat(found.positions), ("share of each position", _range(found.positions))))
     panels = [
         Panel(
             patch(projected(one.pixels, 2 * SIDE), one.place.box, px),
-            (_unit(one), f"carries {found.contributions[one.place.unit]:.3f} of {found.logit:.3f}"),
+            (_unit(one), f"carries {found.contributions[one.place.unit]:.3f}"),
         )
         for one in found.projections
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from fc7.errors import Fc7Error, InvalidArgument
@@ -154,7 +155,7 @@ class Explainer:
         with self._worker.place() as clock:
             sweep = await self._worker.do(clock, begin)
             for first in range(0, sweep.n_views, occlusion.BATCH):
-                await self._worker.do(clock, lambda first=first: sweep.run(first))  # type: ignore[misc]
+                await self._worker.do(clock, partial(sweep.run, first))
                 yield sweep, clock
 
     async def known_top(self, model: str, layer: str, digests: bytes, units: Sequence[int]) -> Top | None:
@@ -188,8 +189,7 @@ class Explainer:
                 for unit in units
             ]
 
-        with self._worker.place() as clock:
-            return await self._worker.do(clock, job)
+        return await self._worker.do(Clock(), job)  # the call had its place, and its work must not be lost
 
     def provenance(self, model: str, layer: str) -> Provenance:
         """Return what makes the activations of a layer."""
@@ -223,7 +223,7 @@ class Explainer:
             async for batch in batches:
                 for first in range(0, len(batch), occlusion.BATCH):
                     part = batch[first : first + occlusion.BATCH]
-                    await self._worker.do(clock, lambda part=part: take(part))  # type: ignore[misc]
+                    await self._worker.do(clock, partial(take, part))
                 yield top, clock
             if top.n_done * 32 == len(digests):
                 provenance = network.provenance(layer).digest

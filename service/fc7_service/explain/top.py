@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_TOP = 9
-_KEPT = 64  # passes on disk; the oldest leave
+_KEPT = 64  # passes on disk
+_HALF_MADE = ".part-"
+_logger = logging.getLogger(__name__)
 
 
 class Top:
@@ -60,6 +63,8 @@ class Passes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        for leftover in folder.glob(_HALF_MADE + "*"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
 
     def load(self, provenance: str, digests: bytes) -> Top | None:
         """Return the pass over these pictures; None where it is not known, or its file is damaged."""
@@ -76,20 +81,21 @@ class Passes:
         return top
 
     def save(self, provenance: str, digests: bytes, top: Top) -> None:
-        """Keep a pass; the least recently used ones leave."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as file:
-            np.savez(
-                file,
-                values=top.values,
-                pictures=top.pictures,
-                positions=top.positions,
-                failed=np.array(json.dumps(top.failed)),
-            )
-        os.replace(file.name, self._path(provenance, digests))
-        known = sorted(self._folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
-        for path in known[:-_KEPT]:
-            path.unlink(missing_ok=True)
+        """Keep a pass; the least recently used ones leave. One that the disk does not take is made again when asked."""
+        arrays = {"values": top.values, "pictures": top.pictures, "positions": top.positions}
+        path = self._path(provenance, digests)
+        part = path.with_name(_HALF_MADE + path.name)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            np.savez(part, **arrays, failed=np.array(json.dumps(top.failed)))  # type: ignore[arg-type]
+            os.replace(part, path)
+            known = sorted(self._folder.glob("*.npz"), key=lambda file: file.stat().st_mtime)
+            for file in known[:-_KEPT]:
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            _logger.warning("a pass over %d pictures is not kept: %s", top.n_done, error)
 
     def _path(self, provenance: str, digests: bytes) -> Path:
         return self._folder / f"{hashlib.sha256(provenance.encode() + digests).hexdigest()}.npz"
