@@ -228,6 +228,26 @@ def test_both_have_the_same_methods() -> None:
         assert inspect.signature(method) == inspect.signature(theirs[name]), name
 
 
+def test_photographs_and_the_shipped_network(photographs: Path, tmp_path: Path) -> None:
+    """Shares add up on real pictures too, and what is projected lies where the unit looks."""
+    one, other, *_ = sorted((photographs / "photos").glob("*.jpg"))
+    with fc7.connect(data=tmp_path, models=["alexnet-64"], device="cpu") as client:
+        for layer in ("conv5", "fc7"):
+            match = client.explain.match(one, other, layer=layer)
+            a, b = client.extract([one, other], layer=layer).values.astype(float)
+            assert match.score == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
+            assert abs(match.contributions.sum() + match.rest - match.score) < 1e-5
+        for projection in client.explain.unit(one, layer="conv2", strongest=5).projections:
+            left, top, right, bottom = projection.place.box
+            inside = np.abs(projection.pixels[top:bottom, left:right]).sum()
+            assert inside == pytest.approx(np.abs(projection.pixels).sum(), rel=1e-5)
+            assert inside > 0
+        reason = client.explain.label(one)
+        best = client.classify(one)[0]
+    assert (reason.label, reason.probability) == (best.label, pytest.approx(best.probability, abs=1e-5))
+    assert reason.contributions.sum() + reason.rest == pytest.approx(reason.logit, abs=1e-4)
+
+
 def test_a_sweep_whose_deadline_is_over_ends_and_holds_up_nobody(address: str) -> None:
     request = pb.OccludeRequest(image=common_pb2.Image(encoded=jpeg(1)), grid=64)
     with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:

@@ -19,7 +19,7 @@ from fc7_service.bundle.recipe import Recipe
 from fc7_service.explain.view import Place
 
 RULES = ("deconv", "gradient", "guided")
-_KEPT_BYTES = 256 * 2**20  # of the graphs of one network's sessions
+_KEPT_BYTES = 512 * 2**20  # of the graphs of one network's sessions: two of the paper's AlexNet
 
 OpenSession = Callable[[bytes, str], Any]  # an ONNX file, name of its bundle -> ONNX Runtime's session over it
 
@@ -63,6 +63,7 @@ class Network:
         self.not_linear: set[tuple[tuple[str, ...], str, int]] = (
             set()
         )  # spatial layers, layer, axis: found to be no sum
+        self._read: dict[tuple[str, ...], tuple[str, ...]] = {}  # layer and inputs -> those that it reads
         self._open_session = open_session
         self._sessions: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], tuple[Any, int]] = OrderedDict()
         self._deconv: dict[str, DeconvLayer] | None = None
@@ -102,11 +103,14 @@ class Network:
 
     def reads(self, layer: str, inputs: Sequence[str]) -> tuple[str, ...]:
         """Return those of ``inputs`` that ``layer`` is computed from where all of them are given."""
-        try:
-            needed = {one.name for one in self._session((layer,), tuple(inputs)).get_inputs()}
-        except FailedPrecondition:
-            return ()
-        return tuple(name for name in inputs if name in needed)
+        key = (layer, *inputs)
+        if key not in self._read:
+            try:
+                needed = {one.name for one in self._session((layer,), tuple(inputs)).get_inputs()}
+            except FailedPrecondition:
+                needed = set()
+            self._read[key] = tuple(name for name in inputs if name in needed)
+        return self._read[key]
 
     def provenance(self, layer: str) -> Provenance:
         """Return what makes the activations of a layer, be it one that is not served."""
