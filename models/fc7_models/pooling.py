@@ -25,7 +25,7 @@ NAME = "conv5_pooled"
 PX = 96  # side of the pictures
 DIM = 1024  # at most, fewer of few pictures; 512 are a point of accuracy worse
 PICTURES = 10_000  # to learn from, a fixed random choice
-_SHRINK = 0.1  # of the mean variance, added to each: costs nothing measurable and keeps rare directions in bounds
+SHRINK = 4.0  # of the mean variance, added to each: weak directions, which a crop or a turn changes, weigh less
 
 
 class Pooled(nn.Module):
@@ -143,6 +143,6 @@ def whiten(features: Tensor, dim: int = DIM) -> Whitening:
     mean = features.mean(0)
     _, sizes, directions = torch.linalg.svd(features - mean, full_matrices=False)
     variances = sizes**2 / (len(features) - 1)
-    shrunk = (variances + _SHRINK * variances.sum() / features.shape[1]).clamp_min(1e-12)
+    shrunk = (variances + SHRINK * variances.sum() / features.shape[1]).clamp_min(1e-12)
     n = min(dim, len(features) - 1, features.shape[1])
     return Whitening(directions[:n] / shrunk[:n, None].sqrt(), mean)
