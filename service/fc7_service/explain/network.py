@@ -60,9 +60,8 @@ class Network:
 
     def __init__(self, bundle: Bundle, open_session: OpenSession) -> None:
         self.bundle = bundle
-        self.not_linear: set[tuple[tuple[str, ...], str, int]] = (
-            set()
-        )  # spatial layers, layer, axis: found to be no sum
+        # Spatial layers, a layer and an axis of theirs, of which the layer was found to be no sum.
+        self.not_linear: set[tuple[tuple[str, ...], str, int]] = set()
         self._read: dict[tuple[str, ...], tuple[str, ...]] = {}  # layer and inputs -> those that it reads
         self._open_session = open_session
         self._sessions: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], tuple[Any, int]] = OrderedDict()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,18 +110,19 @@ def _parts(
 
     sizes = {name: one.shape[1] if axis == 0 else one.shape[2] * one.shape[3] for name, one in maps.items()}
     none, whole = feature({name: 0 * one for name, one in maps.items()}), feature(maps)
-    added = 0 * none
+    is_sum = partial(np.allclose, whole, rtol=0, atol=_ADDITIVE * np.abs(whole).max())
+    added = none.copy()
     for name, size in sizes.items():
         halves = np.stack([np.arange(size) % 2, 1 - np.arange(size) % 2]).astype(np.float32)
-        added = added + (alone(name, halves) - none).sum(axis=0)
-    if np.abs(none + added - whole).max() > _ADDITIVE * np.abs(whole).max():
+        added += (alone(name, halves) - none).sum(axis=0)
+    found = {}
+    if is_sum(added):  # else there is no need to try each part
+        for name, size in sizes.items():
+            found[name] = np.concatenate([alone(name, rows) - none for rows in _single(size)]).astype(np.float64)
+    if not found or not is_sum(none + sum(one.sum(axis=0) for one in found.values())):
         network.not_linear.add(key)
         return None
-    found = {name: np.concatenate([alone(name, rows) - none for rows in _single(size)]) for name, size in sizes.items()}
-    return {
-        name: one.astype(np.float64).reshape(*(maps[name].shape[2:] if axis else (-1,)), one.shape[1])
-        for name, one in found.items()
-    }
+    return {name: one.reshape(*(maps[name].shape[2:] if axis else (-1,)), one.shape[1]) for name, one in found.items()}
 
 
 def _spatial(network: Network, layer: str) -> tuple[str, ...]:
