@@ -140,7 +140,8 @@ class Trainer:
 
     def accuracy(self, pixels: NDArray[np.uint8], labels: Tensor) -> tuple[float, float]:
         """Return top-1 and top-5 accuracy of the averaged network; see ``accuracy``."""
-        return accuracy(self.result().to(self.team.device), self.network, pixels, labels)
+        module = self.result().to(self.team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
+        return accuracy(module, self.network, pixels, labels)
 
     def result(self) -> nn.Module:
         """Return the averaged network with the first head alone, for inference on the CPU."""
@@ -149,7 +150,7 @@ class Trainer:
         weights |= {name: value[:n_classes] for name, value in weights.items() if name.startswith("fc8.")}
         module = self.network.build(n_classes)
         module.load_state_dict(weights)
-        return module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
+        return module.eval()
 
     def _views(self, pixels: NDArray[np.uint8], size_px: int, draws: Tensor) -> Tensor:
         recipe, draws = self.recipe, draws.to(self.team.device)

@@ -375,7 +375,8 @@ def test_a_network_is_trained_exported_and_evaluated(tmp_path: Path) -> None:
     assert "'my bundle'" in fc7(*nowhere, "--output", "my bundle", code=2, env={}, cwd=tmp_path).stderr
     fc7(*nowhere, "--output", "other", "--name", "../other", code=2, env={}, cwd=tmp_path)
     checkpoint = tmp_path / "made.checkpoints" / "trained.pt"
-    fc7("model", "export", checkpoint, "--output", "again", "--name", "other", env={}, cwd=tmp_path)
+    export = ("model", "export", checkpoint, "--output", "again", "--name", "other", "--pictures", images)
+    fc7(*export, env={}, cwd=tmp_path)
     fc7("model", "export", images / "red" / "0.png", "--output", "bad", code=8, env={}, cwd=tmp_path)
     fc7("model", "train", images, "--network", "nonsense", "--output", "bad", code=3, env={}, cwd=tmp_path)
     graphs = [(tmp_path / name / "model.onnx").read_bytes() for name in ("made", "again")]
