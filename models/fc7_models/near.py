@@ -18,6 +18,7 @@ FINE_PX, FINE = 32, 0.7  # cosine of what larger ones show beyond that
 # another cuts their centre.
 _CENTRES = ((1, 1), (1, 3 / 4), (1, 2 / 3), (3 / 4, 1), (2 / 3, 1))
 _CHUNK = 1000
+_FLOATS = 100  # pictures that are held as float32 at once
 T = TypeVar("T", np.uint8, np.int64)
 
 
@@ -64,16 +65,16 @@ def _centre(pixels: NDArray[np.uint8], height: float, width: float) -> NDArray[n
     return pixels[:, top : pixels.shape[1] - top, left : pixels.shape[2] - left]
 
 
-def _chunks(rows: NDArray[T]) -> Iterator[tuple[int, NDArray[T]]]:
-    for start in range(0, len(rows), _CHUNK):
-        yield start, rows[start : start + _CHUNK]
+def _chunks(rows: NDArray[T], size: int = _CHUNK) -> Iterator[tuple[int, NDArray[T]]]:
+    for start in range(0, len(rows), size):
+        yield start, rows[start : start + size]
 
 
 def _shrink(pixels: NDArray[np.uint8], px: int, without_px: int) -> Tensor:
     """Return pictures of ``px`` pixels less what ``without_px`` pixels show, each of length one: (N, 3, px, px)."""
     small = [
         functional.adaptive_avg_pool2d(torch.tensor(part).permute(0, 3, 1, 2).float(), px)
-        for _, part in _chunks(pixels)
+        for _, part in _chunks(pixels, _FLOATS)
     ]
     x = torch.cat(small)
     x = x - functional.interpolate(functional.adaptive_avg_pool2d(x, without_px), px)
