@@ -113,7 +113,7 @@ def halve(module: nn.Module) -> nn.Module:
 def to_onnx(module: nn.Module, network: Network) -> bytes:
     """Return the ONNX file of a module: batch dynamic, and height and width where the network takes any size.
 
-    Large weights are stored as fp16, whole ones as int8, behind a Cast, which the runtime folds away when it loads them.
+    Large weights are stored as fp16, whole numbers as int8, behind a Cast, which the runtime folds when it loads them.
     """
     px = network.recipe.crop_px
     example = torch.zeros(2, 3, px, px)
