@@ -46,15 +46,15 @@ _STOP_S = 30.0
     type=click.Path(path_type=Path, file_okay=False),
     default="demo",
     show_default=True,
-    help="Folder of search.png and result.json.",
+    help="Folder of search.png, why.png and result.json.",
 )
 def demo(data_from: Path | None, output: Path) -> None:
     """Take real pictures through the whole of fc7.
 
     Starts a server process, takes 66 views each of twenty photographs (or of each of yours),
     indexes one half and looks for it with the other, trains a head on the one half, publishes
-    it to the running server and classifies the other. Writes OUTPUT/search.png and
-    OUTPUT/result.json.
+    it to the running server and classifies the other. Writes OUTPUT/search.png,
+    OUTPUT/result.json and OUTPUT/why.png: why the first hit is a neighbour.
     """
     output.mkdir(parents=True, exist_ok=True)
     clock = Clock()
@@ -65,7 +65,10 @@ def demo(data_from: Path | None, output: Path) -> None:
         with contextlib.ExitStack() as stack:
             with clock.step("start server"):
                 client = stack.enter_context(_server(Path(scratch)))
-            figures = _photographs(client, clock, items, queries, output / "search.png") | _faces(client, clock)
+            figures, hit = _photographs(client, clock, items, queries, output / "search.png")
+            figures |= _faces(client, clock)
+            with clock.step("explain"):
+                said = draw_why(client, queries[0].path, hit, output / "why.png")
             with clock.step("stop server"):
                 stack.close()
     result = {
@@ -78,6 +81,7 @@ def demo(data_from: Path | None, output: Path) -> None:
     }
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _show(result, output)
+    click.echo(said)
 
 
 @dataclass(slots=True)
@@ -141,8 +145,8 @@ def _end_of(log: Path) -> str:
 
 def _photographs(
     client: Client, clock: Clock, items: Sequence[View], queries: Sequence[View], sheet: Path
-) -> dict[str, float]:
-    """Search and classify the queries, by features and by raw values."""
+) -> tuple[dict[str, float], Hit]:
+    """Search and classify the queries, by features and by raw values; return also the first query's first hit."""
     wanted = [view.photo for view in queries]
     with clock.step("index"), progress("index", len(items)) as advance:
         added = client.create_collection(_COLLECTION).add(
@@ -169,12 +173,13 @@ def _photographs(
         raw_labels = ridge_labels(x, [view.photo for view in items], z)
     with clock.step("draw"):
         _draw(queries, hits, sheet)
-    return {
+    figures = {
         "accuracy": _share(wanted, [answer.label for answer in classified]),
         "precision_at_10": _precision(wanted, [[str(hit.payload["label"]) for hit in row] for row in hits]),
         "raw_accuracy": _share(wanted, raw_labels),
         "raw_precision_at_10": _precision(wanted, [[items[i].photo for i in row] for row in rows]),
     }
+    return figures, hits[0][0]
 
 
 def _faces(client: Client, clock: Clock) -> dict[str, float]:
@@ -195,6 +200,19 @@ def _faces(client: Client, clock: Clock) -> dict[str, float]:
         "faces_accuracy": _share(labels[1::2], [answer.label for answer in classified]),
         "faces_raw_accuracy": _share(labels[1::2], raw_labels),
     }
+
+
+def draw_why(client: Client, query: Path, hit: Hit, file: Path) -> str:
+    """Draw why a hit of the collection is a neighbour, where the network has a deconvnet; return what to say of it."""
+    from fc7.cli.plate import draw_match
+
+    neighbour = Path(str(hit.payload["path"]))
+    found = client.explain.match(query, neighbour, collection=_COLLECTION)
+    if not found.query.projections:
+        file.unlink(missing_ok=True)  # of an earlier run
+        return f"{file} is left out: model {found.provenance.model!r} has no deconvnet"
+    draw_match((query, neighbour), found, file)
+    return f"{file} shows why the first query's first hit is its neighbour"
 
 
 def _id(view: View) -> str:
