@@ -202,4 +202,7 @@ def _drop_norm(module: Any) -> None:
 
 def _part_pools(module: Any) -> None:
     """Pool 2 x 2 pixels at stride 2, which gives maps of the same size as 3 x 3 at stride 2."""
-    module.pool = nn.MaxPool2d(2)
+    for part in list(module.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, nn.MaxPool2d):
+                setattr(part, name, nn.MaxPool2d(2))

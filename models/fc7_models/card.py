@@ -94,6 +94,8 @@ def _schedule(recipe: TrainingRecipe, learning_rate: float) -> str:
 
 def _optimiser(recipe: TrainingRecipe) -> str:
     text = f"SGD, {'Nesterov ' if recipe.is_nesterov else ''}momentum {MOMENTUM}, weight decay {WEIGHT_DECAY}"
+    if recipe.filter_step:
+        text += f"; Muon of {recipe.filter_step} for filters that batch normalisation follows"
     if recipe.average:
         text += f", weight average {recipe.average}"
     if recipe.max_filter_rms:

@@ -92,13 +92,13 @@ def export_bundle(
 
 
 def fold(module: nn.Module) -> nn.Module:
-    """Return a copy for inference, each batch normalisation folded into the convolution before it."""
+    """Return a copy for inference, each batch normalisation folded into its convolution, pooling after ReLU."""
     module = copy.deepcopy(module).eval()
-    for block in [m for m in module.modules() if isinstance(m, nn.Sequential)]:
-        for i in range(len(block) - 1):
-            conv, norm = block[i], block[i + 1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                block[i], block[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    for parent in list(module.modules()):
+        for name, block in parent.named_children():
+            match list(block.children()):
+                case [nn.Conv2d() as conv, *pool, nn.BatchNorm2d() as norm, relu]:  # of ``conv_norm_relu``
+                    setattr(parent, name, nn.Sequential(fuse_conv_bn_eval(conv, norm), relu, *pool))
     return module
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from fc7.errors import NotFound
+from fc7_models.muon import Muon
 
 MOMENTUM = 0.9  # K12 section 5, ZF section 3
 WEIGHT_DECAY = 5e-4  # K12 section 5; ZF names none. Not on biases and batch normalisation
-WARM_UP = 0.15  # share of all steps
+WARM_UP = 0.05  # share of all steps
 PATIENCE = 3  # epochs without a smaller error that end a learning rate; by hand in both papers
 DROPS = 3  # "reduced three times prior to termination" (K12 section 5)
 
@@ -26,6 +27,7 @@ class TrainingRecipe:
     """Everything of a training that is not a number of its plan."""
 
     epochs: int
+    batch: int  # pictures a step, of each process
     learning_rate: float  # the highest
     is_nesterov: bool
     schedule: Literal["cosine", "plateau"]
@@ -35,24 +37,28 @@ class TrainingRecipe:
     views: Views
     colour_noise: float = 0.0  # deviation of the shifts along the principal colours
     max_filter_rms: float | None = None  # convolution filters above it are scaled down to it after each step
+    filter_step: float | None = None  # of ``Muon`` beside that learning rate, for filters that normalisation follows
 
 
 RECIPES = {
     # Early epochs cost a quarter, and random crops train for larger objects than the whole
-    # picture shows: 48 pixels of crops serve 64 pixels of picture (Touvron et al. 2019).
+    # picture shows: 48 and 56 pixels of crops serve 64 pixels of picture (Touvron et al. 2019).
     "modern": TrainingRecipe(
-        epochs=16,
-        learning_rate=0.12,
+        epochs=50,
+        batch=256,
+        learning_rate=0.17,
         is_nesterov=True,
         schedule="cosine",
         label_smoothing=0.05,
-        average=0.999,
-        growth=((0.3, 0.5), (0.7, 0.625), (1.0, 0.75)),
+        average=0.998,
+        growth=((0.3, 0.5), (0.65, 0.625), (0.9, 0.75), (1.0, 0.875)),
         views="affine",
+        filter_step=0.03,
     ),
     # Krizhevsky, Sutskever & Hinton 2012, sections 4.1 and 5: crops of 224 of 256, roughly 90 cycles.
     "krizhevsky2012": TrainingRecipe(
         epochs=90,
+        batch=128,
         learning_rate=0.01,
         is_nesterov=False,
         schedule="plateau",
@@ -65,6 +71,7 @@ RECIPES = {
     # Zeiler & Fergus 2013, section 3: corners and centre, mirrored; 70 epochs; filters of RMS 0.1 at most.
     "zeiler2013": TrainingRecipe(
         epochs=70,
+        batch=128,
         learning_rate=0.01,
         is_nesterov=False,
         schedule="plateau",
@@ -90,19 +97,30 @@ def find_recipe(name: str) -> TrainingRecipe:
     return RECIPES[name]
 
 
-def make_optimizer(module: nn.Module, recipe: TrainingRecipe, learning_rate: float) -> torch.optim.Optimizer:
-    """Return the optimizer of ``module``.
+def make_optimizers(module: nn.Module, recipe: TrainingRecipe, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Return SGD and, where the recipe has a step for filters and the network such filters, Muon for these.
 
     The paper of 2012 has the learning rate inside the velocity, torch outside; the two differ
     in the few steps after a new learning rate.
     """
-    weights = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
+    filters = _normalised_filters(module) if recipe.filter_step else []
+    apart = {id(p) for p in filters}
+    rest = [p for p in module.parameters() if p.requires_grad and id(p) not in apart]
     groups = [
-        {"params": weights, "weight_decay": WEIGHT_DECAY, "initial_lr": learning_rate},
-        {"params": others, "weight_decay": 0.0, "initial_lr": learning_rate},
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": WEIGHT_DECAY, "initial_lr": learning_rate},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "initial_lr": learning_rate},
     ]
-    return torch.optim.SGD(groups, learning_rate, MOMENTUM, nesterov=recipe.is_nesterov)
+    sgd = torch.optim.SGD(groups, learning_rate, MOMENTUM, nesterov=recipe.is_nesterov)
+    if not (filters and recipe.filter_step):
+        return [sgd]
+    step = recipe.filter_step * learning_rate / recipe.learning_rate
+    return [sgd, Muon([{"params": filters, "initial_lr": step}], step, MOMENTUM)]
+
+
+def _normalised_filters(module: nn.Module) -> list[nn.Parameter]:
+    blocks = [list(part) for part in module.modules() if isinstance(part, nn.Sequential)]
+    normed = [block for block in blocks if any(isinstance(part, nn.BatchNorm2d) for part in block)]
+    return [p for block in normed for part in block if isinstance(part, nn.Conv2d) for p in part.parameters()]
 
 
 def cosine(done: float) -> float:

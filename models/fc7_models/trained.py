@@ -23,7 +23,7 @@ class Plan:
 
     network: str
     epochs: int = _MODERN.epochs
-    batch: int = 128  # pictures a step, of each process
+    batch: int = _MODERN.batch  # pictures a step, of each process
     learning_rate: float = _MODERN.learning_rate
     seed: int = 0
     recipe: str = "modern"
@@ -31,7 +31,7 @@ class Plan:
 
 
 def make_plan(network: str, *, recipe: str = "modern", epochs: int | None = None, has_heads: bool = False) -> Plan:
-    """Return the plan of a recipe, with its learning rate and, for None, its epochs.
+    """Return the plan of a recipe, with its batch, its learning rate and, for None, its epochs.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def make_plan(network: str, *, recipe: str = "modern", epochs: int | None = None
     """
     find_network(network)
     known = find_recipe(recipe)
-    return Plan(network, epochs or known.epochs, learning_rate=known.learning_rate, recipe=recipe, has_heads=has_heads)
+    return Plan(network, epochs or known.epochs, known.batch, known.learning_rate, recipe=recipe, has_heads=has_heads)
 
 
 @dataclass(frozen=True, slots=True)

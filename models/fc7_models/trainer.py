@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fc7_models.augment import AUGMENTATIONS, DRAWS, principal_colours, shift_colours
 from fc7_models.networks import Network
 from fc7_models.pictures import Pictures
-from fc7_models.recipes import Plateau, TrainingRecipe, cosine, limit_filters, make_optimizer
+from fc7_models.recipes import Plateau, TrainingRecipe, cosine, limit_filters, make_optimizers
 from fc7_models.state import Part, Precision
 from fc7_models.team import Team
 from fc7_models.trained import Plan, Trained
@@ -50,7 +50,7 @@ class Trainer:
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         self.module: nn.Module = module.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
         self.average = AveragedModel(self.module, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
-        self.optimizer = make_optimizer(self.module, recipe, plan.learning_rate)
+        self.optimizers = make_optimizers(self.module, recipe, plan.learning_rate)
         self.plateau = Plateau()
         self._shared = team.share(self.module)
         if recipe.colour_noise:
@@ -63,8 +63,8 @@ class Trainer:
         return {
             "module": self.module,
             "average": self.average,
-            "optimizer": self.optimizer,
             "plateau": self.plateau,
+            **{f"optimizer{i}": optimizer for i, optimizer in enumerate(self.optimizers)},
         }
 
     def begin_with(self, earlier: Trained) -> None:
@@ -77,12 +77,12 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The present one."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        return float(self.optimizers[0].param_groups[0]["lr"])
 
     def set_rate(self, done: float) -> None:
         """Set the learning rate after ``done`` of all steps."""
         share = cosine(done) if self.recipe.schedule == "cosine" else self.plateau.share
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = group["initial_lr"] * share
 
     def size_px(self, epoch: int) -> int:
@@ -117,10 +117,12 @@ class Trainer:
 
     def step(self, x: Tensor, labels: Tensor) -> float:
         """Learn from a batch; return its loss."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.module.zero_grad(set_to_none=True)
         value = self._loss(self._shared, x, labels, self.precision)
         value.backward()
-        self.optimizer.step()
+        with self._autocast(self.precision):
+            for optimizer in self.optimizers:
+                optimizer.step()
         if self.recipe.max_filter_rms:
             limit_filters(self.module, self.recipe.max_filter_rms)
         self.average.update_parameters(self.module)
@@ -160,9 +162,12 @@ class Trainer:
             x = shift_colours(x, self._colours, recipe.colour_noise, draws)
         return normalise(x, self.network)
 
+    def _autocast(self, precision: Precision) -> torch.autocast:
+        return torch.autocast(self.team.device.type, torch.bfloat16, enabled=precision == "bf16")
+
     def _loss(self, module: nn.Module, x: Tensor, labels: Tensor, precision: Precision) -> Tensor:
         """Return the mean cross-entropy, each picture's among the classes of its own head."""
-        with torch.autocast(self.team.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with self._autocast(precision):
             logits = module(x)["logits"].float()
         total = logits.new_zeros(())
         for first, end in self.pictures.spans:

@@ -73,7 +73,8 @@ def test_techniques_are_left_out(name: str) -> None:
         kept = made["without dropout"].network(base).build(3)
     assert not any(isinstance(m, nn.BatchNorm2d | LocalResponseNorm) for m in plain.modules())
     assert all(m.bias is not None for m in plain.modules() if isinstance(m, nn.Conv2d))
-    assert (parted.pool.kernel_size, parted.pool.stride) == (2, 2)
+    pools = [m for m in parted.modules() if isinstance(m, nn.MaxPool2d)]
+    assert {(pool.kernel_size, pool.stride) for pool in pools} == {(2, 2)}
     assert not any(isinstance(m, nn.Dropout) for m in kept.modules())
     recipe = made["without data augmentation"].recipe(find_recipe("krizhevsky2012"))
     assert (recipe.views, recipe.colour_noise, recipe.growth) == ("whole", 0.0, ((1.0, 1.0),))

@@ -17,10 +17,11 @@ from fc7.errors import InvalidArgument, NotFound
 from fc7_models import augment
 from fc7_models.card import write_card
 from fc7_models.dataset import read_dataset
+from fc7_models.muon import Muon
 from fc7_models.near import find_near
 from fc7_models.networks import find_network
 from fc7_models.pictures import read_pictures
-from fc7_models.recipes import DROPS, PATIENCE, RECIPES, Plateau, find_recipe, limit_filters, make_optimizer
+from fc7_models.recipes import DROPS, PATIENCE, RECIPES, Plateau, find_recipe, limit_filters, make_optimizers
 from fc7_models.team import Team
 from fc7_models.train import Job, Progress, Trainer, train
 from fc7_models.trained import make_plan
@@ -45,7 +46,7 @@ def test_the_plans_are_those_of_the_papers() -> None:
     krizhevsky, zeiler = make_plan("alexnet", recipe="krizhevsky2012"), make_plan("zfnet", recipe="zeiler2013")
     assert (krizhevsky.epochs, krizhevsky.batch, krizhevsky.learning_rate) == (90, 128, 0.01)
     assert (zeiler.epochs, zeiler.batch, zeiler.learning_rate) == (70, 128, 0.01)
-    assert make_plan("alexnet-64").learning_rate == 0.12
+    assert (make_plan("alexnet-64").batch, make_plan("alexnet-64").learning_rate) == (256, 0.17)
     assert make_plan("alexnet-64", epochs=3).epochs == 3
     with pytest.raises(NotFound, match="zeiler2013"):
         make_plan("alexnet", recipe="nobody1999")
@@ -53,12 +54,38 @@ def test_the_plans_are_those_of_the_papers() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_optimizer_is_sgd_and_spares_biases(name: str) -> None:
-    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
-    optimizer = make_optimizer(module, find_recipe(name), 0.01)
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    (optimizer,) = make_optimizers(module, find_recipe(name), 0.01)
     weights, others = optimizer.param_groups
     assert (weights["momentum"], weights["weight_decay"], others["weight_decay"]) == (0.9, 5e-4, 0)
     assert weights["nesterov"] == (name == "modern")
     assert [len(group["params"]) for group in optimizer.param_groups] == [1, 3]
+
+
+def test_muon_takes_the_filters_that_normalisation_follows() -> None:
+    module = find_network("alexnet-64").build(3)
+    sgd, muon = make_optimizers(module, find_recipe("modern"), 0.1)
+    assert [p.ndim for group in muon.param_groups for p in group["params"]] == [4] * 5
+    assert sorted(p.ndim for group in sgd.param_groups for p in group["params"]) == [1] * 8 + [2] * 3
+    assert len(make_optimizers(module, find_recipe("zeiler2013"), 0.1)) == 1
+    assert len(make_optimizers(find_network("lenet-5").build(3), find_recipe("modern"), 0.1)) == 1
+
+
+def test_a_step_of_muon_is_orthogonal_and_as_long_as_asked() -> None:
+    torch.manual_seed(0)
+    filters = nn.Parameter(torch.randn(8, 3, 3, 3))
+    before = filters.detach() * (8**0.5 / filters.detach().norm())
+    optimizer = Muon([filters], lr=0.1)
+    filters.grad = torch.randn(8, 3, 3, 3) * torch.logspace(-0.5, 0.5, 8)[:, None, None, None]
+    optimizer.step()
+    step = ((before - filters.detach()) / 0.1).flatten(1)
+    found, given = torch.linalg.svdvals(step), torch.linalg.svdvals(filters.grad.flatten(1))
+    assert found.sub(1).abs().max() < 0.5
+    assert given.max() / given.min() > 5
+    state = optimizer.state_dict()
+    again = Muon([nn.Parameter(filters.detach().clone())], lr=0.1)
+    again.load_state_dict(state)
+    assert torch.equal(next(iter(again.state.values()))["momentum"], filters.grad)
 
 
 def test_the_learning_rate_falls_three_times_where_the_error_stalls() -> None:

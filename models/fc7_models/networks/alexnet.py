@@ -70,12 +70,12 @@ class AlexNet64(nn.Module):
 
     def __init__(self, n_classes: int = 200, *, maps: FiveMaps = (64, 160, 320, 256, 256), units: int = 1024) -> None:
         super().__init__()
-        self.conv1 = conv_norm_relu(3, maps[0], 5, stride=2)
-        self.conv2 = conv_norm_relu(maps[0], maps[1], 5)
+        pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.conv1 = conv_norm_relu(3, maps[0], 5, stride=2, pool=pool)
+        self.conv2 = conv_norm_relu(maps[0], maps[1], 5, pool=pool)
         self.conv3 = conv_norm_relu(maps[1], maps[2], 3)
         self.conv4 = conv_norm_relu(maps[2], maps[3], 3)
         self.conv5 = conv_norm_relu(maps[3], maps[4], 3)
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.pool5 = GridMaxPool(3)
         self.fc6 = nn.Linear(maps[4] * 3 * 3, units)
         self.fc7 = nn.Linear(units, units)
@@ -84,8 +84,7 @@ class AlexNet64(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return the named layers of ``x`` (N, 3, H, W), after ReLU."""
-        x = self.pool(self.conv1(x))  # (N, 64, H / 4, W / 4)
-        x = self.pool(self.conv2(x))  # (N, 160, H / 8, W / 8)
+        x = self.conv2(self.conv1(x))  # (N, 160, H / 8, W / 8)
         conv5 = self.conv5(self.conv4(self.conv3(x)))
         pool5 = self.pool5(conv5)  # (N, 256, 3, 3)
         return fully_connected(self, conv5, pool5)

@@ -69,11 +69,20 @@ class GridMaxPool(nn.Module):
         return x
 
 
-def conv_norm_relu(n_in: int, n_out: int, kernel: int, *, stride: int = 1) -> nn.Sequential:
-    """Convolution with "same" padding, batch normalisation, ReLU."""
+def conv_norm_relu(
+    n_in: int, n_out: int, kernel: int, *, stride: int = 1, pool: nn.Module | None = None
+) -> nn.Sequential:
+    """Convolution with "same" padding, ``pool`` where there is one, batch normalisation without a scale, ReLU.
+
+    Pooling first leaves normalisation and ReLU a quarter of the numbers. Without a learnt scale
+    both are increasing, so they commute with a maximum: folded for inference, it is convolution,
+    ReLU, pooling, in the order of the papers.
+    """
     conv = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(conv, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
+    norm = nn.BatchNorm2d(n_out)
+    norm.weight.requires_grad_(False)
+    return nn.Sequential(conv, *([pool] if pool else []), norm, nn.ReLU(inplace=True))
 
 
 class FullyConnected(Protocol):
