@@ -47,6 +47,7 @@ ROOMS = {
     "fc7.cli.health": Room("fc7 click", "fc7_service.holder"),
     "fc7.cli.model": Room("fc7 click", "fc7_models numpy rich"),
     "fc7.cli.network": Room("fc7 click", "fc7_models"),
+    "fc7.cli.study": Room("fc7 click", "fc7_models"),
     "fc7.cli.training": Room("fc7 click", "fc7_models"),
     "fc7_service": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
     "fc7_service.settings": Room("fc7.errors"),

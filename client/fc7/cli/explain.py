@@ -24,6 +24,7 @@ from fc7.cli.explanation import (
 )
 from fc7.cli.output import emit, json_option, progress
 from fc7.cli.setting import Connection, connected
+from fc7.cli.study import check, correspondence, evolution, invariance
 from fc7.cli.top import top
 from fc7.errors import InvalidArgument, NotFound
 
@@ -39,6 +40,10 @@ def explain() -> None:
 
 
 explain.add_command(top)
+explain.add_command(invariance)
+explain.add_command(correspondence)
+explain.add_command(evolution)
+explain.add_command(check)
 
 
 @explain.command()
