@@ -23,6 +23,8 @@ from fc7_service.features.preprocess import see
 # Inputs (N, 3, H, W) and a unit each, of which the strongest position is meant -> the outputs.
 RunUnits = Callable[[NDArray[np.float32], Sequence[int]], list[NDArray[np.float32]]]
 
+LOGITS = "logits"
+
 
 class Depths(NamedTuple):
     """The layers that studies compare."""
@@ -67,15 +69,15 @@ def view(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
 def depths(bundle: Bundle, anatomy: Anatomy) -> Depths:
     """Return the layers to compare, among those that see pictures as the bundle's recipe says."""
     layers = by_recipe(bundle, anatomy.layers)[bundle.recipe]
-    inner = [layer for layer in layers if layer != "logits"]
+    inner = [layer for layer in layers if layer != LOGITS]
     maps = [layer for layer in inner if layer not in bundle.layers or len(bundle.layers[layer].shape) == 3]
     return Depths(inner[0], "conv5" if "conv5" in maps else (maps or inner)[-1], "fc7" if "fc7" in inner else inner[-1])
 
 
-def class_of(path: Path, bundle: Bundle, probabilities: NDArray[np.float32]) -> int:
+def class_of(path: Path, bundle: Bundle, logits: NDArray[np.float32]) -> int:
     """Return the class that the picture's folder bears the id or the name of, else the most probable one."""
     known = (i for i, one in enumerate(bundle.classes) if path.parent.name in (one.id, one.name))
-    return next(known, int(probabilities.argmax()))
+    return next(known, int(logits.argmax()))
 
 
 def check_classes(bundle: Bundle) -> None:
@@ -86,7 +88,7 @@ def check_classes(bundle: Bundle) -> None:
     FailedPrecondition
         It has no logits.
     """
-    if "logits" not in bundle.layers:
+    if LOGITS not in bundle.layers:
         raise FailedPrecondition(
             f"model {bundle.name!r} has no logits: this study needs a network that tells classes", name=bundle.name
         )

@@ -13,7 +13,7 @@ from PIL import Image
 from fc7_models.anatomy import dissect
 from fc7_models.dataset import from_picture
 from fc7_models.forward import Report, open_graph, open_model
-from fc7_models.gallery import check_classes, class_of, depths, find_pictures, softmax
+from fc7_models.gallery import LOGITS, check_classes, class_of, depths, find_pictures, softmax
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import decode, square, to_tensor
 
@@ -86,27 +86,23 @@ def invariance(folder: Path, model: str, count: int, report: Report) -> list[Cur
     bundle, paths = open_model(model), find_pictures(folder, count)
     check_classes(bundle)
     anatomy = dissect(bundle)
-    layers = list(dict.fromkeys([depths(bundle, anatomy).first, depths(bundle, anatomy).last]))
-    outputs = [*(anatomy.layers[layer] for layer in layers), "logits"]
+    first, _, last = depths(bundle, anatomy)
+    layers = {layer: anatomy.layers[layer] for layer in (first, last)} | {LOGITS: LOGITS}
     run, curves = open_graph(anatomy.graph), []
     for i, path in enumerate(paths, 1):
         image = from_picture(path, lambda data: _open(data, bundle.recipe))
-        number = -1
+        (logits,) = run(to_tensor(square(image, bundle.recipe), bundle.recipe)[np.newaxis], [LOGITS])
+        number = class_of(path, bundle, logits[0])
         for transform, amounts in AMOUNTS.items():
-            seen = [square(_move(image, transform, amount, bundle.recipe), bundle.recipe) for amount in amounts]
-            *features, logits = run(np.stack([to_tensor(pixels, bundle.recipe) for pixels in seen]), outputs)
+            views = [square(_move(image, transform, amount, bundle.recipe), bundle.recipe) for amount in amounts]
+            tensors = np.stack([to_tensor(pixels, bundle.recipe) for pixels in views])
+            found = dict(zip(layers, run(tensors, list(layers.values())), strict=True))
+            probabilities = softmax(found.pop(LOGITS))[:, number]
             rest = int(np.abs(amounts - (transform == "scale")).argmin())  # where the picture is untouched
-            probabilities = softmax(logits)
-            if number < 0:
-                number = class_of(path, bundle, probabilities[rest])
-            distances = {layer: _distances(x, rest) for layer, x in zip(layers, features, strict=True)}
-            shown = np.linspace(0, len(seen) - 1, _SHOWN).round().astype(int)
-            curves.append(
-                Curve(
-                    str(path.relative_to(folder)), bundle.classes[number].name, transform, amounts, distances,
-                    probabilities[:, number], np.stack([seen[j] for j in shown]),
-                )
-            )  # fmt: skip
+            distances = {layer: _distances(features, rest) for layer, features in found.items()}
+            shown = np.stack(views)[np.linspace(0, len(views) - 1, _SHOWN).round().astype(int)]
+            name, label = str(path.relative_to(folder)), bundle.classes[number].name
+            curves.append(Curve(name, label, transform, amounts, distances, probabilities, shown))
         report(i, len(paths))
     return curves
 

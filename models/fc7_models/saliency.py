@@ -13,7 +13,7 @@ from PIL import Image
 
 from fc7_models.chain import Chain, Step
 from fc7_models.deconv_rules import RULES, Backward
-from fc7_models.gallery import open_units, softmax
+from fc7_models.gallery import LOGITS, open_units, softmax
 from fc7_models.graph_writer import GraphWriter
 from fc7_models.projection import UNIT
 from fc7_models.windows import Signal, Windows
@@ -21,7 +21,7 @@ from fc7_models.windows import Signal, Windows
 METHODS: tuple[str, ...] = (*RULES, "occlusion", "grad-cam")
 _GRID = 8  # occluded views along each side; the square is a quarter of the view
 _BATCH = 32
-_LOGITS, _MAPS_GRADIENT = "logits", "gradient/maps"
+_MAPS_GRADIENT = "gradient/maps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def way_back(graph: bytes, px: int) -> WayBack:
         The network branches, or uses an operator that has no way back.
     """
     chain = Chain(onnx.load_from_string(graph))
-    steps = chain.walk(_LOGITS)[::-1]
+    steps = chain.walk(LOGITS)[::-1]
     shapes = chain.shapes(steps, px)
     deepest = max((i for i, step in enumerate(steps) if step.kind == "conv"), default=-1)
     deepest += steps[deepest + 1].kind == "relu"
@@ -74,7 +74,7 @@ def _products(steps: Sequence[Step]) -> list[tuple[str, list[str]]]:
     """Return the layers that have weights, by the papers' numbers."""
     own = [step for step in steps if step.kind in ("conv", "dense")]
     names = [f"{'conv' if step.kind == 'conv' else 'fc'}{i}" for i, step in enumerate(own, 1)]
-    return [(name, list(step.node.input[1:])) for name, step in zip([*names[:-1], _LOGITS], own, strict=True)]
+    return [(name, list(step.node.input[1:])) for name, step in zip([*names[:-1], LOGITS], own, strict=True)]
 
 
 def shuffle(graph: bytes, weights: Sequence[str], seed: int) -> bytes:
@@ -107,7 +107,7 @@ class Lens:
 
     def __init__(self, graph: bytes, back: WayBack) -> None:
         outputs = [*(f"pixels/{rule}" for rule in RULES), _MAPS_GRADIENT, back.maps]
-        self._project, self._answer = open_units(graph + back.nodes, outputs), open_units(graph, [_LOGITS])
+        self._project, self._answer = open_units(graph + back.nodes, outputs), open_units(graph, [LOGITS])
 
     def probabilities(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities of all classes, (N, classes), for pictures (N, 3, H, W)."""
