@@ -23,6 +23,7 @@ PARTS, RANDOM, OBJECT = "parts.csv", "random", "object"
 _COLUMNS = ("picture", "part", "x", "y", "width", "height")
 _FORMAT = f"a line is {','.join(_COLUMNS)}: left, top, width and height as shares of the upright picture, 0 to 1"
 _DRAWS = 20  # of random masks a part
+_ROUNDING = 1e-6  # of a layer's largest value; less is no change
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the view
 Crop = tuple[float, float, float, float]  # the same of the view, in shares of the picture
@@ -48,6 +49,8 @@ class Correspondence:
     layer: str
     mean: float  # share of the units whose change has another sign, mean over pairs of pictures
     deviation: float
+    relative: float  # the same over what unrelated changes of as many units would give
+    relative_deviation: float
     pictures: int
     pairs: int
 
@@ -56,7 +59,8 @@ def correspondence(folder: Path, model: str, report: Report) -> list[Corresponde
     """Mask the same part in several pictures, and random places; compare the signs of what changes.
 
     For each picture ``eps = x - x_masked``; the score of a layer is the Hamming distance of ``sign(eps)`` between two
-    pictures as a share of its units, mean and deviation over all pairs. Random masks have the size of the part's
+    pictures as a share of its units, mean and deviation over all pairs. A mask that changes more units scores more: the
+    relative score is over what unrelated changes of as many units would give. Random masks have the size of the part's
     in the same picture and lie anywhere in its ``object``, else in the view; 20 draws a part.
 
     Parameters
@@ -107,10 +111,10 @@ def correspondence(folder: Path, model: str, report: Report) -> list[Corresponde
     rows = []
     for name, own in groups.items():
         for at, layer in enumerate(layers):
-            rows.append(_row(name, layer, _unlike([changes[i][at][:1] for i in own]), len(own)))
+            rows.append(_row(name, layer, _compare([changes[i][at][:1] for i in own]), len(own)))
     for at, layer in enumerate(layers):
-        each = [_unlike([changes[i][at][1:] for i in own]) for own in groups.values()]
-        rows.append(_row(RANDOM, layer, np.concatenate(each), len(seen)))
+        each = [_compare([changes[i][at][1:] for i in own]) for own in groups.values()]
+        rows.append(_row(RANDOM, layer, np.concatenate(each, axis=1), len(seen)))
     return rows
 
 
@@ -187,14 +191,26 @@ def _signs(
     inputs = np.repeat(tensor[np.newaxis], 1 + len(boxes), axis=0)
     for masked, (left, top, right, bottom) in zip(inputs[1:], boxes, strict=True):
         masked[:, top:bottom, left:right] = 0  # the mean that the recipe takes away
-    found = [values.reshape(len(inputs), -1) for values in run(inputs, outputs)]
-    return [np.sign(values[:1] - values[1:]).astype(np.int8) for values in found]
+    signs = []
+    for values in run(inputs, outputs):
+        eps = (values[:1] - values[1:]).reshape(len(boxes), -1)
+        signs.append(np.where(np.abs(eps) > _ROUNDING * np.abs(values).max(), np.sign(eps), 0).astype(np.int8))
+    return signs
 
 
-def _unlike(signs: Sequence[NDArray[np.int8]]) -> NDArray[np.float64]:
-    """Return the share of units whose signs differ, for each pair of pictures and each mask of theirs, flat."""
-    return np.concatenate([(a != b).mean(axis=1) for a, b in combinations(signs, 2)])
+def _compare(signs: Sequence[NDArray[np.int8]]) -> NDArray[np.float64]:
+    """Return the share of units whose signs differ, and the same over chance: (2, pairs of pictures x masks).
+
+    Chance is the share that would differ if the units that change in one picture told nothing of the other's.
+    """
+    found = []
+    for a, b in combinations(signs, 2):
+        unlike = (a != b).mean(axis=1)
+        chance = 1 - sum((a == sign).mean(axis=1) * (b == sign).mean(axis=1) for sign in (-1, 0, 1))
+        found.append(np.stack([unlike, unlike / np.maximum(chance, 1e-12)]))
+    return np.concatenate(found, axis=1)
 
 
-def _row(part: str, layer: str, unlike: NDArray[np.float64], pictures: int) -> Correspondence:
-    return Correspondence(part, layer, float(unlike.mean()), float(unlike.std()), pictures, len(unlike))
+def _row(part: str, layer: str, compared: NDArray[np.float64], pictures: int) -> Correspondence:
+    (mean, relative), (deviation, relative_deviation) = compared.mean(axis=1).tolist(), compared.std(axis=1).tolist()
+    return Correspondence(part, layer, mean, deviation, relative, relative_deviation, pictures, compared.shape[1])

@@ -50,14 +50,17 @@ def write_correspondence(rows: Sequence[Correspondence], folder: Path) -> None:
     """Write ``correspondence.csv`` and ``correspondence.png``: each part beside random masks, layer by layer."""
     _write_rows([asdict(row) for row in rows], folder / "correspondence.csv")
     layers = list(dict.fromkeys(row.layer for row in rows))
-    figure = _figure(4.5 * len(layers), 4)
-    for axes, layer in zip(np.atleast_1d(figure.subplots(1, len(layers))), layers, strict=True):
-        own = [row for row in rows if row.layer == layer]
-        axes.errorbar(range(len(own)), [r.mean for r in own], [r.deviation for r in own], fmt="o", capsize=3)
-        axes.set_xticks(range(len(own)), [row.part for row in own], rotation=30, ha="right")
-        axes.set(title=layer, ylabel="share of signs that differ", xlim=(-0.5, len(own) - 0.5))
-        axes.set_ylim(0)
-        axes.grid(alpha=0.3)
+    figure = _figure(4.5 * len(layers), 7)
+    names = {"share of signs that differ": ("mean", "deviation"), "over chance": ("relative", "relative_deviation")}
+    axes_of = figure.subplots(2, len(layers), squeeze=False)
+    for line, (name, keys) in zip(axes_of, names.items(), strict=True):
+        for axes, layer in zip(line, layers, strict=True):
+            own = [row for row in rows if row.layer == layer]
+            values, off = ([getattr(row, key) for row in own] for key in keys)
+            axes.errorbar(range(len(own)), values, off, fmt="o", capsize=3)
+            axes.set_xticks(range(len(own)), [row.part for row in own], rotation=30, ha="right")
+            axes.set(title=layer, ylabel=name, xlim=(-0.5, len(own) - 0.5))
+            axes.grid(alpha=0.3)
     figure.savefig(folder / "correspondence.png")
 
 

@@ -182,6 +182,15 @@ def test_the_same_change_is_no_difference(dogs: Path, bundle: Bundle) -> None:
     assert 0 < eye.mean < 1
     assert 0 < lot.mean < 1
     assert lot.deviation > 0
+    assert nose.relative == 0 < lot.relative
+
+
+def test_unrelated_changes_are_as_unlike_as_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    signs = [rng.choice([-1, 0, 1], (3, 20000), p=p).astype(np.int8) for p in ([0.1, 0.6, 0.3], [0.4, 0.4, 0.2])]
+    unlike, relative = parts._compare(signs)
+    assert unlike.shape == (3,)
+    np.testing.assert_allclose(relative, 1, atol=0.02)
 
 
 def test_the_score_by_hand(dogs: Path, bundle: Bundle) -> None:
@@ -191,11 +200,14 @@ def test_the_score_by_hand(dogs: Path, bundle: Bundle) -> None:
     for name, (x, y) in (("a", (0.6, 0.2)), ("c", (0.5, 0.1))):
         whole = preprocess((dogs / f"{name}.png").read_bytes(), RECIPE)
         masked = whole.copy()
-        left, right = (round(PX * ((edge - 0.125) / 0.75)) for edge in (x, x + 0.1))  # 48 x 36: an eighth is cut away
+        left, right = (round(21 * edge - 2) for edge in (x, x + 0.1))  # 48 x 36 becomes 21 x 16, of which 2 are cut
         masked[:, round(PX * y) : round(PX * (y + 0.1)), left:right] = 0
         values = run_graph(bundle.graph(), np.stack([whole, masked]))["conv5"]
-        signs.append(np.sign(values[0] - values[1]))
+        eps = values[0] - values[1]
+        signs.append(np.sign(eps) * (abs(eps) > 1e-6 * values.max()))
     assert eye.mean == pytest.approx(np.mean(signs[0] != signs[1]))
+    alike = sum(np.mean(signs[0] == sign) * np.mean(signs[1] == sign) for sign in (-1, 0, 1))
+    assert eye.relative == pytest.approx(eye.mean / (1 - alike))
 
 
 def test_random_masks_lie_in_their_object() -> None:
