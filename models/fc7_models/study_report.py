@@ -75,7 +75,7 @@ def write_evolution(stages: Sequence[Stage], folder: Path) -> None:
         tiles = {(s.unit, s.epoch): _tile(s.pixels) for s in stages if s.layer == layer}
         blocks.append(np.concatenate([np.concatenate([tiles[u, e] for e in epochs], axis=1) for u in units]))
     columns = min(3, len(layers))
-    height = max(map(len, blocks)) / blocks[0].shape[1] * 3.6 + 0.5
+    height = max(map(len, blocks)) / blocks[0].shape[1] * 3.6 + 1
     rows = -(-len(layers) // columns)
     figure = _figure(3.6 * columns, height * rows)
     every = np.atleast_1d(figure.subplots(rows, columns)).ravel()
@@ -122,9 +122,9 @@ def _draw_curves(found: Check, shares: NDArray[np.float64], file: Path) -> None:
             axes.plot(shares, found.curves[score.method][i], style, label=f"{score.method} {area:.3f}")
         rule = "more is better" if i else "less is better"
         axes.set(title=f"{kind}: area ({rule})", xlabel="share of pixels", ylabel="probability of the class")
-        axes.set_ylim(0)
+        axes.set_ylim(0, 1.4 * max(curve[i].max() for curve in found.curves.values()))  # room for the legend
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", ncols=2, loc="upper center")
     figure.suptitle(f"{found.model}, mean of {found.scores[0].count} pictures")
     figure.savefig(file)
 
