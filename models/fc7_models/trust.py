@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,41 +99,33 @@ def check(folder: Path, model: str, count: int, report: Report) -> Check:
     """
     bundle, paths = open_model(model), find_pictures(folder, count)
     check_classes(bundle)
-    recipe, graph = bundle.recipe, bundle.graph()
+    graph, recipe = bundle.graph(), bundle.recipe
     back = way_back(graph, recipe.crop_px)
-    lens, found = Lens(graph, back), Check(bundle.name)
-    views = [view(path, recipe) for path in paths]
+    total = len(paths) * (1 + len(back.products))
+    lens, views = Lens(graph, back), [view(path, recipe) for path in paths]
     tensors = np.stack([to_tensor(pixels, recipe) for pixels in views])
     numbers = lens.probabilities(tensors).argmax(axis=1).tolist()
     maps: list[dict[str, Map]] = []
-    curves: list[dict[str, NDArray[np.float32]]] = []
-    total = len(paths) * (1 + len(back.products))
-    for i, pixels in enumerate(views):
-        maps.append(lens.maps(tensors[i], numbers[i]) | baselines(pixels, seed=i))
+    curves: dict[str, list[NDArray[np.float32]]] = {}
+    for i, (pixels, tensor, number) in enumerate(zip(views, tensors, numbers, strict=True)):
+        maps.append(lens.maps(tensor, number) | baselines(pixels, seed=i))
         blurred = _blurred(pixels, recipe)
-        curves.append({name: _curve(lens, tensors[i], blurred, numbers[i], one) for name, one in maps[i].items()})
+        for name, ranking in maps[i].items():
+            curves.setdefault(name, []).append(_curve(lens, tensor, blurred, number, ranking))
         report(i + 1, total)
-    for name in maps[0]:
-        each = np.stack([curve[name] for curve in curves])  # (pictures, 2, STEPS + 1)
-        found.curves[name] = each.mean(axis=0)
-        found.scores.append(_score(name, each))
-    found.views, found.maps = views[:_KEPT], maps[:_KEPT]
+    found = Check(bundle.name, views=views[:_KEPT], maps=maps[:_KEPT])
+    for name, each in curves.items():
+        found.curves[name] = np.mean(each, axis=0)
+        found.scores.append(_score(name, np.stack(each)))
     weights: list[str] = []
     for n, (layer, own) in enumerate(reversed(back.products), 1):
         weights += own
-        other = Lens(shuffle(graph, weights, seed=0), back)
-        rows: dict[str, list[tuple[float, float]]] = {method: [] for method in METHODS}
-        for i, number in enumerate(numbers):
-            changed = other.maps(tensors[i], number)
-            if i == 0:
-                found.shuffled[layer] = changed
-            for method in METHODS:
-                pair = np.abs(maps[i][method]), np.abs(changed[method])
-                rows[method].append((rank_correlation(*pair), structural_similarity(*pair)))
-            report(n * len(paths) + i + 1, total)
-        for method, pairs in rows.items():
-            ranks, structure = np.mean(pairs, axis=0).tolist()
-            found.similarities.append(Similarity(method, layer, ranks, structure, len(paths)))
+        other, changed = Lens(shuffle(graph, weights, seed=0), back), []
+        for i, (tensor, number) in enumerate(zip(tensors, numbers, strict=True), 1):
+            changed.append(other.maps(tensor, number))
+            report(n * len(paths) + i, total)
+        found.similarities += [_similarity(method, layer, maps, changed) for method in METHODS]
+        found.shuffled[layer] = changed[0]
     return found
 
 
@@ -158,6 +151,16 @@ def structural_similarity(a: Map, b: Map) -> float:
     return float(
         np.mean((2 * mean_x * mean_y + c1) * (2 * together + c2) / ((mean_x**2 + mean_y**2 + c1) * (spread + c2)))
     )
+
+
+def _similarity(
+    method: str, layer: str, maps: Sequence[dict[str, Map]], changed: Sequence[dict[str, Map]]
+) -> Similarity:
+    pairs = [(np.abs(one[method]), np.abs(other[method])) for one, other in zip(maps, changed, strict=True)]
+    ranks, structure = (
+        float(np.mean([measure(*pair) for pair in pairs])) for measure in (rank_correlation, structural_similarity)
+    )
+    return Similarity(method, layer, ranks, structure, len(pairs))
 
 
 def _ranks(values: Map) -> NDArray[np.float64]:
