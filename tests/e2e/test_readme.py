@@ -37,6 +37,7 @@ def run(folder: Path, *command: str) -> str:
     return result.stdout
 
 
+@pytest.mark.timeout(300)
 def test_every_command_of_the_tour(folder: Path) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if line.startswith("fc7 ")]
@@ -45,8 +46,9 @@ def test_every_command_of_the_tour(folder: Path) -> None:
         if command[1] != "serve":
             run(folder, sys.executable, "-m", *command)
         done.add(command[1])
-    assert done >= {"add", "search", "head", "classify", "serve", "doctor"}
-    assert (folder / "hits.png").stat().st_size > 1000
+    assert done >= {"add", "search", "head", "classify", "explain", "serve", "doctor"}
+    for drawn in ("hits", "why", "class", "unit", "top", "occlusion"):
+        assert (folder / f"{drawn}.png").stat().st_size > 1000
 
 
 def test_the_python_of_the_tour(folder: Path) -> None:
