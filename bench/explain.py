@@ -137,9 +137,8 @@ def load() -> None:
     images = [_jpeg(seed) for seed in range(ASKED)]
     with _server() as (client, _):
         explain = client.explain
-        _load(
-            client, images, (explain.unit, lambda image: explain.match(image, images[0]), explain.label), "one picture"
-        )
+        each = (explain.unit, lambda image: explain.match(image, images[0]), explain.label)
+        _load(client, images, each, "unit, match, class by turns")
         _load(client, images, (explain.occlude,), "occlude")
 
 
@@ -160,7 +159,7 @@ def _load(client: Client, images: Sequence[bytes], functions: Sequence[Callable[
         asking.join()
     ratios = [explained / plain for explained, plain in pairs]
     print(
-        f"features with one explanation a second ({name}) / without: {statistics.median(ratios):.3f} "
+        f"features with one explanation asked for a second ({name}) / without: {statistics.median(ratios):.3f} "
         f"({min(ratios):.2f} to {max(ratios):.2f}; {statistics.median(plain for _, plain in pairs):.0f} pictures/s; "
         f"{len(waits)} explanations in {ROUNDS * ROUND_S:.0f} s, median {statistics.median(waits):.2f} s)",
         flush=True,
