@@ -6,13 +6,14 @@ Every signal that a step is given is zero outside its map.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from fc7_models.chain import Chain, Step
 from fc7_models.graph_writer import GraphWriter
 from fc7_models.windows import Signal, Windows
+from fc7_models.winograd import TAPS, turned_convolution
 
 Rule = Literal["deconv", "gradient", "guided"]
 RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")
@@ -72,22 +73,45 @@ class Backward:
         return replace(signal, values=values if rule == "gradient" else to.op("Relu", values))
 
     def _conv(self, step: Step, signal: Signal) -> Signal:
-        """Convolve with the transposed filters.
-
-        At stride 1 that is a convolution with the filters turned round, which ONNX Runtime does with its fastest
-        kernel; the turning is done once, when the graph is loaded.
-        """
-        to, window = self.to, signal.window
+        """Convolve with the transposed filters: at stride 1, a convolution with the filters turned round."""
+        to, window, weight = self.to, signal.window, step.node.input[1]
+        out, maps, k, _ = self.chain.shape(weight)
         reach = step.kernel - 1
         attributes = {"group": step.attribute("group", 1), "dilations": [step.dilation] * 2}
         before = window.before(step) if window else None
-        if step.stride == 1 and reach >= max(step.pads):
+        is_turned = step.stride == 1 and reach >= max(step.pads)
+        is_plain = is_turned and k == step.kernel and attributes["group"] == 1
+        if window and before and is_plain and window.size**2 * (out + before.size**2) < before.size**2 * out:
+            return Signal(self._products(weight, signal.values, window.size), before)
+        if is_plain and not window and k == TAPS:
+            return Signal(turned_convolution(to, signal.values, (weight, out, maps), step.x, step.pads))
+        if is_turned:
             first, last = (reach, reach) if window else (reach - step.pads[0], reach - step.pads[1])
-            filters = self._turned(step.node.input[1], attributes["group"])
+            filters = self._turned(weight, attributes["group"])
             return Signal(to.op("Conv", signal.values, filters, pads=[first, first, last, last], **attributes), before)
         strides = [step.stride] * 2
-        values = to.op("ConvTranspose", signal.values, step.node.input[1], strides=strides, **attributes)
-        return Signal(values if window else self._fit(step, values), before)
+        if window:
+            return Signal(to.op("ConvTranspose", signal.values, weight, strides=strides, **attributes), before)
+        return Signal(self._fit(step, signal.values, weight, strides=strides, **attributes))
+
+    def _products(self, weight: str, values: str, size: int) -> str:
+        """Return what filters (M, C, k, k) make of a window of few pixels, (N, M, size, size).
+
+        Every pixel is multiplied with every tap, and a matrix of zeros and ones adds the products where they belong:
+        a convolution would multiply once for each pixel of the larger window that comes out.
+        """
+        to = self.to
+        out, maps, k, _ = self.chain.shape(weight)
+        after = size + k - 1
+        taps = to.op("Reshape", to.op("Transpose", weight, perm=[0, 2, 3, 1]), to.constant([out, k * k * maps]))
+        pixels = to.op("Transpose", to.op("Reshape", values, to.constant([0, 0, -1])), perm=[0, 2, 1])
+        products = to.op("Reshape", to.op("MatMul", pixels, taps), to.constant([0, -1, maps]))
+        one = to.constant([[[a == i + t for t in range(k)] for i in range(size)] for a in range(after)], np.float32)
+        rows = to.op("Reshape", one, to.constant([after, 1, size, 1, k, 1]))
+        columns = to.op("Reshape", one, to.constant([1, after, 1, size, 1, k]))
+        places = to.op("Reshape", to.op("Mul", rows, columns), to.constant([after**2, -1]))
+        added = to.op("Transpose", to.op("MatMul", places, products), perm=[0, 2, 1])
+        return to.op("Reshape", added, to.constant([0, 0, after, after]))
 
     def _turned(self, weight: str, group: int) -> str:
         """Return filters (M, C / group, k, k) as those of the way back, (C, M / group, k, k)."""
@@ -99,14 +123,13 @@ class Backward:
         ends = to.constant([np.iinfo(np.int64).min] * 2)
         return to.op("Slice", joined, to.constant([-1, -1]), ends, to.constant([2, 3]), to.constant([-1, -1]))
 
-    def _fit(self, step: Step, values: str) -> str:
-        """Cut away the padding of a map, and add what no filter reached at its lower right."""
+    def _fit(self, step: Step, values: str, weight: str, **attributes: Any) -> str:
+        """Return a map's transposed convolution without its padding, and with what no filter reached at its end."""
         to, first = self.to, step.pads[0]
-        room = to.op("Pad", values, to.constant([0] * 6 + [step.stride - 1] * 2))
-        size = to.op("Shape", step.x, start=2)
-        return to.op(
-            "Slice", room, to.constant([first] * 2), to.op("Add", size, to.constant([first])), to.constant([2, 3])
-        )
+        room = [step.stride - 1] * 2
+        whole = to.op("ConvTranspose", values, weight, output_padding=room, **attributes)
+        stop = to.op("Add", to.op("Shape", step.x, start=2), to.constant([first]))
+        return to.op("Slice", whole, to.constant([first] * 2), stop, to.constant([2, 3]))
 
     def _max(self, step: Step, signal: Signal, shape: tuple[int, ...]) -> Signal:
         """Unpool: each value goes to where its maximum was, and values that meet are added."""
@@ -133,8 +156,7 @@ class Backward:
         if step.kernel == 1 and step.stride == 1:
             return values
         share = to.filled(to.constant([shape[0], 1, step.kernel, step.kernel]), step.kernel**-2)
-        strides = [step.stride] * 2
-        return self._fit(step, to.op("ConvTranspose", values, share, strides=strides, group=shape[0]))
+        return self._fit(step, values, share, strides=[step.stride] * 2, group=shape[0])
 
     def _scale(self, step: Step, shape: tuple[int, ...]) -> str:
         """Return what batch normalisation multiplies each map with."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from onnx import TensorProto
 
 from fc7_models.chain import Step
 from fc7_models.graph_writer import GraphWriter
@@ -64,7 +65,7 @@ class Windows:
             limit = to.op("Shape", tensor, start=axis, end=axis + 1)
             is_in = to.op("And", to.op("Greater", index, to.constant([-1])), to.op("Less", index, limit))
             inside.append(to.op("Reshape", is_in, to.constant(dims)))
-        return replace(signal, values=to.op("Where", to.op("And", *inside), signal.values, to.number(0)))
+        return replace(signal, values=self._kept(signal.values, to.op("And", *inside)))
 
     def whole(self, signal: Signal, tensor: str, shape: tuple[int, ...]) -> str:
         """Return ``signal`` in the shape of ``tensor``, zero outside its window."""
@@ -106,4 +107,9 @@ class Windows:
         taken = to.op("GatherElements", flat, each, axis=2)
         size = to.op("Shape", places, start=1, end=3)
         shaped = to.op("Reshape", taken, to.op("Concat", to.constant([0, 0]), size, axis=0))
-        return to.op("Where", to.op("And", *inside), shaped, to.number(fill))
+        is_in = to.op("And", *inside)
+        return to.op("Where", is_in, shaped, to.number(fill)) if fill else self._kept(shaped, is_in)
+
+    def _kept(self, values: str, mask: str) -> str:
+        """Return values where a mask holds, else 0: a product takes a fifth of the time of a choice."""
+        return self.to.op("Mul", values, self.to.op("Cast", mask, to=TensorProto.FLOAT))
