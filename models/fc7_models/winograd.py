@@ -1,4 +1,4 @@
-"""Convolution of maps with filters of 5 x 5 by a sixth of the multiplications, in ONNX nodes.
+"""Convolution of maps with filters of 5 x 5 with a fifth of the multiplications, in ONNX nodes.
 
 A tile of the output is a product of polynomials, found by their values at a few points: each tile is brought to the
 points, multiplied there with filters that were brought there when the graph was loaded, and brought back.
@@ -35,7 +35,8 @@ def matrices() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.flo
     # Output i sees input j through tap j - i alone: linear equations for what is left.
     pairs = (back[:, None] * taps.T).reshape(-1, _SEEN)
     wanted = np.array([np.eye(_SEEN)[i + tap] for i in range(_TILE) for tap in range(TAPS)])
-    return back, np.linalg.lstsq(pairs, wanted)[0].round(9), taps
+    forth = np.linalg.lstsq(pairs, wanted)[0].round(9) + 0.0  # no negative zeros: every machine writes the same file
+    return back, forth, taps
 
 
 def turned_convolution(
@@ -46,11 +47,11 @@ def turned_convolution(
     Parameters
     ----------
     values
-        float32 (N, M, H', W').
+        float32 (N, M, H', W'), what comes back at its output.
     filters
         Name, M and C of the filters, float32 (M, C, 5, 5), as they are on the way forth.
     like
-        Its input, of which the result has the shape, (N, C, H, W).
+        The input of that convolution, (N, C, H, W): the result has its shape.
     pads
         Its padding, at the upper left and at the lower right.
     """
