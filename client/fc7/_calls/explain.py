@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -79,11 +80,15 @@ def top(
     unreadable: dict[int, Fc7Error] = {}
 
     def digests() -> bytes:
-        return b"".join(_sha256(entry.message) for entry in read_entries(listed))
+        found = []
+        for entry in read_entries(listed):
+            found.append(_sha256(entry.message))
+            if entry.error:
+                unreadable[entry.index] = entry.error
+        return b"".join(found)
 
     def parts() -> Iterator[pb.TopUnitsRequest]:
         for batch in split_images(listed, _BATCH):
-            unreadable.update({entry.index: entry.error for entry in batch if entry.error})
             yield pb.TopUnitsRequest(images=pb.TopImages(images=[entry.message for entry in batch]))
 
     plan.digests = yield Work(digests)
@@ -175,16 +180,21 @@ def occlude(
 
 
 def _numbers(values: Sequence[int], name: str) -> list[int]:
-    numbers = [int(value) for value in values]
-    if not all(0 <= number < 2**31 for number in numbers):
-        raise InvalidArgument(f"{name} holds {min(numbers)}: 0 at least", name=name)
-    return numbers
+    return [_whole(value, f"{name} holds", name) for value in values]
 
 
 def _count(value: int, name: str) -> int:
-    if not 0 <= value < 2**31:
-        raise InvalidArgument(f"{name} is {value}: at least 1, or 0 for the usual", name=name)
-    return value
+    return _whole(value, f"{name} is", name, "; 0 is the usual")
+
+
+def _whole(value: int, what: str, name: str, note: str = "") -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1  # no whole number
+    if not 0 <= number < 2**31:
+        raise InvalidArgument(f"{what} {value!r:.64}: whole numbers from 0 to {2**31 - 1} are taken{note}", name=name)
+    return number
 
 
 def _sha256(image: common_pb2.Image) -> bytes:
