@@ -71,11 +71,10 @@ def square(path: Path, view: View, side: int = SIDE) -> Image.Image:
     ImageDecodeError
         Pillow cannot open the file here.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
+        image = upright(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageDecodeError(f"{str(path)!r} cannot be drawn: {error}", name=str(path)) from error
     left, top, right, bottom = view.crop
@@ -83,18 +82,35 @@ def square(path: Path, view: View, side: int = SIDE) -> Image.Image:
     return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
 
 
+def upright(path: Path) -> Image.Image:
+    """Return a file's picture in RGB, turned as its EXIF says; of 16 bits the upper eight, as the network sees it."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
+    if image.mode == "I" or image.mode.startswith("I;16"):  # convert("RGB") would clip at 255
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
 def patch(image: Image.Image, box: tuple[int, int, int, int], px: int, side: int = SIDE) -> Image.Image:
     """Return what of a view of ``px``, drawn as ``image``, lies in ``box``; its shape kept, on white."""
     from PIL import Image
 
-    scale = image.width / px
-    left, top, right, bottom = (round(edge * scale) for edge in box)
+    (left, right), (top, bottom) = (_drawn(low, high, px, image.width) for low, high in (box[::2], box[1::2]))
     cut = image.crop((left, top, right, bottom))
     longer = max(cut.size)
     cut = cut.resize((max(1, round(cut.width * side / longer)), max(1, round(cut.height * side / longer))))
     framed = Image.new("RGB", (side, side), "white")
     framed.paste(cut, ((side - cut.width) // 2, (side - cut.height) // 2))
     return framed
+
+
+def _drawn(low: int, high: int, px: int, width: int) -> tuple[int, int]:
+    """Return edges of a view of ``px`` in a drawing of ``width``, at least a pixel of it apart."""
+    first = min(low * width // px, width - 1)
+    return first, max(first + 1, -(-high * width // px))
 
 
 def projected(pixels: NDArray[np.float32], side: int = SIDE) -> Image.Image:

@@ -102,11 +102,12 @@ def _picture(path: Path | None) -> tuple[Image.Image | None, str]:
     """Return the picture at tile size; else None and what to write in its place."""
     from PIL import Image, ImageOps
 
+    from fc7.cli.figure import upright
+
     if path is None:
         return None, "no picture stored"
     try:
-        with Image.open(path) as image:
-            return ImageOps.contain(ImageOps.exif_transpose(image).convert("RGB"), (TILE, TILE)), ""
+        return ImageOps.contain(upright(path), (TILE, TILE)), ""
     except FileNotFoundError:
         return None, "picture is gone"
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

@@ -1,0 +1,49 @@
+"""What drawings are made of: pictures of sixteen bits, narrow patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fc7.cli.figure import patch, square
+from fc7.cli.sheet import Row, Tile, draw
+from fc7.explanation import View
+from fc7_service.features.preprocess import see
+from tiny import PX, RECIPE
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """A picture of sixteen bits, from black to white."""
+    path = tmp_path / "deep.png"
+    ramp = np.linspace(0, 2**16 - 1, PX * PX).reshape(PX, PX).astype(np.uint16)
+    Image.fromarray(ramp).save(path)
+    return path
+
+
+def test_sixteen_bits_are_drawn_as_the_network_sees_them(deep: Path, tmp_path: Path) -> None:
+    pixels, _, crop = see(deep.read_bytes(), RECIPE)
+    drawn = np.asarray(square(deep, View(pixels, crop), PX))
+    assert np.ptp(pixels) > 200
+    np.testing.assert_allclose(drawn.astype(int), pixels, atol=2)  # another filter
+    draw([Row(Tile(deep, ()), ())], tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert {(level, level, level) for level in (32, 96, 160)} <= {
+            colour for _, colour in sheet.getcolors(2**16) or ()
+        }
+
+
+@pytest.mark.parametrize(
+    ("box", "first"), [((2, 0, 3, 4), 1), ((7, 0, 8, 8), 3), ((0, 0, 0, 1), 0), ((8, 0, 8, 8), 3), ((0, 0, 8, 8), 0)]
+)
+def test_a_patch_is_a_pixel_at_least(box: tuple[int, int, int, int], first: int) -> None:
+    """A view of 8 px is drawn 4 wide: red tells the column."""
+    columns = np.zeros((4, 4, 3), np.uint8)
+    columns[..., 0] = 10 * np.arange(4)
+    drawn = np.asarray(patch(Image.fromarray(columns), box, 8, 16))
+    inside = drawn[(drawn[..., 1] == 0) & (drawn[..., 2] == 0)]
+    assert drawn.shape == (16, 16, 3)
+    assert inside[:, 0].min() == 10 * first
