@@ -55,7 +55,7 @@ def build_deconv(graph: bytes, px: int) -> bytes:
     Raises
     ------
     FailedPrecondition
-        The network branches, or uses an operator that has no way back.
+        Before its first layer the network branches, or uses an operator that has no way back.
 
     References
     ----------
@@ -88,8 +88,9 @@ def build_deconv(graph: bytes, px: int) -> bytes:
 
 def _targets(chain: Chain, px: int) -> list[Target]:
     """Return the layers, first to last: the convolutions after their ReLU, and the outputs that lie on the chain."""
-    whole = chain.walk(chain.outputs[-1])[::-1]
-    layers = {name: steps for name in chain.outputs if (steps := _on_chain(name, chain, whole))}
+    paths = {name: steps for name in chain.outputs if (steps := _path(name, chain))}
+    whole = max(reversed(paths.values()), key=len) if paths else chain.walk(chain.outputs[-1])[::-1]
+    layers = {name: steps for name, steps in paths.items() if _is_on(steps, whole)}
     ends = {steps[-1].y for steps in layers.values()}
     n_convs = 0
     for i, step in enumerate(whole, 1):
@@ -105,15 +106,17 @@ def _targets(chain: Chain, px: int) -> list[Target]:
     ]
 
 
-def _on_chain(output: str, chain: Chain, whole: list[Step]) -> list[Step] | None:
-    """Return the steps to an output; None for one beside the chain (a pooled layer), which is not explained."""
+def _path(output: str, chain: Chain) -> list[Step] | None:
+    """Return the steps to an output; None where no single path leads there (a pooled layer), which is not explained."""
     try:
-        steps = chain.walk(output)[::-1]
+        return chain.walk(output)[::-1]
     except FailedPrecondition:
         return None
+
+
+def _is_on(steps: list[Step], whole: list[Step]) -> bool:
     *_, n_before = [0, *(i for i, step in enumerate(steps, 1) if step.kind != "shape")]
-    is_on = [step.y for step in steps[:n_before]] == [step.y for step in whole[:n_before]]
-    return steps if is_on else None
+    return [step.y for step in steps[:n_before]] == [step.y for step in whole[:n_before]]
 
 
 def _free(name: str, chain: Chain) -> str:

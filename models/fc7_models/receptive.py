@@ -13,7 +13,8 @@ class Field:
     """What the units of a layer see, the same along both axes.
 
     Unit ``i`` of an axis sees ``size`` pixels from ``offset + i * stride`` on; those beyond the picture are padding.
-    A stride of 0 is the whole picture, for every unit.
+    A stride of 0 is the whole picture, for every unit: that of a fully connected layer, and of a cell of a grid, whose
+    edges follow no stride (at 64 px, a corner cell of the shipped networks sees 57 of them along each axis).
     """
 
     size: int

@@ -317,6 +317,19 @@ def test_a_layer_beside_the_chain_is_left_out() -> None:
     ]  # fmt: skip
 
 
+def test_the_chain_is_the_longest_whatever_the_order_of_outputs() -> None:
+    model = onnx.load_from_string(Imported().graph())
+    pool, logits = model.graph.output
+    del model.graph.output[:]
+    model.graph.output.extend([logits, pool])
+    assert [layer["name"] for layer in described(build_deconv(model.SerializeToString(), 22))] == [
+        "conv1", "conv2", "conv3", "pool", "logits",
+    ]  # fmt: skip
+    model = onnx.load_from_string(Imported().graph("GlobalMaxPool"))  # has no way back
+    model.graph.output.insert(0, helper.make_tensor_value_info("r2", TensorProto.FLOAT, None))
+    assert [layer["name"] for layer in described(build_deconv(model.SerializeToString(), 22))] == ["conv1", "r2"]
+
+
 def described(deconv: bytes) -> list[dict[str, Any]]:
     (entry,) = onnx.load_from_string(deconv).metadata_props
     assert entry.key == "layers"
