@@ -56,10 +56,10 @@ def run(address: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     return go
 
 
-def size(file: Path) -> tuple[int, int]:
+def is_drawn(file: Path, width: int, height: int) -> bool:
+    """Whether a file holds a drawing of more than that size, in colours."""
     with Image.open(file) as image:
-        assert len(image.getcolors(10**7) or ()) > 50
-        return image.size
+        return image.width > width and image.height > height and len(image.getcolors(10**7) or ()) > 50
 
 
 def test_unit(run: Run, images: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_unit(run: Run, images: Path, tmp_path: Path) -> None:
     values = [row["value"] for row in found]
     assert values == sorted(values, reverse=True)
     assert set(found[0]) == {"unit", "value", "row", "column", "box"}
-    assert size(tmp_path / "unit.png") > (500, 600)
+    assert is_drawn(tmp_path / "unit.png", 500, 600)
     named = run(
         "unit", image, "--unit", 2, "--position", 9, "--rule", "guided", "--output", tmp_path / "u.npz", "--json"
     )
@@ -84,7 +84,7 @@ def test_top_of_a_folder_and_of_a_collection(run: Run, address: str, images: Pat
     found = run("top", images, "--units", "0,1,2,3", "--output", tmp_path / "top.png", "--json")
     assert {row["unit"] for row in found} <= {0, 1, 2, 3}
     assert all(sum(row["unit"] == unit for row in found) <= 9 for unit in range(4))
-    assert size(tmp_path / "top.png") > (500, 300)
+    assert is_drawn(tmp_path / "top.png", 500, 300)
     with fc7.connect(address) as client:
         ids = [f"{kind}/{i}.jpg" for kind in ("one", "two") for i in range(6)]
         paths = [images / name for name in ids]
@@ -93,11 +93,41 @@ def test_top_of_a_folder_and_of_a_collection(run: Run, address: str, images: Pat
         photos.add([jpeg(99)], ids=["nowhere"])
     same = run("top", "--collection", "photos", "--units", "0,1,2,3", "--json", said="nowhere: no payload.path")
     assert same == found
+    other = ("--units", "0", "--model", "bare")
+    run("top", "--collection", "photos", *other, code=4, said="model 'bare' has no deconvnet")
     drawn = run("top", images, "--units", "random:2", "--output", tmp_path / "top.npz", "--json")
     assert len({row["unit"] for row in drawn}) <= 2
     with np.load(tmp_path / "top.npz") as arrays:
         assert list(arrays["ids"]) == [row["id"] for row in drawn]
         assert len(arrays["projections"]) == len(drawn)
+
+
+def test_top_of_a_collection_takes_its_model(run: Run, address: str, images: Path) -> None:
+    path = images / "one/0.jpg"
+    with fc7.connect(address) as client:
+        client.create_collection("bare", model="bare").add([path], ids=["it"], payloads=[{"path": str(path)}])
+    run("top", "--collection", "bare", "--units", "0", code=4, said="model 'bare' has no deconvnet")
+    assert len(run("top", "--collection", "bare", "--units", "0,1,2,3", "--model", "tiny", "--json")) > 0
+
+
+def test_a_picture_is_sent_once_for_its_units(
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Path] = []
+    unit = fc7.Explain.unit
+
+    def counted(self: fc7.Explain, image: Path, **options: Any) -> fc7.Projections:
+        sent.append(image)
+        return unit(self, image, **options)
+
+    monkeypatch.setattr(fc7.Explain, "unit", counted)
+    found = run("top", images, "--units", "0,1,2,3", "--output", tmp_path / "top.npz", "--json")
+    assert sorted(sent) == sorted({images / row["id"] for row in found})
+    with np.load(tmp_path / "top.npz") as arrays:
+        assert [(unit, value) for unit, value in zip(arrays["units"], arrays["projections_values"], strict=True)] == [
+            (row["unit"], pytest.approx(row["value"], rel=1e-5)) for row in found
+        ]
+    assert len(found) > len(sent)
 
 
 def test_a_second_unit_sends_no_picture(address: str, images: Path) -> None:
@@ -113,11 +143,16 @@ def test_a_second_unit_sends_no_picture(address: str, images: Path) -> None:
     assert len(every.units) == 16
 
 
-def test_unreadable_pictures_are_said_and_the_rest_is_done(run: Run, images: Path, tmp_path: Path) -> None:
+def test_unreadable_pictures_are_said_and_the_rest_is_done(run: Run, address: str, tmp_path: Path) -> None:
     write_jpegs(tmp_path, ["good.jpg"])
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     found = run("top", tmp_path, "--units", "0,1,2,3", "--json", code=1, said="bad.jpg: the bytes are not an image")
     assert {row["id"] for row in found} <= {"good.jpg"}
+    with fc7.connect(address) as client:  # a pass and a pass that is known tell the same
+        files = [tmp_path / "good.jpg", tmp_path / "absent.jpg"]
+        first, second = (client.explain.top(files, units=[0]).failed for _ in range(2))
+    assert [repr(failure) for failure in first] == [repr(failure) for failure in second]
+    assert isinstance(second[0].error, fc7.NotFound)
 
 
 @pytest.mark.parametrize("layer", ["conv5", "fc7", WHITE])
@@ -125,7 +160,7 @@ def test_match(run: Run, images: Path, tmp_path: Path, layer: str) -> None:
     words = ("match", images / "one/0.jpg", images / "two/1.jpg", "--layer", layer, "--strongest", 3)
     (found,) = run(*words, "--output", tmp_path / "match.png", "--json")
     assert len(found["units"]) == 3
-    assert size(tmp_path / "match.png") > (500, 500)
+    assert is_drawn(tmp_path / "match.png", 500, 500)
     run(*words, "--output", tmp_path / "match.npz")
     with np.load(tmp_path / "match.npz") as arrays:
         assert arrays["contributions"].sum() + found["rest"] == pytest.approx(found["score"], abs=1e-5)
@@ -149,7 +184,7 @@ def test_class_of_the_network_and_of_a_head(run: Run, address: str, images: Path
     image = images / "one/0.jpg"
     (own,) = run("class", image, "--class", "red thing", "--output", tmp_path / "class.png", "--json")
     assert own["label"] == "red thing"
-    assert size(tmp_path / "class.png") > (500, 300)
+    assert is_drawn(tmp_path / "class.png", 500, 300)
     paths = sorted(images.rglob("*.jpg"))
     with fc7.connect(address) as client:
         client.train_head("kinds", images=paths, labels=[path.parent.name for path in paths], layer=WHITE)
@@ -170,7 +205,7 @@ def test_occlude(run: Run, images: Path, tmp_path: Path) -> None:
     words = ("occlude", images / "one/0.jpg", "--model", "bare", "--grid", 6)
     (found,) = run(*words, "--output", tmp_path / "occlusion.png", "--json")
     assert found["lowest"] <= found["probability"]
-    assert size(tmp_path / "occlusion.png") > (800, 200)
+    assert is_drawn(tmp_path / "occlusion.png", 800, 200)
     run(*words, "--square", 3, "--output", tmp_path / "o.npz")
     with np.load(tmp_path / "o.npz") as arrays:
         assert arrays["probabilities"].shape == arrays["best"].shape == arrays["activities"].shape == (6, 6)
@@ -188,8 +223,10 @@ def test_bad_input(run: Run, images: Path, tmp_path: Path) -> None:
     run("unit", images / "absent.jpg", code=3, said="does not exist")
     run("unit", image, "--output", tmp_path / "unit.txt", code=2, said="no format has that suffix")
     run("unit", image, "--output", tmp_path / "no" / "unit.png", code=4)
-    run("top", images, "--units", "a,b", code=2, said="neither N,N,... nor random:N")
+    for units in ("a,b", "", "random:0", "random:1,2", "-1"):
+        run("top", images, "--units", units, code=2, said="neither N,N,... nor random:N")
     run("top", images, "--units", "77", code=2, said="unit 77")
+    run("top", images, "--units", "random:65", "--output", tmp_path / "top.png", code=2, said="asks for 65: at most 64")
     run("top", images, "--collection", "photos", code=2)
     run("top", "--collection", "absent", code=3)
     run("match", image, image, "--model", "nobody", code=3)

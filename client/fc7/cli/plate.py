@@ -67,17 +67,31 @@ def draw_units(path: Path, found: Projections, output: Path) -> None:
 
 def draw_top(units: Mapping[int, Sequence[Excited]], output: Path, title: str) -> None:
     """Draw for each unit a block of nine projections beside the nine patches, as in figure 2."""
-    panels = []
+    panels, patches_of = [], _patches(units)
     for unit, images in units.items():
-        signals, patches = [], []
-        for one in images:
-            px, box = len(one.view.pixels), one.projection.place.box
-            signals.append(patch(projected(one.projection.pixels, 2 * SIDE), box, px, _SMALL))
-            patches.append(patch(square(one.path, one.view, 2 * SIDE), box, px, _SMALL))
+        signals = [_cut(projected(one.projection.pixels, 2 * SIDE), one) for one in images]
+        patches = [patches_of[unit, one.path] for one in images]
         strongest = f"strongest {images[0].projection.place.value:.3g}" if images else "silent in every picture"
         panels.append([Panel(mosaic(signals, _SMALL), (f"unit {unit}",)), Panel(mosaic(patches, _SMALL), (strongest,))])
     rows = [list(chain.from_iterable(panels[i : i + _ACROSS])) for i in range(0, len(panels), _ACROSS)]
     draw(rows, output, title)
+
+
+def _patches(units: Mapping[int, Sequence[Excited]]) -> dict[tuple[int, Path], Image.Image]:
+    """Return what each unit sees of each of its pictures; a file is opened once."""
+    seen: dict[Path, list[tuple[int, Excited]]] = {}
+    for unit, images in units.items():
+        for one in images:
+            seen.setdefault(one.path, []).append((unit, one))
+    patches = {}
+    for path, ones in seen.items():
+        image = square(path, ones[0][1].view, 2 * SIDE)
+        patches.update({(unit, path): _cut(image, one) for unit, one in ones})
+    return patches
+
+
+def _cut(image: Image.Image, one: Excited) -> Image.Image:
+    return patch(image, one.projection.place.box, len(one.view.pixels), _SMALL)
 
 
 def draw_match(paths: tuple[Path, Path], found: Match, output: Path) -> None:

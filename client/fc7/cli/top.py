@@ -27,15 +27,18 @@ from fc7.cli.setting import Connection, connected
 from fc7.errors import FailedPrecondition
 
 if TYPE_CHECKING:
-    from fc7 import Client, TopUnits
+    from fc7 import Client, Collection, TopUnits
+    from fc7.cli.plate import Excited
 
 _RANDOM = "random:"
 _SEED = 7
+_DRAWN = 64  # units of a drawing: nine projections of each are held at a time
+_TOGETHER = 16  # units of a call: at 224 px a projection takes 600 kB
 
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--collection", help="Take the pictures that the items of this collection name in payload.path.")
+@click.option("--collection", help="Take its model, and the pictures that its items name in payload.path.")
 @layer_option
 @click.option("--units", default="random:16", show_default=True, metavar="N,N,...|random:N", help="Units to show.")
 @rule_option
@@ -63,8 +66,14 @@ def top(
         raise click.UsageError("give either FOLDER or --collection C")
     check_result(output)
     named, n_random = _chosen(units)
+    if output is not None and (count := len(named) or n_random) > _DRAWN:
+        raise click.UsageError(f"--units asks for {count}: at most {_DRAWN} are drawn or kept; give fewer at a time")
     with connection.open() as client:
-        images = find_images([folder]) if folder is not None else _stored(client, str(collection))
+        if folder is not None:
+            images = find_images([folder])
+        else:
+            stored = client.collection(str(collection))
+            images, model = _pictures(stored), model or stored.provenance.model
         with progress("top", len(images), as_json=as_json) as report:
             found = client.explain.top(
                 [image.path for image in images], layer=layer, units=named, model=model, report=report
@@ -73,24 +82,31 @@ def top(
         for failed in found.failed:
             complain(images[failed.index].name, failed.error)
         if output is not None:
-            _draw_top(client, images, found, shown, rule, output)
+            from fc7.cli.plate import draw_top
+
+            excited = _project(client, images, found, shown, rule, as_json)
+            where = f"{found.provenance.model} {found.provenance.layer}"
+            title = f"{where}: the nine of {len(images)} pictures that excite each unit most"
+            arrays = projection_arrays([one.projection for row in excited.values() for one in row])
+            arrays["ids"] = text_array([images[one.index].id for unit in shown for one in found.units[unit]])
+            write_result(output, arrays, found.provenance.to_dict(), lambda file: draw_top(excited, file, title))
     show([place_facts(i.place) | {"id": images[i.index].id} for unit in shown for i in found.units[unit]], as_json)
     end(len(found.failed))
 
 
 def _chosen(text: str) -> tuple[list[int], int]:
     """Return the units that are named, or how many are to be drawn by lot."""
-    count = text.removeprefix(_RANDOM)
-    numbers = [count] if text.startswith(_RANDOM) else text.split(",")
-    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers) or count == "0":
+    is_random, numbers = text.startswith(_RANDOM), text.removeprefix(_RANDOM).split(",")
+    is_known = all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers)
+    if not is_known or (is_random and (len(numbers) > 1 or int(numbers[0]) == 0)):
         raise click.UsageError(f"--units {text!r} is neither N,N,... nor {_RANDOM}N")
-    return ([], int(count)) if text.startswith(_RANDOM) else (list(dict.fromkeys(map(int, numbers))), 0)
+    return ([], int(numbers[0])) if is_random else (list(dict.fromkeys(map(int, numbers))), 0)
 
 
-def _stored(client: Client, collection: str) -> list[Found]:
+def _pictures(collection: Collection) -> list[Found]:
     """Return the pictures that a collection's items name; those without one are said."""
     found = []
-    for item in client.collection(collection).items():
+    for item in collection.items():
         path = item.payload.get("path")
         if isinstance(path, str):
             found.append(Found(item.id, Path(path)))
@@ -98,32 +114,30 @@ def _stored(client: Client, collection: str) -> list[Found]:
             complain(item.id, "no payload.path says where its picture is")
     if not found:
         raise FailedPrecondition(
-            f"no item of collection {collection!r} names its picture in payload.path: add them with `fc7 add`",
-            name=collection,
+            f"no item of collection {collection.name!r} names its picture in payload.path: add them with `fc7 add`",
+            name=collection.name,
         )
     return found
 
 
-def _draw_top(
-    client: Client, images: Sequence[Found], found: TopUnits, shown: Sequence[int], rule: str, output: Path
-) -> None:
-    """Project each unit in the pictures that excite it most; write the figure or the arrays."""
-    from fc7.cli.plate import Excited, draw_top
+def _project(
+    client: Client, images: Sequence[Found], found: TopUnits, shown: Sequence[int], rule: str, as_json: bool
+) -> dict[int, list[Excited]]:
+    """Project each unit in the pictures that excite it most; a picture is sent for all of its units."""
+    from fc7.cli.plate import Excited
 
-    provenance, excited = found.provenance, {unit: list[Excited]() for unit in shown}
-    with progress("project", sum(len(found.units[unit]) for unit in shown)) as report:
-        done = 0
-        for unit in shown:
-            for one in found.units[unit]:
-                path = images[one.index].path
-                answer = client.explain.unit(
-                    path, layer=provenance.layer, units=(unit,), rule=rule, model=provenance.model
-                )
-                excited[unit].append(Excited(path, answer.view, answer.projections[0]))
-                done += 1
-                report(done)
-    every = [one for row in excited.values() for one in row]
-    arrays = projection_arrays([one.projection for one in every])
-    arrays["ids"] = text_array([images[one.index].id for unit in shown for one in found.units[unit]])
-    title = f"{provenance.model} {provenance.layer}: the nine of {len(images)} pictures that excite each unit most"
-    write_result(output, arrays, provenance.to_dict(), lambda file: draw_top(excited, file, title))
+    units_of: dict[int, list[int]] = {}  # picture -> those that it excites most
+    for unit in shown:
+        for one in found.units[unit]:
+            units_of.setdefault(one.index, []).append(unit)
+    where, excited = found.provenance, dict[tuple[int, int], Excited]()
+    with progress("project", len(units_of), as_json=as_json) as report:
+        for done, (index, units) in enumerate(units_of.items(), 1):
+            path = images[index].path
+            for start in range(0, len(units), _TOGETHER):
+                some = units[start : start + _TOGETHER]
+                answer = client.explain.unit(path, layer=where.layer, units=some, rule=rule, model=where.model)
+                for projection in answer.projections:
+                    excited[projection.place.unit, index] = Excited(path, answer.view, projection)
+            report(done)
+    return {unit: [excited[unit, one.index] for one in found.units[unit]] for unit in shown}
