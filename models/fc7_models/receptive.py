@@ -14,7 +14,7 @@ class Field:
 
     Unit ``i`` of an axis sees ``size`` pixels from ``offset + i * stride`` on; those beyond the picture are padding.
     A stride of 0 is the whole picture, for every unit: that of a fully connected layer, and of a cell of a grid, whose
-    edges follow no stride (at 64 px, a corner cell of the shipped networks sees 57 of them along each axis).
+    edges follow no stride (a corner cell of ``alexnet-64`` sees 57 of 64 px along each axis).
     """
 
     size: int
