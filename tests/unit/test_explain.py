@@ -349,7 +349,7 @@ async def test_few_and_unreadable_pictures(explainer: Explainer, tmp_path: Path)
     known = await explainer.known_top("tiny", "conv5", digests, [])
     assert known is not None
     assert known.failed == found.failed
-    (file,) = (tmp_path / "passes").glob("*.npz")
+    (file,) = (tmp_path / "passes").glob("*.pass")
     file.write_bytes(file.read_bytes()[:100])
     assert await explainer.known_top("tiny", "conv5", digests, []) is None
 
@@ -360,7 +360,7 @@ def test_a_disk_that_takes_no_pass_costs_no_answer(tmp_path: Path, caplog: pytes
     passes.save("p", bytes(32), Top(MAPS))
     assert "is not kept" in caplog.text
     assert passes.load("p", bytes(32)) is None
-    (tmp_path / ".part-x.npz").write_text("half")
+    (tmp_path / ".part-x.pass").write_text("half")
     Passes(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -376,7 +376,7 @@ def test_the_oldest_passes_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     passes = Passes(tmp_path)
     for i in range(3):
         passes.save("p", bytes([i]) * 32, Top(MAPS))
-        for path in tmp_path.glob("*.npz"):
+        for path in tmp_path.glob("*.pass"):
             os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))  # each save is a second after the one before
     assert [passes.load("p", bytes([i]) * 32) is not None for i in range(3)] == [False, True, True]
 

@@ -8,15 +8,19 @@ import io
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.errors import Fc7Error, InvalidArgument
+
 N_TOP = 9
-_KEPT = 64  # passes on disk
+MAX_FAILED = 10_000  # pictures of a pass: what is told of them stays well below a message
+_KEPT, _KEPT_BYTES = 64, 256 * 2**20  # passes on disk
+_SUFFIX = ".pass"  # SHA-256 of what follows, then arrays as `numpy.savez` writes them
+_DIGEST_BYTES = hashlib.sha256().digest_size
 _HALF_MADE = ".part-"
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ class Top:
     """
 
     def __init__(self, channels: int) -> None:
-        self.values = np.zeros((channels, N_TOP), np.float32)  # strongest first; 0: the unit was silent
+        self.values = np.full((channels, N_TOP), -np.inf, np.float32)  # strongest first; 0: the unit was silent
         self.pictures = np.full((channels, N_TOP), -1, np.int64)
         self.positions = np.full((channels, N_TOP), -1, np.int64)  # row * width + column
         self.failed: dict[int, tuple[str, str, str, str]] = {}  # picture -> code, reason, message, name
@@ -46,10 +50,26 @@ class Top:
         self.pictures = np.take_along_axis(np.concatenate([self.pictures, numbers], axis=1), order, axis=1)
         self.positions = np.take_along_axis(np.concatenate([self.positions, positions.T], axis=1), order, axis=1)
 
+    def fail(self, picture: int, error: Fc7Error) -> None:
+        """Note why a picture cannot be read.
+
+        Raises
+        ------
+        InvalidArgument
+            Too many cannot.
+        """
+        if len(self.failed) == MAX_FAILED:
+            raise InvalidArgument(
+                f"image {picture} is one of more than {MAX_FAILED} that cannot be read ({error.message[:256]}): "
+                "leave such out",
+                name="images",
+            )
+        self.failed[picture] = (error.code, error.reason, error.message[:1024], error.name[:256])
+
     def of(self, unit: int) -> list[tuple[int, float, int]]:
-        """Return picture, value and position of a unit's strongest, as long as it fires."""
+        """Return picture, value and position of a unit's strongest where it is not silent; logits may be negative."""
         rows = zip(self.pictures[unit], self.values[unit], self.positions[unit], strict=True)
-        return [(int(picture), float(value), int(position)) for picture, value, position in rows if value > 0]
+        return [(int(picture), float(value), int(at)) for picture, value, at in rows if picture >= 0 and value != 0]
 
 
 class Passes:
@@ -70,32 +90,44 @@ class Passes:
         """Return the pass over these pictures; None where it is not known, or its file is damaged."""
         path = self._path(provenance, digests)
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                top = Top(len(arrays["values"]))
-                top.values, top.pictures, top.positions = (arrays[k] for k in ("values", "pictures", "positions"))
-                top.failed = {int(k): tuple(v) for k, v in json.loads(str(arrays["failed"])).items()}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+            file = path.read_bytes()
+            os.utime(path)
+        except OSError:
             return None
-        os.utime(path)
-        top.n_done = len(digests) // hashlib.sha256().digest_size
+        data = file[_DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != file[:_DIGEST_BYTES]:
+            return None
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            top = Top(len(arrays["values"]))
+            top.values, top.pictures, top.positions = (arrays[k] for k in ("values", "pictures", "positions"))
+            top.failed = {int(k): tuple(v) for k, v in json.loads(arrays["failed"].tobytes()).items()}
+        top.n_done = len(digests) // _DIGEST_BYTES
         return top
 
     def save(self, provenance: str, digests: bytes, top: Top) -> None:
         """Keep a pass; the least recently used ones leave. One that the disk does not take is made again when asked."""
-        arrays = {"values": top.values, "pictures": top.pictures, "positions": top.positions}
+        data, failed = io.BytesIO(), np.frombuffer(json.dumps(top.failed).encode(), np.uint8)
+        np.savez(data, values=top.values, pictures=top.pictures, positions=top.positions, failed=failed)
         path = self._path(provenance, digests)
         part = path.with_name(_HALF_MADE + path.name)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            np.savez(part, **arrays, failed=np.array(json.dumps(top.failed)))  # type: ignore[arg-type]
+            part.write_bytes(hashlib.sha256(data.getbuffer()).digest() + data.getbuffer())
             os.replace(part, path)
-            known = sorted(self._folder.glob("*.npz"), key=lambda file: file.stat().st_mtime)
-            for file in known[:-_KEPT]:
-                file.unlink(missing_ok=True)
+            self._forget()
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink()
             _logger.warning("a pass over %d pictures is not kept: %s", top.n_done, error)
 
+    def _forget(self) -> None:
+        found = [(file, file.stat()) for file in self._folder.glob(f"*{_SUFFIX}")]
+        found.sort(key=lambda one: one[1].st_mtime_ns, reverse=True)
+        kept_bytes = 0
+        for number, (file, facts) in enumerate(found):
+            kept_bytes += facts.st_size
+            if number >= _KEPT or (number and kept_bytes > _KEPT_BYTES):
+                file.unlink(missing_ok=True)
+
     def _path(self, provenance: str, digests: bytes) -> Path:
-        return self._folder / f"{hashlib.sha256(provenance.encode() + digests).hexdigest()}.npz"
+        return self._folder / f"{hashlib.sha256(provenance.encode() + digests).hexdigest()}{_SUFFIX}"
