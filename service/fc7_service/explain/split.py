@@ -19,7 +19,7 @@ from fc7_service.explain.network import Network
 from fc7_service.explain.project import STRONGEST
 from fc7_service.explain.view import View
 
-_ADDITIVE = 1e-4  # of the feature's largest value: float32 sums differ by less, ReLU and maxima by more
+_ADDITIVE = 1e-4  # of the largest number that goes in: float32 sums differ by less, ReLU and maxima by more
 _BATCH = 64
 
 
@@ -110,13 +110,13 @@ def _parts(
 
     sizes = {name: one.shape[1] if axis == 0 else one.shape[2] * one.shape[3] for name, one in maps.items()}
     none, whole = feature({name: 0 * one for name, one in maps.items()}), feature(maps)
-    is_sum = partial(np.allclose, whole, rtol=0, atol=_ADDITIVE * np.abs(whole).max())
-    added = none.copy()
-    for name, size in sizes.items():
-        halves = np.stack([np.arange(size) % 2, 1 - np.arange(size) % 2]).astype(np.float32)
-        added += (alone(name, halves) - none).sum(axis=0)
+    halves = [
+        alone(name, np.stack([np.arange(n) % 2, 1 - np.arange(n) % 2]).astype(np.float32)) for name, n in sizes.items()
+    ]
+    largest = max(float(np.abs(one).max()) for one in (whole, none, *halves))
+    is_sum = partial(np.allclose, whole, rtol=0, atol=_ADDITIVE * largest)
     found = {}
-    if is_sum(added):  # else there is no need to try each part
+    if is_sum(none + sum((half - none).sum(axis=0) for half in halves)):  # else there is no need to try each part
         for name, size in sizes.items():
             found[name] = np.concatenate([alone(name, rows) - none for rows in _single(size)]).astype(np.float64)
     if not found or not is_sum(none + sum(one.sum(axis=0) for one in found.values())):
@@ -128,6 +128,11 @@ def _parts(
 def _spatial(network: Network, layer: str) -> tuple[str, ...]:
     """Return the spatial layers of the manifest but ``layer``, first to last."""
     return tuple(name for name, one in network.bundle.layers.items() if len(one.shape) == 3 and name != layer)
+
+
+def _halves(size: int) -> NDArray[np.float32]:
+    """Return two rows of ones and zeros by turns, each the other's complement."""
+    return ((np.arange(size) + np.arange(2)[:, None]) % 2).astype(np.float32)
 
 
 def _single(size: int) -> Iterator[NDArray[np.float32]]:
