@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import FailedPrecondition, NotFound
+from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7_service.explain.network import Network
 
 _BATCH = 256
@@ -32,6 +32,7 @@ class Classes:
     labels: tuple[str, ...]
     linear: Linear | None = None  # None: the layer holds the logits
     head_version: int = 0  # 0 for the network's own classes
+    ids: tuple[str, ...] = ()  # of the network's own classes
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities (N, C) of features (N, D)."""
@@ -42,13 +43,20 @@ class Classes:
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
     def index(self, label: str) -> int:
-        """Return the class of a label.
+        """Return the class of a label, or of an id.
 
         Raises
         ------
         NotFound
             No such class; some of those that exist are named.
+        InvalidArgument
+            Several classes have the label; their ids are named.
         """
+        if self.labels.count(label) > 1:
+            ids = ", ".join(id_ for id_, other in zip(self.ids, self.labels, strict=True) if other == label)
+            raise InvalidArgument(f"several classes are called {label[:64]!r}: name one of {ids}", name="label")
+        if label not in self.labels and label in self.ids:
+            return self.ids.index(label)
         if label not in self.labels:
             known = ", ".join(self.labels[:10]) + (", ..." if len(self.labels) > 10 else "")
             raise NotFound(f"there is no class {label[:64]!r} among {len(self.labels)}: {known}", name=label[:64])
@@ -63,12 +71,13 @@ def own_classes(network: Network) -> Classes:
     FailedPrecondition
         The network has none.
     """
-    labels = tuple(one.name for one in network.bundle.classes)
+    classes = network.bundle.classes
+    labels, ids = tuple(one.name for one in classes), tuple(one.id for one in classes)
     if "logits" not in network.bundle.layers or not labels:
         raise FailedPrecondition(
             f"model {network.bundle.name!r} has no classes of its own: name a head", name=network.bundle.name
         )
-    return Classes("logits", labels)
+    return Classes("logits", labels, ids=ids)
 
 
 def last_linear(network: Network, classes: Classes) -> Classes:
@@ -97,7 +106,7 @@ def last_linear(network: Network, classes: Classes) -> Classes:
         rows = (np.eye(min(_BATCH, dim - first), dim, first, np.float32) for first in range(0, dim, _BATCH))
         weights = np.concatenate([logits(layer, row) - bias for row in rows])
         if np.abs(probe[0] @ weights + bias - wanted).max() <= _LINEAR * np.abs(wanted).max():
-            return Classes(layer, classes.labels, Linear(np.zeros(dim, np.float32), weights, bias))
+            return replace(classes, layer=layer, linear=Linear(np.zeros(dim, np.float32), weights, bias))
     raise FailedPrecondition(
         f"the logits of model {network.bundle.name!r} are linear in no layer of its bundle: train a head on one",
         name=network.bundle.name,
