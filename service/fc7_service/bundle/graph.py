@@ -57,7 +57,8 @@ def cut(model: bytes, outputs: Sequence[str], inputs: Sequence[str] = ()) -> byt
     ends = [name for name in (*inputs, *parts.inputs) if name in needed]
     graph += [_record(_INPUT, parts.infos.get(name) or _float_info(name)) for name in ends]
     graph += [_record(_OUTPUT, parts.infos.get(name) or _record(_INFO_NAME, name.encode())) for name in outputs]
-    return b"".join([*dict.fromkeys(parts.rest), _record(_GRAPH, b"".join(graph))])
+    head = _write(_GRAPH << 3 | _BYTES) + _write(sum(map(len, graph)))
+    return b"".join([*dict.fromkeys(parts.rest), head, *graph])  # at once: the weights are large
 
 
 def metadata(model: bytes) -> dict[str, str]:
