@@ -38,6 +38,7 @@ from fc7_service.explain.classes import own_classes
 from fc7_service.explain.network import Network
 from fc7_service.explain.occlusion import BATCH as SWEEP_BATCH
 from fc7_service.explain.occlusion import Sweep, read
+from fc7_service.explain.sessions import Sessions
 from fc7_service.explain.view import View
 from fc7_service.features.preprocess import see
 from fc7_service.features.session import load as open_session
@@ -74,7 +75,8 @@ def occlude() -> None:
     """Print 400 occluded views over 400 forward passes to the logits at their best batch."""
     bundle, n_views = open_bundle(shipped_bundles()["alexnet-64"]), GRID * GRID
     engine = partial(open_session, device="cpu", threads=1)
-    network, forth = Network(bundle, engine), engine(cut(bundle.graph(), ["logits"]), bundle.name)
+    network = Network(bundle, Sessions(engine, check=lambda: None))
+    forth = engine(cut(bundle.graph(), ["logits"]), bundle.name)
     view = View(*see(_jpeg(0), bundle.recipe))
     tensors = np.random.default_rng(0).standard_normal((n_views, *view.tensor.shape)).astype(np.float32)
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from fc7.errors import Fc7Error, InvalidArgument
+from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.explain import occlusion
 from fc7_service.explain.classes import Classes, last_linear, own_classes
-from fc7_service.explain.network import Network, OpenSession, check_rule
+from fc7_service.explain.network import Network, check_rule
 from fc7_service.explain.project import STRONGEST, check_units, peaks, project, strongest
 from fc7_service.explain.reason import ClassReason, Match, carry, match
+from fc7_service.explain.sessions import OpenSession, Sessions
 from fc7_service.explain.top import Passes, Top
 from fc7_service.explain.view import ImageInput, Look, Place, Projection, View
-from fc7_service.explain.worker import Clock, Worker
+from fc7_service.explain.worker import MAX_CALLS, Clock, Worker
+
+T = TypeVar("T")
+
+_MAX_PASSES = MAX_CALLS // 2  # a pass may last for hours: the other places are for those who ask and go
+_PATIENCE_S = 60.0
 
 
 class Explainer:
@@ -35,10 +43,11 @@ class Explainer:
     """
 
     def __init__(self, bundles: Iterable[Bundle], *, open_session: OpenSession, look: Look, folder: Path) -> None:
-        self._networks = {bundle.name: Network(bundle, open_session) for bundle in bundles}
+        self._worker = Worker()
+        sessions = Sessions(open_session, self._worker.check)
+        self._networks = {bundle.name: Network(bundle, sessions) for bundle in bundles}
         self._look = look
         self._passes = Passes(folder)
-        self._worker = Worker()
         self._own: dict[str, Classes] = {}  # own classes with the weights of their last layer
 
     def close(self) -> None:
@@ -191,6 +200,11 @@ class Explainer:
 
         return await self._worker.do(Clock(), job)  # the call had its place, and its work must not be lost
 
+    def projection_bytes(self, model: str, layer: str) -> int:
+        """Return what one projection from a layer takes, float32 (P, P, 3); none where the network has no deconvnet."""
+        network = self._networks[model]
+        return 3 * 4 * network.recipe(layer).crop_px ** 2 if network.has_deconvnet else 0
+
     def provenance(self, model: str, layer: str) -> Provenance:
         """Return what makes the activations of a layer."""
         return self._networks[model].provenance(layer)
@@ -201,6 +215,13 @@ class Explainer:
         """Find the nine pictures that excite each unit most; yield the pass so far after each batch.
 
         Keep it at the end, when as many pictures have come as there are digests.
+
+        Raises
+        ------
+        InvalidArgument
+            Too many pictures cannot be read.
+        DeadlineExceeded
+            No batch came for a minute.
         """
         network = self._networks[model]
 
@@ -213,14 +234,14 @@ class Explainer:
                     views.append(self._view(network, layer, image, clock))
                     numbers.append(number)
                 except Fc7Error as error:
-                    top.failed[number] = (error.code, error.reason, error.message, error.name)
+                    top.fail(number, error)
             if views:
                 top.add(*peaks(network, layer, views), numbers)
             top.n_done += len(images)
 
-        with self._worker.place() as clock:
+        with self._worker.place(_MAX_PASSES) as clock:
             top = Top((await self._worker.do(clock, lambda: network.deconv_layer(layer))).channels)
-            async for batch in batches:
+            async for batch in _in_time(batches):
                 for first in range(0, len(batch), occlusion.BATCH):
                     part = batch[first : first + occlusion.BATCH]
                     await self._worker.do(clock, partial(take, part))
@@ -238,3 +259,16 @@ class Explainer:
     def _view(self, network: Network, layer: str, image: ImageInput, clock: Clock) -> View:
         with clock.decoding():
             return self._look(image, network.recipe(layer))
+
+
+async def _in_time(batches: AsyncIterator[T]) -> AsyncIterator[T]:
+    """Yield batches as they come; end the call where the next one does not, for it holds a place."""
+    while True:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                batch = await anext(batches, None)
+        except TimeoutError:
+            raise DeadlineExceeded(f"no images came for {_PATIENCE_S:g} s: call again", name="images") from None
+        if batch is None:
+            return
+        yield batch

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +12,13 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from fc7_service.bundle.bundle import DECONV, Bundle
-from fc7_service.bundle.graph import cut, metadata
+from fc7_service.bundle.graph import metadata
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
+from fc7_service.explain.sessions import Sessions
 from fc7_service.explain.view import Place
 
 RULES = ("deconv", "gradient", "guided")
-_KEPT_BYTES = 512 * 2**20  # of the graphs of one network's sessions: two of the paper's AlexNet
-
-OpenSession = Callable[[bytes, str], Any]  # an ONNX file, name of its bundle -> ONNX Runtime's session over it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +51,16 @@ class Network:
     ----------
     bundle
         Its graphs are read when they are needed.
-    open_session
-        Sessions are kept, the least recently used one leaves first.
+    sessions
+        Shared by all networks.
     """
 
-    def __init__(self, bundle: Bundle, open_session: OpenSession) -> None:
+    def __init__(self, bundle: Bundle, sessions: Sessions) -> None:
         self.bundle = bundle
         # Spatial layers, a layer and an axis of theirs, of which the layer was found to be no sum.
         self.not_linear: set[tuple[tuple[str, ...], str, int]] = set()
         self._read: dict[tuple[str, ...], tuple[str, ...]] = {}  # layer and inputs -> those that it reads
-        self._open_session = open_session
-        self._sessions: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], tuple[Any, int]] = OrderedDict()
+        self._sessions = sessions
         self._deconv: dict[str, DeconvLayer] | None = None
 
     def run(
@@ -92,7 +88,7 @@ class Network:
         FailedPrecondition
             The graph has no such tensor, or an output does not depend on ``inputs``.
         """
-        session = self._session(tuple(outputs), tuple(inputs))
+        session = self._sessions.get(self.bundle, tuple(outputs), tuple(inputs))
         values = {**(given or {})}
         for one in session.get_inputs():
             values.setdefault(one.name, tensors)
@@ -105,7 +101,7 @@ class Network:
         key = (layer, *inputs)
         if key not in self._read:
             try:
-                needed = {one.name for one in self._session((layer,), tuple(inputs)).get_inputs()}
+                needed = {one.name for one in self._sessions.get(self.bundle, (layer,), tuple(inputs)).get_inputs()}
             except FailedPrecondition:
                 needed = set()
             self._read[key] = tuple(name for name in inputs if name in needed)
@@ -179,17 +175,6 @@ class Network:
                     f"{DECONV} of bundle {self.bundle.name!r} is malformed: {error!r}", name=DECONV
                 ) from error
         return self._deconv
-
-    def _session(self, outputs: tuple[str, ...], inputs: tuple[str, ...]) -> Any:
-        key = (outputs, inputs)
-        if key not in self._sessions:
-            graph = self.bundle.graph() + self.bundle.deconv()
-            part = cut(graph, outputs, inputs)
-            self._sessions[key] = self._open_session(part, self.bundle.name), len(part)
-            while len(self._sessions) > 1 and sum(size for _, size in self._sessions.values()) > _KEPT_BYTES:
-                self._sessions.popitem(last=False)
-        self._sessions.move_to_end(key)
-        return self._sessions[key][0]
 
 
 def check_rule(rule: str) -> str:

@@ -40,6 +40,10 @@ class Clock:
         self.compute_s -= seconds
 
 
+class CallerLeftError(Exception):
+    """Whoever asked for a job waits no more."""
+
+
 class Worker:
     """Runs jobs one after the other.
 
@@ -49,18 +53,24 @@ class Worker:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fc7-explain", initializer=_give_way)
         self._n_calls = 0
+        self._is_left = threading.Event()  # of the job under way: its caller waits no more
         self._is_closed = False
 
     @contextmanager
-    def place(self) -> Iterator[Clock]:
+    def place(self, limit: int = MAX_CALLS) -> Iterator[Clock]:
         """Hold a place for a call; yield its clock.
+
+        Parameters
+        ----------
+        limit
+            Places that must not all be taken.
 
         Raises
         ------
         ResourceExhausted
             Too many calls are under way; says when to come back.
         """
-        if self._n_calls >= MAX_CALLS:
+        if self._n_calls >= limit:
             raise ResourceExhausted(
                 f"{self._n_calls} explanations are under way or wait: retry after {_RETRY_AFTER_S:g} s",
                 name="image",
@@ -75,14 +85,17 @@ class Worker:
     async def do(self, clock: Clock, function: Callable[[], T]) -> T:
         """Return what ``function`` returns; where the caller leaves before its turn, it is never called.
 
+        Where the caller leaves later, ``check`` ends it.
+
         Raises
         ------
         Unavailable
             The worker is closed.
         """
-        asked = time.monotonic()
+        asked, is_left = time.monotonic(), threading.Event()
 
         def job() -> T:
+            self._is_left = is_left
             taken = time.monotonic()
             clock.queue_s += taken - asked
             try:
@@ -92,7 +105,21 @@ class Worker:
 
         if self._is_closed:
             raise Unavailable("the server is stopping: send the call again")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+        finally:
+            is_left.set()
+
+    def check(self) -> None:
+        """End the job under way if its caller has left: the job calls this before each step of it.
+
+        Raises
+        ------
+        CallerLeftError
+            To nobody but the job.
+        """
+        if self._is_left.is_set():
+            raise CallerLeftError
 
     def close(self) -> None:
         """Let the job under way end; drop those that wait."""
