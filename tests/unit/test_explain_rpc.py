@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from explained import make_explained_bundle
-from fc7.errors import Aborted, FailedPrecondition, Fc7Error, InvalidArgument, NotFound
+from fc7.errors import Aborted, FailedPrecondition, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
 from fc7.v1 import common_pb2
 from fc7.v1 import explain_pb2 as pb
 from fc7_service.bundle.provenance import Provenance
@@ -22,9 +23,12 @@ from fc7_service.features.extractor import Extractor
 from fc7_service.features.preprocess import preprocess, see
 from fc7_service.features.session import load
 from fc7_service.heads.registry import Heads
+from fc7_service.rpc import explain as rpc
+from fc7_service.rpc import messages
 from fc7_service.rpc.explain import ExplainServicer
 from fc7_service.rpc.messages import content_sha256
 from servers import jpeg
+from tiny import PX
 
 IMAGES = [common_pb2.Image(encoded=jpeg(seed)) for seed in range(3)]
 DIGESTS = b"".join(bytes.fromhex(content_sha256(image)) for image in IMAGES)
@@ -110,6 +114,47 @@ async def test_what_does_not_go_together(servicer: ExplainServicer) -> None:
         await servicer.ExplainClass(pb.ExplainClassRequest(head="h", model="tiny", image=IMAGES[0]), None)
     with pytest.raises(InvalidArgument):
         await servicer.ProjectUnit(pb.ProjectUnitRequest(image=common_pb2.Image()), None)
+
+
+async def test_an_answer_that_no_message_holds_is_refused_before_the_work(
+    servicer: ExplainServicer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, one_bytes = IMAGES[0], 3 * 4 * PX**2
+    monkeypatch.setattr(messages, "MAX_MESSAGE_BYTES", 4 * one_bytes)
+    pair = {"query": image, "neighbour": image}
+    asked: list[tuple[str, Any, Any]] = [
+        ("strongest", servicer.ExplainMatch, pb.ExplainMatchRequest(strongest=3, **pair)),
+        ("strongest", servicer.ExplainClass, pb.ExplainClassRequest(strongest=5, image=image)),
+        ("strongest", servicer.ProjectUnit, pb.ProjectUnitRequest(strongest=5, image=image)),
+        ("units", servicer.ProjectUnit, pb.ProjectUnitRequest(units=[0] * 5, image=image)),
+    ]
+    for name, method, request in asked:
+        with pytest.raises(ResourceExhausted, match=f"the answer would have .* so ask for fewer {name}") as caught:
+            await method(request, None)
+        assert caught.value.name == name
+    assert not servicer._explainer._networks["tiny"]._sessions._kept
+    assert len((await servicer.ExplainMatch(pb.ExplainMatchRequest(strongest=2, **pair), None)).query.projections) == 2
+    monkeypatch.undo()
+    with pytest.raises(InvalidArgument, match="65 units: at most 64"):
+        await servicer.ProjectUnit(pb.ProjectUnitRequest(units=[0] * 65, image=image), None)
+
+
+async def test_long_messages_are_read_and_written_beside_the_event_loop(
+    servicer: ExplainServicer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = set()
+
+    def note(function: Any) -> Any:
+        def noted(*args: Any) -> Any:
+            where.add((function.__name__, threading.current_thread() is threading.main_thread()))
+            return function(*args)
+
+        return noted
+
+    monkeypatch.setattr(rpc, "content_sha256", note(content_sha256))
+    monkeypatch.setattr(rpc, "_place", note(rpc._place))
+    await top(servicer, PLAN, images(*IMAGES))
+    assert where == {("content_sha256", False), ("_place", False)}
 
 
 def test_what_is_seen_is_what_is_extracted(servicer: ExplainServicer) -> None:

@@ -24,7 +24,14 @@ from fc7_service.explain.view import ImageInput, Place, Projection, View
 from fc7_service.explain.worker import Clock
 from fc7_service.features.extractor import Extractor
 from fc7_service.heads.registry import Heads
-from fc7_service.rpc.messages import content_sha256, find_model, read_image, write_provenance, write_tensor
+from fc7_service.rpc.messages import (
+    check_answer,
+    content_sha256,
+    find_model,
+    read_image,
+    write_provenance,
+    write_tensor,
+)
 
 _LAYER, _UNITS, _CARRIERS, _MATCHED = "conv5", 9, 9, 5  # where a request says nothing
 _DIGEST_BYTES = 32
@@ -39,13 +46,16 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
     async def ProjectUnit(self, request: pb.ProjectUnitRequest, context: Any) -> pb.ProjectUnitResponse:  # noqa: N802
         """Project units of a layer to the pixels that made them fire."""
         model, layer = self._extractor.bundle(request.model).name, request.layer or _LAYER
+        n_strongest = _count(request.strongest, _UNITS)
+        n_named = min(len(request.units), MAX_UNITS)  # more are refused in other words
+        self._check_room(model, layer, n_named or n_strongest, "units" if n_named else "strongest")
         view, projections, clock = await self._explainer.unit(
             model,
             layer,
             _image(request.image),
             units=request.units,
             positions=request.positions,
-            n_strongest=_count(request.strongest, _UNITS),
+            n_strongest=n_strongest,
             rule=request.rule,
         )
         return pb.ProjectUnitResponse(
@@ -70,7 +80,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             )
         known = await self._explainer.known_top(model, layer, plan.digests, plan.units)
         if known is not None:
-            yield pb.TopUnitsResponse(result=await self._top(model, layer, known, plan.units, Clock()))
+            yield await self._top(model, layer, known, plan.units, Clock())
             return
         top: Top | None = None
         passing = self._explainer.top(model, layer, plan.digests, _batches(plan.digests, requests))
@@ -86,17 +96,19 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
                 name="images",
             )
         else:
-            yield pb.TopUnitsResponse(result=await self._top(model, layer, top, plan.units, clock))
+            yield await self._top(model, layer, top, plan.units, clock)
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Any) -> pb.ExplainMatchResponse:  # noqa: N802
         """Split the cosine of two images."""
         model, layer = await self._pair(request)
+        n_strongest = _count(request.strongest, _MATCHED)
+        self._check_room(model, layer, 2 * n_strongest, "strongest")
         found, clock = await self._explainer.match(
             model,
             layer,
             _image(request.query),
             _image(request.neighbour),
-            n_strongest=_count(request.strongest, _MATCHED),
+            n_strongest=n_strongest,
             rule=request.rule,
         )
         return pb.ExplainMatchResponse(
@@ -113,12 +125,14 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
     async def ExplainClass(self, request: pb.ExplainClassRequest, context: Any) -> pb.ExplainClassResponse:  # noqa: N802
         """Split the logit of a class."""
         model, classes = await self._classes(request.head, request.model)
+        n_strongest = _count(request.strongest, _CARRIERS)
+        self._check_room(model, classes.layer if classes else "logits", n_strongest, "strongest")
         found, clock = await self._explainer.label(
             model,
             classes,
             request.label,
             _image(request.image),
-            n_strongest=_count(request.strongest, _CARRIERS),
+            n_strongest=n_strongest,
             rule=request.rule,
         )
         shares = found.shares
@@ -149,6 +163,10 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
                 sweep, clock = so_far
                 yield pb.OccludeResponse(n_done=sweep.n_done)
         yield pb.OccludeResponse(result=_occlusion(sweep, clock))
+
+    def _check_room(self, model: str, layer: str, n_projections: int, name: str) -> None:
+        """Refuse, before any work, projections that no answer could hold."""
+        check_answer(n_projections * self._explainer.projection_bytes(model, layer), name)
 
     async def _pair(self, request: pb.ExplainMatchRequest) -> tuple[str, str]:
         """Return the model and the layer of a match."""
@@ -182,23 +200,28 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
         classes = Classes(version.provenance.layer, version.classes, linear, version.version)
         return find_model(self._extractor, version.provenance, f"head {head!r}"), classes
 
-    async def _top(self, model: str, layer: str, top: Top, units: Sequence[int], clock: Clock) -> pb.TopResult:
+    async def _top(self, model: str, layer: str, top: Top, units: Sequence[int], clock: Clock) -> pb.TopUnitsResponse:
         chosen = list(units) or list(range(len(top.values)))
         places = await self._explainer.top_places(model, layer, top, chosen)
-        return pb.TopResult(
-            units=[
-                pb.TopUnit(unit=unit, images=[pb.TopImage(index=index, place=_place(place)) for index, place in found])
-                for unit, found in zip(chosen, places, strict=True)
-            ],
-            failed=[
-                pb.FailedTopImage(
-                    index=index, error=common_pb2.ItemError(code=code, reason=reason, message=message[:1024], name=name)
-                )
-                for index, (code, reason, message, name) in top.failed.items()
-            ],
-            provenance=write_provenance(self._explainer.provenance(model, layer)),
-            timing=_timing(clock),
-        )
+
+        def write() -> pb.TopUnitsResponse:
+            result = pb.TopResult(
+                units=[
+                    pb.TopUnit(unit=unit, images=[pb.TopImage(index=index, place=_place(at)) for index, at in found])
+                    for unit, found in zip(chosen, places, strict=True)
+                ],
+                failed=[
+                    pb.FailedTopImage(
+                        index=index, error=common_pb2.ItemError(code=code, reason=reason, message=message, name=name)
+                    )
+                    for index, (code, reason, message, name) in top.failed.items()
+                ],
+                provenance=write_provenance(self._explainer.provenance(model, layer)),
+                timing=_timing(clock),
+            )
+            return pb.TopUnitsResponse(result=result)
+
+        return await asyncio.to_thread(write)  # tens of thousands of messages: others are answered meanwhile
 
 
 async def _batches(
@@ -209,14 +232,19 @@ async def _batches(
     async for request in requests:
         if request.WhichOneof("part") == "plan":
             raise InvalidArgument("a second plan came: only the first message holds one", name="plan")
-        for index, image in enumerate(request.images.images, n_seen):
-            named = digests[_DIGEST_BYTES * index : _DIGEST_BYTES * (index + 1)]
-            if not named:
-                raise InvalidArgument(f"more images came than the {index} of the plan: send one each", name="images")
-            if bytes.fromhex(content_sha256(image)) != named:
-                raise Aborted(f"image {index} is not the one of the plan: it changed, so call again", name="images")
-        n_seen += len(request.images.images)
-        yield [read_image(image) for image in request.images.images]
+        images = request.images.images
+        yield await asyncio.to_thread(_read_batch, images, digests, n_seen)
+        n_seen += len(images)
+
+
+def _read_batch(images: Sequence[common_pb2.Image], digests: bytes, first: int) -> list[ImageInput | Fc7Error]:
+    for index, image in enumerate(images, first):
+        named = digests[_DIGEST_BYTES * index : _DIGEST_BYTES * (index + 1)]
+        if not named:
+            raise InvalidArgument(f"more images came than the {index} of the plan: send one each", name="images")
+        if bytes.fromhex(content_sha256(image)) != named:
+            raise Aborted(f"image {index} is not the one of the plan: it changed, so call again", name="images")
+    return [read_image(image) for image in images]
 
 
 def _image(message: common_pb2.Image) -> ImageInput:
