@@ -87,7 +87,7 @@ class Server:
         self._heads = Heads(folder.path / "heads")
         self._explainer = Explainer(
             bundles,
-            open_session=partial(load, device=settings.device, threads=settings.threads),
+            open_session=partial(load, device=settings.device, threads=settings.threads, keeps_memory=False),
             look=_look,
             folder=folder.path / "explain",
         )

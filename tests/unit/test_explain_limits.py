@@ -18,8 +18,10 @@ import pytest
 from onnx import numpy_helper
 
 import explained
+import fc7
 from explained import WHITE, make_explained_bundle
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
+from fc7_service import server
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.explain import explainer as explainer_module
 from fc7_service.explain import sessions, top, worker
@@ -29,6 +31,7 @@ from fc7_service.explain.top import Passes, Top
 from fc7_service.explain.view import View
 from fc7_service.features.preprocess import see
 from fc7_service.features.session import load
+from servers import jpeg
 from tiny import PX, RECIPE
 
 UNIT: dict[str, Any] = {"units": [], "positions": [], "n_strongest": 2, "rule": ""}
@@ -102,6 +105,17 @@ async def test_sessions_of_large_graphs_are_fewer(explainer: Explainer, monkeypa
     monkeypatch.setattr(sessions, "_MAX_BYTES", 1)
     await explainer.match("tiny", WHITE, picture(1), picture(2), n_strongest=1, rule="")
     assert len(explainer._networks["tiny"]._sessions._kept) == 1
+
+
+def test_sessions_of_explanations_keep_no_memory_of_runs(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    monkeypatch.setattr(server, "load", lambda *args, **options: opened.append(load(*args, **options)) or opened[-1])
+    with fc7.connect(data=tmp_path, models=[str(bundle.path)]) as client:
+        client.explain.unit(jpeg(1), units=[0])
+    assert [one.get_session_options().enable_cpu_mem_arena for one in opened] == [False] * len(opened)
+    assert opened
 
 
 async def test_work_stops_where_its_caller_leaves(bundle: Bundle, tmp_path: Path) -> None:

@@ -66,13 +66,15 @@ class Session:
         return [np.asarray(outputs[layer], np.float32).reshape(len(batch), -1) for layer in layers]
 
 
-def load(graph: bytes, name: str, *, device: str, threads: int) -> Any:
+def load(graph: bytes, name: str, *, device: str, threads: int, keeps_memory: bool = True) -> Any:
     """Return ONNX Runtime's own session over an ONNX file; parameters and errors as `Session`.
 
     Parameters
     ----------
     name
         Of the bundle that the file comes from.
+    keeps_memory
+        Whether what a run took on the CPU is kept for the next, at its largest.
     """
     import onnxruntime as ort
 
@@ -82,6 +84,7 @@ def load(graph: bytes, name: str, *, device: str, threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Spinning workers burn half a core at low load for 5 % of latency.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = keeps_memory
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(graph, options, providers=_providers(ort, device))
