@@ -22,6 +22,7 @@ _GAP, _MARGIN, _LINE = 12, 24, 18  # px
 _TEXT, _TITLE = 13, 20  # px, font sizes
 _INK, _FAINT, _RULE, _BOX = "#1f2328", "#6e7781", "#d0d7de", "#ff8c00"
 _HEAT = ("#0d0887", "#7e03a8", "#cc4778", "#f89540", "#f0f921")  # low to high, as matplotlib's plasma
+_ROUNDING = 1e-5  # of a projection's peak: what a pixel outside the unit's field may hold
 _QUANTILE = 0.995  # of a projection's absolute values becomes full contrast: single pixels would darken the rest
 
 
@@ -31,13 +32,6 @@ class Panel:
 
     image: Image.Image
     lines: tuple[str, ...] = ()
-
-
-def blank() -> Panel:
-    """Return a panel that keeps a column free."""
-    from PIL import Image
-
-    return Panel(Image.new("RGB", (SIDE, SIDE), "white"))
 
 
 def draw(rows: Sequence[Sequence[Panel]], output: Path, title: str) -> None:
@@ -119,7 +113,8 @@ def projected(pixels: NDArray[np.float32], side: int = SIDE) -> Image.Image:
     from PIL import Image
 
     strength = np.abs(pixels)
-    most = float(np.quantile(strength[strength > 0], _QUANTILE)) if strength.any() else 1.0
+    seen = strength > _ROUNDING * strength.max()
+    most = float(np.quantile(strength[seen], _QUANTILE)) if seen.any() else 1.0
     grey = np.clip(127.5 + 127.5 * pixels / most, 0, 255).astype(np.uint8)
     return Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from fc7.cli.figure import (
     SIDE,
     Panel,
-    blank,
     coloured,
     draw,
     heat,
@@ -95,21 +94,32 @@ def _cut(image: Image.Image, one: Excited) -> Image.Image:
 
 
 def draw_match(paths: tuple[Path, Path], found: Match, output: Path) -> None:
-    """Draw both pictures, the similarity on each, and rows of the units that carry most, projected in both."""
+    """Draw both pictures and the units that carry most, projected in both.
+
+    A layer that has positions is drawn with the similarity on each picture, and a row a unit with its
+    patches; any other, whose units see the whole picture, with a row a picture.
+    """
     sides = (found.query, found.neighbour)
     images = [square(path, side.view, 2 * SIDE) for path, side in zip(paths, sides, strict=True)]
-    rows: list[list[Panel]] = [[]]
-    for path, side, image in zip(paths, sides, images, strict=True):
-        rows[0].append(Panel(image.resize((SIDE, SIDE)), (path.name,)))
-        if side.positions is None:
-            rows[0].append(blank())
-        else:
-            lit = veiled(image, side.positions).resize((SIDE, SIDE))
-            rows[0].append(Panel(lit, ("lit: what carries the cosine", _range(side.positions))))
-    for i, one in enumerate(found.query.projections):
-        share = found.contributions[one.place.unit]
-        caption = (f"unit {one.place.unit}", f"carries {share:.4f} of {found.score:.4f}")
-        rows.append([*_both(sides[0], i, images[0], caption), *_both(sides[1], i, images[1], ("", ""))])
+    shares = [
+        (f"unit {one.place.unit}", f"carries {found.contributions[one.place.unit]:.4f} of {found.score:.4f}")
+        for one in found.query.projections
+    ]
+    rows: list[list[Panel]] = []
+    if found.query.positions is None or found.neighbour.positions is None:
+        for path, side, image in zip(paths, sides, images, strict=True):
+            shown = [Panel(projected(one.pixels), share) for one, share in zip(side.projections, shares, strict=True)]
+            rows.append([Panel(image.resize((SIDE, SIDE)), (path.name,)), *shown])
+    else:
+        rows.append([])
+        for path, positions, image in zip(
+            paths, (found.query.positions, found.neighbour.positions), images, strict=True
+        ):
+            lit = veiled(image, positions).resize((SIDE, SIDE))
+            rows[0].append(Panel(image.resize((SIDE, SIDE)), (path.name,)))
+            rows[0].append(Panel(lit, ("lit: what carries the cosine", _range(positions))))
+        for i, share in enumerate(shares):
+            rows.append([*_both(sides[0], i, images[0], share), *_both(sides[1], i, images[1], ("", ""))])
     layer = found.provenance.layer
     draw(rows, output, f"cosine {found.score:.4f} of {found.provenance.model} {layer}, split over {found.unit_layer}")
 
