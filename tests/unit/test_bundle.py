@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from fc7_service.bundle.bundle import REQUIRED, locate_bundle, open_bundle, shipped_bundles, write_bundle
+from fc7_service.bundle.graph import refers_outside
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
 from tiny import RECIPE, tiny_graph
@@ -86,6 +88,58 @@ def test_a_graph_that_refers_to_other_files_is_refused(folder: Path) -> None:
     old = open_bundle_after_rewrite(folder)
     with pytest.raises(InvalidArgument, match="other files"):
         old.graph()
+
+
+def as_initializer(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    model.graph.initializer.append(tensor)
+
+
+def as_sparse_initializer(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    model.graph.sparse_initializer.add().values.CopyFrom(tensor)
+
+
+def as_attribute(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["k"], value=tensor))
+
+
+def in_an_inner_graph(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    inner = onnx.helper.make_graph([], "inner", [], [], [tensor])
+    model.graph.node.append(onnx.helper.make_node("If", ["c"], ["k"], then_branch=inner, else_branch=inner))
+
+
+def in_a_function(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    model.functions.add().node.append(onnx.helper.make_node("Constant", [], ["k"], value=tensor))
+
+
+@pytest.mark.parametrize(
+    "place", [as_initializer, as_sparse_initializer, as_attribute, in_an_inner_graph, in_a_function]
+)
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (b"\n\x0cxxxxlocation", b"\n\x88\x80\x80\x80\x00location"),  # a length of five bytes where one would do
+        (b"j\x1a\n\x0cxxxxlocation", b"\xea\x80\x80\x80\x10\x16\n\x08location"),  # field 13 in more than 32 bits
+    ],
+)
+def test_a_reference_is_found_wherever_it_stands_and_however_it_is_written(
+    folder: Path, place: Callable[[onnx.ModelProto, onnx.TensorProto], None], written: bytes, meant: bytes
+) -> None:
+    model = onnx.load_from_string(tiny_graph())
+    tensor = onnx.TensorProto(name="k", dims=[24], data_type=onnx.TensorProto.FLOAT)
+    tensor.external_data.add(key="xxxxlocation", value="secret.bin")
+    place(model, tensor)
+    data = model.SerializeToString()
+    assert written in data
+    (folder / "model.onnx").write_bytes(data.replace(written, meant))
+    with pytest.raises((InvalidArgument, DataLoss), match=r"other files|no ONNX file"):
+        open_bundle_after_rewrite(folder).graph()
+
+
+def test_a_location_that_says_inside_is_none_outside(folder: Path) -> None:
+    model = onnx.load_from_string(tiny_graph())
+    for location, wanted in ((onnx.TensorProto.DEFAULT, False), (onnx.TensorProto.EXTERNAL, True)):
+        model.graph.initializer[0].data_location = location
+        assert refers_outside(model.SerializeToString()) == wanted
 
 
 def open_bundle_after_rewrite(folder: Path):

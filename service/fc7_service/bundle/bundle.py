@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from fc7_service.bundle.graph import refers_outside
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import NO_TRANSFORM, Provenance
 from fc7_service.bundle.recipe import Recipe
@@ -44,7 +45,6 @@ _SHIPPED = Path(__file__).parent.parent / "bundles"
 _INT8_SUFFIX = ".int8"
 _MAX_MANIFEST_BYTES = 2**20
 _MAX_FILE_BYTES = 2 * 2**30 - 1  # the limit of a protobuf message, so of an ONNX file
-_EXTERNAL_DATA = b"\n\x08location"  # key of a StringStringEntryProto that points out of an ONNX file
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Bundle:
 
     def _onnx(self, file: str) -> bytes:
         data = self.read(file)
-        if _EXTERNAL_DATA in data:
+        if refers_outside(data):
             raise InvalidArgument(f"{file} of bundle {self.name!r} refers to other files: store it as one", name=file)
         return data
 

@@ -16,6 +16,17 @@ _GRAPH, _METADATA = 7, 14
 _NODE, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_INFO = 1, 5, 11, 12, 13
 _NODE_INPUT, _NODE_OUTPUT, _TENSOR_NAME, _INFO_NAME = 1, 2, 8, 1
 _KEY, _VALUE = 1, 2
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of TensorProto
+# What may hold a tensor: message -> field -> the message in it
+_HOLDERS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
 _VARINT, _BYTES = 0, 2  # wire types
 _FIXED = {1: 8, 5: 4}  # wire type -> bytes
 
@@ -65,6 +76,26 @@ def metadata(model: bytes) -> dict[str, str]:
     """Return the metadata of an ONNX file."""
     pairs = [value for number, value, _ in _read(memoryview(model)) if number == _METADATA]
     return {_name(pair, _KEY): _name(pair, _VALUE) for pair in pairs}
+
+
+def refers_outside(model: bytes) -> bool:
+    """Tell whether a tensor of an ONNX file, wherever it stands, lies in another file.
+
+    Raises
+    ------
+    DataLoss
+        The bytes are no ONNX file.
+    """
+    todo = [("model", memoryview(model))]
+    while todo:
+        kind, message = todo.pop()
+        for number, value, record in _read(message):
+            if kind != "tensor":
+                if number in _HOLDERS[kind]:
+                    todo.append((_HOLDERS[kind][number], value))
+            elif number == _EXTERNAL_DATA or (number == _DATA_LOCATION and _number(record)):
+                return True
+    return False
 
 
 @dataclass(slots=True)
@@ -126,11 +157,16 @@ def _read(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
                 value, at = message[at : at + size], at + size
             else:
                 at += _FIXED[kind]
-            if at > len(message):
+            if at > len(message) or key >= 2**32:  # protobuf would drop the higher bits: another field
                 raise IndexError
             yield key >> 3, value, message[start:at]
     except (IndexError, KeyError) as error:
         raise DataLoss("the bytes are no ONNX file") from error
+
+
+def _number(record: memoryview) -> int:
+    """Return the value of a field that is a number."""
+    return _varint(record, _varint(record, 0)[1])[0]
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
