@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -80,6 +83,32 @@ def test_a_damaged_bundle_is_not_served(tiny_bundle: Path, tmp_path: Path, file:
         client.extract(jpeg(1))
     with fc7.connect(data=tmp_path / "d", models=[str(tiny_bundle)]) as client:  # the folder was given back
         assert client.extract(jpeg(1)).values.shape == (1, 8)
+
+
+@pytest.mark.parametrize("n", [4, 16, 5])
+def test_a_shape_that_the_graph_does_not_keep_is_never_another_pictures_feature(
+    tiny_bundle: Path, tmp_path: Path, n: int
+) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    edit_manifest(bundle, lambda manifest: manifest["layers"]["fc7"].update(shape=[n]))
+    with fc7.connect(data=tmp_path / "d", models=[str(bundle)]) as client:
+        with pytest.raises(fc7.DataLoss, match=rf"fc7.*\(\d, 8\).*manifest says \({n},\)"):
+            client.extract([jpeg(1), jpeg(2)], layer="fc7")
+        assert client.extract([jpeg(1)], layer="fc6").values.shape == (1, 16)
+
+
+def test_a_picture_size_that_the_graph_does_not_take_is_damage(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    edit_manifest(bundle, lambda manifest: manifest["recipe"].update(resize_px=32, crop_px=32))
+    with fc7.connect(data=tmp_path / "d", models=[str(bundle)]) as client:
+        with pytest.raises(fc7.DataLoss, match="cannot be run"):
+            client.extract(jpeg(1))
+
+
+def edit_manifest(bundle: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    edit(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_a_truncated_bundle_and_one_that_is_none(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class Session:
 
     def __init__(self, bundle: Bundle, *, device: str, threads: int) -> None:
         graph, sizes = bundle.graph(), bundle.layers_by_recipe().values()
+        self._bundle = bundle
         self._sessions: dict[str, Any] = {}  # layer -> ONNX Runtime's session
         for layers in sizes:
             part = graph if len(sizes) == 1 else _part(graph, layers, bundle.name)
@@ -58,12 +59,35 @@ class Session:
         self._input = session.get_inputs()[0].name
 
     def run(self, batch: NDArray[np.float32], layers: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Return each layer, flattened to float32 (N, D), of ``batch`` (N, 3, H, W)."""
+        """Return each layer, flattened to float32 (N, D), of ``batch`` (N, 3, H, W).
+
+        Raises
+        ------
+        DataLoss
+            The graph cannot be run on pictures of the manifest's size, or a layer has not the manifest's shape.
+        """
         outputs: dict[str, Any] = {}
         for session in dict.fromkeys(self._sessions[layer] for layer in layers):
             names = [layer for layer in layers if self._sessions[layer] is session]
-            outputs |= zip(names, session.run(names, {self._input: batch}), strict=True)
-        return [np.asarray(outputs[layer], np.float32).reshape(len(batch), -1) for layer in layers]
+            try:
+                found = session.run(names, {self._input: batch})
+            except Exception as error:  # the runtime's errors share no base but Exception
+                name = self._bundle.name
+                raise DataLoss(f"the graph of bundle {name!r} cannot be run: {error}", name=name) from error
+            outputs |= zip(names, found, strict=True)
+        return [self._feature(layer, outputs[layer], len(batch)) for layer in layers]
+
+    def _feature(self, layer: str, output: Any, n: int) -> NDArray[np.float32]:
+        """Return the ``n`` rows of a layer, refusing what the manifest does not say."""
+        said = self._bundle.layers[layer]
+        shape = np.shape(output)
+        if shape[:1] != (n,) or np.prod(shape[1:]) != said.dim:
+            raise DataLoss(
+                f"{layer} of bundle {self._bundle.name!r} has shape {shape} for {n} pictures: its manifest says "
+                f"{said.shape} for each: get the bundle again",
+                name=layer,
+            )
+        return np.asarray(output, np.float32).reshape(n, -1)
 
 
 def load(graph: bytes, name: str, *, device: str, threads: int, keeps_memory: bool = True) -> Any:
