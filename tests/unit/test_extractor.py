@@ -88,6 +88,15 @@ async def test_a_full_queue_says_when_to_come_back(extractor: Extractor, monkeyp
     assert len(after.values) == 1
 
 
+async def test_the_tensors_of_every_view_count(extractor: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor_bytes = 4 * 3 * 16 * 16  # more than the file and than the feature
+    monkeypatch.setattr(module, "MAX_WAITING_BYTES", 20 * tensor_bytes)
+    images = [b"junk"] * 2  # read as errors: their places are held until then
+    calls = [extractor.extract(images, model="", layer="fc7", n_views=10) for _ in range(2)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(outcome, ResourceExhausted) for outcome in outcomes] == [False, True]
+
+
 async def test_a_damaged_graph_is_reported_and_cuda_is_never_silently_the_cpu(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:

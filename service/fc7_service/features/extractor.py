@@ -174,8 +174,8 @@ class Extractor:
 
     @contextmanager
     def _admitted(self, images: Sequence[ImageInput], recipe: Recipe, n_views: int) -> Iterator[None]:
-        """Hold a place for ``images`` in the queue, bounded by their number and by the larger of file and tensor."""
-        n_images, tensor_bytes = n_views * len(images), 4 * 3 * recipe.crop_px**2
+        """Hold a place for ``images`` in the queue, bounded by their number and by the larger of file and tensors."""
+        n_images, tensor_bytes = n_views * len(images), n_views * 4 * 3 * recipe.crop_px**2
         n_bytes = sum(max(i.nbytes if isinstance(i, np.ndarray) else len(i), tensor_bytes) for i in images)
         is_full = (
             self._waiting_images + n_images > MAX_WAITING_IMAGES or self._waiting_bytes + n_bytes > MAX_WAITING_BYTES
