@@ -18,11 +18,10 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from fc7.errors import AlreadyExists
 from fc7_models.dataset import Dataset, read_dataset
-from fc7_models.fidelity import Cost, LayerFidelity, compare
+from fc7_models.fidelity import Cost, LayerFidelity, compare, golden_inputs
 from fc7_models.forward import Report, Run, by_recipe, open_graph, open_model, read_batches
 from fc7_models.pack import check_target
 from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle, open_bundle, write_bundle
-from fc7_service.features.preprocess import preprocess_pixels
 
 N_CALIBRATION = 500  # pictures: five whole batches
 N_COMPARED = 1000
@@ -206,11 +205,6 @@ def _write(bundle: Bundle, graph: bytes, card: str, output: Path) -> Bundle:
 
 
 def _golden_outputs(bundle: Bundle, run: Run) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    golden = bundle.golden()
-    for layer in bundle.layers:
-        inputs = golden.inputs
-        if layer in golden.own_pixels:
-            recipe = bundle.recipe_of(layer)
-            inputs = np.stack([preprocess_pixels(pixels, recipe) for pixels in golden.own_pixels[layer]])
+    for layer, inputs in golden_inputs(bundle):
         (values,) = run(inputs, [layer])
         yield layer, values.reshape(len(values), -1)
