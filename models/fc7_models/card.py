@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fc7_models.recipes import MOMENTUM, WARM_UP, WEIGHT_DECAY, TrainingRecipe, Views, find_recipe
+from fc7_models.recipes import MOMENTUM, WARM_UP, WARM_UP_STEPS, WEIGHT_DECAY, TrainingRecipe, Views, find_recipe
 from fc7_models.trained import Facts, Trained
 
 _TEXT = """\
@@ -62,7 +62,7 @@ def write_card(trained: Trained, name: str) -> str:
         recipe=plan.recipe,
         epochs=facts.epochs or plan.epochs,
         batch=plan.batch,
-        schedule=_schedule(recipe, plan.learning_rate),
+        schedule=_schedule(recipe, plan.peak_rate(facts.n_pictures)),
         seed=plan.seed,
         optimiser=_optimiser(recipe),
         loss=_loss(recipe, plan.has_heads),
@@ -88,7 +88,7 @@ def _start(facts: Facts) -> str:
 
 def _schedule(recipe: TrainingRecipe, learning_rate: float) -> str:
     if recipe.schedule == "cosine":
-        return f"peak learning rate {learning_rate}, warm-up {WARM_UP:.0%}, cosine"
+        return f"peak learning rate {learning_rate:.3g}, warm-up {WARM_UP:.0%} ({WARM_UP_STEPS} steps at least), cosine"
     return f"learning rate {learning_rate}, divided by ten where the held-out error stops falling"
 
 

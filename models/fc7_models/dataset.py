@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -106,7 +107,7 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
     recipe
         Its ``resize_px`` is the side of the squares kept, so that crops can move.
     cache
-        Folder for the memory map; its file name is a digest of the list.
+        Folder for the memory map; its file name is a digest of the list, with sizes and times of change.
 
     Returns
     -------
@@ -120,11 +121,12 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
     """
     wide = recipe.with_crop(recipe.resize_px)
     px = wide.crop_px
-    text = "\n".join(f"{p} {p.stat().st_size}" for p in dataset.paths)
+    stats = [(path, path.stat()) for path in dataset.paths]
+    text = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
     key = hashlib.sha256(f"{wide.digest()}\n{text}".encode()).hexdigest()[:16]
     shape = (len(dataset.paths), px, px, 3)
     path = cache / f"{key}-{px}px.uint8"
-    if not path.exists():
+    if not path.exists() or path.stat().st_size != math.prod(shape):
         cache.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         pixels = np.memmap(part, np.uint8, "w+", shape=shape)

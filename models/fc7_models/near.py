@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -14,15 +15,17 @@ from torch.nn import functional
 # Measured as docs/training.md tells. Skies over dark ground are alike to 0.95 in eight pixels alone.
 COARSE_PX, COARSE = 8, 0.93  # cosine of small pictures less their mean colours
 FINE_PX, FINE = 32, 0.7  # cosine of what larger ones show beyond that
+FINE_WITHIN = 0.85  # of pictures of one folder, such as garments on white: two of them are alike to 0.82
 # Height and width of the centre that is compared: one data set squashes pictures of 4:3 and 3:2 to squares where
 # another cuts their centre.
 _CENTRES = ((1, 1), (1, 3 / 4), (1, 2 / 3), (3 / 4, 1), (2 / 3, 1))
+RULES = hashlib.sha256(repr((COARSE_PX, COARSE, FINE_PX, FINE, FINE_WITHIN, _CENTRES)).encode()).hexdigest()[:8]
 _CHUNK = 1000
 _FLOATS = 100  # pictures that are held as float32 at once
 T = TypeVar("T", np.uint8, np.int64)
 
 
-def find_near(pixels: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def find_near(pixels: NDArray[np.uint8], others: NDArray[np.uint8], fine: float = FINE) -> NDArray[np.bool_]:
     """Say which pictures, or their centres, are nearly the same as one of ``others``, or its mirror image.
 
     Parameters
@@ -31,6 +34,8 @@ def find_near(pixels: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[n
         uint8 (N, H, W, 3).
     others
         uint8 (M, H, W, 3).
+    fine
+        Cosine of details above which two are nearly the same.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def find_near(pixels: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[n
                 for _, few in _chunks(_pairs(small @ mirrored.T)):
                     a = _shrink(centres[few[:, 0]], FINE_PX, COARSE_PX)
                     b = _shrink(others[few[:, 1]], FINE_PX, COARSE_PX)
-                    same = (a * (b.flip(3) if i else b)).sum((1, 2, 3)) > FINE
+                    same = (a * (b.flip(3) if i else b)).sum((1, 2, 3)) > fine
                     found[start + few[same.numpy(), 0]] = True
     return found
 

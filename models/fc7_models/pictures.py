@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from fc7.errors import InvalidArgument
 from fc7_models.dataset import Dataset, Pixels, load_pixels, read_dataset
-from fc7_models.near import find_near
+from fc7_models.near import FINE, FINE_WITHIN, RULES, find_near
 from fc7_service.bundle.recipe import Recipe
 
 
@@ -35,6 +36,7 @@ class Pictures:
     held_out_labels: Tensor  # (M,) int64
     n_near: int  # pictures left out, since a validation picture is nearly the same
     data: str  # names of the folders
+    digest: str  # of all pictures and which of them are left out
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -64,6 +66,8 @@ class Pictures:
 def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_heads: bool = False) -> Pictures:
     """Decode the pictures of ``folders``, and leave out those that a validation picture is nearly the same as.
 
+    In the first folder, whose pictures may well look alike, these are near-exact copies alone.
+
     Parameters
     ----------
     folders
@@ -88,7 +92,7 @@ def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_h
     validation = load_pixels(held_out, recipe, cache)
     numbers = [_numbers(heads, i if has_heads else 0, one.labels) for i, one in enumerate(sets)]
     labels = torch.tensor([number for part in numbers for number in part])
-    near = np.concatenate([_near(part, validation, cache) for part in parts])
+    near = np.concatenate([_near(part, validation, cache, FINE if i else FINE_WITHIN) for i, part in enumerate(parts)])
     rows = np.flatnonzero(~near)
     _check_left(labels[torch.from_numpy(rows)], [c for head in heads for c in head])
     return Pictures(
@@ -101,19 +105,22 @@ def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_h
         held_out_labels=torch.tensor(_numbers(heads, 0, held_out.labels)),
         n_near=int(near.sum()),
         data=" + ".join(folder.name for folder in folders),
+        digest=hashlib.sha256("-".join(map(_key, [*parts, validation])).encode() + near.tobytes()).hexdigest(),
     )
 
 
-def _near(pixels: Pixels, others: Pixels, cache: Path) -> NDArray[np.bool_]:
-    """Return what ``find_near`` finds, kept under the names of both memory maps, which are digests."""
-    names = [Path(str(one.filename)).stem for one in (pixels, others)]
-    path = cache / f"{'-'.join(names)}.near.npy"
-    if not path.exists():
+def _near(pixels: Pixels, others: Pixels, cache: Path, fine: float) -> NDArray[np.bool_]:
+    """Return what ``find_near`` finds, kept under the names of both memory maps and of its rules, which are digests."""
+    path = cache / f"{_key(pixels)}-{_key(others)}-{RULES}-{fine}.near"
+    if not path.exists() or path.stat().st_size != len(pixels):
         part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.save(file, find_near(pixels, others))
+        part.write_bytes(find_near(pixels, others, fine).tobytes())
         os.replace(part, path)
-    return np.load(path)
+    return np.frombuffer(path.read_bytes(), np.uint8) != 0
+
+
+def _key(pixels: Pixels) -> str:
+    return Path(str(pixels.filename)).stem
 
 
 def _numbers(heads: list[list[str]], head: int, labels: Sequence[str]) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fc7.errors import NotFound
 from fc7_models.muon import Muon
@@ -15,6 +16,7 @@ from fc7_models.muon import Muon
 MOMENTUM = 0.9  # K12 section 5, ZF section 3
 WEIGHT_DECAY = 5e-4  # K12 section 5; ZF names none. Not on biases and batch normalisation
 WARM_UP = 0.05  # share of all steps
+WARM_UP_STEPS = 200  # at least, but no more than half of all
 PATIENCE = 3  # epochs without a smaller error that end a learning rate; by hand in both papers
 DROPS = 3  # "reduced three times prior to termination" (K12 section 5)
 
@@ -32,7 +34,7 @@ class TrainingRecipe:
     is_nesterov: bool
     schedule: Literal["cosine", "plateau"]
     label_smoothing: float
-    average: float  # decay of the running average of the weights, a step; 0 takes the weights themselves
+    average: float  # highest decay of the running average of the weights, a step; 0 takes the weights themselves
     growth: Growth  # until this share of the epochs, crops of this share of the network's size, if it takes any
     views: Views
     colour_noise: float = 0.0  # deviation of the shifts along the principal colours
@@ -119,20 +121,21 @@ def make_optimizers(module: nn.Module, recipe: TrainingRecipe, learning_rate: fl
 
 def _normalised_filters(module: nn.Module) -> list[nn.Parameter]:
     blocks = [list(part) for part in module.modules() if isinstance(part, nn.Sequential)]
-    normed = [block for block in blocks if any(isinstance(part, nn.BatchNorm2d) for part in block)]
+    normed = [block for block in blocks if any(isinstance(part, _BatchNorm) for part in block)]
     return [p for block in normed for part in block if isinstance(part, nn.Conv2d) for p in part.parameters()]
 
 
-def cosine(done: float) -> float:
-    """Return the share of the learning rate after ``done`` of all steps: warm-up, then a half cosine to zero.
+def cosine(step: int, n_steps: int) -> float:
+    """Return the share of the learning rate at ``step`` of ``n_steps``: warm-up, then a half cosine to zero.
 
     References
     ----------
     Loshchilov & Hutter 2017, equation 5.
     """
-    if done < WARM_UP:
-        return (done + 1e-6) / WARM_UP
-    return 0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))
+    n_warm = max(WARM_UP * n_steps, min(WARM_UP_STEPS, n_steps / 2))
+    if step < n_warm:
+        return (step + 1e-6 * n_steps) / n_warm
+    return 0.5 + 0.5 * math.cos(math.pi * (step - n_warm) / (n_steps - n_warm))
 
 
 class Plateau:

@@ -57,18 +57,23 @@ class State:
             saved = torch.load(path, weights_only=True, map_location="cpu")
             identity = saved["identity"]
         except Exception as error:  # the unpickler's own errors share no base
-            raise DataLoss(
-                f"{str(path)!r} is damaged: delete it, and the training begins anew ({error})", name=str(path)
-            ) from error
+            raise _damaged(path, error) from error
         if identity != self.identity:
             raise FailedPrecondition(
                 f"{str(path)!r} belongs to another plan or other pictures: name another checkpoint folder",
                 name=str(path),
             )
-        for name, part in self.parts.items():
-            part.load_state_dict(saved[name])
-        self.epoch, self.seconds = saved["epoch"], saved["seconds"]
-        self.precision, self.rows = saved["precision"], saved["rows"]
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(saved[name])
+            self.epoch, self.seconds = int(saved["epoch"]), float(saved["seconds"])
+            self.precision, self.rows = saved["precision"], [dict(row) for row in saved["rows"]]
+        except Exception as error:  # those of modules and optimizers share no base either
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataLoss:
+    return DataLoss(f"{str(path)!r} is damaged: delete it, and the training begins anew ({error})", name=str(path))
 
 
 def is_kept(epoch: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fc7.errors import InvalidArgument
+from fc7.errors import FailedPrecondition, InvalidArgument
 from fc7_models.log import Log
 from fc7_models.networks import find_network
 from fc7_models.pictures import Pictures, read_pictures
@@ -24,6 +25,7 @@ from fc7_models.trainer import Job, Trainer
 
 MONITOR = 2000  # validation pictures looked at after each epoch
 _REPORT = 20  # steps between two reports
+_DIVERGED = 10  # times the loss of guessing, which no run that learns comes to
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def train(
         The pictures cannot be trained on; a damaged one, or a class, is named. Or ``start``
         is of another network.
     FailedPrecondition
-        The state in ``checkpoints`` belongs to another plan or other pictures.
+        The state in ``checkpoints`` belongs to another plan or other pictures, or the training diverged.
     DataLoss
         That state, or ``start``, is damaged.
     """
@@ -137,6 +139,7 @@ def run(
     for epoch in range(state.epoch, plan.epochs):
         began = time.monotonic()
         loss, speed = _epoch(trainer, epoch, report)
+        _check_loss(team.agree(loss), pictures, plan, epoch)
         state.epoch, state.seconds = epoch + 1, state.seconds + time.monotonic() - began
         top1, top5 = trainer.accuracy(pictures.held_out[monitor], pictures.held_out_labels[monitor])
         trainer.plateau.see(1 - team.agree(top1))
@@ -164,13 +167,24 @@ def _epoch(trainer: Trainer, epoch: int, report: Report) -> tuple[float, float]:
     n_all = trainer.n_steps * trainer.plan.epochs
     for i, (x, labels) in enumerate(trainer.batches(epoch)):
         step = epoch * trainer.n_steps + i
-        trainer.set_rate(step / n_all)
+        trainer.set_rate(step)
         value = trainer.step(x, labels)
         loss = value if i == 0 else 0.98 * loss + 0.02 * value
         speed = (i + 1) * trainer.batch * trainer.team.size / (time.monotonic() - began)
         if i % _REPORT == _REPORT - 1:
             report(Progress(epoch, step + 1, n_all, loss, speed))
     return loss, speed
+
+
+def _check_loss(loss: float, pictures: Pictures, plan: Plan, epoch: int) -> None:
+    guessing = math.log(max(map(len, pictures.heads)))
+    if not loss <= _DIVERGED * guessing:  # nor is it nan
+        raise FailedPrecondition(
+            f"training of {plan.network!r} by {plan.recipe!r} diverged: its loss in epoch {epoch + 1} is {loss:.3g}, "
+            f"that of guessing is {guessing:.3g}: take another recipe, such as "
+            "'krizhevsky2012', in a new checkpoint folder",
+            name=plan.recipe,
+        )
 
 
 def _load_start(path: Path, plan: Plan) -> Start:
@@ -189,7 +203,7 @@ def _identity(plan: Plan, pictures: Pictures, team: Team, start: Start | None) -
     return {
         **asdict(plan),
         "heads": pictures.heads,
-        "pictures": len(pictures),
+        "pictures": pictures.digest,
         "processes": team.size,
         "start": start.sha256 if start else None,
     }

@@ -29,6 +29,16 @@ class Plan:
     recipe: str = "modern"
     has_heads: bool = False  # a softmax a folder over shared layers, in place of one class list
 
+    def peak_rate(self, n_pictures: int) -> float:
+        """Return the highest learning rate; `modern`'s falls in proportion where all pictures are less than a batch.
+
+        References
+        ----------
+        Goyal et al. 2017, section 2.1.
+        """
+        is_scaled = find_recipe(self.recipe).schedule == "cosine"
+        return self.learning_rate * (min(1.0, n_pictures / self.batch) if is_scaled else 1.0)
+
 
 def make_plan(network: str, *, recipe: str = "modern", epochs: int | None = None, has_heads: bool = False) -> Plan:
     """Return the plan of a recipe, with its batch, its learning rate and, for None, its epochs.
@@ -129,5 +139,7 @@ def save_file(value: dict[str, Any], path: Path) -> None:
 
 
 def _facts(saved: dict[str, Any]) -> Facts:
+    numbers = {name: float(saved[name]) for name in ("seconds", "top1", "top5")}
+    numbers |= {name: int(saved[name]) for name in ("n_pictures", "n_validation")}
     earlier = [Run(**run) for run in saved.get("earlier", [])]
-    return Facts(**saved | {"plan": Plan(**saved["plan"]), "earlier": earlier})
+    return Facts(**saved | numbers | {"plan": Plan(**saved["plan"]), "earlier": earlier})

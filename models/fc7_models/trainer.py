@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,8 +50,8 @@ class Trainer:
         if team.size > 1 and team.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         self.module: nn.Module = module.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
-        self.average = AveragedModel(self.module, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
-        self.optimizers = make_optimizers(self.module, recipe, plan.learning_rate)
+        self.average = AveragedModel(self.module, multi_avg_fn=averaging(recipe.average), use_buffers=True)
+        self.optimizers = make_optimizers(self.module, recipe, plan.peak_rate(len(pictures)))
         self.plateau = Plateau()
         self._shared = team.share(self.module)
         if recipe.colour_noise:
@@ -79,9 +80,10 @@ class Trainer:
         """The present one."""
         return float(self.optimizers[0].param_groups[0]["lr"])
 
-    def set_rate(self, done: float) -> None:
-        """Set the learning rate after ``done`` of all steps."""
-        share = cosine(done) if self.recipe.schedule == "cosine" else self.plateau.share
+    def set_rate(self, step: int) -> None:
+        """Set the learning rate of a step, counted through all epochs."""
+        n_steps = self.n_steps * self.plan.epochs
+        share = cosine(step, n_steps) if self.recipe.schedule == "cosine" else self.plateau.share
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = group["initial_lr"] * share
 
@@ -180,6 +182,16 @@ class Trainer:
                     reduction="sum",
                 )
         return total / len(labels)
+
+
+def averaging(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
+    """Return how an average of weights takes those of a step: of few steps it keeps no initial weights."""
+
+    def average(averages: Any, weights: Any, n_averaged: Tensor | int) -> None:
+        n = int(n_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, n)
+
+    return average
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,17 @@ from PIL import Image
 
 from denied import refuse_folder
 from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
+from fc7_models import pictures
 from fc7_models.augment import AUGMENTATIONS, DRAWS
 from fc7_models.dataset import load_pixels, read_dataset
 from fc7_models.evaluate import evaluate
 from fc7_models.export import export_bundle
 from fc7_models.networks import find_network
+from fc7_models.pictures import read_pictures
 from fc7_models.recipes import Views
 from fc7_models.train import Progress, train
-from fc7_models.trained import Plan, load_trained
+from fc7_models.trained import Plan, load_trained, make_plan
+from fc7_models.trainer import accuracy
 from fc7_service.bundle.bundle import open_bundle
 
 
@@ -206,6 +210,68 @@ def test_training_learns_goes_on_bit_equal_and_exports(folder: Path, tmp_path: P
     assert found.count == 80
     assert found.top5 == 1.0
     assert (tmp_path / "whole" / "log.csv").read_text().count("\n") == 4
+
+
+def test_the_commands_own_plan_learns_what_is_easy_in_few_steps(folder: Path, tmp_path: Path) -> None:
+    """One step an epoch: neither the rate may be too high nor the average keep the initial weights."""
+    trained = train([folder], make_plan("alexnet-64", epochs=20), tmp_path / "state", lambda progress: None)
+    data = read_dataset(folder, "test")
+    labels = torch.tensor([trained.facts.classes.index(label) for label in data.labels])
+    pixels = load_pixels(data, trained.network.recipe, tmp_path / "cache")
+    assert accuracy(trained.module, trained.network, pixels, labels)[0] >= 0.95
+
+
+def test_a_run_that_diverges_is_told(folder: Path, tmp_path: Path) -> None:
+    plan = Plan("lenet-5", epochs=3, batch=8, learning_rate=1e4)
+    with pytest.raises(FailedPrecondition, match=r"'lenet-5' by 'modern' diverged: .* epoch 1 .* guessing is 0\.693"):
+        train([folder], plan, tmp_path / "state", lambda progress: None)
+    assert not (tmp_path / "state" / "state.pt").exists()
+
+
+def test_a_run_does_not_go_on_with_other_pictures(folder: Path, tmp_path: Path) -> None:
+    plan = Plan("lenet-5", epochs=1)
+    train([folder], plan, tmp_path / "state", lambda progress: None)
+    changed = folder / "red" / "03.png"
+    stat = changed.stat()
+    os.utime(changed, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    with pytest.raises(FailedPrecondition, match="other pictures"):
+        train([folder], plan, tmp_path / "state", lambda progress: None)
+
+
+def test_caches_that_are_cut_are_made_anew(folder: Path, tmp_path: Path) -> None:
+    recipe, cache = find_network("lenet-5").recipe, tmp_path / "cache"
+    whole = read_pictures([folder], recipe, cache)
+    parts = [np.array(part) for part in whole.parts]
+    for path in cache.iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    again = read_pictures([folder], recipe, cache)
+    assert again.digest == whole.digest
+    for part, before in zip(again.parts, parts, strict=True):
+        np.testing.assert_array_equal(part, before)
+
+
+def test_copies_are_sought_anew_by_other_rules(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = find_network("lenet-5").recipe
+    assert read_pictures([folder], recipe, tmp_path / "cache").n_near == 0
+    monkeypatch.setattr(pictures, "RULES", "others")
+    monkeypatch.setattr(pictures, "find_near", lambda pixels, others, fine: np.arange(len(pixels)) == 0)
+    assert read_pictures([folder], recipe, tmp_path / "cache").n_near == 1
+
+
+@pytest.mark.parametrize("damage", [{"module": None}, {"plateau": 3}, {"epoch": "x"}, {"rows": 7}])
+def test_a_state_whose_parts_are_damaged_is_a_data_loss(
+    damage: dict[str, object], folder: Path, tmp_path: Path
+) -> None:
+    state, plan = tmp_path / "state" / "state.pt", Plan("lenet-5", epochs=1)
+    train([folder], plan, state.parent, lambda progress: None)
+    torch.save(torch.load(state, weights_only=True) | damage, state)
+    with pytest.raises(DataLoss, match=r"state\.pt' is damaged: delete it"):
+        train([folder], plan, state.parent, lambda progress: None)
+    weights = torch.load(state.with_name("trained.pt"), weights_only=True)
+    weights["facts"]["top1"] = "x"
+    torch.save(weights, state.with_name("trained.pt"))
+    with pytest.raises(DataLoss, match="damaged"):
+        load_trained(state.with_name("trained.pt"))
 
 
 def test_files_that_are_no_trained_network(tmp_path: Path) -> None:

@@ -12,19 +12,21 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from fc7.errors import InvalidArgument, NotFound
 from fc7_models import augment
 from fc7_models.card import write_card
 from fc7_models.dataset import read_dataset
 from fc7_models.muon import Muon
-from fc7_models.near import find_near
+from fc7_models.near import FINE_WITHIN, find_near
 from fc7_models.networks import find_network
 from fc7_models.pictures import read_pictures
-from fc7_models.recipes import DROPS, PATIENCE, RECIPES, Plateau, find_recipe, limit_filters, make_optimizers
+from fc7_models.recipes import DROPS, PATIENCE, RECIPES, Plateau, cosine, find_recipe, limit_filters, make_optimizers
 from fc7_models.team import Team
 from fc7_models.train import Job, Progress, Trainer, train
 from fc7_models.trained import make_plan
+from fc7_models.trainer import averaging
 from fc7_service.bundle.recipe import Recipe
 
 CPU = Team(torch.device("cpu"))
@@ -69,6 +71,28 @@ def test_muon_takes_the_filters_that_normalisation_follows() -> None:
     assert sorted(p.ndim for group in sgd.param_groups for p in group["params"]) == [1] * 8 + [2] * 3
     assert len(make_optimizers(module, find_recipe("zeiler2013"), 0.1)) == 1
     assert len(make_optimizers(find_network("lenet-5").build(3), find_recipe("modern"), 0.1)) == 1
+
+
+def test_muon_takes_them_also_where_statistics_are_shared() -> None:
+    module = nn.SyncBatchNorm.convert_sync_batchnorm(find_network("alexnet-64").build(3))
+    assert len(make_optimizers(module, find_recipe("modern"), 0.1)) == 2
+
+
+def test_the_rate_warms_up_over_some_steps() -> None:
+    """A twentieth of a long run, 200 steps of a short one, half of one that is shorter still."""
+    for n_steps, n_warm in ((10_000, 500), (1000, 200), (20, 10)):
+        shares = [cosine(step, n_steps) for step in range(n_steps)]
+        assert 0 < shares[0] < 1e-3
+        assert shares.index(max(shares)) == n_warm
+
+
+def test_the_average_of_few_steps_keeps_no_initial_weights() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    average = AveragedModel(layer, multi_avg_fn=averaging(0.998))
+    for value in (0.0, *[1.0] * 30):
+        nn.init.constant_(layer.weight, value)
+        average.update_parameters(layer)
+    assert average.module.weight.item() > 0.99
 
 
 def test_a_step_of_muon_is_orthogonal_and_as_long_as_asked() -> None:
@@ -212,6 +236,25 @@ def test_planted_copies_are_found_and_nothing_else(kind: str, photographs: Path)
     copies = [np.asarray(COPIES[kind](image).resize((64, 64))) for image in known]
     others = np.stack([np.asarray(cut(image).resize((64, 64))) for image in known])
     assert find_near(np.stack([*fresh, *copies]), others).tolist() == [False] * 8 + [True] * 8
+
+
+@pytest.mark.parametrize("kind", ["itself", "smaller", "compressed", "mirrored", "darker"])
+def test_within_one_folder_copies_are_found_too(kind: str, photographs: Path) -> None:
+    known = [ImageOps.fit(photograph(photographs, i), (240, 240)) for i in range(8)]
+    others = np.stack([np.asarray(image.resize((64, 64))) for image in known])
+    copies = np.stack([np.asarray(COPIES[kind](image).resize((64, 64))) for image in known])
+    assert find_near(copies, others, FINE_WITHIN).all()
+
+
+def test_within_one_folder_garments_on_one_ground_are_no_copies(photographs: Path) -> None:
+    sets = [sorted((photographs / "clothing-mini" / split).rglob("*.jpg"))[::4] for split in ("train", "validation")]
+    pixels, others = (np.stack([np.asarray(photo.resize((64, 64))) for photo in map(opened, paths)]) for paths in sets)
+    assert find_near(pixels, others).any()
+    assert not find_near(pixels, others, FINE_WITHIN).any()
+
+
+def opened(path: Path) -> Image.Image:
+    return Image.open(path).convert("RGB")
 
 
 def test_copies_are_left_out_and_counted(folder: Path, tmp_path: Path) -> None:

@@ -71,6 +71,9 @@ def train(
 
         trained = run(folders, plan, checkpoints, report, start=start, team=team)
     if team.is_first:
+        if trained.facts.n_near:
+            text = f"{trained.facts.n_near} pictures left out, since a validation picture is nearly the same"
+            click.echo(text, err=True)
         pictures = training_pictures(folders) if trained.network.is_any_size else []
         with progress("pool", None, as_json=as_json) as advance:
             bundle = export_bundle(trained, output, name=name or output.name, pictures=pictures, report=advance)
