@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
@@ -88,6 +89,50 @@ def test_a_graph_that_refers_to_other_files_is_refused(folder: Path) -> None:
     old = open_bundle_after_rewrite(folder)
     with pytest.raises(InvalidArgument, match="other files"):
         old.graph()
+
+
+def arrays(folder: Path, **changed: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    with np.load(folder / "golden.npz") as old:
+        np.savez(buffer, **(dict(old) | changed))
+    return buffer.getvalue()
+
+
+def npy(_: Path) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+def flipped(folder: Path) -> bytes:
+    data = bytearray((folder / "golden.npz").read_bytes())
+    data[300] ^= 255
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        flipped,
+        npy,
+        lambda folder: b"junk" * 40,
+        lambda folder: (folder / "golden.npz").read_bytes()[:-60],
+        lambda folder: arrays(folder, fc7=np.zeros((3, 4), np.float32)),
+        lambda folder: arrays(folder, fc7=np.zeros((3, 8))),
+        lambda folder: arrays(folder, pixels=np.zeros((2, 16, 16, 3), np.uint8)),
+        lambda folder: arrays(folder, inputs=np.zeros(3, np.float32)),
+    ],
+)
+def test_golden_vectors_that_match_their_hash_alone_are_damage(folder: Path, make: Callable[[Path], bytes]) -> None:
+    (folder / "golden.npz").write_bytes(make(folder))
+    bundle = open_bundle_after_rewrite(folder)
+    with pytest.raises(DataLoss, match="golden"):
+        bundle.golden()
+
+
+def test_a_card_of_another_encoding_is_shown(folder: Path) -> None:
+    (folder / "card.md").write_bytes(b"caf\xe9")
+    assert open_bundle_after_rewrite(folder).card() == "caf\N{REPLACEMENT CHARACTER}"
 
 
 def as_initializer(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:

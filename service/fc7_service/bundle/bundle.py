@@ -201,26 +201,47 @@ class Bundle:
         return data
 
     def golden(self) -> Golden:
-        """Return the golden vectors."""
+        """Return the golden vectors.
+
+        Raises
+        ------
+        DataLoss
+            A file of them is damaged, or lacks an array or has one of another shape or dtype.
+        """
         arrays = self._arrays(GOLDEN)
         outputs = arrays if self.precision == "fp32" else self._arrays(INT8_GOLDEN)
-        try:
-            layers = {name: outputs[name] for name in self.layers}
-            own_pixels = {name: arrays[f"pixels/{name}"] for name, layer in self.layers.items() if layer.recipe}
-            return Golden(arrays["pixels"], arrays["inputs"], layers, own_pixels)
-        except KeyError as error:
-            raise DataLoss(f"golden vectors of bundle {self.name!r} lack {error}", name=GOLDEN) from error
+
+        def take(source: dict[str, NDArray[Any]], name: str, dtype: type, *shape: int | None) -> NDArray[Any]:
+            array = source.get(name)
+            fits = array is not None and array.dtype == dtype and array.ndim == len(shape)
+            if array is None or not fits or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+                raise DataLoss(f"golden vectors of bundle {self.name!r} lack {name}, or it is malformed", name=GOLDEN)
+            return array
+
+        inputs = take(arrays, "inputs", np.float32, None, 3, None, None)
+        n = len(inputs)
+        return Golden(
+            pixels=take(arrays, "pixels", np.uint8, n, None, None, 3),
+            inputs=inputs,
+            layers={name: take(outputs, name, np.float32, n, layer.dim) for name, layer in self.layers.items()},
+            own_pixels={
+                name: take(arrays, f"pixels/{name}", np.uint8, n, None, None, 3)
+                for name, layer in self.layers.items()
+                if layer.recipe
+            },
+        )
 
     def _arrays(self, file: str) -> dict[str, NDArray[Any]]:
+        data = self.read(file)
         try:
-            with np.load(io.BytesIO(self.read(file)), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (ValueError, OSError) as error:
+        except Exception as error:  # what NumPy, zipfile and zlib raise for damage shares no base but Exception
             raise DataLoss(f"{file} of bundle {self.name!r} is malformed: {error}", name=file) from error
 
     def card(self) -> str:
         """Return the model card, Markdown."""
-        return self.read(CARD).decode()
+        return self.read(CARD).decode(errors="replace")
 
 
 def check_same_classes(bundles: Sequence[Bundle]) -> None:
