@@ -363,7 +363,7 @@ def test_the_demonstration_on_own_photographs(images: Path, tmp_path: Path) -> N
     with Image.open(tmp_path / "out" / "search.png") as sheet:
         assert sheet.width > 1600
     with Image.open(tmp_path / "out" / "why.png") as why:
-        assert why.height > 1200
+        assert why.width > 1200
     assert "why.png shows" in done.stdout
     fc7("demo", "--data-from", tmp_path / "missing", "--output", tmp_path / "out", code=3, env={})
 
