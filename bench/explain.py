@@ -32,7 +32,7 @@ from fc7 import Client
 from fc7_models.deconv import build_deconv
 from fc7_models.export import fold, to_onnx
 from fc7_models.networks import find_network
-from fc7_service.bundle.bundle import open_bundle, shipped_bundles
+from fc7_service.bundle.folder import open_bundle, shipped_bundles
 from fc7_service.bundle.graph import cut
 from fc7_service.explain.classes import own_classes
 from fc7_service.explain.network import Network

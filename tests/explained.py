@@ -10,7 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fc7_models.deconv import build_deconv
-from fc7_service.bundle.bundle import Bundle, Layer, write_bundle
+from fc7_service.bundle.bundle import Bundle, Layer
+from fc7_service.bundle.folder import write_bundle
 from tiny import LAYERS, PX, RECIPE, make_tiny_bundle, tiny_graph
 
 WHITE, MIXED, POOLED = "white", "mixed", "pooled"  # sums over conv5; over its maps alone; over conv5 and pool5

@@ -9,7 +9,8 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from fc7_service.bundle.bundle import Bundle, Layer, write_bundle
+from fc7_service.bundle.bundle import Bundle, Layer
+from fc7_service.bundle.folder import write_bundle
 from fc7_service.bundle.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from fc7_service.features.preprocess import to_tensor
 

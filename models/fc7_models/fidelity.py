@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fc7_models.dataset import Dataset
 from fc7_models.forward import Report, Run, by_recipe, open_graph, read_batches
 from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.golden import read_golden
 from fc7_service.features.preprocess import preprocess_pixels
 
 _TIMED = (1, 32)  # pictures a run
@@ -88,7 +89,7 @@ def _accuracy(bundle: Bundle, pictures: Dataset, logits: Sequence[NDArray[np.flo
 
 def golden_inputs(bundle: Bundle) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield each layer's name and what the golden pictures are to it, float32 (N, 3, H, W), by its own recipe."""
-    golden = bundle.golden()
+    golden = read_golden(bundle)
     for layer in bundle.layers:
         inputs = golden.inputs
         if layer in golden.own_pixels:

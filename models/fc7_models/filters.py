@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fc7_models.anatomy import dissect
 from fc7_models.dataset import read_dataset
 from fc7_models.forward import Report, by_recipe, open_graph, open_model, read_batches
+from fc7_service.bundle.golden import read_golden
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
     run = open_graph(anatomy.graph)
     layers = by_recipe(bundle, anatomy.layers)[bundle.recipe]
     if folder is None:
-        batches: Iterable[NDArray[np.float32]] = [bundle.golden().inputs]
+        batches: Iterable[NDArray[np.float32]] = [read_golden(bundle).inputs]
     else:
         batches = read_batches(read_dataset(folder, "test").paths, bundle.recipe, report)
     tallies = {layer: _Tally() for layer in layers}

@@ -12,8 +12,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fc7_models.dataset import from_picture
-from fc7_service.bundle import bundle
-from fc7_service.bundle.bundle import Bundle, shipped_bundles
+from fc7_service.bundle import folder
+from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import preprocess_views
 
@@ -31,7 +31,7 @@ def open_model(name: str) -> Bundle:
     NotFound
         No such bundle.
     """
-    return bundle.open_model(name or next(iter(shipped_bundles()), name))
+    return folder.open_model(name or next(iter(folder.shipped_bundles()), name))
 
 
 def open_graph(graph: bytes, *, threads: int = 0) -> Run:

@@ -21,7 +21,8 @@ from fc7_models.dataset import Dataset, read_dataset
 from fc7_models.fidelity import Cost, LayerFidelity, compare, golden_inputs
 from fc7_models.forward import Report, Run, by_recipe, open_graph, open_model, read_batches
 from fc7_models.pack import check_target
-from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle, open_bundle, write_bundle
+from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle
+from fc7_service.bundle.folder import open_bundle, write_bundle
 
 N_CALIBRATION = 500  # pictures: five whole batches
 N_COMPARED = 1000

@@ -17,18 +17,8 @@ from numpy.typing import NDArray
 from fc7.errors import AlreadyExists, FailedPrecondition
 from fc7_models.deconv import build_deconv
 from fc7_models.golden import draw_pictures
-from fc7_service.bundle.bundle import (
-    CARD,
-    DECONV,
-    GOLDEN,
-    LABELS,
-    MODEL,
-    Bundle,
-    ClassLabel,
-    Layer,
-    open_bundle,
-    write_bundle,
-)
+from fc7_service.bundle.bundle import CARD, DECONV, GOLDEN, LABELS, MODEL, Bundle, ClassLabel, Layer
+from fc7_service.bundle.folder import open_bundle, write_bundle
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import preprocess_pixels

@@ -27,7 +27,7 @@ from fc7.v1 import (
     head_pb2_grpc,
     model_pb2_grpc,
 )
-from fc7_service.bundle.bundle import open_model, shipped_bundles
+from fc7_service.bundle.folder import open_model, shipped_bundles
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.collections.library import Collections
 from fc7_service.explain.explainer import Explainer

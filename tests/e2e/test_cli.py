@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fc7_service.bundle.bundle import write_bundle
+from fc7_service.bundle.folder import write_bundle
 from tiny import LAYERS, make_tiny_bundle
 
 FC7 = [sys.executable, "-m", "fc7"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fc7_service.bundle.bundle import shipped_bundles
+from fc7_service.bundle.folder import shipped_bundles
 from servers import clean_environment, jpeg, write_jpegs
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import pytest
 
 import fc7
 from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, feature_pb2, feature_pb2_grpc
-from fc7_service.bundle.bundle import open_bundle
+from fc7_service.bundle.folder import open_bundle
 from fc7_service.features import batcher
 from fc7_service.features.batcher import Batcher
 from fc7_service.rpc import guard

@@ -26,7 +26,8 @@ from fc7_models.export import fold, to_onnx
 from fc7_models.networks import find_network
 from fc7_models.pack import Contents, pack
 from fc7_models.winograd import matrices
-from fc7_service.bundle.bundle import ClassLabel, open_bundle, shipped_bundles
+from fc7_service.bundle.bundle import ClassLabel
+from fc7_service.bundle.folder import open_bundle, shipped_bundles
 from fc7_service.bundle.recipe import Recipe
 
 TRUNK = ["conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "logits"]

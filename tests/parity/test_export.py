@@ -16,7 +16,8 @@ from fc7_models.golden import draw_pictures
 from fc7_models.networks import NETWORKS, Network, find_network
 from fc7_models.pack import run_graph
 from fc7_models.train import Facts, Plan, Trained
-from fc7_service.bundle.bundle import open_bundle, shipped_bundles
+from fc7_service.bundle.folder import open_bundle, shipped_bundles
+from fc7_service.bundle.golden import read_golden
 
 
 def make(name: str, n_classes: int = 7) -> tuple[Network, nn.Module]:
@@ -88,7 +89,7 @@ def test_a_bundle_is_exported_whole_and_never_over_another(tmp_path: Path) -> No
     assert "top-1 60.0%" in bundle.card()
     assert sum(f.stat().st_size for f in bundle.path.iterdir()) <= 25e6
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["b"]
-    golden = bundle.golden()
+    golden = read_golden(bundle)
     for layer, values in run_graph(bundle.graph(), golden.inputs).items():
         np.testing.assert_array_equal(values.reshape(len(values), -1), golden.layers[layer])
     with pytest.raises(AlreadyExists):
@@ -105,7 +106,7 @@ def test_golden_pictures_are_the_same_everywhere() -> None:
 @pytest.mark.parametrize("name", shipped_bundles())
 def test_shipped_bundles_meet_their_golden_vectors(name: str) -> None:
     bundle = open_bundle(shipped_bundles()[name])
-    golden = bundle.golden()
+    golden = read_golden(bundle)
     for layer, values in run_graph(bundle.graph(), golden.inputs).items():
         wanted = golden.layers[layer]
         assert np.abs(values.reshape(wanted.shape) - wanted).max() <= 1e-4 * np.abs(wanted).max()

@@ -26,7 +26,8 @@ from fc7_models import onnx_import
 from fc7_models.imports import CANDIDATES, KNOWN, import_file, read_input
 from fc7_models.onnx_import import read_onnx
 from fc7_models.pack import run_graph
-from fc7_service.bundle.bundle import open_bundle
+from fc7_service.bundle.folder import open_bundle
+from fc7_service.bundle.golden import read_golden
 from servers import serving
 
 PX = 224
@@ -207,7 +208,7 @@ def test_the_mean_of_caffe_is_subtracted_from_its_own_channel(tmp_path: Path) ->
     """Caffe: B - 103.939, G - 116.779, R - 123.68, in this order."""
     model, file = alexnet(), tmp_path / "net.onnx"
     save(model, file)
-    golden = import_file(file, tmp_path / "b", model="m", recipe=recipe(tmp_path)).golden()
+    golden = read_golden(import_file(file, tmp_path / "b", model="m", recipe=recipe(tmp_path)))
     mean = np.array([103.939, 116.779, 123.68], np.float32)
     by_hand = golden.pixels[:, 16:-16, 16:-16, ::-1].astype(np.float32) - mean
     wanted = answers(model, by_hand.transpose(0, 3, 1, 2).copy(), "fc7_2")
@@ -221,7 +222,7 @@ def test_a_pooled_network_with_names_of_ours(tmp_path: Path, end: str) -> None:
     bundle = import_file(file, tmp_path / "b", model="m", recipe=recipe(tmp_path, "torchvision"))
     assert {k: v.dim for k, v in bundle.layers.items()} == {"pool": 8, "logits": 5}
     assert bundle.default_layer == "pool"
-    golden = bundle.golden()
+    golden = read_golden(bundle)
     wanted = answers(model, golden.inputs, "biased")
     np.testing.assert_allclose(golden.layers["logits"], wanted, rtol=1e-4, atol=1e-5)
     assert [(c.id, c.name) for c in bundle.classes][-1] == ("4", "4")
@@ -231,7 +232,7 @@ def test_what_was_imported_is_served_by_its_default_layer(tmp_path: Path) -> Non
     file = tmp_path / "net.onnx"
     save(pooled(), file)
     bundle = import_file(file, tmp_path / "b", model="other", recipe=recipe(tmp_path, "torchvision"))
-    golden = bundle.golden()
+    golden = read_golden(bundle)
     with serving(tmp_path / "data", "--model", str(bundle.path)) as served, fc7.connect(served.address) as client:
         assert client.model().default_layer == "pool"
         features = client.extract(list(golden.pixels))

@@ -20,7 +20,9 @@ from fc7.errors import DataLoss, FailedPrecondition, NotFound
 from fc7_models.forward import open_graph, read_batches
 from fc7_models.int8 import _integer_nodes, _unpack, quantise, quantise_graph
 from fc7_models.pack import run_graph
-from fc7_service.bundle.bundle import Bundle, open_bundle, open_model, shipped_bundles
+from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.folder import open_bundle, open_model, shipped_bundles
+from fc7_service.bundle.golden import read_golden
 from servers import jpeg
 from tiny import tiny_graph
 
@@ -214,7 +216,7 @@ def test_shipped_networks_on_real_pictures(name: str, photographs: Path, tmp_pat
     accuracy = {cost.what: cost for cost in found.costs}
     assert abs(accuracy["top-1"].int8 - accuracy["top-1"].fp32) < 0.03
     assert sum(file.stat().st_size for file in found.bundle.path.iterdir()) <= 25e6
-    golden = bundle.golden().inputs
+    golden = read_golden(bundle).inputs
     graph = found.bundle.in_int8().graph()
     many = run_graph(graph, golden)
     for i in range(len(golden)):

@@ -21,7 +21,8 @@ from fc7_models.pack import run_graph
 from fc7_models.pooling import NAME, PX, SHRINK, pool, whiten
 from fc7_models.probe import PIXELS, probe
 from fc7_models.trained import Facts, Plan, Trained
-from fc7_service.bundle.bundle import open_bundle
+from fc7_service.bundle.folder import open_bundle
+from fc7_service.bundle.golden import read_golden
 from fc7_service.features.preprocess import preprocess_pixels
 
 
@@ -82,7 +83,7 @@ def test_a_bundle_has_the_layer_at_its_own_size(name: str, pictures: list[Path],
     assert layer.transform == bundle.provenance("").transform == "max3x3+mean,pca-whitened-8"
     assert bundle.recipe_of(NAME).crop_px == PX
     assert f"{PX} pixels" in bundle.card()
-    golden = bundle.golden()
+    golden = read_golden(bundle)
     inputs = np.stack([preprocess_pixels(p, bundle.recipe_of(NAME)) for p in golden.own_pixels[NAME]])
     np.testing.assert_array_equal(run_graph(bundle.graph(), inputs)[NAME], golden.layers[NAME])
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fc7.errors import ImageDecodeError, InvalidArgument, ResourceExhausted
-from fc7_service.bundle.bundle import open_bundle
+from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from fc7_service.features import extractor as module

@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
-from fc7_service.bundle.bundle import REQUIRED, locate_bundle, open_bundle, shipped_bundles, write_bundle
+from fc7_service.bundle.bundle import REQUIRED, Layer
+from fc7_service.bundle.folder import locate_bundle, open_bundle, shipped_bundles, write_bundle
+from fc7_service.bundle.golden import read_golden
 from fc7_service.bundle.graph import refers_outside
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
@@ -37,7 +39,7 @@ def test_opens_with_layers_classes_and_golden(folder: Path) -> None:
     bundle = open_bundle(folder)
     assert list(bundle.layers) == ["conv5", "pool5", "fc6", "fc7", "logits"]
     assert [c.name for c in bundle.classes] == ["red thing", "green thing", "blue thing"]
-    golden = bundle.golden()
+    golden = read_golden(bundle)
     assert golden.pixels.dtype == np.uint8
     assert golden.layers["fc7"].shape == (3, bundle.layers["fc7"].dim)
 
@@ -127,7 +129,7 @@ def test_golden_vectors_that_match_their_hash_alone_are_damage(folder: Path, mak
     (folder / "golden.npz").write_bytes(make(folder))
     bundle = open_bundle_after_rewrite(folder)
     with pytest.raises(DataLoss, match="golden"):
-        bundle.golden()
+        read_golden(bundle)
 
 
 def test_a_card_of_another_encoding_is_shown(folder: Path) -> None:
@@ -189,8 +191,6 @@ def test_a_location_that_says_inside_is_none_outside(folder: Path) -> None:
 
 def open_bundle_after_rewrite(folder: Path):
     manifest = json.loads((folder / "manifest.json").read_text())
-    from fc7_service.bundle.bundle import Layer
-
     layers = [Layer(n, tuple(v["shape"])) for n, v in manifest["layers"].items()]
     return write_bundle(folder, name="tiny", network="tiny", layers=layers, recipe=RECIPE, versions={})
 

@@ -31,7 +31,8 @@ from fc7.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from fc7_service.bundle.bundle import Bundle, open_bundle
+from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.folder import open_bundle
 from fc7_service.explain import worker
 from fc7_service.explain.classes import Classes, Linear
 from fc7_service.explain.explainer import Explainer

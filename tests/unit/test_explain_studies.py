@@ -30,7 +30,8 @@ from fc7_models.networks import find_network
 from fc7_models.pack import run_graph
 from fc7_models.saliency import METHODS, Lens, baselines, grad_cam, shuffle, way_back
 from fc7_models.trained import Facts, Plan, Trained
-from fc7_service.bundle.bundle import Bundle, open_model
+from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.folder import open_model
 from fc7_service.bundle.graph import cut
 from fc7_service.features.preprocess import preprocess, to_tensor
 from tiny import PX, RECIPE, tiny_graph

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, NotFound, ResourceExhausted
-from fc7_service.bundle.bundle import open_bundle
+from fc7_service.bundle.folder import open_bundle
+from fc7_service.bundle.golden import read_golden
 from fc7_service.features import extractor as module
 from fc7_service.features.extractor import Extractor, ImageInput
 
@@ -35,7 +36,7 @@ def jpeg(seed: int) -> bytes:
 
 async def test_meets_the_golden_vectors_of_every_layer(extractor: Extractor) -> None:
     bundle = extractor.bundle("")
-    golden = bundle.golden()
+    golden = read_golden(bundle)
     for layer, wanted in golden.layers.items():
         found = await extractor.extract(list(golden.pixels), model="", layer=layer)
         assert found.values.dtype == np.float32

@@ -18,7 +18,9 @@ from onnx import TensorProto, helper, numpy_helper
 import fc7
 from fc7.cli import main
 from fc7.errors import DataLoss
-from fc7_service.bundle.bundle import FORMAT, Bundle, Layer, open_bundle, write_bundle
+from fc7_service.bundle.bundle import Bundle, Layer
+from fc7_service.bundle.folder import FORMAT, open_bundle, write_bundle
+from fc7_service.bundle.golden import read_golden
 from fc7_service.features.batcher import Batcher
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.preprocess import preprocess_pixels
@@ -107,7 +109,7 @@ def test_a_malformed_recipe_of_a_layer_is_damage(folder: Path, tmp_path: Path, c
 
 async def test_every_layer_meets_its_golden_vectors_at_its_own_size(extractor: Extractor) -> None:
     await extractor.warm_up()
-    golden = extractor.bundle("").golden()
+    golden = read_golden(extractor.bundle(""))
     for layer, wanted in golden.layers.items():
         pixels = golden.own_pixels.get(layer, golden.pixels)
         found = await extractor.extract(list(pixels), model="", layer=layer)

@@ -28,7 +28,9 @@ from fc7_models.linear import accuracy, class_numbers, hold_out, pool
 from fc7_models.pack import run_graph
 from fc7_models.probe import PIXELS, probe
 from fc7_models.report import mosaic, prepare, write_evaluation
-from fc7_service.bundle.bundle import Bundle, write_bundle
+from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.folder import write_bundle
+from fc7_service.bundle.golden import read_golden
 from fc7_service.features.preprocess import preprocess
 from labelled import make_labelled
 from tiny import LAYERS, RECIPE, make_tiny_bundle, tiny_graph
@@ -155,7 +157,7 @@ def test_convolutions_that_the_bundle_does_not_name_are_layers(tmp_path: Path) -
     assert sorted(anatomy.weights) == ["conv1", "fc6", "fc7", "logits"]
     np.testing.assert_array_equal(anatomy.filters, weights("w1"))
     np.testing.assert_array_equal(anatomy.weights["fc6"], weights("w6").T)  # a Gemm that does not transpose
-    inputs = bundle.golden().inputs
+    inputs = read_golden(bundle).inputs
     values = run_graph(anatomy.graph, inputs)[anatomy.layers["conv1"]]
     np.testing.assert_array_equal(values, run_graph(tiny_graph(), inputs)["conv5"])
 

@@ -24,7 +24,7 @@ from fc7_models.recipes import Views
 from fc7_models.train import Progress, train
 from fc7_models.trained import Plan, load_trained, make_plan
 from fc7_models.trainer import accuracy
-from fc7_service.bundle.bundle import open_bundle
+from fc7_service.bundle.folder import open_bundle
 
 
 def picture(path: Path, colour: tuple[int, int, int], seed: int) -> None:

@@ -29,7 +29,7 @@ from fc7_models.state import is_kept
 from fc7_models.team import Team, alone
 from fc7_models.train import train
 from fc7_models.trained import Plan, Trained, load_trained, make_plan
-from fc7_service.bundle.bundle import open_bundle
+from fc7_service.bundle.folder import open_bundle
 
 PLAN = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
 RUN = """

@@ -8,6 +8,7 @@ from typing import Any
 
 from fc7.v1 import model_pb2, model_pb2_grpc
 from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.golden import read_golden
 from fc7_service.features.extractor import Extractor
 from fc7_service.rpc.messages import write_tensor
 
@@ -32,7 +33,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
 
     async def GetGolden(self, request: model_pb2.GetGoldenRequest, context: Any) -> model_pb2.GetGoldenResponse:  # noqa: N802
         """Return the golden vectors."""
-        golden = await asyncio.to_thread(self._extractor.bundle(request.name).golden)
+        golden = await asyncio.to_thread(read_golden, self._extractor.bundle(request.name))
         return model_pb2.GetGoldenResponse(
             pixels=write_tensor(golden.pixels),
             inputs=write_tensor(golden.inputs),

@@ -1,0 +1,188 @@
+"""The folder of a bundle: found by name or path, opened and checked, and given its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fc7.errors import DataLoss, FailedPrecondition, NotFound
+from fc7_service.bundle.bundle import INT8_SUFFIX, LABELS, REQUIRED, Bundle, ClassLabel, Layer
+from fc7_service.bundle.names import check_name
+from fc7_service.bundle.provenance import NO_TRANSFORM
+from fc7_service.bundle.recipe import Recipe
+
+FORMAT = 2  # has layers with a recipe of their own, which a reader of format 1 would overlook
+MANIFEST = "manifest.json"
+
+_SHIPPED = Path(__file__).parent.parent / "bundles"
+_MAX_MANIFEST_BYTES = 2**20
+_MAX_FILE_BYTES = 2 * 2**30 - 1  # the limit of a protobuf message, so of an ONNX file
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Return the bundles inside this installation by name, the default first."""
+    return {path.parent.name: path.parent for path in sorted(_SHIPPED.glob(f"*/{MANIFEST}"))}
+
+
+def locate_bundle(name: str) -> Path:
+    """Return the folder of a shipped bundle, by name, or of any other, by path.
+
+    Raises
+    ------
+    NotFound
+        Neither; the message lists what is shipped.
+    """
+    shipped = shipped_bundles()
+    if name in shipped:
+        return shipped[name]
+    if (Path(name) / MANIFEST).is_file():
+        return Path(name)
+    raise NotFound(
+        f"model {name!r} is neither shipped ({', '.join(shipped) or 'none is'}) nor a folder with a {MANIFEST}",
+        name=name,
+    )
+
+
+def open_model(name: str) -> Bundle:
+    """Open a shipped bundle, by name, or any other, by path; with ".int8" behind it, its int8 form.
+
+    Raises
+    ------
+    NotFound
+        No such bundle, or it has no int8 form.
+    DataLoss, FailedPrecondition
+        As ``open_bundle``.
+    """
+    if not name.endswith(INT8_SUFFIX) or (Path(name) / MANIFEST).is_file():
+        return open_bundle(locate_bundle(name))
+    return open_bundle(locate_bundle(name.removesuffix(INT8_SUFFIX))).in_int8()
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open the bundle in ``path``, checking all that can be checked without reading its large files.
+
+    Raises
+    ------
+    NotFound
+        No manifest there.
+    DataLoss
+        The manifest or the labels are damaged, or a file is missing or of another size.
+    FailedPrecondition
+        A format newer than this version of fc7 knows.
+    """
+    manifest = _read_manifest(path)
+    try:
+        bundle = Bundle(
+            path=path,
+            name=check_name(manifest["name"], "bundle"),
+            network=str(manifest["network"]),
+            layers={name: _layer(name, values) for name, values in manifest["layers"].items()},
+            default_layer=_default_layer(list(manifest["layers"]), manifest.get("default_layer")),
+            recipe=Recipe.from_dict(manifest["recipe"]),
+            files={check_name(f, "file"): (str(v["sha256"]), int(v["size"])) for f, v in manifest["files"].items()},
+            versions={str(k): str(v) for k, v in manifest.get("versions", {}).items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataLoss(f"manifest of bundle {str(path)!r} is malformed: {error!r}", name=str(path)) from error
+    for file in REQUIRED:
+        if file not in bundle.files:
+            raise DataLoss(f"manifest of bundle {str(path)!r} does not list {file}", name=file)
+    for file, (_, size) in bundle.files.items():
+        if not (path / file).is_file() or not (path / file).stat().st_size == size <= _MAX_FILE_BYTES:
+            raise DataLoss(f"{file} of bundle {bundle.name!r} is missing or has not {size} bytes", name=file)
+    classes = tuple(_classes(bundle.read(LABELS).decode("utf-8", "replace")))
+    if "logits" in bundle.layers and bundle.layers["logits"].dim != len(classes):
+        raise DataLoss(
+            f"bundle {bundle.name!r} has {len(classes)} labels for {bundle.layers['logits'].dim} logits", name=LABELS
+        )
+    return replace(bundle, classes=classes)
+
+
+def write_bundle(
+    path: Path,
+    *,
+    name: str,
+    network: str,
+    layers: list[Layer],
+    recipe: Recipe,
+    versions: dict[str, str],
+    default_layer: str | None = None,
+) -> Bundle:
+    """Write the manifest over the files that lie in ``path``; return the bundle, opened.
+
+    Without ``default_layer`` it is "fc7" where there is one, else the last layer before the logits.
+
+    Raises
+    ------
+    InvalidArgument
+        A name that cannot be one.
+    DataLoss
+        A required file is missing.
+    """
+    files = sorted(p for p in path.iterdir() if p.is_file() and p.name != MANIFEST and not p.name.startswith("."))
+    manifest = {
+        "format": FORMAT if any(layer.recipe for layer in layers) else 1,
+        "name": check_name(name, "bundle"),
+        "network": network,
+        "layers": {layer.name: _layer_values(layer) for layer in layers},
+        "default_layer": _default_layer([layer.name for layer in layers], default_layer),
+        "recipe": recipe.to_dict(),
+        "files": {
+            p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "size": p.stat().st_size} for p in files
+        },
+        "versions": versions,
+    }
+    (path / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    return open_bundle(path)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    if not file.is_file():
+        raise NotFound(f"folder {str(path)!r} is not a bundle: it has no {MANIFEST}", name=str(path))
+    try:
+        if file.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise ValueError(f"more than {_MAX_MANIFEST_BYTES} bytes")
+        manifest = json.loads(file.read_bytes())
+        version = int(manifest["format"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataLoss(f"manifest of bundle {str(path)!r} is damaged: {error!r}", name=str(path)) from error
+    if version > FORMAT:
+        raise FailedPrecondition(
+            f"bundle {str(path)!r} has format {version}: this fc7 reads up to {FORMAT}, so update it", name=str(path)
+        )
+    return dict(manifest)
+
+
+def _layer(name: str, values: dict[str, Any]) -> Layer:
+    shape = tuple(int(n) for n in values["shape"])
+    if not 1 <= len(shape) <= 4 or min(shape) < 1 or np.prod(shape) > 2**24:
+        raise ValueError(f"shape {shape} of layer {name!r}")
+    recipe = Recipe.from_dict(values["recipe"]) if "recipe" in values else None
+    return Layer(check_name(name, "layer"), shape, str(values.get("transform", NO_TRANSFORM)), recipe)
+
+
+def _layer_values(layer: Layer) -> dict[str, Any]:
+    values = {"shape": list(layer.shape), "transform": layer.transform}
+    return values | ({"recipe": layer.recipe.to_dict()} if layer.recipe else {})
+
+
+def _default_layer(names: list[str], chosen: str | None) -> str:
+    if not names:
+        raise ValueError("no layer")
+    if chosen is None:
+        before = [name for name in names if name != "logits"]
+        return "fc7" if "fc7" in names else (before or names)[-1]
+    if chosen not in names:
+        raise ValueError(f"default layer {chosen!r} is none of {names}")
+    return chosen
+
+
+def _classes(text: str) -> list[ClassLabel]:
+    rows = (line.split("\t", 1) for line in text.splitlines() if line)
+    return [ClassLabel(row[0], row[-1]) for row in rows]

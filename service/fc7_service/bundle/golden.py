@@ -1,0 +1,64 @@
+"""Golden vectors: pictures, and what a network made of them where its bundle was made."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import DataLoss
+from fc7_service.bundle.bundle import GOLDEN, INT8_GOLDEN, Bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """The golden vectors of one bundle."""
+
+    pixels: NDArray[np.uint8]  # (N, H, W, 3), of the size that the recipe resizes to
+    inputs: NDArray[np.float32]  # (N, 3, H, W)
+    layers: dict[str, NDArray[np.float32]]  # (N, D) each
+    own_pixels: dict[str, NDArray[np.uint8]]  # in place of ``pixels`` for layers with a recipe of their own
+
+
+def read_golden(bundle: Bundle) -> Golden:
+    """Return the golden vectors of a bundle.
+
+    Raises
+    ------
+    DataLoss
+        A file of them is damaged, or lacks an array or has one of another shape or dtype.
+    """
+    arrays = _read_arrays(bundle, GOLDEN)
+    outputs = arrays if bundle.precision == "fp32" else _read_arrays(bundle, INT8_GOLDEN)
+
+    def take(source: dict[str, NDArray[Any]], name: str, dtype: type, *shape: int | None) -> NDArray[Any]:
+        array = source.get(name)
+        fits = array is not None and array.dtype == dtype and array.ndim == len(shape)
+        if array is None or not fits or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+            raise DataLoss(f"golden vectors of bundle {bundle.name!r} lack {name}, or it is malformed", name=GOLDEN)
+        return array
+
+    inputs = take(arrays, "inputs", np.float32, None, 3, None, None)
+    n = len(inputs)
+    return Golden(
+        pixels=take(arrays, "pixels", np.uint8, n, None, None, 3),
+        inputs=inputs,
+        layers={name: take(outputs, name, np.float32, n, layer.dim) for name, layer in bundle.layers.items()},
+        own_pixels={
+            name: take(arrays, f"pixels/{name}", np.uint8, n, None, None, 3)
+            for name, layer in bundle.layers.items()
+            if layer.recipe
+        },
+    )
+
+
+def _read_arrays(bundle: Bundle, file: str) -> dict[str, NDArray[Any]]:
+    data = bundle.read(file)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # what NumPy, zipfile and zlib raise for damage shares no base but Exception
+        raise DataLoss(f"{file} of bundle {bundle.name!r} is malformed: {error}", name=file) from error
