@@ -17,7 +17,7 @@ from fc7_service.explain.network import Network, check_rule
 from fc7_service.explain.project import STRONGEST, check_units, peaks, project, strongest
 from fc7_service.explain.reason import ClassReason, Match, carry, match
 from fc7_service.explain.sessions import OpenSession, Sessions
-from fc7_service.explain.top import Passes, Top
+from fc7_service.explain.top import DIGEST_BYTES, Passes, Top
 from fc7_service.explain.view import ImageInput, Look, Place, Projection, View
 from fc7_service.explain.worker import MAX_CALLS, Clock, Worker
 
@@ -29,6 +29,8 @@ _PATIENCE_S = 60.0
 
 class Explainer:
     """Explains what networks make of pictures.
+
+    Each call raises ResourceExhausted where too many are under way, Unavailable once it is closed.
 
     Parameters
     ----------
@@ -97,6 +99,8 @@ class Explainer:
 
         Raises
         ------
+        InvalidArgument
+            No such rule.
         FailedPrecondition
             A feature is zero everywhere: it has no direction.
         ImageDecodeError
@@ -123,6 +127,8 @@ class Explainer:
 
         Raises
         ------
+        InvalidArgument
+            No such rule, or several classes of the label.
         NotFound
             No such class.
         FailedPrecondition
@@ -147,7 +153,7 @@ class Explainer:
         Raises
         ------
         InvalidArgument
-            A square or a grid out of range.
+            A square or a grid out of range, or several classes of the label.
         NotFound
             No such class.
         FailedPrecondition
@@ -246,7 +252,7 @@ class Explainer:
                     part = batch[first : first + occlusion.BATCH]
                     await self._worker.do(clock, partial(take, part))
                 yield top, clock
-            if top.n_done * 32 == len(digests):
+            if top.n_done * DIGEST_BYTES == len(digests):
                 provenance = network.provenance(layer).digest
                 await self._worker.do(clock, lambda: self._passes.save(provenance, digests, top))
 

@@ -89,11 +89,8 @@ class Network:
             The graph has no such tensor, or an output does not depend on ``inputs``.
         """
         session = self._sessions.get(self.bundle, tuple(outputs), tuple(inputs))
-        values = {**(given or {})}
-        for one in session.get_inputs():
-            values.setdefault(one.name, tensors)
-        wanted = {one.name: values[one.name] for one in session.get_inputs()}
-        found: list[NDArray[Any]] = session.run(list(outputs), wanted)
+        values = {one.name: (given or {}).get(one.name, tensors) for one in session.get_inputs()}
+        found: list[NDArray[Any]] = session.run(list(outputs), values)
         return found
 
     def reads(self, layer: str, inputs: Sequence[str]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class Sweep:
     Raises
     ------
     InvalidArgument
-        A square or a grid out of range.
+        A square or a grid out of range, or several classes of the label.
     NotFound
         No such class.
 

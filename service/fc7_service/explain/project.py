@@ -47,10 +47,12 @@ def project(
     if len(positions) != len(units):
         raise InvalidArgument(f"{len(positions)} positions for {len(units)} units: one each, or none", name="positions")
     check_units(known, units)
+    height, width = network.map_size(known, view.px)
+    _check_positions(known, positions, height * width)
     found: list[Projection] = []
     for first in range(0, len(units), _BATCH):
         part = slice(first, first + _BATCH)
-        found += _project(network, known, view, np.asarray(units[part]), np.asarray(positions[part]), rule)
+        found += _project(network, known, view, width, np.asarray(units[part]), np.asarray(positions[part]), rule)
     return found
 
 
@@ -85,17 +87,26 @@ def check_units(layer: DeconvLayer, units: Sequence[int]) -> None:
             )
 
 
-def _project(
-    network: Network, layer: DeconvLayer, view: View, units: NDArray[np.int64], positions: NDArray[np.int64], rule: str
-) -> list[Projection]:
-    height, width = network.map_size(layer, view.px)
+def _check_positions(layer: DeconvLayer, positions: Sequence[int], n_places: int) -> None:
     for position in positions:
-        if not STRONGEST <= position < height * width:
+        if not STRONGEST <= position < n_places:
             raise InvalidArgument(
-                f"position {position} of layer {layer.name!r}: it has 0 to {height * width - 1}, "
+                f"position {position} of layer {layer.name!r}: it has 0 to {n_places - 1}, "
                 f"or {STRONGEST} for the strongest",
                 name="positions",
             )
+
+
+def _project(
+    network: Network,
+    layer: DeconvLayer,
+    view: View,
+    width: int,
+    units: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    rule: str,
+) -> list[Projection]:
+    """Project a batch of units of a layer whose maps have ``width`` columns."""
     pixels, values, places = network.run(
         [f"{what}/{layer.name}" for what in (f"pixels/{rule}", "value", "place")],
         np.repeat(view.tensor[np.newaxis], len(units), axis=0),

@@ -90,8 +90,8 @@ def carry(network: Network, classes: Classes, label: str, view: View, n_stronges
 
     Raises
     ------
-    NotFound
-        No such class.
+    NotFound, InvalidArgument
+        No such class, or several of the label.
     """
     (found,) = network.run((classes.layer,), view.tensor[np.newaxis])
     feature = np.asarray(found, np.float32).reshape(-1)

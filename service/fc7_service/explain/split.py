@@ -110,9 +110,7 @@ def _parts(
 
     sizes = {name: one.shape[1] if axis == 0 else one.shape[2] * one.shape[3] for name, one in maps.items()}
     none, whole = feature({name: 0 * one for name, one in maps.items()}), feature(maps)
-    halves = [
-        alone(name, np.stack([np.arange(n) % 2, 1 - np.arange(n) % 2]).astype(np.float32)) for name, n in sizes.items()
-    ]
+    halves = [alone(name, _halves(size)) for name, size in sizes.items()]
     largest = max(float(np.abs(one).max()) for one in (whole, none, *halves))
     is_sum = partial(np.allclose, whole, rtol=0, atol=_ADDITIVE * largest)
     found = {}

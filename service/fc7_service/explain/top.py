@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from fc7.errors import Fc7Error, InvalidArgument
 
 N_TOP = 9
+DIGEST_BYTES = hashlib.sha256().digest_size
 MAX_FAILED = 10_000  # pictures of a pass: what is told of them stays well below a message
 _KEPT, _KEPT_BYTES = 64, 256 * 2**20  # passes on disk
 _SUFFIX = ".pass"  # SHA-256 of what follows, then arrays as `numpy.savez` writes them
-_DIGEST_BYTES = hashlib.sha256().digest_size
 _HALF_MADE = ".part-"
 _logger = logging.getLogger(__name__)
 
@@ -94,14 +94,14 @@ class Passes:
             os.utime(path)
         except OSError:
             return None
-        data = file[_DIGEST_BYTES:]
-        if hashlib.sha256(data).digest() != file[:_DIGEST_BYTES]:
+        data = file[DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != file[:DIGEST_BYTES]:
             return None
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             top = Top(len(arrays["values"]))
             top.values, top.pictures, top.positions = (arrays[k] for k in ("values", "pictures", "positions"))
             top.failed = {int(k): tuple(v) for k, v in json.loads(arrays["failed"].tobytes()).items()}
-        top.n_done = len(digests) // _DIGEST_BYTES
+        top.n_done = len(digests) // DIGEST_BYTES
         return top
 
     def save(self, provenance: str, digests: bytes, top: Top) -> None:

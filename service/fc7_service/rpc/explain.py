@@ -19,7 +19,7 @@ from fc7_service.explain.classes import Classes, Linear
 from fc7_service.explain.explainer import Explainer
 from fc7_service.explain.project import MAX_UNITS
 from fc7_service.explain.reason import Side
-from fc7_service.explain.top import Top
+from fc7_service.explain.top import DIGEST_BYTES, Top
 from fc7_service.explain.view import ImageInput, Place, Projection, View
 from fc7_service.explain.worker import Clock
 from fc7_service.features.extractor import Extractor
@@ -31,10 +31,10 @@ from fc7_service.rpc.messages import (
     read_image,
     write_provenance,
     write_tensor,
+    write_timing,
 )
 
 _LAYER, _UNITS, _CARRIERS, _MATCHED = "conv5", 9, 9, 5  # where a request says nothing
-_DIGEST_BYTES = 32
 
 
 class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
@@ -62,7 +62,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             view=_view(view),
             projections=_projections(projections),
             provenance=write_provenance(self._explainer.provenance(model, layer)),
-            timing=_timing(clock),
+            timing=write_timing(clock),
         )
 
     async def TopUnits(  # noqa: N802
@@ -74,9 +74,9 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             raise InvalidArgument("the first message of TopUnits is the plan", name="plan")
         plan = first.plan
         model, layer = self._extractor.bundle(plan.model).name, plan.layer or _LAYER
-        if not plan.digests or len(plan.digests) % _DIGEST_BYTES:
+        if not plan.digests or len(plan.digests) % DIGEST_BYTES:
             raise InvalidArgument(
-                f"digests has {len(plan.digests)} bytes: {_DIGEST_BYTES} an image, one at least", name="digests"
+                f"digests has {len(plan.digests)} bytes: {DIGEST_BYTES} an image, one at least", name="digests"
             )
         known = await self._explainer.known_top(model, layer, plan.digests, plan.units)
         if known is not None:
@@ -90,9 +90,9 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
                 yield pb.TopUnitsResponse(n_done=top.n_done)
         if top is None:
             yield pb.TopUnitsResponse(is_missing=True)
-        elif top.n_done * _DIGEST_BYTES < len(plan.digests):
+        elif top.n_done * DIGEST_BYTES < len(plan.digests):
             raise InvalidArgument(
-                f"{top.n_done} images came for {len(plan.digests) // _DIGEST_BYTES} digests: send one each",
+                f"{top.n_done} images came for {len(plan.digests) // DIGEST_BYTES} digests: send one each",
                 name="images",
             )
         else:
@@ -119,7 +119,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             query=_side(found.query),
             neighbour=_side(found.neighbour),
             provenance=write_provenance(self._explainer.provenance(model, layer)),
-            timing=_timing(clock),
+            timing=write_timing(clock),
         )
 
     async def ExplainClass(self, request: pb.ExplainClassRequest, context: Any) -> pb.ExplainClassResponse:  # noqa: N802
@@ -144,12 +144,12 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             contributions=_tensor(shares.units),
             rest=shares.units_rest,
             view=_view(found.view),
-            positions=None if shares.positions is None else _tensor(shares.positions),
+            positions=_tensor(shares.positions),
             positions_rest=shares.positions_rest,
             projections=_projections(found.projections),
             provenance=write_provenance(self._explainer.provenance(model, found.layer)),
             head_version=classes.head_version if classes else 0,
-            timing=_timing(clock),
+            timing=write_timing(clock),
         )
 
     async def Occlude(self, request: pb.OccludeRequest, context: Any) -> AsyncIterator[pb.OccludeResponse]:  # noqa: N802
@@ -217,7 +217,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
                     for index, (code, reason, message, name) in top.failed.items()
                 ],
                 provenance=write_provenance(self._explainer.provenance(model, layer)),
-                timing=_timing(clock),
+                timing=write_timing(clock),
             )
             return pb.TopUnitsResponse(result=result)
 
@@ -239,7 +239,7 @@ async def _batches(
 
 def _read_batch(images: Sequence[common_pb2.Image], digests: bytes, first: int) -> list[ImageInput | Fc7Error]:
     for index, image in enumerate(images, first):
-        named = digests[_DIGEST_BYTES * index : _DIGEST_BYTES * (index + 1)]
+        named = digests[DIGEST_BYTES * index : DIGEST_BYTES * (index + 1)]
         if not named:
             raise InvalidArgument(f"more images came than the {index} of the plan: send one each", name="images")
         if bytes.fromhex(content_sha256(image)) != named:
@@ -260,12 +260,8 @@ def _count(count: int, usual: int) -> int:
     return count or usual
 
 
-def _tensor(values: NDArray[Any]) -> common_pb2.Tensor:
-    return write_tensor(np.asarray(values, np.float32))
-
-
-def _timing(clock: Clock) -> common_pb2.Timing:
-    return common_pb2.Timing(decode_s=clock.decode_s, queue_s=clock.queue_s, compute_s=clock.compute_s)
+def _tensor(values: NDArray[Any] | None) -> common_pb2.Tensor | None:
+    return None if values is None else write_tensor(np.asarray(values, np.float32))
 
 
 def _view(view: View) -> pb.View:
@@ -288,7 +284,7 @@ def _side(side: Side) -> pb.MatchSide:
     shares = side.shares
     return pb.MatchSide(
         view=_view(side.view),
-        positions=None if shares.positions is None else _tensor(shares.positions),
+        positions=_tensor(shares.positions),
         positions_rest=shares.positions_rest,
         projections=_projections(side.projections),
     )
@@ -307,8 +303,8 @@ def _occlusion(sweep: occlusion.Sweep, clock: Clock) -> pb.Occlusion:
         labels=labels,
         activity_layer=sweep.activity_layer,
         activity_unit=found.activity_unit,
-        activities=None if found.activities is None else _tensor(found.activities),
+        activities=_tensor(found.activities),
         provenance=write_provenance(sweep.network.provenance(classes.layer)),
         head_version=classes.head_version,
-        timing=_timing(clock),
+        timing=write_timing(clock),
     )

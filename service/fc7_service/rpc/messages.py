@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, ResourceExhausted
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.provenance import Provenance
+from fc7_service.explain.worker import Clock
 from fc7_service.features.extractor import VIEWS, Extractor, ImageInput, Timing
 
 _DTYPES = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
@@ -145,7 +146,7 @@ def write_provenance(provenance: Provenance) -> common_pb2.Provenance:
     return common_pb2.Provenance(**provenance.to_dict())
 
 
-def write_timing(timing: Timing) -> common_pb2.Timing:
+def write_timing(timing: Timing | Clock) -> common_pb2.Timing:
     """Return the message of a timing."""
     return common_pb2.Timing(decode_s=timing.decode_s, queue_s=timing.queue_s, compute_s=timing.compute_s)
 
