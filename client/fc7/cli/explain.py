@@ -18,11 +18,10 @@ from fc7.cli.explanation import (
     place_facts,
     projection_arrays,
     rule_option,
-    show,
     text_array,
     write_result,
 )
-from fc7.cli.output import emit, json_option, progress
+from fc7.cli.output import emit, json_option, print_rows, progress
 from fc7.cli.setting import Connection, connected
 from fc7.cli.study import check, correspondence, evolution, invariance
 from fc7.cli.top import top
@@ -95,7 +94,7 @@ def unit(
 
         arrays = projection_arrays(found.projections) | {"view": found.view.pixels}
         write_result(output, arrays, found.provenance.to_dict(), lambda file: draw_units(image, found, file))
-    show([place_facts(one.place) for one in found.projections], as_json)
+    print_rows([place_facts(one.place) for one in found.projections], as_json)
 
 
 @explain.command()
@@ -145,7 +144,7 @@ def match(
     if as_json:
         emit({"score": found.score, "unit_layer": found.unit_layer, "rest": found.rest, "units": shares})
     else:
-        show(shares, as_json)
+        print_rows(shares, as_json=False)
         click.echo(f"cosine {found.score:.4f}; {found.rest:.4f} of it belongs to no unit")
 
 
@@ -188,7 +187,7 @@ def class_(
     if as_json:
         emit({**facts, "unit_layer": found.unit_layer, "units": shares})
     else:
-        show(shares, as_json)
+        print_rows(shares, as_json=False)
         click.echo(
             f"{found.label} {found.probability:.4f}: logit {found.logit:.4f}; {found.rest:.4f} belongs to no unit"
         )
@@ -236,7 +235,7 @@ def occlude(
     low, high = float(found.probabilities.min()), float(found.probabilities.max())
     row, column = divmod(int(found.probabilities.argmin()), grid)
     facts = {"label": found.label, "probability": found.probability, "lowest": low, "highest": high}
-    show([{**facts, "lowest_row": row, "lowest_column": column, "square_px": found.square_px}], as_json)
+    print_rows([{**facts, "lowest_row": row, "lowest_column": column, "square_px": found.square_px}], as_json)
 
 
 def _match_arrays(found: Match) -> dict[str, NDArray[Any]]:

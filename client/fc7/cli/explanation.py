@@ -1,4 +1,4 @@
-"""What the commands of `fc7 explain` share: options, files, rows."""
+"""What the commands of `fc7 explain` share: options and files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.output import check_output, emit, table
+from fc7.cli.output import check_output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,12 +91,3 @@ def projection_arrays(projections: Sequence[Projection], name: str = "projection
 def place_facts(place: Place) -> dict[str, Any]:
     """Return what is printed of a unit."""
     return {"unit": place.unit, "value": place.value, "row": place.y, "column": place.x, "box": list(place.box)}
-
-
-def show(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
-    """Print rows of the same keys, as a table or one JSON object each."""
-    if as_json:
-        for row in rows:
-            emit(row)
-    elif rows:
-        table(tuple(rows[0]), [tuple(row.values()) for row in rows])

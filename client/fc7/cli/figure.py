@@ -129,7 +129,7 @@ def outlined(image: Image.Image, box: tuple[int, int, int, int], px: int) -> Ima
     return framed
 
 
-def heat(values: NDArray[np.float32], side: int = SIDE, low: float | None = None) -> Image.Image:
+def heat(values: NDArray[np.float32], low: float | None = None) -> Image.Image:
     """Return a map in colours from ``low``, or its own smallest value, to its largest."""
     import numpy as np
     from PIL import Image, ImageColor
@@ -139,7 +139,7 @@ def heat(values: NDArray[np.float32], side: int = SIDE, low: float | None = None
     anchors = np.array([ImageColor.getrgb(colour) for colour in _HEAT], float)
     at = np.linspace(0, 1, len(_HEAT))
     colours = np.stack([np.interp(share, at, anchors[:, channel]) for channel in range(3)], axis=-1)
-    return Image.fromarray(colours.round().astype(np.uint8)).resize((side, side), Image.Resampling.NEAREST)
+    return Image.fromarray(colours.round().astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
 
 
 def veiled(image: Image.Image, values: NDArray[np.float32]) -> Image.Image:
@@ -154,41 +154,43 @@ def veiled(image: Image.Image, values: NDArray[np.float32]) -> Image.Image:
     return Image.composite(image, Image.new("RGB", image.size, "black"), mask)
 
 
-def coloured(numbers: NDArray[np.int64], count: int, side: int = SIDE) -> Image.Image:
+def coloured(numbers: NDArray[np.int64], count: int) -> Image.Image:
     """Return a map of ``count`` kinds, each in its own colour."""
     import numpy as np
     from PIL import Image
 
-    wheel = [colorsys.hsv_to_rgb(i / max(count, 1), 0.45 + 0.25 * (i % 2), 0.95 - 0.2 * (i % 3)) for i in range(count)]
-    colours = (255 * np.array(wheel)).round().astype(np.uint8)[numbers]
-    return Image.fromarray(colours).resize((side, side), Image.Resampling.NEAREST)
+    colours = np.array(_wheel(count), np.uint8)[numbers]
+    return Image.fromarray(colours).resize((SIDE, SIDE), Image.Resampling.NEAREST)
 
 
-def legend(labels: Sequence[str], counts: Sequence[int], side: int = SIDE) -> Image.Image:
+def legend(labels: Sequence[str], counts: Sequence[int]) -> Image.Image:
     """Return the labels of a `coloured` map, the most frequent first, as far as they fit."""
-    import numpy as np
     from PIL import Image, ImageDraw
 
-    swatches = coloured(np.arange(len(labels))[np.newaxis], len(labels), len(labels)).crop((0, 0, len(labels), 1))
-    sheet = Image.new("RGB", (side, side), "white")
+    sheet, colours = Image.new("RGB", (SIDE, SIDE), "white"), _wheel(len(labels))
     pen = ImageDraw.Draw(sheet)
     order = sorted(range(len(labels)), key=lambda i: -counts[i])
-    for row, i in enumerate(order[: side // _LINE]):
+    for row, i in enumerate(order[: SIDE // _LINE]):
         y = row * _LINE
-        colour = swatches.getpixel((i, 0))
-        pen.rectangle((0, y + 2, 12, y + 14), fill=colour if isinstance(colour, tuple) else None)
-        pen.text((18, y), fit(f"{labels[i]} ({counts[i]})", side - 18), _INK, font=font(_TEXT))
+        pen.rectangle((0, y + 2, 12, y + 14), fill=colours[i])
+        pen.text((18, y), fit(f"{labels[i]} ({counts[i]})", SIDE - 18), _INK, font=font(_TEXT))
     return sheet
 
 
-def mosaic(images: Sequence[Image.Image], side: int, columns: int = 3) -> Image.Image:
-    """Return images of ``side`` in rows, the last places left grey where there are fewer than nine."""
+def _wheel(count: int) -> list[tuple[int, ...]]:
+    """Return so many colours; neighbours in hue differ in strength too."""
+    colours = [colorsys.hsv_to_rgb(i / count, 0.45 + 0.25 * (i % 2), 0.95 - 0.2 * (i % 3)) for i in range(count)]
+    return [tuple(round(255 * part) for part in colour) for colour in colours]
+
+
+def mosaic(images: Sequence[Image.Image], side: int) -> Image.Image:
+    """Return at most nine images of ``side``, three in a row; the last places are left grey where there are fewer."""
     from PIL import Image
 
-    rows, step = 3, side + 2
-    sheet = Image.new("RGB", (columns * step - 2, rows * step - 2), _RULE)
+    step = side + 2
+    sheet = Image.new("RGB", (3 * step - 2, 3 * step - 2), _RULE)
     for i, image in enumerate(images):
-        sheet.paste(image, (i % columns * step, i // columns * step))
+        sheet.paste(image, (i % 3 * step, i // 3 * step))
     return sheet
 
 

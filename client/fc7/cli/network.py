@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from fc7.cli.member import check_one, ensemble_option, views_option
-from fc7.cli.output import emit, json_option, progress, table
+from fc7.cli.output import emit, json_option, print_rows, progress
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
-_BUNDLE = "Shipped model, or the folder of a bundle."
-_model = click.option("--model", "name", default="", metavar="M|BUNDLE", help=_BUNDLE)
+_model = click.option(
+    "--model", "name", default="", metavar="M|BUNDLE", help="Shipped model, or the folder of a bundle."
+)
 _splits = click.option("--splits", type=click.IntRange(min=1), default=3, show_default=True, help="Random divisions.")
 
 
@@ -24,7 +25,7 @@ def _output(what: str) -> Callable[[Any], Any]:
 
 @click.command()
 @_folder
-@click.option("--model", "name", default="", metavar="M|BUNDLE", help=_BUNDLE)
+@_model
 @ensemble_option
 @views_option
 @_output("classes.csv and confusion.png; needs 'fc7[train]'")
@@ -47,7 +48,7 @@ def evaluate(
     with progress("evaluate", None, as_json=as_json) as advance:
         result = run(folder, name, advance, ensemble=ensemble, views=views)
     columns = ("top1", "top5", "count", "top1_all", "top5_all", "calibration_error")
-    _print([{column: getattr(result, column) for column in columns}], as_json)
+    print_rows([{column: getattr(result, column) for column in columns}], as_json)
     if output:
         write_evaluation(result, output)
 
@@ -70,7 +71,7 @@ def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
         prepare(output)
     with progress("probe", None, as_json=as_json) as advance:
         rows = run(folder, name, splits, advance)
-    _print([asdict(row) for row in rows], as_json)
+    print_rows([asdict(row) for row in rows], as_json)
     if output:
         write_probe(rows, output)
 
@@ -94,7 +95,7 @@ def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
         prepare(output)
     with progress("curve", None, as_json=as_json) as advance:
         points = run(folder, name, splits, advance)
-    _print([asdict(point) for point in points], as_json)
+    print_rows([asdict(point) for point in points], as_json)
     if not any(point.features == UNTRAINED for point in points):
         click.echo("fc7: no random initialisation: the network is not in fc7's own table", err=True)
     if output:
@@ -118,7 +119,7 @@ def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) 
         prepare(output)
     with progress("inspect", None, as_json=as_json) as advance:
         found = run(folder, name, advance)
-    _print([asdict(layer) for layer in found.layers], as_json)
+    print_rows([asdict(layer) for layer in found.layers], as_json)
     if output:
         write_inspection(found, output)
 
@@ -138,19 +139,11 @@ def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
 
     with progress("compare", None, as_json=as_json) as advance:
         found = quantise(name, folder, output, advance)
-    _print([asdict(layer) for layer in found.layers], as_json)
+    print_rows([asdict(layer) for layer in found.layers], as_json)
     if not as_json:
         click.echo()
-    _print([asdict(cost) for cost in found.costs], as_json)
+    print_rows([asdict(cost) for cost in found.costs], as_json)
     if as_json:
         emit({"name": found.bundle.name, "bundle": str(output), "count": found.count})
     else:
         click.echo(f"\nbundle {found.bundle.name} in {output}: serve it in int8 with fc7 serve --model {output}.int8")
-
-
-def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            emit(row)
-    else:
-        table(tuple(rows[0]), [tuple(row.values()) for row in rows])

@@ -41,6 +41,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     Console(width=width, markup=False, highlight=False, emoji=False).print(grid)
 
 
+def print_rows(rows: Sequence[Mapping[str, object]], as_json: bool) -> None:
+    """Print rows of the same keys, as a table or one JSON object each."""
+    if as_json:
+        for row in rows:
+            emit(row)
+    elif rows:
+        table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+
+
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2e}"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fc7.cli.figure import font, upright
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
 TILE = 160  # px, side of a picture
 _GAP, _MARGIN, _LINE = 14, 28, 19  # px, between tiles; around everything; a line of caption
@@ -74,7 +75,7 @@ def draw(rows: Sequence[Row], output: Path, *, columns: int = 5, title: str = ""
     sheet = Image.new("RGB", (width, top + sum(heights) + _GAP * (len(rows) - 1) + _MARGIN), "white")
     pen = ImageDraw.Draw(sheet)
     if title:
-        pen.text((_MARGIN, _MARGIN), title, _INK, font=_font(_TITLE))
+        pen.text((_MARGIN, _MARGIN), title, _INK, font=font(_TITLE))
     for row, height in zip(rows, heights, strict=True):
         _paste(sheet, pen, row.query, _MARGIN, top)
         x = _MARGIN + step_x
@@ -89,20 +90,18 @@ def _paste(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Tile, x: int, y: 
     picture, why = _picture(tile.path)
     if picture is None:
         pen.rectangle((x, y, x + TILE - 1, y + TILE - 1), _ABSENT)
-        pen.text((x + TILE // 2, y + TILE // 2), why, _FAINT, font=_font(_TEXT), anchor="mm")
+        pen.text((x + TILE // 2, y + TILE // 2), why, _FAINT, font=font(_TEXT), anchor="mm")
     else:
         sheet.paste(picture, (x + (TILE - picture.width) // 2, y + (TILE - picture.height) // 2))
     if tile.frame:
         pen.rectangle((x - 3, y - 3, x + TILE + 2, y + TILE + 2), outline=tile.frame, width=3)
     for i, line in enumerate(tile.lines):
-        pen.text((x, y + TILE + 5 + i * _LINE), _shorten(line), _FAINT if i else _INK, font=_font(_TEXT))
+        pen.text((x, y + TILE + 5 + i * _LINE), _shorten(line), _FAINT if i else _INK, font=font(_TEXT))
 
 
 def _picture(path: Path | None) -> tuple[Image.Image | None, str]:
     """Return the picture at tile size; else None and what to write in its place."""
     from PIL import Image, ImageOps
-
-    from fc7.cli.figure import upright
 
     if path is None:
         return None, "no picture stored"
@@ -116,15 +115,8 @@ def _picture(path: Path | None) -> tuple[Image.Image | None, str]:
 
 def _shorten(text: str) -> str:
     """Cut a caption to the width of a tile; of a path the end tells more than the beginning."""
-    font = _font(_TEXT)
-    if font.getlength(text) <= TILE:
+    if font(_TEXT).getlength(text) <= TILE:
         return text
-    while text and font.getlength(f"…{text}") > TILE:
+    while text and font(_TEXT).getlength(f"…{text}") > TILE:
         text = text[1:]
     return f"…{text}"
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)

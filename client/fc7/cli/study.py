@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from fc7.cli.explanation import show
-from fc7.cli.output import json_option, progress
+from fc7.cli.output import json_option, print_rows, progress
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 _model = click.option(
@@ -47,7 +46,7 @@ def invariance(folder: Path, name: str, count: int, output: Path | None, as_json
         prepare(output)
     with progress("invariance", None, as_json=as_json) as advance:
         curves = run(folder, name, count, advance)
-    show(means(curves), as_json)
+    print_rows(means(curves), as_json)
     if output:
         write_invariance(curves, output)
 
@@ -71,7 +70,7 @@ def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) 
         prepare(output)
     with progress("correspondence", None, as_json=as_json) as advance:
         rows = run(folder, name, advance)
-    show([asdict(row) for row in rows], as_json)
+    print_rows([asdict(row) for row in rows], as_json)
     if output:
         write_correspondence(rows, output)
 
@@ -96,7 +95,7 @@ def evolution(checkpoints: Path, pictures: Path, output: Path | None, as_json: b
         prepare(output)
     with progress("evolution", None, as_json=as_json) as advance:
         stages = run(checkpoints, pictures, advance)
-    show([stage.row() for stage in stages], as_json)
+    print_rows([stage.row() for stage in stages], as_json)
     if output:
         write_evolution(stages, output)
 
@@ -121,9 +120,9 @@ def check(folder: Path, name: str, count: int, output: Path | None, as_json: boo
         prepare(output)
     with progress("check", None, as_json=as_json) as advance:
         found = run(folder, name, count, advance)
-    show([asdict(score) for score in found.scores], as_json)
+    print_rows([asdict(score) for score in found.scores], as_json)
     if not as_json:
         click.echo()
-    show([asdict(row) for row in found.similarities], as_json)
+    print_rows([asdict(row) for row in found.similarities], as_json)
     if output:
         write_check(found, output)

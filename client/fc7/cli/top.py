@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,11 @@ from fc7.cli.explanation import (
     place_facts,
     projection_arrays,
     rule_option,
-    show,
     text_array,
     write_result,
 )
 from fc7.cli.images import Found, find_images
-from fc7.cli.output import complain, end, json_option, progress
+from fc7.cli.output import complain, end, json_option, print_rows, progress
 from fc7.cli.setting import Connection, connected
 from fc7.errors import FailedPrecondition
 
@@ -82,15 +81,10 @@ def top(
         for failed in found.failed:
             complain(images[failed.index].name, failed.error)
         if output is not None:
-            from fc7.cli.plate import draw_top
-
-            excited = _project(client, images, found, shown, rule, as_json)
-            where = f"{found.provenance.model} {found.provenance.layer}"
-            title = f"{where}: the nine of {len(images)} pictures that excite each unit most"
-            arrays = projection_arrays([one.projection for row in excited.values() for one in row])
-            arrays["ids"] = text_array([images[one.index].id for unit in shown for one in found.units[unit]])
-            write_result(output, arrays, found.provenance.to_dict(), lambda file: draw_top(excited, file, title))
-    show([place_facts(i.place) | {"id": images[i.index].id} for unit in shown for i in found.units[unit]], as_json)
+            _write(output, images, found, _project(client, images, found, shown, rule, as_json))
+    print_rows(
+        [place_facts(i.place) | {"id": images[i.index].id} for unit in shown for i in found.units[unit]], as_json
+    )
     end(len(found.failed))
 
 
@@ -118,6 +112,16 @@ def _pictures(collection: Collection) -> list[Found]:
             name=collection.name,
         )
     return found
+
+
+def _write(output: Path, images: Sequence[Found], found: TopUnits, excited: Mapping[int, Sequence[Excited]]) -> None:
+    from fc7.cli.plate import draw_top
+
+    where = f"{found.provenance.model} {found.provenance.layer}"
+    title = f"{where}: the nine of {len(images)} pictures that excite each unit most"
+    arrays = projection_arrays([one.projection for row in excited.values() for one in row])
+    arrays["ids"] = text_array([images[one.index].id for unit in excited for one in found.units[unit]])
+    write_result(output, arrays, found.provenance.to_dict(), lambda file: draw_top(excited, file, title))
 
 
 def _project(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fc7.cli.figure import upright
 from fc7.cli.images import Found, find_images
 from fc7.errors import InvalidArgument
 
@@ -117,11 +118,10 @@ def _of_one(photo: Found, number: int, folder: Path) -> list[View]:
 
 
 def _open(photo: Found) -> Image.Image:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
-        with Image.open(photo.path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+        return upright(photo.path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidArgument(f"photograph {str(photo.path)!r} cannot be read: {error}", name=photo.id) from error
 
