@@ -226,6 +226,8 @@ class Explainer:
         ------
         InvalidArgument
             Too many pictures cannot be read.
+        FailedPrecondition, NotFound
+            The network has no deconvnet, or not of this layer.
         DeadlineExceeded
             No batch came for a minute.
         """
