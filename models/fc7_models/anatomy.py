@@ -24,6 +24,7 @@ class Anatomy:
     graph: bytes  # ONNX, with every layer below among its outputs
     layers: dict[str, str]  # layer -> output of the graph, first to last
     weights: dict[str, NDArray[np.float32]]  # layer -> (units, ...), where a product makes it
+    strides: dict[str, int]  # layer -> vertical stride of the convolution that makes it
     filters: NDArray[np.float32]  # of the first convolution, (units, channels, height, width); (0, ...) without one
 
 
@@ -47,11 +48,13 @@ def dissect(bundle: Bundle) -> Anatomy:
     new = [name for name in inner.values() if name not in given]
     graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in new)
     layers = inner | {name: name for name in bundle.layers}
-    found = {layer: _weights(graph, makers, output) for layer, output in layers.items()}
+    products = {layer: _product(makers, output) for layer, output in layers.items()}
+    found = {layer: _weights(graph, makers, node) for layer, node in products.items() if node is not None}
     return Anatomy(
         model.SerializeToString(),
         layers,
         {layer: weights for layer, weights in found.items() if weights is not None},
+        {layer: _stride(node) for layer, node in products.items() if node is not None and node.op_type == "Conv"},
         _first_filters(graph, makers),
     )
 
@@ -69,19 +72,28 @@ def _inner_layers(graph: GraphProto, bundle: Bundle) -> dict[str, str]:
     return {layer: tensor for layer, tensor in layers.items() if layer not in bundle.layers}
 
 
-def _weights(graph: GraphProto, makers: dict[str, NodeProto], tensor: str) -> NDArray[np.float32] | None:
-    """Return the weights (units, ...) of the product that ``tensor`` is the activation of, if it is one."""
+def _product(makers: dict[str, NodeProto], tensor: str) -> NodeProto | None:
+    """Return the convolution or matrix product that ``tensor`` is the activation of, if it is one."""
     while tensor in makers:
         node = makers[tensor]
         if node.op_type in _PRODUCTS:
-            values = _constant(graph, makers, node.input[1])
-            is_turned = node.op_type == "Conv" or any(a.name == "transB" and a.i for a in node.attribute)
-            return values if values is None or is_turned else values.T
+            return node
         made = [name for name in node.input if name in makers and makers[name].op_type not in ("Cast", "Constant")]
         if node.op_type not in _SAME_UNITS or len(made) != 1:
             return None
         tensor = made[0]
     return None
+
+
+def _weights(graph: GraphProto, makers: dict[str, NodeProto], product: NodeProto) -> NDArray[np.float32] | None:
+    """Return the weights of a product, (units, ...), if they are written in the file."""
+    values = _constant(graph, makers, product.input[1])
+    is_turned = product.op_type == "Conv" or any(a.name == "transB" and a.i for a in product.attribute)
+    return values if values is None or is_turned else values.T
+
+
+def _stride(convolution: NodeProto) -> int:
+    return next((int(a.ints[0]) for a in convolution.attribute if a.name == "strides"), 1)
 
 
 def _first_filters(graph: GraphProto, makers: dict[str, NodeProto]) -> NDArray[np.float32]:

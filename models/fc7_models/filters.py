@@ -14,6 +14,8 @@ from fc7_models.dataset import read_dataset
 from fc7_models.forward import Report, by_recipe, open_graph, open_model, read_batches
 from fc7_service.bundle.golden import read_golden
 
+_POINTS = 64  # of a spectrum, along each axis
+
 
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
@@ -27,6 +29,7 @@ class LayerFacts:
     norm: float  # mean length of the layer as one vector
     filter_rms: float | None  # of the weights of a unit, mean over units; None where no product makes the layer
     filter_rms_most: float | None
+    aliased: int | None  # units of a convolution whose filter is finer than its stride can carry, see ``count_aliased``
     count: int  # pictures
 
 
@@ -60,7 +63,8 @@ def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
 
     References
     ----------
-    Zeiler & Fergus 2013 (arXiv 1311.2901): section 3 (filters of one RMS), section 4.1 and figure 6 (dead filters).
+    Zeiler & Fergus 2013 (arXiv 1311.2901): section 3 (filters of one RMS), section 4.1 and
+    figure 6 (dead filters, aliasing).
     """
     bundle = open_model(model)
     anatomy = dissect(bundle)
@@ -76,8 +80,31 @@ def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
             tallies.values(), run(inputs, [anatomy.layers[layer] for layer in layers]), strict=True
         ):
             tally.add(values)
-    facts = [tally.facts(layer, anatomy.weights.get(layer)) for layer, tally in tallies.items()]
+    facts = [
+        tally.facts(layer, anatomy.weights.get(layer), anatomy.strides.get(layer)) for layer, tally in tallies.items()
+    ]
     return Inspection(bundle.name, facts, anatomy.filters)
+
+
+def count_aliased(filters: NDArray[np.float32], stride: int) -> int:
+    """Return how many filters have most of their energy where their stride aliases it.
+
+    Parameters
+    ----------
+    filters
+        (units, channels, height, width).
+    stride
+        Every ``stride``-th answer along each axis is kept: frequencies up to 1 / (2 stride) cycles a pixel along both
+        are told apart (Shannon), higher ones look like lower ones.
+
+    Notes
+    -----
+    The energy is that of the filter's own spectrum, as if all frequencies came in equally.
+    """
+    energy = (np.abs(np.fft.fft2(filters, s=(_POINTS, _POINTS))) ** 2).sum(1)  # (units, points, points)
+    is_fine = np.abs(np.fft.fftfreq(_POINTS)) > 1 / (2 * stride)
+    beyond = energy[:, is_fine[:, None] | is_fine].sum(1)
+    return int((beyond > energy.sum((1, 2)) / 2).sum())
 
 
 @dataclass(slots=True)
@@ -100,8 +127,8 @@ class _Tally:
         self.norm += float(np.linalg.norm(flat, axis=1).sum())
         self.count += len(values)
 
-    def facts(self, layer: str, weights: NDArray[np.float32] | None) -> LayerFacts:
-        """Return the means."""
+    def facts(self, layer: str, weights: NDArray[np.float32] | None, stride: int | None) -> LayerFacts:
+        """Return the means; ``stride`` is that of the convolution that makes the layer, if one does."""
         rms = None if weights is None else np.sqrt((weights.reshape(len(weights), -1) ** 2).mean(1))
         return LayerFacts(
             layer=layer,
@@ -112,5 +139,6 @@ class _Tally:
             norm=self.norm / self.count,
             filter_rms=None if rms is None else float(rms.mean()),
             filter_rms_most=None if rms is None else float(rms.max()),
+            aliased=None if weights is None or stride is None else count_aliased(weights, stride),
             count=self.count,
         )

@@ -23,7 +23,7 @@ from fc7_models.anatomy import dissect
 from fc7_models.curve import UNTRAINED, curve
 from fc7_models.dataset import read_dataset
 from fc7_models.evaluate import _place, evaluate, expected_calibration_error
-from fc7_models.filters import inspect
+from fc7_models.filters import count_aliased, inspect
 from fc7_models.linear import accuracy, class_numbers, hold_out, pool
 from fc7_models.pack import run_graph
 from fc7_models.probe import PIXELS, probe
@@ -182,6 +182,7 @@ def test_an_exported_network_is_taken_apart(exported: Bundle) -> None:
     assert list(anatomy.layers) == [*convolutions, "pool5", "fc6", "fc7", "logits"]
     assert list(anatomy.weights) == [*convolutions, "fc6", "fc7", "logits"]
     assert anatomy.filters.shape == (64, 3, 5, 5)
+    assert anatomy.strides == dict.fromkeys(convolutions, 1) | {"conv1": 2}
     assert anatomy.weights["fc6"].shape == (1024, 2304)
     assert anatomy.weights["logits"].shape == (3, 1024)
 
@@ -248,8 +249,16 @@ def test_dead_units_sparsity_norm_and_filters(folder: Path, tmp_path: Path) -> N
     assert facts["conv5"].filter_rms == pytest.approx(rms.mean())
     assert facts["conv5"].filter_rms_most == pytest.approx(rms.max())
     assert facts["pool5"].filter_rms is None
+    assert facts["pool5"].aliased is facts["fc7"].aliased is None
     golden = inspect(None, str(bundle.path), quiet)
     assert {row.count for row in golden.layers} == {3}
+
+
+def test_a_filter_is_aliased_where_its_stride_cannot_carry_it() -> None:
+    flat, stripes = np.ones((3, 6, 6)), np.tile([1.0, -1.0], (3, 6, 3))
+    waves = np.broadcast_to(np.sin(2 * np.pi * np.arange(6) / 6), (3, 6, 6))  # a cycle in six pixels
+    filters = np.stack([flat, stripes, stripes.swapaxes(1, 2), waves]).astype(np.float32)
+    assert [count_aliased(filters, stride) for stride in (1, 2, 4)] == [0, 2, 3]
 
 
 def test_filters_are_laid_side_by_side() -> None:
@@ -303,6 +312,18 @@ def test_accuracy_among_the_folders_classes_and_among_all(folder: Path, tmp_path
         assert row["precision"] == (str(found.confusion[i, i] / is_given) if is_given else "")
         assert (row["confused_with"], row["confused"]) == ((other if wrong else ""), str(wrong))
     assert is_drawing(tmp_path / "new" / "folder" / "confusion.png")
+
+
+def test_the_pictures_of_the_logits_are_prepared_by_their_own_recipe(folder: Path, tmp_path: Path) -> None:
+    make_tiny_bundle(tmp_path / "usual")
+    other = replace(RECIPE, mean=(0.1, 0.9, 0.2))
+    own = [*LAYERS[:-1], replace(LAYERS[-1], recipe=other)]
+    for name, layers, recipe in (("own", own, RECIPE), ("other", LAYERS, other)):
+        make_tiny_bundle(tmp_path / name)
+        write_bundle(tmp_path / name, name=name, network="tiny", layers=layers, recipe=recipe, versions={})
+    errors = {name: evaluate(folder, str(tmp_path / name), quiet).calibration_error
+              for name in ("usual", "own", "other")}  # fmt: skip
+    assert errors["own"] == errors["other"] != errors["usual"]
 
 
 def test_place_of_the_label_among_the_classes() -> None:
