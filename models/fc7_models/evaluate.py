@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument
 from fc7_models.dataset import Dataset, read_dataset
-from fc7_models.forward import Report, open_graph, open_model, read_batches
+from fc7_models.forward import Report, open_graph, open_model, read_batches, recipe_of
 from fc7_service.bundle.bundle import Bundle, check_same_classes
 
 _BINS = 15
@@ -121,7 +121,7 @@ def expected_calibration_error(confidence: NDArray[np.float64], is_right: NDArra
 def _chances(bundle: Bundle, paths: Sequence[Path], views: int, report: Report) -> Iterator[NDArray[np.float64]]:
     """Yield the probabilities of pictures (N, C), the mean of their views, a batch at a time."""
     run = open_graph(bundle.graph())
-    for inputs in read_batches(paths, bundle.recipe, report, views):
+    for inputs in read_batches(paths, recipe_of(bundle, "logits"), report, views):
         logits = run(inputs, ["logits"])[0].astype(np.float64)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         chances = powers / powers.sum(axis=1, keepdims=True)

@@ -47,12 +47,16 @@ def open_graph(graph: bytes, *, threads: int = 0) -> Run:
 
 
 def by_recipe(bundle: Bundle, layers: Iterable[str]) -> dict[Recipe, list[str]]:
-    """Return the layers of each recipe; one that the bundle does not name sees what the network sees."""
+    """Return the layers of each recipe; see ``recipe_of``."""
     sizes: dict[Recipe, list[str]] = {}
     for layer in layers:
-        recipe = bundle.recipe_of(layer) if layer in bundle.layers else bundle.recipe
-        sizes.setdefault(recipe, []).append(layer)
+        sizes.setdefault(recipe_of(bundle, layer), []).append(layer)
     return sizes
+
+
+def recipe_of(bundle: Bundle, output: str) -> Recipe:
+    """Return how pictures are prepared for an output; one that the bundle does not name sees what the network sees."""
+    return bundle.recipe_of(output) if output in bundle.layers else bundle.recipe
 
 
 def read_batches(
