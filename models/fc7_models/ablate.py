@@ -157,7 +157,7 @@ def _train(
     job = Job(replace(plan, network=name), variant.network(base), variant.recipe(find_recipe(plan.recipe)))
     checkpoints = output / "-".join(name.replace(",", "").replace(":", "").split())
     checkpoints.mkdir(exist_ok=True)
-    return run(job, pictures, checkpoints, report, alone())
+    return run(job, pictures, checkpoints, report, alone(), keeps=lambda epoch: False)  # no table has these networks
 
 
 def _result(variant: Variant, trained: Trained, base: Network, pictures: Pictures) -> Result:

@@ -7,7 +7,6 @@ from fc7_models.trained import Facts, Trained
 
 _TEXT = """\
 ---
-license: apache-2.0
 pipeline_tag: image-feature-extraction
 ---
 # {name}
@@ -16,26 +15,22 @@ Network `{network}`, trained by fc7 from {start}; features are read before the s
 
 | | |
 |---|---|
-| Training pictures | {n_pictures:,} of {n_classes} classes: {data}{near} |
+| Training pictures | {n_pictures:,}: {data}{near} |
+| Classes | {classes} |
 | Schedule | recipe `{recipe}`: {epochs} epochs, batch {batch}, {schedule}; seed {seed} |
 | Optimiser | {optimiser} |
 | Loss | {loss} |
 | Augmentation | {augmentation} |
-| Picture size | {px} pixels; training crops grow to {share:.0%} of it |
+| Picture size | {px} pixels; training crops {crops} |
 | Training time | {hours:.1f} hours on {machine} |
 | Accuracy on {n_validation:,} held-out pictures, one view | top-1 {top1:.1%}, top-5 {top5:.1%} |
 | Weights | stored as fp16, computed with in fp32 |
+| Pictures in this bundle | golden ones, drawn by a program; none that it learnt from |
 
 ## Intended use
 
-Features of everyday photographs for similarity search and for softmax heads on new labels.
-Not for identifying people, nor for decisions about them. The pictures it learnt from show objects,
-animals, food and places as the web had them around 2010, with the biases of that selection.
-
-## Licence
-
-The weights: Apache-2.0. The training pictures are not part of this bundle; the golden pictures
-are drawn by a program.
+Features for similarity search and for softmax heads on new labels, of pictures like those that it learnt from, whose
+biases it has. Not for identifying people, nor for decisions about them.
 """
 
 
@@ -56,7 +51,7 @@ def write_card(trained: Trained, name: str) -> str:
         network=plan.network,
         start=_start(facts),
         n_pictures=facts.n_pictures,
-        n_classes=len(facts.classes),
+        classes=f"{len(facts.classes)}{', of the first folder' if plan.has_heads else ''}",
         data=facts.data,
         near=f"; {facts.n_near:,} left out, since a held-out picture is nearly the same" if facts.n_near else "",
         recipe=plan.recipe,
@@ -67,8 +62,8 @@ def write_card(trained: Trained, name: str) -> str:
         optimiser=_optimiser(recipe),
         loss=_loss(recipe, plan.has_heads),
         augmentation=_augmentation(recipe),
-        share=recipe.growth[-1][1] if trained.network.is_any_size else 1.0,
         px=trained.network.recipe.crop_px,
+        crops=_crops(trained, recipe),
         hours=facts.seconds / 3600,
         machine=facts.machine,
         n_validation=facts.n_validation,
@@ -84,6 +79,12 @@ def _start(facts: Facts) -> str:
         for run in facts.earlier
     ]
     return f"the weights of earlier runs ({'; then '.join(runs)})" if runs else "random weights"
+
+
+def _crops(trained: Trained, recipe: TrainingRecipe) -> str:
+    plan, epochs = trained.facts.plan, trained.facts.epochs or trained.facts.plan.epochs
+    first, last = (recipe.size_px(trained.network, epoch / plan.epochs) for epoch in (0, epochs - 1))
+    return f"grow from {first} to {last}" if first < last else f"of {first}"
 
 
 def _schedule(recipe: TrainingRecipe, learning_rate: float) -> str:

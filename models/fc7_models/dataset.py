@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,14 +60,16 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     NotFound
         No such folder.
     InvalidArgument
-        No picture in it, fewer than two classes, or a line of annotations without a tab.
+        No picture in it, fewer than two classes, a class whose name cannot stand in a line of a bundle's labels,
+        a line of annotations without a tab, or a file of text that is not UTF-8.
     FailedPrecondition
         A folder in it cannot be read.
     """
     if not root.is_dir():
         raise NotFound(f"folder {str(root)!r} does not exist", name=str(root))
     is_split = (root / "train").is_dir() and (root / "val").is_dir()
-    folders = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    with _readable(root, "folder"):
+        folders = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
     if "train" in folders and not is_split and folders <= _SPLITS:
         raise InvalidArgument(
             f"folder {str(root)!r} holds {', '.join(sorted(folders))}: these are splits, not classes; "
@@ -89,12 +92,29 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
             f"folder {str(folder)!r} has {len(items)} {split} pictures of {n_classes} classes: {rule}",
             name=str(folder),
         )
-    return Dataset(tuple(p for p, _ in items), tuple(c for _, c in items), _names(root))
+    dataset = Dataset(tuple(p for p, _ in items), tuple(c for _, c in items), _names(root))
+    _check_names(dataset.classes, folder)
+    return dataset
 
 
-def training_pictures(folders: Sequence[Path]) -> list[Path]:
-    """Return the files to train on of every folder; see ``read_dataset``, also for what it raises."""
-    return [path for folder in folders for path in read_dataset(folder, "train").paths]
+def training_pictures(folders: Sequence[Path], without: Collection[str] = ()) -> list[Path]:
+    """Return the files to train on of every folder but those named; see ``read_dataset``, also for what it raises.
+
+    Parameters
+    ----------
+    folders
+        See ``read_dataset``.
+    without
+        What ``picture_name`` returns of files to leave out.
+    """
+    left_out = frozenset(without)
+    paths = ((folder, path) for folder in folders for path in read_dataset(folder, "train").paths)
+    return [path for folder, path in paths if picture_name(folder, path) not in left_out]
+
+
+def picture_name(folder: Path, path: Path) -> str:
+    """Return what a picture is called wherever its folder lies: the folder's own name and the path below it."""
+    return f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"
 
 
 def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
@@ -121,9 +141,8 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
     """
     wide = recipe.with_crop(recipe.resize_px)
     px = wide.crop_px
-    stats = [(path, path.stat()) for path in dataset.paths]
-    text = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
-    key = hashlib.sha256(f"{wide.digest()}\n{text}".encode()).hexdigest()[:16]
+    text = "\n".join([wide.digest(), *map(_stamp, dataset.paths)])
+    key = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
     shape = (len(dataset.paths), px, px, 3)
     path = cache / f"{key}-{px}px.uint8"
     if not path.exists() or path.stat().st_size != math.prod(shape):
@@ -135,7 +154,7 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
             pixels[i] = from_picture(dataset.paths[i], lambda data: square(decode(data, resize_px=px), wide))
 
         with ThreadPoolExecutor() as pool:
-            for _ in pool.map(fill, range(len(dataset.paths)), chunksize=256):
+            for _ in pool.map(fill, range(len(dataset.paths))):
                 pass
         pixels.flush()
         os.replace(part, path)
@@ -153,15 +172,62 @@ def from_picture(path: Path, convert: Callable[[bytes], T]) -> T:
         The file cannot be read.
     """
     try:
-        return convert(path.read_bytes())
+        with _readable(path, "picture"):
+            return convert(path.read_bytes())
     except ImageDecodeError as error:
         raise ImageDecodeError(f"picture {str(path)!r}: {error.message}", name=str(path)) from error
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a file.
+
+    Raises
+    ------
+    InvalidArgument
+        It is not UTF-8.
+    FailedPrecondition
+        It cannot be read.
+    """
+    try:
+        with _readable(file, "file"):
+            return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(
+            f"file {str(file)!r} is not UTF-8 (byte {error.start}): save it in that encoding", name=str(file)
+        ) from error
+
+
+@contextlib.contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """Turn what the system says of a path that cannot be read into an error that names it."""
+    try:
+        yield
     except OSError as error:
-        raise FailedPrecondition(f"picture {str(path)!r} cannot be read: {error.strerror}", name=str(path)) from error
+        raise FailedPrecondition(f"{what} {str(path)!r} cannot be read: {error.strerror}", name=str(path)) from error
+
+
+def _stamp(path: Path) -> str:
+    with _readable(path, "picture"):
+        stat = path.stat()
+    return f"{path} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _check_names(classes: Sequence[str], folder: Path) -> None:
+    for name in classes:
+        if "\t" in name or name.splitlines() != [name] or not _is_utf8(name):
+            raise InvalidArgument(
+                f"class {name!r} of {str(folder)!r}: its name becomes a line of the bundle's labels, so it must not be "
+                "empty nor hold a tab, a line break or bytes that are not UTF-8: rename it",
+                name=str(folder),
+            )
+
+
+def _is_utf8(name: str) -> bool:
+    return name.encode(errors="replace").decode() == name
 
 
 def _annotated(file: Path) -> Iterator[tuple[str, str]]:
-    for i, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for i, line in enumerate(read_text(file).splitlines(), 1):
         name, tab, rest = line.partition("\t")
         if tab:
             yield name, rest.partition("\t")[0]
@@ -199,5 +265,5 @@ def _names(root: Path) -> dict[str, str]:
     words = root / "words.txt"
     if not words.is_file():
         return {}
-    rows = (line.split("\t", 1) for line in words.read_text(encoding="utf-8").splitlines() if "\t" in line)
+    rows = (line.split("\t", 1) for line in read_text(words).splitlines() if "\t" in line)
     return {row[0]: row[1].split(",")[0].strip() for row in rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,20 +12,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-# Measured as docs/training.md tells. Skies over dark ground are alike to 0.95 in eight pixels alone.
-COARSE_PX, COARSE = 8, 0.93  # cosine of small pictures less their mean colours
-FINE_PX, FINE = 32, 0.7  # cosine of what larger ones show beyond that
-FINE_WITHIN = 0.85  # of pictures of one folder, such as garments on white: two of them are alike to 0.82
+
+class Rule(NamedTuple):
+    """Cosines above which two pictures are nearly the same."""
+
+    coarse: float  # of small pictures less their mean colours
+    fine: float  # of what larger ones show beyond that
+
+
+# Measured as docs/training.md tells. Skies over dark ground are alike to 0.95 in eight pixels alone, garments on white
+# to 0.82 beyond them; blurred pictures show nothing beyond them that is their own.
+ACROSS = Rule(0.97, 0.7)
+WITHIN = Rule(0.98, 0.85)  # of pictures of one folder, which may well look alike
+COARSE_PX, FINE_PX = 8, 32
 # Height and width of the centre that is compared: one data set squashes pictures of 4:3 and 3:2 to squares where
 # another cuts their centre.
 _CENTRES = ((1, 1), (1, 3 / 4), (1, 2 / 3), (3 / 4, 1), (2 / 3, 1))
-RULES = hashlib.sha256(repr((COARSE_PX, COARSE, FINE_PX, FINE, FINE_WITHIN, _CENTRES)).encode()).hexdigest()[:8]
+RULES = hashlib.sha256(repr((COARSE_PX, FINE_PX, _CENTRES)).encode()).hexdigest()[:8]
 _CHUNK = 1000
 _FLOATS = 100  # pictures that are held as float32 at once
 T = TypeVar("T", np.uint8, np.int64)
 
 
-def find_near(pixels: NDArray[np.uint8], others: NDArray[np.uint8], fine: float = FINE) -> NDArray[np.bool_]:
+def find_near(pixels: NDArray[np.uint8], others: NDArray[np.uint8], rule: Rule = ACROSS) -> NDArray[np.bool_]:
     """Say which pictures, or their centres, are nearly the same as one of ``others``, or its mirror image.
 
     Parameters
@@ -34,8 +43,8 @@ def find_near(pixels: NDArray[np.uint8], others: NDArray[np.uint8], fine: float 
         uint8 (N, H, W, 3).
     others
         uint8 (M, H, W, 3).
-    fine
-        Cosine of details above which two are nearly the same.
+    rule
+        How alike they must be.
 
     Returns
     -------
@@ -50,18 +59,18 @@ def find_near(pixels: NDArray[np.uint8], others: NDArray[np.uint8], fine: float 
             centres = _centre(part, *shares)
             small = _shrink(centres, COARSE_PX, 1).flatten(1)
             for i, mirrored in enumerate(both):
-                for _, few in _chunks(_pairs(small @ mirrored.T)):
+                for _, few in _chunks(_pairs(small @ mirrored.T, rule.coarse)):
                     a = _shrink(centres[few[:, 0]], FINE_PX, COARSE_PX)
                     b = _shrink(others[few[:, 1]], FINE_PX, COARSE_PX)
-                    same = (a * (b.flip(3) if i else b)).sum((1, 2, 3)) > fine
+                    same = (a * (b.flip(3) if i else b)).sum((1, 2, 3)) > rule.fine
                     found[start + few[same.numpy(), 0]] = True
     return found
 
 
-def _pairs(cosines: Tensor) -> NDArray[np.int64]:
+def _pairs(cosines: Tensor, least: float) -> NDArray[np.int64]:
     """Return row and column of each candidate, (P, 2)."""
-    rows = (cosines.amax(1) > COARSE).nonzero()[:, 0]  # few: looking for columns in all would take most of the time
-    pairs = (cosines[rows] > COARSE).nonzero()
+    rows = (cosines.amax(1) > least).nonzero()[:, 0]  # few: looking for columns in all would take most of the time
+    pairs = (cosines[rows] > least).nonzero()
     return torch.stack([rows[pairs[:, 0]], pairs[:, 1]], 1).numpy()
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fc7.errors import InvalidArgument
-from fc7_models.dataset import Dataset, Pixels, load_pixels, read_dataset
-from fc7_models.near import FINE, FINE_WITHIN, RULES, find_near
+from fc7_models.dataset import Dataset, Pixels, load_pixels, picture_name, read_dataset
+from fc7_models.near import ACROSS, RULES, WITHIN, Rule, find_near
 from fc7_service.bundle.recipe import Recipe
 
 
@@ -34,7 +34,7 @@ class Pictures:
     names: dict[str, str]  # class id -> readable name, where the data has one
     held_out: NDArray[np.uint8]  # (M, px, px, 3)
     held_out_labels: Tensor  # (M,) int64
-    n_near: int  # pictures left out, since a validation picture is nearly the same
+    near: list[str]  # see ``picture_name``: left out, since a validation picture is nearly the same
     data: str  # names of the folders
     digest: str  # of all pictures and which of them are left out
 
@@ -92,8 +92,9 @@ def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_h
     validation = load_pixels(held_out, recipe, cache)
     numbers = [_numbers(heads, i if has_heads else 0, one.labels) for i, one in enumerate(sets)]
     labels = torch.tensor([number for part in numbers for number in part])
-    near = np.concatenate([_near(part, validation, cache, FINE if i else FINE_WITHIN) for i, part in enumerate(parts)])
+    near = np.concatenate([_near(part, validation, cache, ACROSS if i else WITHIN) for i, part in enumerate(parts)])
     rows = np.flatnonzero(~near)
+    files = [(folder, path) for folder, one in zip(folders, sets, strict=True) for path in one.paths]
     _check_left(labels[torch.from_numpy(rows)], [c for head in heads for c in head])
     return Pictures(
         parts=parts,
@@ -103,18 +104,18 @@ def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_h
         names={c: name for one in reversed(sets) for c, name in one.names.items() if c in heads[0]},
         held_out=validation,
         held_out_labels=torch.tensor(_numbers(heads, 0, held_out.labels)),
-        n_near=int(near.sum()),
-        data=" + ".join(folder.name for folder in folders),
+        near=[picture_name(*files[row]) for row in np.flatnonzero(near)],
+        data=" + ".join(folder.resolve().name for folder in folders),
         digest=hashlib.sha256("-".join(map(_key, [*parts, validation])).encode() + near.tobytes()).hexdigest(),
     )
 
 
-def _near(pixels: Pixels, others: Pixels, cache: Path, fine: float) -> NDArray[np.bool_]:
+def _near(pixels: Pixels, others: Pixels, cache: Path, rule: Rule) -> NDArray[np.bool_]:
     """Return what ``find_near`` finds, kept under the names of both memory maps and of its rules, which are digests."""
-    path = cache / f"{_key(pixels)}-{_key(others)}-{RULES}-{fine}.near"
+    path = cache / f"{_key(pixels)}-{_key(others)}-{RULES}-{rule.coarse}-{rule.fine}.near"
     if not path.exists() or path.stat().st_size != len(pixels):
         part = path.with_suffix(".part")
-        part.write_bytes(find_near(pixels, others, fine).tobytes())
+        part.write_bytes(find_near(pixels, others, rule).tobytes())
         os.replace(part, path)
     return np.frombuffer(path.read_bytes(), np.uint8) != 0
 

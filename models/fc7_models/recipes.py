@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fc7.errors import NotFound
 from fc7_models.muon import Muon
+from fc7_models.networks import Network
 
 MOMENTUM = 0.9  # K12 section 5, ZF section 3
 WEIGHT_DECAY = 5e-4  # K12 section 5; ZF names none. Not on biases and batch normalisation
@@ -40,6 +41,13 @@ class TrainingRecipe:
     colour_noise: float = 0.0  # deviation of the shifts along the principal colours
     max_filter_rms: float | None = None  # convolution filters above it are scaled down to it after each step
     filter_step: float | None = None  # of ``Muon`` beside that learning rate, for filters that normalisation follows
+
+    def size_px(self, network: Network, done: float) -> int:
+        """Return the side of the views of ``network`` when this share of the epochs is done."""
+        crop_px = network.recipe.crop_px
+        if not network.is_any_size:
+            return crop_px
+        return round(crop_px * next(share for until, share in self.growth if done < until))
 
 
 RECIPES = {

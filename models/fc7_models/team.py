@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+_WAITS = datetime.timedelta(hours=24)  # for the first to decode all pictures; torch's own 10 or 30 minutes are too few
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def join_team() -> Iterator[Team]:
     if device.type == "cuda":
         device = torch.device("cuda", distributed.get_node_local_rank())
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_WAITS)
     try:
         yield Team(device, distributed.get_rank(), distributed.get_world_size())
     finally:

@@ -82,8 +82,8 @@ def train(
     NotFound
         No such network, recipe, folder or file.
     InvalidArgument, ImageDecodeError
-        The pictures cannot be trained on; a damaged one, or a class, is named. Or ``start``
-        is of another network.
+        The pictures cannot be trained on, or are fewer than the processes; a damaged one, or a class, is named.
+        Or ``start`` is of another network.
     FailedPrecondition
         The state in ``checkpoints`` belongs to another plan or other pictures, or the training diverged.
     DataLoss
@@ -94,7 +94,10 @@ def train(
     earlier = _load_start(start, plan) if start else None
     with team.first_alone():
         pictures = read_pictures(folders, job.network.recipe, checkpoints, has_heads=plan.has_heads)
-    return run(job, pictures, checkpoints, report, team, start=earlier)
+    trained = run(job, pictures, checkpoints, report, team, start=earlier)
+    if team.is_first:
+        trained.save(checkpoints / "trained.pt")
+    return trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +109,16 @@ class Start:
 
 
 def run(
-    job: Job, pictures: Pictures, checkpoints: Path, report: Report, team: Team, *, start: Start | None = None
+    job: Job,
+    pictures: Pictures,
+    checkpoints: Path,
+    report: Report,
+    team: Team,
+    *,
+    start: Start | None = None,
+    keeps: Callable[[int], bool] = is_kept,
 ) -> Trained:
-    """Train on pictures that are decoded; otherwise as ``train``."""
+    """Train on decoded pictures, and keep the weights of the epochs of ``keeps``; otherwise as ``train``."""
     plan, path = job.plan, checkpoints / "state.pt"
     trainer = Trainer(job, pictures, team)
     if start:
@@ -132,7 +142,8 @@ def run(
             top1=top1,
             top5=top5,
             epochs=epochs,
-            n_near=pictures.n_near,
+            n_near=len(pictures.near),
+            near=pictures.near,
             earlier=[*start.trained.facts.earlier, start.trained.facts.as_run()] if start else [],
         )
 
@@ -147,7 +158,7 @@ def run(
         row |= {"learning_rate": trainer.learning_rate, "top1": top1, "top5": top5, "pictures_per_s": speed}
         state.rows.append(row)
         if log:
-            if is_kept(epoch + 1):
+            if keeps(epoch + 1):
                 so_far = Trained(trainer.result(), facts(epoch + 1, len(monitor), top1, top5))
                 so_far.save(checkpoints / f"epoch-{epoch + 1}.pt")
             state.save(path)
@@ -155,10 +166,7 @@ def run(
         report(Progress(epoch + 1, (epoch + 1) * trainer.n_steps, plan.epochs * trainer.n_steps, loss, speed, top1))
 
     top1, top5 = trainer.accuracy(pictures.held_out, pictures.held_out_labels)
-    trained = Trained(trainer.result(), facts(plan.epochs, len(pictures.held_out), top1, top5))
-    if team.is_first:
-        trained.save(checkpoints / "trained.pt")
-    return trained
+    return Trained(trainer.result(), facts(plan.epochs, len(pictures.held_out), top1, top5))
 
 
 def _epoch(trainer: Trainer, epoch: int, report: Report) -> tuple[float, float]:

@@ -80,6 +80,7 @@ class Facts:
     top5: float
     epochs: int | None = None  # passes made; None: all of the plan's
     n_near: int = 0  # pictures left out because a validation picture is nearly the same
+    near: list[str] = field(default_factory=list)  # their names, see ``picture_name``; files of before have none
     earlier: list[Run] = field(default_factory=list)  # whose weights this run began with, oldest first
 
     def as_run(self) -> Run:
@@ -141,5 +142,5 @@ def save_file(value: dict[str, Any], path: Path) -> None:
 def _facts(saved: dict[str, Any]) -> Facts:
     numbers = {name: float(saved[name]) for name in ("seconds", "top1", "top5")}
     numbers |= {name: int(saved[name]) for name in ("n_pictures", "n_validation")}
-    earlier = [Run(**run) for run in saved.get("earlier", [])]
-    return Facts(**saved | numbers | {"plan": Plan(**saved["plan"]), "earlier": earlier})
+    lists = {"near": list(map(str, saved.get("near", []))), "earlier": [Run(**run) for run in saved.get("earlier", [])]}
+    return Facts(**saved | numbers | lists | {"plan": Plan(**saved["plan"])})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from fc7.errors import InvalidArgument
 from fc7_models.augment import AUGMENTATIONS, DRAWS, principal_colours, shift_colours
 from fc7_models.networks import Network
 from fc7_models.pictures import Pictures
@@ -37,11 +38,23 @@ class Job:
 
 
 class Trainer:
-    """One process's share of a run."""
+    """One process's share of a run.
+
+    Raises
+    ------
+    InvalidArgument
+        There are fewer pictures than processes.
+    """
 
     def __init__(self, job: Job, pictures: Pictures, team: Team) -> None:
         self.plan, self.network, self.recipe = plan, network, recipe = job.plan, job.network, job.recipe
         self.pictures, self.team = pictures, team
+        if len(pictures) < team.size:
+            raise InvalidArgument(
+                f"{len(pictures)} pictures for {team.size} processes: each learns from one a step at least, "
+                "so start fewer processes",
+                name="pictures",
+            )
         self.precision: Precision = "fp32"
         self.batch = max(1, min(plan.batch, len(pictures) // team.size))  # of this process
         self.n_steps = len(pictures) // (self.batch * team.size)  # an epoch
@@ -89,10 +102,7 @@ class Trainer:
 
     def size_px(self, epoch: int) -> int:
         """Return the side of the views of an epoch."""
-        done, crop_px = epoch / self.plan.epochs, self.network.recipe.crop_px
-        if not self.network.is_any_size:
-            return crop_px
-        return round(crop_px * next(share for until, share in self.recipe.growth if done < until))
+        return self.recipe.size_px(self.network, epoch / self.plan.epochs)
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's share of each batch: float32 (N, 3, H, W), and outputs int64 (N,).

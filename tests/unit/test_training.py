@@ -72,6 +72,31 @@ def test_a_line_of_annotations_without_a_tab_is_named(tmp_path: Path) -> None:
         read_dataset(tmp_path, "test")
 
 
+@pytest.mark.parametrize("name", ["words.txt", "val_annotations.txt"])
+def test_a_text_that_is_not_utf8_is_named(name: str, folder: Path) -> None:
+    (folder / name).write_bytes("0.png\tcafé\n".encode("latin-1"))
+    with pytest.raises(InvalidArgument, match=rf"{name}' is not UTF-8 \(byte 9\)"):
+        read_dataset(folder, "test")
+
+
+@pytest.mark.parametrize("name", ["a\tb", "a\nb", "a\x85b", os.fsdecode(b"caf\xe9")])
+def test_a_class_whose_name_is_no_line_of_labels_is_refused(name: str, folder: Path) -> None:
+    (folder / "red").rename(folder / name)
+    with pytest.raises(InvalidArgument, match=r"rename it") as caught:
+        read_dataset(folder, "train")
+    assert f"class {name!r}" in caught.value.message
+
+
+def test_a_picture_of_any_name_is_decoded_and_a_broken_link_is_named(folder: Path, tmp_path: Path) -> None:
+    recipe = find_network("lenet-5").recipe
+    (folder / "red" / "00.png").rename(folder / "red" / os.fsdecode(b"\xe9.png"))
+    assert len(load_pixels(read_dataset(folder, "train"), recipe, tmp_path / "cache")) == 76
+    (folder / "red" / "01.png").unlink()
+    (folder / "red" / "01.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(FailedPrecondition, match=r"red/01\.png' cannot be read: No such file"):
+        load_pixels(read_dataset(folder, "train"), recipe, tmp_path / "cache")
+
+
 def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
     before = read_dataset(folder, "test")
     for name in (".hidden/0.png", "red/.thumbnails/0.png", "red/._0.png"):
@@ -252,10 +277,10 @@ def test_caches_that_are_cut_are_made_anew(folder: Path, tmp_path: Path) -> None
 
 def test_copies_are_sought_anew_by_other_rules(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = find_network("lenet-5").recipe
-    assert read_pictures([folder], recipe, tmp_path / "cache").n_near == 0
+    assert not read_pictures([folder], recipe, tmp_path / "cache").near
     monkeypatch.setattr(pictures, "RULES", "others")
-    monkeypatch.setattr(pictures, "find_near", lambda pixels, others, fine: np.arange(len(pixels)) == 0)
-    assert read_pictures([folder], recipe, tmp_path / "cache").n_near == 1
+    monkeypatch.setattr(pictures, "find_near", lambda pixels, others, rule: np.arange(len(pixels)) == 0)
+    assert read_pictures([folder], recipe, tmp_path / "cache").near == ["data/blue/deep/00.png"]
 
 
 @pytest.mark.parametrize("damage", [{"module": None}, {"plateau": 3}, {"epoch": "x"}, {"rows": 7}])

@@ -120,6 +120,8 @@ def test_the_study_is_two_tables_and_goes_on(tmp_path: Path, monkeypatch: pytest
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["table"] for row in rows] == ["layers"] * 8 + ["techniques"] * 5
     assert rows[0] | {"table": "techniques"} == rows[8]
+    kept = {path.name for path in (tmp_path / "study").rglob("*.pt")}
+    assert kept == {"state.pt"}  # weights of networks that are in no table could not be read again
     for table in ("layers", "techniques"):
         with (tmp_path / "study" / f"{table}.csv").open() as file:
             assert [row["variant"] for row in csv.DictReader(file)] == [

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
+from sklearn.datasets import load_digits
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -19,13 +20,13 @@ from fc7_models import augment
 from fc7_models.card import write_card
 from fc7_models.dataset import read_dataset
 from fc7_models.muon import Muon
-from fc7_models.near import FINE_WITHIN, find_near
+from fc7_models.near import ACROSS, WITHIN, find_near
 from fc7_models.networks import find_network
 from fc7_models.pictures import read_pictures
 from fc7_models.recipes import DROPS, PATIENCE, RECIPES, Plateau, cosine, find_recipe, limit_filters, make_optimizers
 from fc7_models.team import Team
 from fc7_models.train import Job, Progress, Trainer, train
-from fc7_models.trained import make_plan
+from fc7_models.trained import Facts, Trained, make_plan
 from fc7_models.trainer import averaging
 from fc7_service.bundle.recipe import Recipe
 
@@ -189,6 +190,40 @@ def test_a_papers_recipe_trains_and_says_so(name: str, recipe: str, folder: Path
     assert ("principal colours shifted by 0.1" in card) == (recipe == "krizhevsky2012")
 
 
+def facts_of(network: str, *, has_heads: bool = False, epochs: int | None = None) -> Facts:
+    """Return those of a run of ten epochs, or of its first ``epochs``."""
+    plan = make_plan(network, epochs=10, has_heads=has_heads)
+    return Facts(plan, ["a", "b"], {}, "fruit + more", "test", 10, 1.0, 5, 0.6, 1.0, epochs=epochs)
+
+
+def card_of(facts: Facts) -> str:
+    return write_card(Trained(nn.Identity(), facts), "n")
+
+
+def test_a_card_claims_nothing_of_pictures_and_licence_that_code_cannot_know() -> None:
+    card = card_of(facts_of("lenet-5")).lower()
+    assert not [word for word in ("licen", "apache", "2010", "food", "everyday") if word in card]
+
+
+@pytest.mark.parametrize(
+    ("network", "epochs", "wanted"),
+    [("alexnet-64", None, "grow from 32 to 56"), ("alexnet-64", 5, "grow from 32 to 40"), ("alexnet-64", 1, "of 32"),
+     ("lenet-5", None, "of 32")],
+)  # fmt: skip
+def test_a_card_tells_the_sizes_of_crops_that_were_reached(network: str, epochs: int | None, wanted: str) -> None:
+    assert f"training crops {wanted} |" in card_of(facts_of(network, epochs=epochs))
+
+
+def test_a_card_says_whose_classes_they_are() -> None:
+    assert "| Classes | 2 |" in card_of(facts_of("lenet-5"))
+    assert "| Classes | 2, of the first folder |" in card_of(facts_of("lenet-5", has_heads=True))
+
+
+def test_a_folder_is_called_by_its_own_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert read_pictures([Path()], find_network("lenet-5").recipe, tmp_path / "cache").data == "data"
+
+
 def test_full_size_networks_see_crops_of_256_pixels(folder: Path, tmp_path: Path) -> None:
     for name, recipe, px in (("alexnet", "krizhevsky2012", 227), ("zfnet", "zeiler2013", 224)):
         network = find_network(name)
@@ -243,14 +278,22 @@ def test_within_one_folder_copies_are_found_too(kind: str, photographs: Path) ->
     known = [ImageOps.fit(photograph(photographs, i), (240, 240)) for i in range(8)]
     others = np.stack([np.asarray(image.resize((64, 64))) for image in known])
     copies = np.stack([np.asarray(COPIES[kind](image).resize((64, 64))) for image in known])
-    assert find_near(copies, others, FINE_WITHIN).all()
+    assert find_near(copies, others, WITHIN).all()
 
 
-def test_within_one_folder_garments_on_one_ground_are_no_copies(photographs: Path) -> None:
-    sets = [sorted((photographs / "clothing-mini" / split).rglob("*.jpg"))[::4] for split in ("train", "validation")]
-    pixels, others = (np.stack([np.asarray(photo.resize((64, 64))) for photo in map(opened, paths)]) for paths in sets)
-    assert find_near(pixels, others).any()
-    assert not find_near(pixels, others, FINE_WITHIN).any()
+def test_garments_on_one_ground_are_no_copies_but_for_very_few(photographs: Path) -> None:
+    sets = [sorted((photographs / "clothing-mini" / split).rglob("*.jpg")) for split in ("train", "validation")]
+    pixels, others = (np.stack([np.asarray(photo.resize((64, 64))) for photo in map(opened, paths)])
+                      for paths in (sets[0][::4], sets[1]))  # fmt: skip
+    assert find_near(pixels, others, ACROSS).mean() < 0.005
+    assert not find_near(pixels, others, WITHIN).any()
+
+
+def test_digits_which_show_little_but_their_shape_are_no_copies_but_for_few() -> None:
+    greys = [Image.fromarray((255 - 15 * digit).astype(np.uint8)) for digit in load_digits().images[:700]]
+    pixels = np.stack([np.asarray(grey.resize((64, 64)).convert("RGB")) for grey in greys])
+    assert find_near(pixels[:400], pixels[400:], ACROSS).mean() < 0.2
+    assert find_near(pixels[:400], pixels[400:], WITHIN).mean() < 0.05
 
 
 def opened(path: Path) -> Image.Image:
@@ -262,6 +305,7 @@ def test_copies_are_left_out_and_counted(folder: Path, tmp_path: Path) -> None:
     held_out.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "train" / "dark" / "copy.png")
     trained = train([folder], make_plan("lenet-5", epochs=1), tmp_path / "state", lambda progress: None, team=CPU)
     assert (trained.facts.n_near, trained.facts.n_pictures) == (1, 6)
+    assert trained.facts.near == ["data/train/dark/copy.png"]
     assert "1 left out, since a held-out picture is nearly the same" in write_card(trained, "n")
     for i in range(3):
         (folder / "train" / "dark" / f"{i}.png").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import os
 import random
 import signal
@@ -18,17 +19,21 @@ import torch
 from click.testing import CliRunner
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from PIL import Image
+from torch import distributed
 
 from fc7.cli import main
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
+from fc7_models import export
 from fc7_models import train as loop
 from fc7_models.card import write_card
+from fc7_models.dataset import read_dataset
 from fc7_models.log import Log
 from fc7_models.precision import choose_precision
 from fc7_models.state import is_kept
-from fc7_models.team import Team, alone
+from fc7_models.team import Team, alone, join_team
 from fc7_models.train import train
 from fc7_models.trained import Plan, Trained, load_trained, make_plan
+from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle
 
 PLAN = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
@@ -178,6 +183,36 @@ def test_the_command_takes_folders_recipe_heads_and_a_start(folder: Path, tmp_pa
     assert CliRunner().invoke(main, [*command, "--output", str(tmp_path / "b"), "--recipe", "none"]).exit_code == 3
 
 
+def test_what_is_learnt_after_the_run_sees_no_copies(
+    folder: Path, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Path]] = []
+
+    def export_bundle(trained: Trained, output: Path, *, pictures: list[Path], **options: object) -> Bundle:
+        seen.append(pictures)
+        return open_bundle(tiny_bundle)
+
+    monkeypatch.setattr(export, "export_bundle", export_bundle)
+    (held_out, *_) = read_dataset(folder, "val").paths
+    (folder / "red" / "zz.png").write_bytes(held_out.read_bytes())
+    command = ["model", "train", str(folder), "--network", "alexnet-64", "--epochs", "1"]
+    done = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "made")])
+    assert "1 pictures left out" in done.output
+    checkpoint = str(tmp_path / "made.checkpoints" / "trained.pt")
+    command = ["model", "export", checkpoint, "--pictures", str(folder), "--output", str(tmp_path / "again")]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert len(seen[0]) == 76
+    assert folder / "red" / "zz.png" not in seen[0]
+    assert seen[1] == seen[0]
+
+
+def test_notes_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_bytes(b"caf\xe9")
+    command = ["model", "export", "trained.pt", "--notes", str(tmp_path / "notes.md")]
+    done = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "made")])
+    assert (done.exit_code, "notes.md' is not UTF-8" in done.output) == (2, True)
+
+
 @pytest.mark.timeout(300)
 def test_two_processes_do_what_one_does_with_twice_the_batch(folder: Path, tmp_path: Path) -> None:
     """76 pictures are one batch of 76, or 38 for each of two."""
@@ -194,6 +229,26 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(folder: Path, tmp_p
     two = load_trained(tmp_path / "two.checkpoints" / "trained.pt")
     assert two.facts.n_pictures == one.facts.n_pictures
     same_weights(one, two, tolerance=1e-5)
+
+
+def test_fewer_pictures_than_processes_are_refused(folder: Path, tmp_path: Path) -> None:
+    pictures = loop.read_pictures([folder], loop.find_network("lenet-5").recipe, tmp_path)
+    job = loop.Job(make_plan("lenet-5"), loop.find_network("lenet-5"), loop.find_recipe("modern"))
+    with pytest.raises(InvalidArgument, match="76 pictures for 77 processes"):
+        loop.run(job, pictures, tmp_path, quiet, Team(torch.device("cpu"), size=77))
+
+
+def test_the_others_wait_for_hours_until_the_first_has_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[datetime.timedelta] = []
+    monkeypatch.setattr(distributed, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(distributed, "init_process_group", lambda backend, timeout: joined.append(timeout))
+    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with join_team() as team:
+        assert (team.rank, team.size) == (1, 2)
+    assert joined[0] >= datetime.timedelta(hours=12)
 
 
 @pytest.mark.parametrize(("bf16_s", "wanted"), [(0.5, "bf16"), (0.95, "fp32"), (2.0, "fp32")])

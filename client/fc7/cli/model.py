@@ -123,20 +123,21 @@ def export(
     as_json: bool,
 ) -> None:
     """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
-    from fc7_models.dataset import training_pictures
+    from fc7_models.dataset import read_text, training_pictures
     from fc7_models.export import export_bundle
     from fc7_models.pack import check_target
     from fc7_models.trained import load_trained
 
     check_target(output, name or output.name)
-    text = notes.read_text(encoding="utf-8") if notes else ""
+    text = read_text(notes) if notes else ""
+    trained = load_trained(checkpoint)
     with progress("pool", None, as_json=as_json) as report:
         bundle = export_bundle(
-            load_trained(checkpoint),
+            trained,
             output,
             name=name or output.name,
             notes=text,
-            pictures=training_pictures(folders),
+            pictures=training_pictures(folders, trained.facts.near),
             default_layer=default_layer,
             report=report,
         )

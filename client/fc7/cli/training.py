@@ -74,7 +74,7 @@ def train(
         if trained.facts.n_near:
             text = f"{trained.facts.n_near} pictures left out, since a validation picture is nearly the same"
             click.echo(text, err=True)
-        pictures = training_pictures(folders) if trained.network.is_any_size else []
+        pictures = training_pictures(folders, trained.facts.near) if trained.network.is_any_size else []
         with progress("pool", None, as_json=as_json) as advance:
             bundle = export_bundle(trained, output, name=name or output.name, pictures=pictures, report=advance)
         print_bundle(bundle.name, output, as_json)
