@@ -102,7 +102,11 @@ def verify(connection: Connection, name: str, as_json: bool) -> None:
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
 @click.option("--name", help="Name of the model; without: that of the folder.")
-@click.option("--notes", type=click.Path(path_type=Path), help="Markdown that ends the card: what was measured since.")
+@click.option(
+    "--notes",
+    type=click.Path(path_type=Path),
+    help="Markdown that ends the card: licence, source, what was measured since.",
+)
 @click.option(
     "--pictures",
     "folders",
