@@ -12,13 +12,12 @@ import numpy as np
 
 from fc7_models.chain import Chain, Step
 from fc7_models.graph_writer import GraphWriter
+from fc7_models.unpooling import LOWEST, Unpooling
 from fc7_models.windows import Signal, Windows
 from fc7_models.winograd import TAPS, turned_convolution
 
 Rule = Literal["deconv", "gradient", "guided"]
 RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")
-
-_LOWEST = float(np.finfo(np.float32).min)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Backward:
             case "order":
                 order = to.constant(np.argsort(np.asarray(self.chain.constant(step.node.input[1]))))
                 return replace(signal, values=to.op("Gather", values, order, axis=1))
-        values = self.windows.whole(signal, step.y, shape)
+        values = self.windows.whole(signal, step.y)
         match step.kind:
             case "dense":
                 is_transposed = step.attribute("transB", 0)
@@ -110,8 +109,8 @@ class Backward:
         rows = to.op("Reshape", one, to.constant([after, 1, size, 1, k, 1]))
         columns = to.op("Reshape", one, to.constant([1, after, 1, size, 1, k]))
         places = to.op("Reshape", to.op("Mul", rows, columns), to.constant([after**2, -1]))
-        added = to.op("Transpose", to.op("MatMul", places, products), perm=[0, 2, 1])
-        return to.op("Reshape", added, to.constant([0, 0, after, after]))
+        added = to.op("Reshape", to.op("MatMul", places, products), to.constant([0, after, after, maps]))
+        return to.op("Transpose", added, perm=[0, 3, 1, 2])
 
     def _turned(self, weight: str, group: int) -> str:
         """Return filters (M, C / group, k, k) as those of the way back, (C, M / group, k, k)."""
@@ -133,23 +132,13 @@ class Backward:
 
     def _max(self, step: Step, signal: Signal, shape: tuple[int, ...]) -> Signal:
         """Unpool: each value goes to where its maximum was, and values that meet are added."""
-        to, window = self.to, signal.window
+        window = signal.window
         before = window.before(step) if window else None
         if before and self.windows.covers(before, shape):
-            return self._max(step, Signal(self.windows.whole(signal, step.y, shape)), shape)
-        seen = self.windows.view(step.x, before, shape, _LOWEST)
-        pads = [0] * 4 if window else [step.pads[0]] * 2 + [step.pads[1]] * 2
-        kernel = (step.kernel - 1) // step.dilation + 1
-        switches = to.op(
-            "MaxPool", seen, pick=1, kernel_shape=[kernel] * 2, strides=[step.stride] * 2, pads=pads,
-            dilations=[step.dilation] * 2, ceil_mode=int(step.rounds_up and not window),
-        )  # fmt: skip
-        flat = to.constant([-1])
-        size = to.op("Shape", seen)
-        room = to.op("Reshape", to.filled(size), flat)
-        where, what = to.op("Reshape", switches, flat), to.op("Reshape", signal.values, flat)
-        added = to.op("ScatterElements", room, where, what, axis=0, reduction="add")
-        return Signal(to.op("Reshape", added, size), before)
+            return self._max(step, Signal(self.windows.whole(signal, step.y)), shape)
+        seen = self.windows.view(step.x, before, shape, LOWEST)
+        border = 0 if window else step.pads[0]
+        return Signal(Unpooling(self.to, step).write(seen, signal.values, border), before)
 
     def _mean(self, step: Step, values: str, shape: tuple[int, ...]) -> str:
         to = self.to

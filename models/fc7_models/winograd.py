@@ -62,34 +62,32 @@ def turned_convolution(
     at_points = to.op("Transpose", to.op("MatMul", to.constant(turned, np.float32), along_columns), perm=[2, 3, 0, 1])
     at_points = to.op("Reshape", at_points, to.constant([_SEEN**2, maps, channels]))
 
-    border = [0, *[TAPS - 1 - pads[0]] * 2, 0, 0, *[_SEEN - 1 - pads[1]] * 2, 0]  # as far as the last tile sees
-    flat = to.op("Transpose", to.op("Reshape", values, to.constant([0, 0, -1])), perm=[0, 2, 1])
-    shape = to.op("Concat", to.constant([0]), to.op("Shape", values, start=2), to.constant([maps]), axis=0)
-    x = to.op("Pad", to.op("Reshape", flat, shape), to.constant(border))
-    x = to.op("Gather", to.op("Gather", x, _tiles(to, like, 2), axis=1), _tiles(to, like, 3), axis=3)
-    x = to.op("Transpose", x, perm=[2, 4, 0, 1, 3, 5])  # (seen, seen, N, rows and columns of tiles, M)
-    tiles = to.op("Shape", x, start=2, end=5)
-    x = to.op("Reshape", _along_both(to, forth, x), to.constant([_SEEN**2, -1, maps]))
-    y = _along_both(to, back, to.op("MatMul", x, at_points))
-    y = to.op("Reshape", y, to.op("Concat", to.constant([_TILE] * 2), tiles, to.constant([channels]), axis=0))
-    y = to.op("Transpose", y, perm=[2, 3, 0, 4, 1, 5])  # (N, rows of tiles, of a tile, columns of tiles, of a tile, C)
-    height, width = (to.op("Shape", like, start=axis, end=axis + 1) for axis in (2, 3))
-    y = to.op("Reshape", y, to.constant([0, 0, 0, -1, channels]))
-    y = to.op("Slice", y, to.constant([0]), width, to.constant([3]))
-    y = to.op("Reshape", y, to.op("Concat", to.constant([0, -1]), width, to.constant([channels]), axis=0))
-    return to.op("Transpose", to.op("Slice", y, to.constant([0]), height, to.constant([1])), perm=[0, 3, 1, 2])
+    before, after = [TAPS - 1 - pads[0]] * 2, [_SEEN - 1 - pads[1]] * 2  # as far as the last tile sees
+    x = to.op("Pad", to.op("Transpose", values, perm=[2, 3, 0, 1]), to.constant([*before, 0, 0, *after, 0, 0]))
+    width = to.op("Shape", x, start=1, end=2)
+    places = to.op("Add", to.op("Mul", _lines(to, like, 2), width), _lines(to, like, 3))
+    tiles = to.op("Shape", places, start=2)  # rows and columns of them
+    x = _along_both(to, forth, to.op("Gather", to.op("Flatten", x, axis=2), places, axis=0))
+    y = to.op("MatMul", to.op("Reshape", x, to.constant([_SEEN**2, -1, maps])), at_points)
+    y = _along_both(to, back, y)
+    y = to.op("Reshape", y, to.op("Concat", to.constant([_TILE] * 2), tiles, to.constant([-1, channels]), axis=0))
+    y = to.op("Transpose", y, perm=[4, 2, 0, 3, 1, 5])  # (N, rows of tiles, of a tile, columns of tiles, of a tile, C)
+    size = to.op("Mul", tiles, to.constant([_TILE]))
+    y = to.op("Reshape", y, to.op("Concat", to.constant([0]), size, to.constant([channels]), axis=0))
+    y = to.op("Slice", y, to.constant([0, 0]), to.op("Shape", like, start=2), to.constant([1, 2]))
+    return to.op("Transpose", y, perm=[0, 3, 1, 2])
 
 
 def _along_both(to: GraphWriter, matrix: NDArray[np.float64], values: str) -> str:
-    """Multiply the first two axes, both of ``_SEEN`` lines, with a matrix; return (lines, lines * ...)."""
+    """Multiply the first two axes, both of ``_SEEN`` lines, with a matrix; return (lines, lines, ...)."""
     by, (lines, _) = to.constant(matrix, np.float32), matrix.shape
     rows = to.op("MatMul", by, to.op("Reshape", values, to.constant([_SEEN, -1])))
-    both = to.op("MatMul", by, to.op("Reshape", rows, to.constant([lines, _SEEN, -1])))
-    return to.op("Reshape", both, to.constant([lines, -1]))
+    return to.op("MatMul", by, to.op("Reshape", rows, to.constant([lines, _SEEN, -1])))
 
 
-def _tiles(to: GraphWriter, like: str, axis: int) -> str:
-    """Return which lines of the padded input each tile sees, int64 (tiles, seen)."""
+def _lines(to: GraphWriter, like: str, axis: int) -> str:
+    """Return which padded rows tiles see, int64 (seen, 1, tiles, 1), or columns (axis 3), (1, seen, 1, tiles)."""
     size = to.op("Squeeze", to.op("Shape", like, start=axis, end=axis + 1))
     first = to.op("Range", to.constant(0), size, to.constant(_TILE))
-    return to.op("Add", to.op("Reshape", first, to.constant([-1, 1])), to.constant(np.arange(_SEEN)))
+    tiles, seen = ([-1, 1], [_SEEN, 1, 1, 1]) if axis == 2 else ([1, -1], [1, _SEEN, 1, 1])
+    return to.op("Add", to.op("Reshape", first, to.constant(tiles)), to.constant(np.arange(_SEEN).reshape(seen)))
