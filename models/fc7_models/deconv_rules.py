@@ -48,7 +48,7 @@ class Backward:
             case "order":
                 order = to.constant(np.argsort(np.asarray(self.chain.constant(step.node.input[1]))))
                 return replace(signal, values=to.op("Gather", values, order, axis=1))
-        values = self.windows.whole(signal, step.y)
+        values = self.windows.whole(signal, step.y, shape)
         match step.kind:
             case "dense":
                 is_transposed = step.attribute("transB", 0)
@@ -109,8 +109,8 @@ class Backward:
         rows = to.op("Reshape", one, to.constant([after, 1, size, 1, k, 1]))
         columns = to.op("Reshape", one, to.constant([1, after, 1, size, 1, k]))
         places = to.op("Reshape", to.op("Mul", rows, columns), to.constant([after**2, -1]))
-        added = to.op("Reshape", to.op("MatMul", places, products), to.constant([0, after, after, maps]))
-        return to.op("Transpose", added, perm=[0, 3, 1, 2])
+        added = to.op("Transpose", to.op("MatMul", places, products), perm=[0, 2, 1])
+        return to.op("Reshape", added, to.constant([0, 0, after, after]))
 
     def _turned(self, weight: str, group: int) -> str:
         """Return filters (M, C / group, k, k) as those of the way back, (C, M / group, k, k)."""
@@ -135,7 +135,7 @@ class Backward:
         window = signal.window
         before = window.before(step) if window else None
         if before and self.windows.covers(before, shape):
-            return self._max(step, Signal(self.windows.whole(signal, step.y)), shape)
+            return self._max(step, Signal(self.windows.whole(signal, step.y, shape)), shape)
         seen = self.windows.view(step.x, before, shape, LOWEST)
         border = 0 if window else step.pads[0]
         return Signal(Unpooling(self.to, step).write(seen, signal.values, border), before)

@@ -125,7 +125,7 @@ class Projection:
         signal, n_left = self._seed(amount, place)
         for i in reversed(range(n_left)):
             signal = back.step(target.steps[i], signal, rule, target.shapes[i])
-        return back.windows.whole(signal, back.chain.image)
+        return back.windows.whole(signal, back.chain.image, target.shapes[0])
 
     def _seed(self, amount: str, place: str) -> tuple[Signal, int]:
         """Return the signal of one unit of ``amount`` (N, 1) as far down as it is known at once, and the steps left."""

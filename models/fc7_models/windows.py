@@ -57,7 +57,7 @@ class Windows:
         """Make ``signal`` zero outside the map, or take the whole map where the window covers most of it."""
         window = signal.window
         if window is None or self.covers(window, shape):
-            return Signal(self.whole(signal, tensor))
+            return Signal(self.whole(signal, tensor, shape))
         to = self.to
         inside = []
         for axis, dims in ((2, [-1, 1, window.size, 1]), (3, [-1, 1, 1, window.size])):
@@ -67,37 +67,23 @@ class Windows:
             inside.append(to.op("Reshape", is_in, to.constant(dims)))
         return replace(signal, values=self._kept(signal.values, to.op("And", *inside)))
 
-    def whole(self, signal: Signal, tensor: str) -> str:
-        """Return ``signal`` in the shape of ``tensor``, zero outside its window: products with zeros and ones."""
+    def whole(self, signal: Signal, tensor: str, shape: tuple[int, ...]) -> str:
+        """Return ``signal`` in the shape of ``tensor``, zero outside its window."""
         to, window = self.to, signal.window
         if window is None:
             return signal.values
-        size = window.size
-        rows, columns = (self._is_at(tensor, window, *axis) for axis in ((2, [-1, 1, size]), (3, [-1, 1, 1, size])))
-        values = to.op("Transpose", signal.values, perm=[0, 2, 3, 1])
-        values = to.op("MatMul", rows, to.op("Reshape", values, to.constant([0, size, -1])))  # (N, H, size * C)
-        values = to.op("MatMul", columns, to.op("Reshape", values, to.constant([0, 0, size, -1])))
-        return to.op("Transpose", values, perm=[0, 3, 1, 2])
+        picked = []
+        for axis in (2, 3):
+            n = to.op("Shape", tensor, start=axis, end=axis + 1)
+            every = to.op("Range", to.constant(0), to.op("Squeeze", n), to.constant(1))
+            picked.append(to.op("Sub", every, self._indices(replace(window, size=1), axis)))
+        return self._pick(signal.values, shape[0], picked[0], picked[1], 0.0)
 
     def view(self, tensor: str, window: Window | None, shape: tuple[int, ...], fill: float = 0.0) -> str:
         """Return what a signal's window shows of ``tensor``, ``fill`` outside the map."""
         if window is None:
             return tensor
-        to = self.to
-        lines, inside, width = [], [], to.op("Shape", tensor, start=3, end=4)
-        for axis, dims in ((2, [0, -1, 1]), (3, [0, 1, -1])):
-            index = self._indices(window, axis)
-            last = to.op("Sub", to.op("Shape", tensor, start=axis, end=axis + 1), to.constant([1]))
-            near = to.op("Max", to.op("Min", index, last), to.constant([0]))
-            lines.append(to.op("Reshape", near, to.constant(dims)))
-            inside.append(to.op("Reshape", to.op("Equal", near, index), to.constant([*dims[:1], 1, *dims[1:]])))
-        places = to.op("Add", to.op("Mul", lines[0], width), lines[1])  # (N, size, size), in the flat map
-        n_places = to.op("Reshape", places, to.constant([0, 1, -1]))
-        each = to.op("Expand", n_places, to.constant([1, shape[0], 1]))
-        taken = to.op("GatherElements", to.op("Reshape", tensor, to.constant([0, 0, -1])), each, axis=2)
-        shaped = to.op("Reshape", taken, to.constant([0, 0, window.size, window.size]))
-        is_in = to.op("And", *inside)
-        return to.op("Where", is_in, shaped, to.number(fill)) if fill else self._kept(shaped, is_in)
+        return self._pick(tensor, shape[0], self._indices(window, 2), self._indices(window, 3), fill)
 
     def _indices(self, window: Window, axis: int) -> str:
         """Return the rows (axis 2) or columns (axis 3) of a window, int64 (N, size)."""
@@ -105,13 +91,24 @@ class Windows:
         first = to.op("Mul", unit, to.constant([window.stride]))
         return to.op("Add", first, to.constant(window.offset + np.arange(window.size)))
 
-    def _is_at(self, tensor: str, window: Window, axis: int, dims: list[int]) -> str:
-        """Return 1 where a line of ``tensor`` is a window's, else 0, (N, lines, size) with the 1s of ``dims``."""
+    def _pick(self, values: str, channels: int, rows: str, columns: str, fill: float) -> str:
+        """Return ``values[n, :, rows[n, i], columns[n, j]]``, ``fill`` where there is no such pixel."""
         to = self.to
-        n = to.op("Squeeze", to.op("Shape", tensor, start=axis, end=axis + 1))
-        every = to.op("Reshape", to.op("Range", to.constant(0), n, to.constant(1)), to.constant([-1, 1]))
-        index = to.op("Reshape", self._indices(window, axis), to.constant(dims))
-        return to.op("Cast", to.op("Equal", every, index), to=TensorProto.FLOAT)
+        lines, inside, width = [], [], to.op("Shape", values, start=3, end=4)
+        for axis, index, dims in ((2, rows, [0, -1, 1]), (3, columns, [0, 1, -1])):
+            last = to.op("Sub", to.op("Shape", values, start=axis, end=axis + 1), to.constant([1]))
+            near = to.op("Max", to.op("Min", index, last), to.constant([0]))
+            lines.append(to.op("Reshape", near, to.constant(dims)))
+            inside.append(to.op("Reshape", to.op("Equal", near, index), to.constant([*dims[:1], 1, *dims[1:]])))
+        places = to.op("Add", to.op("Mul", lines[0], width), lines[1])  # (N, h, w), in the flat map
+        n_places = to.op("Reshape", places, to.constant([0, 1, -1]))
+        each = to.op("Expand", n_places, to.constant([1, channels, 1]))
+        flat = to.op("Reshape", values, to.constant([0, 0, -1]))
+        taken = to.op("GatherElements", flat, each, axis=2)
+        size = to.op("Shape", places, start=1, end=3)
+        shaped = to.op("Reshape", taken, to.op("Concat", to.constant([0, 0]), size, axis=0))
+        is_in = to.op("And", *inside)
+        return to.op("Where", is_in, shaped, to.number(fill)) if fill else self._kept(shaped, is_in)
 
     def _kept(self, values: str, mask: str) -> str:
         """Return values where a mask holds, else 0: a product takes a fifth of the time of a choice."""
