@@ -55,13 +55,9 @@ def turned_convolution(
     pads
         Its padding, at the upper left and at the lower right.
     """
-    weight, maps, channels = filters
+    _, maps, channels = filters
     back, forth, taps = matrices()
-    turned = taps[:, ::-1]
-    along_columns = to.op("MatMul", weight, to.constant(turned.T, np.float32))
-    at_points = to.op("Transpose", to.op("MatMul", to.constant(turned, np.float32), along_columns), perm=[2, 3, 1, 0])
-    at_points = to.op("Reshape", at_points, to.constant([_SEEN**2 * channels, maps, 1, 1]))
-
+    at_points = _at_points(to, filters, taps[:, ::-1])
     before, after = [TAPS - 1 - pads[0]] * 2, [_SEEN - 1 - pads[1]] * 2  # as far as the last tile sees
     x = to.op("Pad", to.op("Transpose", values, perm=[2, 3, 0, 1]), to.constant([*before, 0, 0, *after, 0, 0]))
     width = to.op("Shape", x, start=1, end=2)
@@ -72,7 +68,7 @@ def turned_convolution(
     x = to.op("MatMul", by, to.op("Reshape", x, to.constant([_SEEN, _SEEN, -1])))
     x = to.op("Reshape", x, to.op("Concat", to.constant([_SEEN**2]), tiles, to.constant([-1, maps]), axis=0))
     x = to.op("Reshape", to.op("Transpose", x, perm=[3, 1, 2, 0, 4]), to.constant([0, 0, 0, -1]))
-    # In groups of one convolution filters are multiplied while they are read: MatMul takes half as long again.
+    # A group of one convolution for each point: MatMul, which copies filters first, takes half as long again for N = 1.
     y = to.op("Conv", to.op("Transpose", x, perm=[0, 3, 1, 2]), at_points, group=_SEEN**2)
     y = to.op("Reshape", to.op("Transpose", y, perm=[0, 2, 3, 1]), to.constant([0, 0, 0, -1, channels]))
     y = to.op("MatMul", to.constant(np.kron(back, back), np.float32), y)  # (N, rows and columns of tiles, pixels, C)
@@ -81,6 +77,15 @@ def turned_convolution(
     y = to.op("Reshape", to.op("Transpose", y, perm=[0, 1, 3, 2, 4, 5]), size)
     y = to.op("Slice", y, to.constant([0, 0]), to.op("Shape", like, start=2), to.constant([1, 2]))
     return to.op("Transpose", y, perm=[0, 3, 1, 2])
+
+
+def _at_points(to: GraphWriter, filters: tuple[str, int, int], taps: NDArray[np.float64]) -> str:
+    """Return filters (M, C, 5, 5) at the points, float32 (points * points * C, M, 1, 1)."""
+    weight, maps, channels = filters
+    along_columns = to.op("MatMul", weight, to.constant(taps.T, np.float32))
+    along_both = to.op("MatMul", to.constant(taps, np.float32), along_columns)
+    by_point = to.op("Transpose", along_both, perm=[2, 3, 1, 0])
+    return to.op("Reshape", by_point, to.constant([_SEEN**2 * channels, maps, 1, 1]))
 
 
 def _lines(to: GraphWriter, like: str, axis: int) -> str:
