@@ -1,59 +1,93 @@
-"""Which picture size and length suit the layer for photographs: cross-validation inside a labelled folder.
+"""Which picture sizes and lengths suit the layer for photographs: cross-validation inside a labelled folder, and views.
 
-    python bench/pooling.py CHECKPOINT TRAINING_PICTURES LABELLED
+    python bench/pooling.py CHECKPOINT TRAINING_PICTURES LABELLED PHOTOGRAPHS
 
-CHECKPOINT is the `trained.pt` of a run, TRAINING_PICTURES its folder, LABELLED a folder with one sub-folder a class:
-pictures to choose by, so not those that a figure is quoted on. Prints a Markdown table: a ridge head's accuracy and the
-share of the 10 nearest (cosine) that have the query's class, each fifth in turn asked about the others. Needs
-'fc7[train]'.
+CHECKPOINT is the `trained.pt` of a run, TRAINING_PICTURES its folder, LABELLED a folder with one sub-folder a class,
+PHOTOGRAPHS one of which views are taken as `fc7 demo` takes them: pictures to choose by, so not those that a figure is
+quoted on. Prints a Markdown table: a ridge head's accuracy and the share of the 10 nearest (cosine) that have the
+query's class, each fifth of LABELLED in turn asked about the others; and the nearest of the second half of the views
+among the first. Needs 'fc7[train]'.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fc7.cli.raw import nearest, ridge_labels
+from fc7.cli.views import own_pictures, take_views
 from fc7_models.dataset import read_dataset, training_pictures
 from fc7_models.export import fold
 from fc7_models.forward import read_batches
-from fc7_models.pooling import pool, whiten
+from fc7_models.networks import Network
+from fc7_models.pooling import SHRINK, halved, whiten
 from fc7_models.trained import load_trained
 
-SIZES_PX = (64, 80, 96, 112, 128)
-DIMS = (256, 512, 1024)
-PICTURES = 2500  # to learn from
+SIZES_PX = (64, 96, 128)
+HALF = "64 of 128"  # the picture of 128 at half its size
+# What is whitened together, each to so many numbers; how much the variances are shrunk.
+CANDIDATES: list[tuple[list[tuple[tuple[int | str, ...], int]], float]] = [
+    *(([((px,), 1024)], SHRINK) for px in SIZES_PX),
+    ([((128, HALF), 1024)], SHRINK),
+    ([((128, HALF), 2048)], SHRINK),
+    ([((128,), 512), ((HALF,), 512)], SHRINK),
+    ([((128,), 768), ((HALF,), 768)], SHRINK),
+    *(([((128,), 1024), ((HALF,), 512)], shrink) for shrink in (1.0, 4.0, 16.0, 64.0)),
+    ([((128,), 1024), ((HALF,), 1024)], SHRINK),
+]
+PICTURES = 4000  # to learn from
 FOLDS = 5
 K = 10
+
+Pooled = dict[int | str, Tensor]
 
 
 def main() -> None:
     """Print the table."""
-    checkpoint, training, labelled = map(Path, sys.argv[1:])
+    checkpoint, training, labelled, photographs = map(Path, sys.argv[1:])
     trained, data = load_trained(checkpoint), read_dataset(labelled, "test")
     module, order = fold(trained.module), np.random.default_rng(0).permutation
-    paths = training_pictures([training])
-    chosen = [paths[i] for i in order(len(paths))[:PICTURES]]
+    paths = training_pictures([training], trained.facts.near)
     held = order(len(data.paths)) % FOLDS
-    print("| pixels | numbers | head | precision@10 |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        views = take_views(own_pictures(photographs), Path(folder), lambda done: None)
+        learnt = pooled(module, trained.network, [paths[i] for i in order(len(paths))[:PICTURES]])
+        plain = pooled(module, trained.network, data.paths)
+        seen = pooled(module, trained.network, [view.path for view in views])
+    names = np.array([view.photo for view in views])
+    print("| pixels: numbers | shrunk by | head | precision@10 | views |\n|---|---|---|---|---|")
+    for groups, shrink in CANDIDATES:
+        maps = [(sizes, whiten(together(learnt, sizes), dim, shrink)) for sizes, dim in groups]
+        x, y = (torch.cat([one(together(part, sizes)) for sizes, one in maps], 1).numpy() for part in (plain, seen))
+        head, precision = rate(x, np.array(data.labels), held)
+        same = names[::2][nearest(y[1::2], y[::2], K)] == names[1::2, None]
+        what = ", ".join(f"{' with '.join(map(str, sizes))}: {dim}" for sizes, dim in groups)
+        print(f"| {what} | {shrink:g} | {head:.3f} | {precision:.3f} | {same.mean():.3f} |", flush=True)
+
+
+def pooled(module: nn.Module, network: Network, files: Sequence[Path]) -> Pooled:
+    """Return pool5 (N, 9 C) at each size."""
+    found: dict[int | str, list[Tensor]] = {size: [] for size in (*SIZES_PX, HALF)}
     for px in SIZES_PX:
-        recipe = replace(trained.network.recipe, resize_px=px, crop_px=px)
+        recipe = replace(network.recipe, resize_px=px, crop_px=px)
+        for batch in read_batches(files, recipe, lambda done, total: None):
+            x = torch.from_numpy(batch)
+            found[px].append(module(x)["pool5"].flatten(1))
+            if px == max(SIZES_PX):
+                found[HALF].append(module(halved(x))["pool5"].flatten(1))
+    return {size: torch.cat(parts) for size, parts in found.items()}
 
-        def features(files: Sequence[Path]) -> Tensor:
-            batches = read_batches(files, recipe, lambda done, total: None)  # noqa: B023  # called in this round
-            return torch.cat([pool(module(torch.from_numpy(batch))) for batch in batches])
 
-        with torch.inference_mode():
-            learnt, plain = features(chosen), features(data.paths)
-            for dim in DIMS:
-                head, precision = rate(whiten(learnt, dim)(plain).numpy(), np.array(data.labels), held)
-                print(f"| {px} | {dim} | {head:.3f} | {precision:.3f} |", flush=True)
+def together(features: Pooled, sizes: Sequence[int | str]) -> Tensor:
+    """Return several sizes beside each other."""
+    return torch.cat([features[size] for size in sizes], 1)
 
 
 def rate(x: np.ndarray, labels: np.ndarray, held: np.ndarray) -> tuple[float, float]:

@@ -107,9 +107,8 @@ def _untrained(bundle: Bundle) -> Callable[[NDArray[np.float32]], NDArray[np.flo
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            layers = module(torch.from_numpy(inputs))
-            is_pooled = bundle.default_layer == pooling.NAME
-            values: NDArray[np.float32] = (pooling.pool(layers) if is_pooled else layers[bundle.default_layer]).numpy()
-        return values
+            x, is_pooled = torch.from_numpy(inputs), bundle.default_layer == pooling.NAME
+            values = torch.cat(pooling.pool(module, x), 1) if is_pooled else module(x)[bundle.default_layer]
+        return np.asarray(values.numpy(), np.float32)
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import warnings
 from collections.abc import Sequence
@@ -22,9 +23,9 @@ from fc7_models.card import write_card
 from fc7_models.forward import Report
 from fc7_models.networks import Network
 from fc7_models.pack import Contents, check_target, golden_inputs, pack, run_graph
-from fc7_models.pooling import NAME, add_pooled
+from fc7_models.pooling import HALF, NAME, add_pooled
 from fc7_models.trained import Trained
-from fc7_service.bundle.bundle import Bundle, ClassLabel, Layer
+from fc7_service.bundle.bundle import SUMS, Bundle, ClassLabel, Layer
 
 OPSET = 18  # the first with every operator used here in its present form
 INPUT = "image"
@@ -86,6 +87,8 @@ def export_bundle(
     for recipe in (network.recipe, *(layer.recipe for layer in own if layer.recipe)):
         _, inputs = golden_inputs(recipe)
         check_parity(module, inputs, run_graph(graph, inputs))
+    if own:
+        graph = _note_pooled(graph)
     classes = [ClassLabel(c, facts.names.get(c, c)) for c in facts.classes]
     contents = Contents(facts.plan.network, graph, network.recipe, classes, card + notes, default_layer, own)
     return pack(contents, output, name=name)
@@ -133,6 +136,14 @@ def to_onnx(module: nn.Module, network: Network) -> bytes:
     _store_small(model)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def _note_pooled(graph: bytes) -> bytes:
+    """Say in an ONNX file what ``conv5_pooled`` is linear in; of this, what is no layer of its own is no output."""
+    model = onnx.load_from_string(graph)
+    model.graph.output.remove(next(output for output in model.graph.output if output.name == HALF))
+    helper.set_model_props(model, {SUMS: json.dumps({NAME: ["pool5", HALF]})})
     return bytes(model.SerializeToString())
 
 

@@ -14,8 +14,6 @@ from fc7_models.dataset import read_dataset
 from fc7_models.forward import Report, by_recipe, open_graph, open_model, read_batches
 from fc7_service.bundle.golden import read_golden
 
-_POINTS = 64  # of a spectrum, along each axis
-
 
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
@@ -101,10 +99,11 @@ def count_aliased(filters: NDArray[np.float32], stride: int) -> int:
     -----
     The energy is that of the filter's own spectrum, as if all frequencies came in equally.
     """
-    energy = (np.abs(np.fft.fft2(filters, s=(_POINTS, _POINTS))) ** 2).sum(1)  # (units, points, points)
-    is_fine = np.abs(np.fft.fftfreq(_POINTS)) > 1 / (2 * stride)
-    beyond = energy[:, is_fine[:, None] | is_fine].sum(1)
-    return int((beyond > energy.sum((1, 2)) / 2).sum())
+    rows, columns = (
+        np.sinc((np.arange(size)[:, None] - np.arange(size)) / stride) / stride for size in filters.shape[2:]
+    )  # bands: w @ rows @ w is the energy of w up to 1 / (2 stride), by Parseval's theorem
+    carried = ((rows @ filters @ columns) * filters).sum((1, 2, 3))
+    return int((carried < (filters**2).sum((1, 2, 3)) / 2).sum())
 
 
 @dataclass(slots=True)

@@ -21,18 +21,22 @@ from fc7_models.dataset import Dataset, read_dataset
 from fc7_models.fidelity import Cost, LayerFidelity, compare, golden_inputs
 from fc7_models.forward import Report, Run, by_recipe, open_graph, open_model, read_batches
 from fc7_models.pack import check_target
+from fc7_models.pooling import HALF
 from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle
 from fc7_service.bundle.folder import open_bundle, write_bundle
 
 N_CALIBRATION = 500  # pictures: five whole batches
 N_COMPARED = 1000
+FIDELITY = 0.999  # to reach: mean cosine of each layer to fp32
+_MOST_KEPT = 2  # first convolutions that may stay in fp32 for it
 _OPERATORS = {"Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool"}
 _SQUARES = {"Mul", "Pow"}  # what comes before the convolution of a local response normalisation: left in fp32
 _CARD = """
 ## int8
 
 Served as `{name}.int8`: weights of 7 bits, a scale an output channel; activations of 8 bits, calibrated on
-{n_calibration} pictures of {data}. Compared with fp32 on {count} others:
+{n_calibration} pictures of {data}. Convolutions, first ones, that stay in fp32: {n_kept}. Compared with fp32 on {count}
+others:
 
 | layer | cosine to fp32, mean | least |
 |---|---|---|
@@ -57,7 +61,8 @@ class Quantised:
 def quantise(name: str, folder: Path, output: Path, report: Report) -> Quantised:
     """Write a bundle that is another's copy with an int8 form beside, into the new folder ``output``.
 
-    The fp32 form is the same, so features and collections of it stay good.
+    The fp32 form is the same, so features and collections of it stay good. Where a layer would be less like fp32 than
+    ``FIDELITY``, the first convolution stays in fp32, then the first two: they are the most sensitive.
 
     Parameters
     ----------
@@ -83,12 +88,16 @@ def quantise(name: str, folder: Path, output: Path, report: Report) -> Quantised
     if INT8_MODEL in bundle.files:
         raise AlreadyExists(f"bundle {bundle.name!r} has an int8 form: it is served as {bundle.name}.int8", name=name)
     training, others = _sample(read_dataset(folder, "train"), N_CALIBRATION), read_dataset(folder, "val")
-    graph = quantise_graph(bundle, training.paths)
-    layers, costs = compare(bundle, graph, _sample(others, N_COMPARED), report)
+    for n_kept in range(_MOST_KEPT + 1):
+        graph = quantise_graph(bundle, training.paths, n_kept)
+        layers, costs = compare(bundle, graph, _sample(others, N_COMPARED), report)
+        if min(one.cosine for one in layers) >= FIDELITY:
+            break
     count = min(len(others.paths), N_COMPARED)
     card = bundle.card() + _CARD.format(
         name=bundle.name,
         n_calibration=len(training.paths),
+        n_kept=n_kept,
         data=folder.resolve().name,
         count=count,
         layers="\n".join(f"| {one.layer} | {one.cosine:.5f} | {one.least:.5f} |" for one in layers),
@@ -97,8 +106,8 @@ def quantise(name: str, folder: Path, output: Path, report: Report) -> Quantised
     return Quantised(_write(bundle, graph, card, output), count, layers, costs)
 
 
-def quantise_graph(bundle: Bundle, paths: Sequence[Path]) -> bytes:
-    """Return the ONNX file of the int8 form, calibrated on pictures.
+def quantise_graph(bundle: Bundle, paths: Sequence[Path], n_kept: int = 0) -> bytes:
+    """Return the ONNX file of the int8 form, calibrated on pictures; its first ``n_kept`` convolutions stay in fp32.
 
     What leads to the logits is computed in integers; layers beside that way are computed in fp32 from what is on it.
     Weights have 7 bits: processors without VNNI add products of 8 bits in 16 and would saturate. A range is the mean
@@ -109,7 +118,8 @@ def quantise_graph(bundle: Bundle, paths: Sequence[Path]) -> bytes:
     Jacob et al. 2018, arXiv 1712.05877.
     """
     model = onnx.load_from_string(bundle.graph())
-    _unpack(model.graph)
+    integer = _integer_nodes(model.graph, n_kept)
+    _unpack(model.graph, integer)
     add_pre_process_metadata(model)  # else the quantiser advises a step that does not take graphs of dynamic size
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / INT8_MODEL
@@ -117,7 +127,7 @@ def quantise_graph(bundle: Bundle, paths: Sequence[Path]) -> bytes:
             model,
             file,
             _Pictures(bundle, paths, model.graph.input[0].name),
-            nodes_to_quantize=_integer_nodes(model.graph),
+            nodes_to_quantize=[node.name for node in integer],
             op_types_to_quantize=sorted(_OPERATORS),
             per_channel=True,
             reduce_range=True,
@@ -148,12 +158,11 @@ def _sample(data: Dataset, n: int) -> Dataset:
     return Dataset(tuple(data.paths[i] for i in rows), tuple(data.labels[i] for i in rows), data.names)
 
 
-def _unpack(graph: onnx.GraphProto) -> None:
+def _unpack(graph: onnx.GraphProto, integer: Sequence[onnx.NodeProto]) -> None:
     """Name all nodes; bring fp16 weights of those that become integer to fp32, which alone the quantiser takes."""
     for i, node in enumerate(graph.node):
         node.name = node.name or f"{node.op_type}_{i}"
-    integer = set(_integer_nodes(graph))
-    read = {name for node in graph.node if node.name in integer for name in node.input}
+    read = {name for node in integer for name in node.input}
     weights = {tensor.name: tensor for tensor in graph.initializer}
     casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in weights]
     for cast in [cast for cast in casts if cast.output[0] in read]:
@@ -162,20 +171,26 @@ def _unpack(graph: onnx.GraphProto) -> None:
         graph.node.remove(cast)
 
 
-def _integer_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Return the nodes to compute in integers: on the way to the logits, without such to the last layer."""
+def _integer_nodes(graph: onnx.GraphProto, n_kept: int) -> list[onnx.NodeProto]:
+    """Return the nodes to compute in integers: on the way to the logits, without such to the last layer.
+
+    And on the way to what ``conv5_pooled`` sees of the picture at half its size, which has the same filters.
+    """
     makers = {output: node for node in graph.node for output in node.output}
     layers = [output.name for output in graph.output]
-    wanted, found = ["logits" if "logits" in layers else layers[-1]], {}
+    wanted, seen, found = ["logits" if "logits" in layers else layers[-1], HALF], set[str](), []
     while wanted:
         node = makers.get(wanted.pop())
-        if node is not None and node.name not in found:
-            found[node.name] = node
+        if node is not None and node.output[0] not in seen:
+            seen.add(node.output[0])
+            found.append(node)
             wanted.extend(node.input)
+    filters = list(dict.fromkeys(node.input[1] for node in graph.node if node.op_type == "Conv"))
     return [
-        name
-        for name, node in found.items()
+        node
+        for node in found
         if node.op_type in _OPERATORS
+        and not (node.op_type == "Conv" and node.input[1] in filters[:n_kept])
         and not (node.op_type == "Conv" and node.input[0] in makers and makers[node.input[0]].op_type in _SQUARES)
     ]
 

@@ -1,8 +1,8 @@
 """Pooled conv5 of larger pictures, whitened: the layer for photographs.
 
-The maximum of conv5 in each cell of a 3 x 3 grid (which is pool5) beside its mean over the whole map. Of these numbers
-the mean over training pictures is taken away, and the directions in which they vary most are brought to one variance.
-``bench/pooling.py`` compares picture sizes, grids and lengths.
+The maximum of conv5 in each cell of a 3 x 3 grid (which is pool5), of the picture and of the same at half its size. Of
+each the mean over training pictures is taken away, and the directions in which it varies most are brought to one
+variance. ``bench/pooling.py`` compares picture sizes and lengths.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from fc7_service.bundle.bundle import Layer
 from fc7_service.bundle.recipe import Recipe
 
 NAME = "conv5_pooled"
-PX = 96  # side of the pictures
-DIM = 1024  # at most, fewer of few pictures; 512 are a point of accuracy worse
+HALF = "pool5/half"  # pool5 of the picture at half its size: a tensor of the graph that is no layer
+PX = 128  # side of the pictures
+DIM_WHOLE, DIM_HALF = 1024, 512  # numbers of each size, at most; fewer of few pictures
 PICTURES = 10_000  # to learn from, a fixed random choice
-SHRINK = 4.0  # of the mean variance, added to each: weak directions, which a crop or a turn changes, weigh less
+SHRINK = 16.0  # of the mean variance, added to each: weak directions, which a crop or a turn changes, weigh less
 
 
 class Pooled(nn.Module):
@@ -34,42 +35,47 @@ class Pooled(nn.Module):
     Parameters
     ----------
     network
-        Gives pool5 and conv5.
-    whitening
-        Of what ``pool`` returns.
+        Gives pool5.
+    whole, half
+        Whitening of pool5 at the two sizes.
     recipe
         Of the pictures that the layer sees.
     n_pictures
         So many it was learnt from.
     """
 
-    def __init__(self, network: nn.Module, whitening: Whitening, recipe: Recipe, n_pictures: int) -> None:
+    def __init__(self, network: nn.Module, whole: Whitening, half: Whitening, recipe: Recipe, n_pictures: int) -> None:
         super().__init__()
-        self.network = network
-        self.whitening = whitening
+        self.network, self.of_whole, self.of_half = network, whole, half
         self.n_pictures = n_pictures
-        dim = len(whitening.scale)
-        self.layer = Layer(NAME, (dim,), f"max3x3+mean,pca-whitened-{dim}", recipe)
+        dim = len(whole.scale) + len(half.scale)
+        self.layer = Layer(NAME, (dim,), f"max3x3-at-{PX}-and-{PX // 2}-px,pca-whitened-{dim}", recipe)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the network's layers of ``x`` (N, 3, H, W), and this one (N, D) before the logits."""
+        """Return the network's layers of ``x`` (N, 3, H, W), and before the logits ``HALF`` and this one (N, D)."""
         layers: dict[str, Tensor] = self.network(x)
-        logits = layers.pop("logits")
-        return layers | {NAME: self.whitening(pool(layers)), "logits": logits}
+        logits, half = layers.pop("logits"), self.network(halved(x))["pool5"]
+        pooled = torch.cat([self.of_whole(layers["pool5"].flatten(1)), self.of_half(half.flatten(1))], 1)
+        return layers | {HALF: half, NAME: pooled, "logits": logits}
 
     def paragraph(self) -> str:
         """Return what a card says of the layer, Markdown."""
         return f"""
 ## {NAME}
 
-The layer for photographs: pictures at {PX} pixels, the maximum of conv5 in 3 x 3 cells beside its mean, whitened to
-{self.layer.dim} numbers by the principal components of {self.n_pictures:,} training pictures.
+The layer for photographs: the maximum of conv5 in 3 x 3 cells of a picture of {PX} pixels and of the same at {PX // 2},
+each whitened by the principal components of {self.n_pictures:,} training pictures, {self.layer.dim} numbers together.
 """
 
 
-def pool(layers: dict[str, Tensor]) -> Tensor:
-    """Return pool5 (N, C, 3, 3) beside the mean of conv5 (N, C, H, W): (N, 10 C)."""
-    return torch.cat([layers["pool5"].flatten(1), layers["conv5"].mean((2, 3))], 1)
+def halved(x: Tensor) -> Tensor:
+    """Return pictures (N, 3, H, W) at half their size."""
+    return nn.functional.avg_pool2d(x, 2)
+
+
+def pool(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pool5 of pictures (N, 3, H, W), and of the same at half their size: (N, 9 C) both."""
+    return network(x)["pool5"].flatten(1), network(halved(x))["pool5"].flatten(1)
 
 
 @torch.no_grad()
@@ -105,8 +111,9 @@ def add_pooled(module: nn.Module, network: Network, pictures: Sequence[Path], re
     recipe = replace(network.recipe, resize_px=PX, crop_px=PX)
     chosen = np.sort(np.random.default_rng(0).permutation(len(pictures))[:PICTURES])
     batches = read_batches([pictures[i] for i in chosen], recipe, report)
-    features = torch.cat([pool(module(torch.from_numpy(batch))) for batch in batches])
-    return Pooled(module, whiten(features), recipe, len(chosen))
+    whole, half = zip(*(pool(module, torch.from_numpy(batch)) for batch in batches), strict=True)
+    whitenings = whiten(torch.cat(whole), DIM_WHOLE), whiten(torch.cat(half), DIM_HALF)
+    return Pooled(module, *whitenings, recipe, len(chosen))
 
 
 class Whitening(nn.Module):
@@ -133,7 +140,7 @@ class Whitening(nn.Module):
 
 
 @torch.no_grad()
-def whiten(features: Tensor, dim: int = DIM) -> Whitening:
+def whiten(features: Tensor, dim: int, shrink: float = SHRINK) -> Whitening:
     """Return the map of ``features`` (N, D) to min(dim, N - 1, D) uncorrelated numbers of about one variance.
 
     References
@@ -143,6 +150,6 @@ def whiten(features: Tensor, dim: int = DIM) -> Whitening:
     mean = features.mean(0)
     _, sizes, directions = torch.linalg.svd(features - mean, full_matrices=False)
     variances = sizes**2 / (len(features) - 1)
-    shrunk = (variances + SHRINK * variances.sum() / features.shape[1]).clamp_min(1e-12)
+    shrunk = (variances + shrink * variances.sum() / features.shape[1]).clamp_min(1e-12)
     n = min(dim, len(features) - 1, features.shape[1])
     return Whitening(directions[:n] / shrunk[:n, None].sqrt(), mean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from fc7_models.pack import run_graph
 from fc7_models.pooling import NAME, PX, SHRINK, pool, whiten
 from fc7_models.probe import PIXELS, probe
 from fc7_models.trained import Facts, Plan, Trained
+from fc7_service.bundle.bundle import SUMS
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
+from fc7_service.bundle.graph import metadata
 from fc7_service.features.preprocess import preprocess_pixels
 
 
@@ -46,7 +49,7 @@ def untrained(name: str) -> Trained:
 def test_whitening_leaves_uncorrelated_numbers_of_about_one_variance() -> None:
     rng = np.random.default_rng(0)
     mixed = rng.standard_normal((4000, 6)) * [30, 20, 10, 5, 2, 0] @ rng.standard_normal((6, 6)) + 7
-    white = whiten(torch.from_numpy(mixed.astype(np.float32)))(torch.from_numpy(mixed.astype(np.float32))).numpy()
+    white = whiten(torch.from_numpy(mixed.astype(np.float32)), 6)(torch.from_numpy(mixed.astype(np.float32))).numpy()
     assert np.abs(white.mean(0)).max() < 1e-3
     covariance, variances = np.cov(white.T), np.linalg.eigvalsh(np.cov(mixed.T))[::-1]
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.02  # weights have 8 bits
@@ -54,14 +57,18 @@ def test_whitening_leaves_uncorrelated_numbers_of_about_one_variance() -> None:
 
 
 def test_whitening_gives_no_more_numbers_than_the_pictures_determine() -> None:
-    assert whiten(torch.rand(5, 40))(torch.rand(2, 40)).shape == (2, 4)
-    assert torch.isfinite(whiten(torch.ones(3, 40))(torch.ones(3, 40))).all()
+    assert whiten(torch.rand(5, 40), 9)(torch.rand(2, 40)).shape == (2, 4)
+    assert torch.isfinite(whiten(torch.ones(3, 40), 9)(torch.ones(3, 40))).all()
 
 
-def test_pooling_is_the_maximum_of_each_cell_beside_the_mean() -> None:
-    conv5 = torch.arange(36.0).view(1, 1, 6, 6)
-    pool5 = torch.nn.functional.adaptive_max_pool2d(conv5, 3)
-    assert pool({"conv5": conv5, "pool5": pool5}).tolist() == [[7, 9, 11, 19, 21, 23, 31, 33, 35, 17.5]]
+def test_pooling_is_the_maximum_of_each_cell_at_two_sizes() -> None:
+    class Cells(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"pool5": torch.nn.functional.adaptive_max_pool2d(x, 3)}
+
+    whole, half = pool(Cells(), torch.arange(36.0).view(1, 1, 6, 6))
+    assert whole.tolist() == [[7, 9, 11, 19, 21, 23, 31, 33, 35]]
+    assert half.tolist() == [[3.5, 5.5, 7.5, 15.5, 17.5, 19.5, 27.5, 29.5, 31.5]]
 
 
 @pytest.mark.parametrize("name", ["alexnet-64", "zfnet-64"])
@@ -79,10 +86,12 @@ def test_a_bundle_has_the_layer_at_its_own_size(name: str, pictures: list[Path],
     assert list(bundle.layers) == ["conv5", "pool5", "fc6", "fc7", NAME, "logits"]
     assert bundle.default_layer == NAME
     layer = bundle.layers[NAME]
-    assert layer.shape == (8,)
-    assert layer.transform == bundle.provenance("").transform == "max3x3+mean,pca-whitened-8"
+    assert layer.shape == (16,)  # of nine pictures, at each size
+    assert layer.transform == bundle.provenance("").transform == "max3x3-at-128-and-64-px,pca-whitened-16"
     assert bundle.recipe_of(NAME).crop_px == PX
     assert f"{PX} pixels" in bundle.card()
+    sums = json.loads(metadata(bundle.graph())[SUMS])
+    assert sums == {NAME: ["pool5", "pool5/half"]}
     golden = read_golden(bundle)
     inputs = np.stack([preprocess_pixels(p, bundle.recipe_of(NAME)) for p in golden.own_pixels[NAME]])
     np.testing.assert_array_equal(run_graph(bundle.graph(), inputs)[NAME], golden.layers[NAME])
@@ -90,9 +99,10 @@ def test_a_bundle_has_the_layer_at_its_own_size(name: str, pictures: list[Path],
     tensors = np.stack([preprocess_pixels(np.asarray(Image.open(p)), bundle.recipe_of(NAME)) for p in pictures])
     found = run_graph(bundle.graph(), tensors)[NAME]  # of the pictures that it was learnt from
     assert np.abs(found.mean(0)).max() < 0.02
-    covariance = np.cov(found.T)
-    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.02
-    assert 0.5 < covariance[0, 0] < 1.02
+    for size in (found[:, :8], found[:, 8:]):
+        covariance = np.cov(size.T)
+        assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.02
+        assert 0.5 < covariance[0, 0] < 1.02
 
 
 def test_the_command_exports_it_and_studies_see_it_at_its_own_size(pictures: list[Path], tmp_path: Path) -> None:

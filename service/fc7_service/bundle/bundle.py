@@ -1,7 +1,7 @@
 """The bundle: a folder that is trained, shipped, imported and served as one.
 
 manifest.json   name, network, layers, default layer, recipes, hashes and sizes of the other files, versions
-model.onnx      dynamic batch; one output a layer
+model.onnx      dynamic batch; one output a layer; metadata "sums" says of which maps a layer is a sum
 labels.tsv      class id, readable name; in the order of the logits
 golden.npz      pixels, their input tensors, every layer's output
 card.md         data, recipe, hours, accuracy, transfer, licence, intended use
@@ -36,6 +36,7 @@ DECONV = "deconv.onnx"
 INT8_MODEL, INT8_GOLDEN = "model.int8.onnx", "golden.int8.npz"
 REQUIRED = (MODEL, LABELS, GOLDEN, CARD)
 INT8_SUFFIX = ".int8"  # of the name of the int8 form
+SUMS = "sums"  # metadata of model.onnx, JSON: layer -> tensors, maps of the same units, in which it is linear together
 
 
 @dataclass(frozen=True, slots=True)

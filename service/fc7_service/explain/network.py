@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
-from fc7_service.bundle.bundle import DECONV, Bundle
+from fc7_service.bundle.bundle import DECONV, SUMS, Bundle
 from fc7_service.bundle.graph import metadata
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
@@ -62,6 +62,7 @@ class Network:
         self._read: dict[tuple[str, ...], tuple[str, ...]] = {}  # layer and inputs -> those that it reads
         self._sessions = sessions
         self._deconv: dict[str, DeconvLayer] | None = None
+        self._sums: dict[str, tuple[str, ...]] | None = None
 
     def run(
         self,
@@ -103,6 +104,22 @@ class Network:
                 needed = set()
             self._read[key] = tuple(name for name in inputs if name in needed)
         return self._read[key]
+
+    def sums(self, layer: str) -> tuple[str, ...]:
+        """Return the tensors, maps of the same units, in which a layer is linear together; none if the file says none.
+
+        Raises
+        ------
+        DataLoss
+            The file does not say it as an export does.
+        """
+        if self._sums is None:
+            said = metadata(self.bundle.graph()).get(SUMS, "{}")
+            try:
+                self._sums = {str(name): tuple(map(str, tensors)) for name, tensors in json.loads(said).items()}
+            except (AttributeError, TypeError, ValueError) as error:
+                raise DataLoss(f"bundle {self.bundle.name!r} says {said[:64]!r} of its sums", name=SUMS) from error
+        return self._sums.get(layer, ())
 
     def provenance(self, layer: str) -> Provenance:
         """Return what makes the activations of a layer, be it one that is not served."""

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.errors import DataLoss
 from fc7_service.explain.network import Network
 from fc7_service.explain.project import STRONGEST
 from fc7_service.explain.view import View
@@ -62,12 +63,13 @@ def share(
         places = grid.reshape(len(grid), -1).argmax(axis=1)
         return Shares(total, layer, grid.sum(axis=(1, 2)), places, constant, grid.sum(axis=0), constant)
     unit_layer, units = layer, products
+    sums, spatial = network.sums(layer), _spatial(network, layer)
     if network.has_deconvnet and not network.can_project(layer):
-        for source in _spatial(network, layer):
-            if found := _parts(network, layer, view, (source,), axis=0):
-                unit_layer, units = source, found[source] @ direction
+        for sources in [sums] if sums else [(one,) for one in spatial]:
+            if found := _parts(network, layer, view, sources, axis=0):
+                unit_layer, units = sources[0], np.sum(list(found.values()), axis=0) @ direction
                 break
-    by_position = _parts(network, layer, view, network.reads(layer, _spatial(network, layer)), axis=1)
+    by_position = _parts(network, layer, view, sums or network.reads(layer, spatial), axis=1)
     positions = None if by_position is None else _overlaid([maps @ direction for maps in by_position.values()])
     positions_rest = 0.0 if positions is None else total - float(positions.sum())
     places = np.full(len(units), STRONGEST)
@@ -82,17 +84,26 @@ def _parts(
     Parameters
     ----------
     sources
-        Layers that make ``layer`` together, or one that makes it alone.
+        Maps that make ``layer`` together, or one that makes it alone.
 
     Returns
     -------
     dict
         Source to (maps, D), or to (rows, columns, D); None where the parts do not add up, or there is no source.
+
+    Raises
+    ------
+    DataLoss
+        The file names sources that are no maps of the same units.
     """
     key = (tuple(sources), layer, axis)
     if not sources or key in network.not_linear or not network.reads(layer, sources):
         return None
     maps = dict(zip(sources, network.run(sources, view.tensor[np.newaxis]), strict=True))  # (1, C, h, w) each
+    if {one.ndim for one in maps.values()} != {4} or (axis == 0 and len({one.shape[1] for one in maps.values()}) > 1):
+        raise DataLoss(
+            f"{', '.join(sources)} of model {network.bundle.name!r} are no maps of the same units", name=layer
+        )
 
     def feature(masked: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return (N, D) of sources (N, C, h, w), zero where ``masked`` has none."""
