@@ -121,7 +121,8 @@ def test_a_collection_from_beginning_to_end(run: Run, images: Path, bad: Path, t
     assert rows(removed)[1]["status"] == "failed"
     assert removed.stderr.startswith("fc7: nope: ")
     shown = rows(run("collection", "show", "life", "--json"))[0]
-    assert (shown["count"], shown["metric"], shown["provenance"]["layer"]) == (23, "cosine", "conv5_pooled")
+    layer = rows(run("model", "list", "--json"))[0]["default_layer"]
+    assert (shown["count"], shown["metric"], shown["provenance"]["layer"]) == (23, "cosine", layer)
     assert "life" in run("collection", "list").stdout
     assert "life" in [row["name"] for row in rows(run("collection", "list", "--json"))]
 
