@@ -184,7 +184,7 @@ def test_splits_are_not_taken_for_classes(tmp_path: Path) -> None:
 def test_pixels_are_decoded_once(folder: Path, tmp_path: Path) -> None:
     data, recipe = read_dataset(folder, "train"), find_network("alexnet-64").recipe
     first = load_pixels(data, recipe, tmp_path / "cache")
-    assert first.shape == (76, 64, 64, 3)
+    assert first.shape == (76, recipe.resize_px, recipe.resize_px, 3)
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").iterdir()}
     np.testing.assert_array_equal(first, load_pixels(data, recipe, tmp_path / "cache"))
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").iterdir()}
