@@ -5,8 +5,8 @@
 CHECKPOINT is the `trained.pt` of a run, TRAINING_PICTURES its folder, LABELLED a folder with one sub-folder a class,
 PHOTOGRAPHS one of which views are taken as `fc7 demo` takes them: pictures to choose by, so not those that a figure is
 quoted on. Prints a Markdown table: a ridge head's accuracy and the share of the 10 nearest (cosine) that have the
-query's class, each fifth of LABELLED in turn asked about the others; and the nearest of the second half of the views
-among the first. Needs 'fc7[train]'.
+query's class, each fifth of LABELLED in turn asked about the others; and of every second view the nearest among the
+others. Needs 'fc7[train]'.
 """
 
 from __future__ import annotations

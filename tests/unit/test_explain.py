@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from explained import MIXED, POOLED, WHITE, make_explained_bundle
+from explained import HALF, MIXED, POOLED, TWICE, WHITE, make_explained_bundle
 from fc7.errors import (
     DataLoss,
     FailedPrecondition,
@@ -33,6 +33,7 @@ from fc7.errors import (
 )
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle
+from fc7_service.bundle.graph import cut
 from fc7_service.explain import worker
 from fc7_service.explain.classes import Classes, Linear
 from fc7_service.explain.explainer import Explainer
@@ -45,9 +46,9 @@ from fc7_service.features.session import load
 from servers import jpeg
 from tiny import PX, make_tiny_bundle
 
-LAYERS = ("conv5", "pool5", "fc6", "fc7", WHITE, MIXED, POOLED, "logits")
+LAYERS = ("conv5", "pool5", "fc6", "fc7", WHITE, MIXED, POOLED, TWICE, "logits")
 MAPS = 4
-BIASES = {WHITE: "b9", POOLED: "b10"}
+BIASES = {WHITE: "b9", POOLED: "b10", TWICE: "b11"}
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,30 @@ def test_maxima_of_cells_beside_a_mean_are_split_to_the_bias(
     assert abs(found.rest) == pytest.approx(
         abs((found.query.shares.units_rest + found.neighbour.shares.units_rest) / 2)
     )
+
+
+def test_two_sizes_of_a_picture_share_its_units(bundle: Bundle, whole: ort.InferenceSession, shared: Explainer) -> None:
+    found = ask(shared, TWICE, (1, 2))
+    features = run(whole, TWICE, bundle, picture(1), picture(2)).astype(float)
+    direction = features[1] / np.linalg.norm(features[0]) / np.linalg.norm(features[1])
+    w11 = weights(bundle.graph(), "w11").astype(float) @ direction  # (80,): 4 maps of 4 x 4 cells, 4 of 2 x 2
+    graph = ort.InferenceSession(cut(bundle.graph(), ["pool5", HALF]), providers=["CPUExecutionProvider"])
+    maps = graph.run(["pool5", HALF], {"image": see(picture(1), bundle.recipe)[1][np.newaxis]})
+    shares = [m[0] * w.reshape(m[0].shape) for m, w in zip(maps, (w11[:64], w11[64:]), strict=True)]
+    assert (found.unit_layer, len(found.units)) == ("pool5", MAPS)
+    np.testing.assert_allclose(found.query.shares.units, sum(share.sum(axis=(1, 2)) for share in shares), atol=1e-6)
+    of_whole, of_half = (share.sum(axis=0) for share in shares)
+    np.testing.assert_allclose(
+        found.query.shares.positions, of_whole + np.kron(of_half / 4, np.ones((2, 2))), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("sums", ["[1]", "{", '{"twice": 1}', '{"twice": ["fc6", "pool5/half"]}'])
+def test_a_file_that_says_nonsense_of_its_sums_is_damaged(tmp_path: Path, sums: str) -> None:
+    made = make_explainer(tmp_path / "passes", make_explained_bundle(tmp_path / "tiny", sums=sums))
+    with pytest.raises(DataLoss, match=r"sums|no maps of the same units"):
+        ask(made, TWICE, (1, 2))
+    made.close()
 
 
 def test_what_is_split_depends_on_the_layer(explainer: Explainer) -> None:

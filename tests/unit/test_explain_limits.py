@@ -231,8 +231,8 @@ async def test_a_feature_near_zero_does_not_hide_that_it_is_a_sum(
     session, plain = OPEN(bundle.graph(), "tiny"), explained._with_pooled
     (white,) = session.run([WHITE], {"image": see(picture(777), RECIPE)[1][np.newaxis]})
 
-    def shifted(graph: bytes, seed: int) -> bytes:
-        model = onnx.load_from_string(plain(graph, seed))
+    def shifted(graph: bytes, seed: int, sums: str) -> bytes:
+        model = onnx.load_from_string(plain(graph, seed, sums))
         bias = next(one for one in model.graph.initializer if one.name == "b9")
         bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) - (1 - 1e-4) * white[0], "b9"))
         return bytes(model.SerializeToString())

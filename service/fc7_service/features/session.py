@@ -108,10 +108,12 @@ def load(graph: bytes, name: str, *, device: str, threads: int, keeps_memory: bo
     options.inter_op_num_threads = 1
     # Spinning workers burn half a core at low load for 5 % of latency.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = keeps_memory
     options.log_severity_level = 3
+    providers = _providers(ort, device)
+    # A GPU reads shapes out of the CPU's memory after the runtime has returned it, unless the arena holds it.
+    options.enable_cpu_mem_arena = keeps_memory or providers != [CPU]
     try:
-        return ort.InferenceSession(graph, options, providers=_providers(ort, device))
+        return ort.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # the runtime's errors share no base but Exception
         if device == "cuda":
             raise FailedPrecondition(f"device cuda cannot be had: {error}", name="device") from error

@@ -1,0 +1,47 @@
+"""Accuracy of a trained network by what pictures are resized to and cut to.
+
+    python bench/sizes.py CHECKPOINT FOLDER
+
+CHECKPOINT is the `trained.pt` of a run, FOLDER its data; 2,000 of the validation pictures are asked, a fixed random
+choice. What is chosen by them is chosen on validation pictures: say so where their accuracy is quoted. Needs
+'fc7[train]'.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fc7_models.dataset import read_dataset
+from fc7_models.export import fold
+from fc7_models.forward import read_batches
+from fc7_models.trained import load_trained
+
+SIZES_PX = ((64, 64), (68, 64), (70, 64), (72, 64), (72, 72), (76, 72), (80, 72), (80, 80), (88, 80))
+PICTURES = 2000
+
+
+def main() -> None:
+    """Print the table, Markdown."""
+    checkpoint, folder = map(Path, sys.argv[1:])
+    trained, data = load_trained(checkpoint), read_dataset(folder, "val")
+    module, number = fold(trained.module), {name: i for i, name in enumerate(trained.facts.classes)}
+    rows = np.sort(np.random.default_rng(0).permutation(len(data.paths))[:PICTURES])
+    wanted = torch.tensor([number[data.labels[i]] for i in rows])
+    print("| resized to | cut to | top-1 | top-5 |\n|---|---|---|---|")
+    for resize_px, crop_px in SIZES_PX:
+        recipe = replace(trained.network.recipe, resize_px=resize_px, crop_px=crop_px)
+        batches = read_batches([data.paths[i] for i in rows], recipe, lambda done, total: None)
+        with torch.inference_mode():
+            logits = torch.cat([module(torch.from_numpy(batch))["logits"] for batch in batches])
+        right = logits.topk(5).indices == wanted[:, None]
+        top1, top5 = right[:, 0].float().mean(), right.any(1).float().mean()
+        print(f"| {resize_px} | {crop_px} | {top1:.1%} | {top5:.1%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
