@@ -6,8 +6,10 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
 from fc7_service.features import extractor as module
 from fc7_service.features.extractor import Extractor, ImageInput
+from fc7_service.features.session import CPU, CUDA, load
 
 
 @pytest.fixture
@@ -120,3 +123,15 @@ async def test_a_damaged_graph_is_reported_and_cuda_is_never_silently_the_cpu(
         with pytest.raises(FailedPrecondition, match="cuda"):
             await no_gpu.warm_up()
         no_gpu.close()
+
+
+@pytest.mark.parametrize(("available", "kept"), [([CPU], False), ([CUDA, CPU], True)])
+def test_a_session_that_keeps_no_memory_keeps_what_a_gpu_reads_shapes_from(
+    available: list[str], kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the arena explanations failed on a GPU: their shapes were freed before they were read."""
+    opened: list[Any] = []
+    monkeypatch.setattr(ort, "get_available_providers", lambda: available)
+    monkeypatch.setattr(ort, "InferenceSession", lambda graph, options, providers: opened.append(options))
+    load(b"", "tiny", device="auto", threads=1, keeps_memory=False)
+    assert opened[0].enable_cpu_mem_arena is kept

@@ -1,0 +1,52 @@
+"""What a GPU is worth: a batch on the CPU and, where there is one, on the GPU, and how far the features differ.
+
+    python bench/device.py [MODEL]
+
+The layers are fc7, at the size of the recipe, and the default layer at its own; pictures are noise. Prints a Markdown
+table: median of ten runs, pictures a second, the largest difference from the CPU over the layer's largest value.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import numpy as np
+import onnxruntime as ort
+
+from fc7_service.bundle.folder import open_model
+from fc7_service.features.session import CUDA, Session
+
+BATCHES = (1, 32, 256)
+THREADS = 4
+RUNS = 10
+
+
+def main() -> None:
+    """Print the table."""
+    bundle = open_model(sys.argv[1] if len(sys.argv) > 1 else "alexnet-64")
+    devices = ["cpu", "cuda"] if CUDA in ort.get_available_providers() else ["cpu"]
+    sessions = {device: Session(bundle, device=device, threads=THREADS) for device in devices}
+    print("| layer | batch | device | ms a batch | pictures/s | difference |\n|---|---|---|---|---|---|")
+    for layer in dict.fromkeys(("fc7", bundle.default_layer)):
+        px = (bundle.layers[layer].recipe or bundle.recipe).crop_px
+        for n in BATCHES:
+            x = np.random.default_rng(0).normal(size=(n, 3, px, px)).astype(np.float32)
+            (reference,) = sessions["cpu"].run(x, [layer])
+            for device, session in sessions.items():
+                (found,) = session.run(x, [layer])
+                ms = 1e3 * statistics.median(seconds(session, x, layer) for _ in range(RUNS))
+                far = np.abs(found - reference).max() / np.abs(reference).max()
+                print(f"| {layer} | {n} | {device} | {ms:.2f} | {1e3 * n / ms:.0f} | {far:.1e} |", flush=True)
+
+
+def seconds(session: Session, x: np.ndarray, layer: str) -> float:
+    """Return the seconds of a run."""
+    began = time.perf_counter()
+    session.run(x, [layer])
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
