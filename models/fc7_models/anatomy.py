@@ -32,8 +32,9 @@ def dissect(bundle: Bundle) -> Anatomy:
     """Find the layers of a bundle, named or not, and their weights.
 
     Each convolution that an activation follows is a layer after that activation: "conv1",
-    "conv2", ... in the order of the graph, where the bundle does not name it itself. A
-    network of more than 16 such convolutions shows the layers of its bundle alone.
+    "conv2", ... in the order of the graph, where the bundle does not name it itself; of those with
+    the same filters, which see the picture at other sizes, the first. A network of more than 16
+    such convolutions shows the layers of its bundle alone.
 
     Raises
     ------
@@ -61,7 +62,11 @@ def dissect(bundle: Bundle) -> Anatomy:
 
 def _inner_layers(graph: GraphProto, bundle: Bundle) -> dict[str, str]:
     """Return the activated convolutions that the bundle does not name, as layer -> tensor."""
-    convolved = {node.output[0] for node in graph.node if node.op_type == "Conv"}
+    filters: dict[str, str] = {}  # of the same filters the first: others see the picture at another size
+    for node in graph.node:
+        if node.op_type == "Conv":
+            filters.setdefault(node.input[1], node.output[0])
+    convolved = set(filters.values())
     activated = [n.output[0] for n in graph.node if n.op_type in _ACTIVATIONS and n.input[0] in convolved]
     if len(activated) > _MOST:
         return {}

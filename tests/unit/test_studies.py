@@ -29,7 +29,7 @@ from fc7_models.pack import run_graph
 from fc7_models.probe import PIXELS, probe
 from fc7_models.report import mosaic, prepare, write_evaluation
 from fc7_service.bundle.bundle import Bundle
-from fc7_service.bundle.folder import write_bundle
+from fc7_service.bundle.folder import open_model, write_bundle
 from fc7_service.bundle.golden import read_golden
 from fc7_service.features.preprocess import preprocess
 from labelled import make_labelled
@@ -174,6 +174,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         module = find_network("alexnet-64").build(3).eval()
     facts = Facts(Plan("alexnet-64"), ["c0", "c1", "c2"], {}, "drawn", "here", 1, 1.0, 1, 0.0, 0.0)
     return export_bundle(Trained(module, facts), tmp_path_factory.mktemp("bundles") / "untrained", name="untrained")
+
+
+def test_convolutions_that_run_at_two_sizes_count_once() -> None:
+    convolutions = [f"conv{i}" for i in range(1, 6)]
+    anatomy = dissect(open_model("alexnet-64"))
+    assert sorted(anatomy.layers) == sorted([*convolutions, "pool5", "fc6", "fc7", "conv5_pooled", "logits"])
+    assert anatomy.layers["conv5"] == "conv5"
 
 
 def test_an_exported_network_is_taken_apart(exported: Bundle) -> None:
