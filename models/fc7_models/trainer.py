@@ -119,11 +119,11 @@ class Trainer:
         self._shared.train()
         with ThreadPoolExecutor(1) as reader:
             shares = [order[i * n : (i + 1) * n][mine] for i in range(self.n_steps)]
-            ahead = reader.submit(self.pictures.gather, shares[0])
+            ahead = reader.submit(self._read, shares[0])
             for i, rows in enumerate(shares):
                 pixels = ahead.result()
                 if i + 1 < len(shares):
-                    ahead = reader.submit(self.pictures.gather, shares[i + 1])
+                    ahead = reader.submit(self._read, shares[i + 1])
                 draws = torch.rand(n, DRAWS, generator=generator)[mine]
                 yield self._views(pixels, size_px, draws), self.pictures.labels[rows].to(team.device)
 
@@ -166,9 +166,16 @@ class Trainer:
         module.load_state_dict(weights)
         return module.eval()
 
-    def _views(self, pixels: NDArray[np.uint8], size_px: int, draws: Tensor) -> Tensor:
+    def _read(self, rows: NDArray[np.int64]) -> Tensor:
+        pixels = torch.from_numpy(self.pictures.gather(rows))
+        if self.team.device.type == "cpu":
+            return pixels
+        with torch.cuda.device(self.team.device):
+            return pixels.pin_memory()  # from where a GPU fetches by itself
+
+    def _views(self, pixels: Tensor, size_px: int, draws: Tensor) -> Tensor:
         recipe, draws = self.recipe, draws.to(self.team.device)
-        x = torch.from_numpy(pixels).to(self.team.device).permute(0, 3, 1, 2)  # channels last in memory
+        x = pixels.to(self.team.device, non_blocking=True).permute(0, 3, 1, 2)  # channels last in memory
         x = AUGMENTATIONS[recipe.views](x, size_px, draws)
         if recipe.colour_noise:
             x = shift_colours(x, self._colours, recipe.colour_noise, draws)

@@ -55,6 +55,13 @@ plan = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
 train.train([Path(sys.argv[1])], plan, Path(sys.argv[2]), lambda progress: None)
 """
 
+IN_FP32 = """\
+from fc7.cli import main
+from fc7_models import train
+train.choose_precision = lambda team, seconds_of_step: "fp32"
+main()
+"""
+
 
 @pytest.fixture(autouse=True)
 def _fp32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,8 +223,10 @@ def test_notes_that_are_not_utf8_are_named(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_two_processes_do_what_one_does_with_twice_the_batch(folder: Path, tmp_path: Path) -> None:
     """76 pictures are one batch of 76, or 38 for each of two."""
+    program = tmp_path / "fc7_in_fp32.py"
+    program.write_text(IN_FP32)
     command = (
-        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fc7", "model", "train"),
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program), "model", "train"),
         *(str(folder), "--network", "lenet-5", "--epochs", "3", "--output", str(tmp_path / "two")),
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
