@@ -2,8 +2,9 @@
 
     python bench/device.py [MODEL]
 
-The layers are fc7, at the size of the recipe, and the default layer at its own; pictures are noise. Prints a Markdown
-table: median of ten runs, pictures a second, the largest difference from the CPU over the layer's largest value.
+The layers are fc7, where there is one, and the default layer, each at its own size; pictures are noise. Prints a
+Markdown table: median of ten runs, pictures a second, the largest difference from the CPU over the layer's largest
+value.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def main() -> None:
     devices = ["cpu", "cuda"] if CUDA in ort.get_available_providers() else ["cpu"]
     sessions = {device: Session(bundle, device=device, threads=THREADS) for device in devices}
     print("| layer | batch | device | ms a batch | pictures/s | difference |\n|---|---|---|---|---|---|")
-    for layer in dict.fromkeys(("fc7", bundle.default_layer)):
-        px = (bundle.layers[layer].recipe or bundle.recipe).crop_px
+    for layer in [name for name in bundle.layers if name in ("fc7", bundle.default_layer)]:
+        px = bundle.recipe_of(layer).crop_px
         for n in BATCHES:
             x = np.random.default_rng(0).normal(size=(n, 3, px, px)).astype(np.float32)
             (reference,) = sessions["cpu"].run(x, [layer])

@@ -69,7 +69,7 @@ def write_probe(rows: Sequence[Probe], folder: Path) -> None:
     for name, key in (("softmax", "softmax"), ("linear SVM", "svm")):
         values, off = [[getattr(row, k) for row in rows] for k in (key, f"{key}_deviation")]
         axes.errorbar(x, values, off, marker="o", capsize=3, label=name)
-    axes.set_xticks(x, [row.layer for row in rows])
+    axes.set_xticks(x, [row.layer for row in rows], rotation=30, ha="right")
     _finish(axes, xlabel="features", title=f"{rows[0].count} pictures, {rows[0].splits} splits")
     figure.savefig(folder / "probe.png")
 

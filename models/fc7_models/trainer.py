@@ -168,10 +168,7 @@ class Trainer:
 
     def _read(self, rows: NDArray[np.int64]) -> Tensor:
         pixels = torch.from_numpy(self.pictures.gather(rows))
-        if self.team.device.type == "cpu":
-            return pixels
-        with torch.cuda.device(self.team.device):
-            return pixels.pin_memory()  # from where a GPU fetches by itself
+        return pixels.pin_memory() if self.team.device.type == "cuda" else pixels  # pinned, a GPU fetches by itself
 
     def _views(self, pixels: Tensor, size_px: int, draws: Tensor) -> Tensor:
         recipe, draws = self.recipe, draws.to(self.team.device)

@@ -126,10 +126,10 @@ async def test_a_damaged_graph_is_reported_and_cuda_is_never_silently_the_cpu(
 
 
 @pytest.mark.parametrize(("available", "kept"), [([CPU], False), ([CUDA, CPU], True)])
-def test_a_session_that_keeps_no_memory_keeps_what_a_gpu_reads_shapes_from(
+def test_a_session_that_keeps_no_memory_keeps_the_arena_on_a_gpu(
     available: list[str], kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the arena explanations failed on a GPU: their shapes were freed before they were read."""
+    """Without the arena explanations failed on a GPU, with senseless shapes."""
     opened: list[Any] = []
     monkeypatch.setattr(ort, "get_available_providers", lambda: available)
     monkeypatch.setattr(ort, "InferenceSession", lambda graph, options, providers: opened.append(options))

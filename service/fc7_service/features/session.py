@@ -110,7 +110,7 @@ def load(graph: bytes, name: str, *, device: str, threads: int, keeps_memory: bo
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     providers = _providers(ort, device)
-    # A GPU reads shapes out of the CPU's memory after the runtime has returned it, unless the arena holds it.
+    # Without the arena of the CPU, CUDA's runs of explanations met senseless shapes (ONNX Runtime 1.31.1, seen once).
     options.enable_cpu_mem_arena = keeps_memory or providers != [CPU]
     try:
         return ort.InferenceSession(graph, options, providers=providers)
