@@ -15,10 +15,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from fc7.errors import FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
+from fc7.formats import READ, suffix_of
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import decode, square
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 T = TypeVar("T")
 Pixels = np.memmap[Any, np.dtype[np.uint8]]
 
@@ -238,7 +238,7 @@ def _annotated(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES and path.parent != folder)
+    return sorted(path for path in _files(folder) if suffix_of(path.name) in READ and path.parent != folder)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -11,8 +11,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
+from fc7.formats import READ, suffix_of
 from fc7_models.anatomy import Anatomy
-from fc7_models.dataset import SUFFIXES, from_picture
+from fc7_models.dataset import from_picture
 from fc7_models.forward import by_recipe
 from fc7_models.projection import POSITION, UNIT
 from fc7_service.bundle.bundle import Bundle
@@ -46,11 +47,11 @@ def find_pictures(folder: Path, count: int) -> list[Path]:
     """
     if not folder.is_dir():
         raise NotFound(f"folder {str(folder)!r} does not exist", name=str(folder))
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in folder.rglob("*") if suffix_of(path.name) in READ)
     paths = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not paths:
         raise InvalidArgument(
-            f"folder {str(folder)!r} holds no picture: {', '.join(sorted(SUFFIXES))} are read", name=str(folder)
+            f"folder {str(folder)!r} holds no picture: {', '.join(sorted(READ))} are read", name=str(folder)
         )
     return [paths[i] for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)]
 

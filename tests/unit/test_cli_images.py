@@ -15,7 +15,17 @@ from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("b/2.JPG", "b/1.jpeg", "a.png", "c/d/e.WebP", "notes.txt", ".hidden.jpg", ".cache/x.jpg", "b/.x.png"):
+    for name in (
+        "b/2.JPG",
+        "b/1.jpeg",
+        "a.png",
+        "c/d/e.WebP",
+        "c/f.JFIF",
+        "notes.txt",
+        ".hidden.jpg",
+        ".cache/x.jpg",
+        "b/.x.png",
+    ):
         path = tmp_path / "pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
@@ -24,8 +34,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_is_searched_at_any_depth_sorted_hidden_files_passed_over(folder: Path) -> None:
     found = find_images([folder])
-    assert [image.id for image in found] == ["a.png", "b/1.jpeg", "b/2.JPG", "c/d/e.WebP"]
-    assert [image.folder for image in found] == [None, "b", "b", "c"]
+    assert [image.id for image in found] == ["a.png", "b/1.jpeg", "b/2.JPG", "c/d/e.WebP", "c/f.JFIF"]
+    assert [image.folder for image in found] == [None, "b", "b", "c", "c"]
     assert found[1].path == folder / "b" / "1.jpeg"
 
 
@@ -52,7 +62,7 @@ def test_one_id_twice_is_refused_with_both_paths(folder: Path) -> None:
         find_items([folder, folder.parent / "other"], "two runs")
     with pytest.raises(InvalidArgument):
         find_items([folder, folder], "")
-    assert len(find_images([folder, folder])) == 8
+    assert len(find_images([folder, folder])) == 10
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

@@ -32,12 +32,14 @@ class Room(NamedTuple):
 
 
 GRPC = "grpc grpc_status grpc_health google.protobuf google.rpc"
-CONTRACT = "fc7.v1 fc7.errors"
+CONTRACT_FILES = "fc7.errors fc7.formats"
+CONTRACT = f"fc7.v1 {CONTRACT_FILES}"
 SERVICE = "fc7_service.bundle fc7_service.features fc7_service.collections fc7_service.heads fc7_service.explain"
 RPC = f"{CONTRACT} {GRPC} numpy {SERVICE} fc7_service.rpc fc7_service.settings fc7_service.tokens"
 # Module or package -> what it may import. The longest fitting name decides.
 ROOMS = {
     "fc7.errors": Room(),
+    "fc7.formats": Room(),
     "fc7.v1": Room("grpc google.protobuf"),
     "fc7": Room(f"fc7 {GRPC} numpy", "PIL pyarrow pandas sklearn", never="fc7.cli"),
     "fc7.local": Room(f"fc7 {GRPC}", "platformdirs fc7_service", never="fc7.cli"),
@@ -59,7 +61,7 @@ ROOMS = {
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
     "fc7_service.explain": Room("fc7.errors fc7_service.bundle numpy"),
     "fc7_models": Room(
-        "fc7.errors fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript onnxruntime",
+        f"{CONTRACT_FILES} fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript onnxruntime",
         "torchvision timm efficientnet_lite_pytorch matplotlib sklearn",
     ),
 }

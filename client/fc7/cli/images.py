@@ -11,8 +11,7 @@ from typing import Any
 import click
 
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}  # searched for, in any case; a file named is always taken
+from fc7.formats import READ, suffix_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def _below(path: Path) -> list[Found]:
         images = [Found(as_text(file.relative_to(path)), file) for file in _walk(path)]
         if not images:
             raise InvalidArgument(
-                f"folder {str(path)!r} holds no image: looked for {', '.join(sorted(SUFFIXES))} at any depth, "
+                f"folder {str(path)!r} holds no image: looked for {', '.join(sorted(READ))} at any depth, "
                 "but not in hidden or linked folders",
                 name=str(path),
             )
@@ -100,7 +99,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and suffix_of(name) in READ:
                 yield Path(parent, name)
 
 

@@ -1,0 +1,41 @@
+"""The formats of picture files by the ends of their names: those that fc7 reads, and those that it passes over."""
+
+from __future__ import annotations
+
+READ = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jfif": "JPEG",  # browsers save JPEGs under it
+    ".png": "PNG",
+    ".webp": "WebP",
+}
+NOT_READ = {
+    ".gif": "GIF",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+    ".heic": "HEIC",
+    ".heif": "HEIC",
+    ".jxl": "JPEG XL",
+    ".jp2": "JPEG 2000",
+    ".svg": "SVG",
+    ".psd": "Photoshop",
+    ".ico": "ICO",
+    ".tga": "TGA",
+    ".dng": "camera raw",
+    ".cr2": "camera raw",
+    ".cr3": "camera raw",
+    ".nef": "camera raw",
+    ".arw": "camera raw",
+    ".orf": "camera raw",
+    ".raf": "camera raw",
+    ".rw2": "camera raw",
+}
+ADVICE = "convert them to JPEG or PNG"  # for files of formats that are not read
+
+
+def suffix_of(file_name: str) -> str:
+    """Return the end of a file's name in lower case, as the keys of the tables have it: ``.jpg`` of ``A.JPG``."""
+    stem, dot, end = file_name.rpartition(".")
+    return dot + end.lower() if stem else ""
