@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
 
+from fc7.v1 import feature_pb2
 from fc7_service.bundle.folder import shipped_bundles
 from servers import clean_environment, jpeg, write_jpegs
 
@@ -56,6 +58,18 @@ def test_the_python_of_the_tour(folder: Path) -> None:
     lines = run(folder, sys.executable, "-c", code).splitlines()
     assert len(lines) == 3
     assert all("holiday" in line for line in lines)
+
+
+def test_the_call_over_grpc_takes_a_photograph_of_usual_size(folder: Path) -> None:
+    (block,) = [block for block in blocks("sh") if "grpcurl" in block]
+    (folder / "grpcurl").write_text('#!/bin/sh\necho "$@" > words\ncat > message\n')
+    (folder / "grpcurl").chmod(0o755)
+    (folder / "query.jpg").write_bytes(bytes(range(256)) * 1000)  # more than one argument of a command may hold
+    command = ["sh", "-c", block]
+    subprocess.run(command, cwd=folder, env=clean_environment() | {"PATH": f"{folder}:/usr/bin:/bin"}, check=True)
+    message = json_format.Parse((folder / "message").read_text(), feature_pb2.ExtractRequest())
+    assert (folder / "words").read_text().split()[-1] == "fc7.v1.FeatureService/Extract"
+    assert message.images[0].encoded == (folder / "query.jpg").read_bytes()
 
 
 def test_links_lead_somewhere() -> None:

@@ -46,6 +46,10 @@ def test_every_part_is_commented(files: list[F]) -> None:
     assert missing == []
 
 
+def test_every_file_names_one_go_package(files: list[F]) -> None:
+    assert {file.options.go_package for file in files} == {"fc7/v1;fc7v1"}
+
+
 def test_names_follow_one_style(files: list[F]) -> None:
     wrong = []
 
