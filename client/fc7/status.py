@@ -13,12 +13,14 @@ from fc7.errors import (
     FailedPrecondition,
     Fc7Error,
     InvalidArgument,
+    Reason,
     ResourceExhausted,
     Unavailable,
 )
 from fc7.v1 import common_pb2
 
-_BY_REASON = {kind("").reason: kind for kind in FAMILY}
+_BY_NAME = {kind.__name__: kind for kind in FAMILY}
+_BY_REASON = {reason.name: _BY_NAME[reason.value.kind] for reason in Reason}
 _BY_CODE = {kind.code: kind for kind in reversed(FAMILY)}  # a base class stands before its subclass and wins
 _NEAREST = {
     "OUT_OF_RANGE": InvalidArgument,
@@ -31,7 +33,7 @@ _DETAILS_KEY = "grpc-status-details-bin"
 def read_item_error(error: common_pb2.ItemError) -> Fc7Error:
     """Return the error of one item of a batch."""
     kind = _BY_REASON.get(error.reason) or _kind_of(error.code)
-    return kind(error.message, name=error.name)
+    return _with_reason(kind(error.message, name=error.name), error.reason)
 
 
 def read_rpc_error(error: Any, address: str) -> Fc7Error:
@@ -53,8 +55,14 @@ def read_rpc_error(error: Any, address: str) -> Fc7Error:
     name = info.metadata.get("name", "")
     if issubclass(kind, ResourceExhausted):
         after_s = None if retry is None else retry.retry_delay.ToNanoseconds() / 1e9
-        return kind(text, name=name, retry_after_s=after_s)
-    return kind(text, name=name)
+        return _with_reason(kind(text, name=name, retry_after_s=after_s), info.reason)
+    return _with_reason(kind(text, name=name), info.reason)
+
+
+def _with_reason(error: Fc7Error, reason: str) -> Fc7Error:
+    """Return the error with the reason that travelled, which a newer server may have made."""
+    error.reason = reason or error.reason
+    return error
 
 
 def _kind_of(code: str) -> type[Fc7Error]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fc7.errors import FailedPrecondition
+from fc7.errors import FailedPrecondition, Reason
 
 DOOR_PREFIX = "fc7-"  # of the temporary folder that holds a private socket
 _ADDRESS_FILE = "holder.json"
@@ -55,6 +55,7 @@ class DataFolder:
             raise FailedPrecondition(
                 f"data folder {str(path)!r} is held by {who}{where}: use that server, stop it, or name another --data",
                 name=str(path),
+                reason=Reason.DATA_FOLDER_IN_USE,
             ) from None
         except OSError as error:
             raise FailedPrecondition(f"data folder {str(path)!r} cannot be used: {error}", name=str(path)) from error

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import grpc
 
-from fc7.errors import FailedPrecondition, InvalidArgument
+from fc7.errors import FailedPrecondition, InvalidArgument, Reason
 from fc7.v1 import (
     MAX_MESSAGE_BYTES,
     admin_pb2_grpc,
@@ -183,6 +183,7 @@ class Server:
                 f"cannot listen on {settings.listen}: the port is in use, the address is not this machine's, "
                 "or the certificate is unreadable",
                 name="listen",
+                reason=Reason.CANNOT_LISTEN,
             ) from error
         return f"{host}:{bound or port}"
 

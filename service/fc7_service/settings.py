@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-from fc7.errors import InvalidArgument, NotFound
+from fc7.errors import InvalidArgument, NotFound, Reason
 
 
 def usable_cores() -> int:
@@ -48,7 +48,7 @@ class Settings:
             raise InvalidArgument("TLS needs both --tls-cert and --tls-key", name="tls_cert")
         for path in (self.token_file, self.tls_cert, self.tls_key):
             if path is not None and not path.is_file():
-                raise NotFound(f"file {str(path)!r} does not exist", name=str(path))
+                raise NotFound(f"file {str(path)!r} does not exist", name=str(path), reason=Reason.FILE_NOT_FOUND)
         if self.listen is None:
             return
         host, _ = split_address(self.listen)

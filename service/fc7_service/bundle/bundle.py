@@ -26,7 +26,7 @@ from typing import Literal
 
 import numpy as np
 
-from fc7.errors import DataLoss, InvalidArgument, NotFound
+from fc7.errors import DataLoss, InvalidArgument, NotFound, Reason
 from fc7_service.bundle.graph import refers_outside
 from fc7_service.bundle.provenance import NO_TRANSFORM, Provenance
 from fc7_service.bundle.recipe import Recipe
@@ -124,7 +124,9 @@ class Bundle:
         layer = layer or self.default_layer
         if layer not in self.layers:
             raise NotFound(
-                f"model {self.name!r} has no layer {layer[:64]!r}: it has {', '.join(self.layers)}", name=layer[:64]
+                f"model {self.name!r} has no layer {layer[:64]!r}: it has {', '.join(self.layers)}",
+                name=layer[:64],
+                reason=Reason.LAYER_NOT_FOUND,
             )
         return Provenance(
             model=self.name,
@@ -146,12 +148,24 @@ class Bundle:
         sha256, size = self.files[file]
         try:
             if (self.path / file).stat().st_size != size:
-                raise DataLoss(f"{file} of bundle {self.name!r} has not the {size} bytes of its manifest", name=file)
+                raise DataLoss(
+                    f"{file} of bundle {self.name!r} has not the {size} bytes of its manifest",
+                    name=file,
+                    reason=Reason.BUNDLE_DAMAGED,
+                )
             data = (self.path / file).read_bytes()
         except OSError as error:
-            raise DataLoss(f"{file} of bundle {self.name!r} cannot be read: {error.strerror}", name=file) from error
+            raise DataLoss(
+                f"{file} of bundle {self.name!r} cannot be read: {error.strerror}",
+                name=file,
+                reason=Reason.BUNDLE_DAMAGED,
+            ) from error
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise DataLoss(f"{file} of bundle {self.name!r} does not match the hash of its manifest", name=file)
+            raise DataLoss(
+                f"{file} of bundle {self.name!r} does not match the hash of its manifest",
+                name=file,
+                reason=Reason.BUNDLE_DAMAGED,
+            )
         return data
 
     def graph(self) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fc7.errors import DataLoss, FailedPrecondition, NotFound
+from fc7.errors import DataLoss, FailedPrecondition, NotFound, Reason
 from fc7_service.bundle.bundle import INT8_SUFFIX, LABELS, REQUIRED, Bundle, ClassLabel, Layer
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import NO_TRANSFORM
@@ -45,6 +45,7 @@ def locate_bundle(name: str) -> Path:
     raise NotFound(
         f"model {name!r} is neither shipped ({', '.join(shipped) or 'none is'}) nor a folder with a {MANIFEST}",
         name=name,
+        reason=Reason.MODEL_NOT_FOUND,
     )
 
 
@@ -88,17 +89,27 @@ def open_bundle(path: Path) -> Bundle:
             versions={str(k): str(v) for k, v in manifest.get("versions", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataLoss(f"manifest of bundle {str(path)!r} is malformed: {error!r}", name=str(path)) from error
+        raise DataLoss(
+            f"manifest of bundle {str(path)!r} is malformed: {error!r}", name=str(path), reason=Reason.BUNDLE_DAMAGED
+        ) from error
     for file in REQUIRED:
         if file not in bundle.files:
-            raise DataLoss(f"manifest of bundle {str(path)!r} does not list {file}", name=file)
+            raise DataLoss(
+                f"manifest of bundle {str(path)!r} does not list {file}", name=file, reason=Reason.BUNDLE_DAMAGED
+            )
     for file, (_, size) in bundle.files.items():
         if not (path / file).is_file() or not (path / file).stat().st_size == size <= _MAX_FILE_BYTES:
-            raise DataLoss(f"{file} of bundle {bundle.name!r} is missing or has not {size} bytes", name=file)
+            raise DataLoss(
+                f"{file} of bundle {bundle.name!r} is missing or has not {size} bytes",
+                name=file,
+                reason=Reason.BUNDLE_DAMAGED,
+            )
     classes = tuple(_classes(bundle.read(LABELS).decode("utf-8", "replace")))
     if "logits" in bundle.layers and bundle.layers["logits"].dim != len(classes):
         raise DataLoss(
-            f"bundle {bundle.name!r} has {len(classes)} labels for {bundle.layers['logits'].dim} logits", name=LABELS
+            f"bundle {bundle.name!r} has {len(classes)} labels for {bundle.layers['logits'].dim} logits",
+            name=LABELS,
+            reason=Reason.BUNDLE_DAMAGED,
         )
     return replace(bundle, classes=classes)
 
@@ -144,17 +155,23 @@ def write_bundle(
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
-        raise NotFound(f"folder {str(path)!r} is not a bundle: it has no {MANIFEST}", name=str(path))
+        raise NotFound(
+            f"folder {str(path)!r} is not a bundle: it has no {MANIFEST}", name=str(path), reason=Reason.MODEL_NOT_FOUND
+        )
     try:
         if file.stat().st_size > _MAX_MANIFEST_BYTES:
             raise ValueError(f"more than {_MAX_MANIFEST_BYTES} bytes")
         manifest = json.loads(file.read_bytes())
         version = int(manifest["format"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataLoss(f"manifest of bundle {str(path)!r} is damaged: {error!r}", name=str(path)) from error
+        raise DataLoss(
+            f"manifest of bundle {str(path)!r} is damaged: {error!r}", name=str(path), reason=Reason.BUNDLE_DAMAGED
+        ) from error
     if version > FORMAT:
         raise FailedPrecondition(
-            f"bundle {str(path)!r} has format {version}: this fc7 reads up to {FORMAT}, so update it", name=str(path)
+            f"bundle {str(path)!r} has format {version}: this fc7 reads up to {FORMAT}, so update it",
+            name=str(path),
+            reason=Reason.NEWER_FORMAT,
         )
     return dict(manifest)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss
+from fc7.errors import DataLoss, Reason
 from fc7_service.bundle.bundle import GOLDEN, INT8_GOLDEN, Bundle
 
 
@@ -38,7 +38,11 @@ def read_golden(bundle: Bundle) -> Golden:
         array = source.get(name)
         fits = array is not None and array.dtype == dtype and array.ndim == len(shape)
         if array is None or not fits or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
-            raise DataLoss(f"golden vectors of bundle {bundle.name!r} lack {name}, or it is malformed", name=GOLDEN)
+            raise DataLoss(
+                f"golden vectors of bundle {bundle.name!r} lack {name}, or it is malformed",
+                name=GOLDEN,
+                reason=Reason.BUNDLE_DAMAGED,
+            )
         return array
 
     inputs = take(arrays, "inputs", np.float32, None, 3, None, None)
@@ -61,4 +65,6 @@ def _read_arrays(bundle: Bundle, file: str) -> dict[str, NDArray[Any]]:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:  # what NumPy, zipfile and zlib raise for damage shares no base but Exception
-        raise DataLoss(f"{file} of bundle {bundle.name!r} is malformed: {error}", name=file) from error
+        raise DataLoss(
+            f"{file} of bundle {bundle.name!r} is malformed: {error}", name=file, reason=Reason.BUNDLE_DAMAGED
+        ) from error

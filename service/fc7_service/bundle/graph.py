@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fc7.errors import DataLoss, FailedPrecondition
+from fc7.errors import DataLoss, FailedPrecondition, Reason
 
 # Field numbers of onnx.proto3. Names stand in field 1 of ValueInfoProto, but in field 8 of TensorProto.
 _GRAPH, _METADATA = 7, 14
@@ -161,7 +161,7 @@ def _read(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
                 raise IndexError
             yield key >> 3, value, message[start:at]
     except (IndexError, KeyError) as error:
-        raise DataLoss("the bytes are no ONNX file") from error
+        raise DataLoss("the bytes are no ONNX file", reason=Reason.BUNDLE_DAMAGED) from error
 
 
 def _number(record: memoryview) -> int:

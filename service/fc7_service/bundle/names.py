@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fc7.errors import InvalidArgument
+from fc7.errors import InvalidArgument, Reason
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
@@ -28,5 +28,6 @@ def check_name(name: str, what: str) -> str:
         raise InvalidArgument(
             f"{what} name {name[:80]!r} is not allowed: 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-', not starting with '.'",
             name="name",
+            reason=Reason.INVALID_NAME,
         )
     return name

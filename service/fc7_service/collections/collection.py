@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
+from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.index import rung
 from fc7_service.collections.live import Changes, LiveIndex, intact
@@ -51,9 +51,13 @@ def check_id(id: str) -> None:
     """
     n_bytes = len(id.encode(errors="surrogatepass"))
     if not 1 <= n_bytes <= _LONGEST_ID_BYTES:
-        raise InvalidArgument(f"id {id[:32]!r} has {n_bytes} bytes: 1 to {_LONGEST_ID_BYTES}", name="id")
+        raise InvalidArgument(
+            f"id {id[:32]!r} has {n_bytes} bytes: 1 to {_LONGEST_ID_BYTES}", name="id", reason=Reason.INVALID_ID
+        )
     if any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in id):
-        raise InvalidArgument(f"id {id[:64]!r} has a control character: only text is allowed", name="id")
+        raise InvalidArgument(
+            f"id {id[:64]!r} has a control character: only text is allowed", name="id", reason=Reason.INVALID_ID
+        )
 
 
 class Collection:
@@ -123,15 +127,25 @@ class Collection:
         """
         if vector.shape != (self.dim,):
             raise InvalidArgument(
-                f"vector has shape {vector.shape}: collection {self.name!r} takes ({self.dim},)", name="vector"
+                f"vector has shape {vector.shape}: collection {self.name!r} takes ({self.dim},)",
+                name="vector",
+                reason=Reason.INVALID_VECTOR,
             )
         if not np.isfinite(vector).all():
-            raise InvalidArgument("vector has NaN or infinite numbers: all must be finite", name="vector")
+            raise InvalidArgument(
+                "vector has NaN or infinite numbers: all must be finite", name="vector", reason=Reason.INVALID_VECTOR
+            )
         if np.linalg.norm(vector.astype(np.float64)) > _LARGEST_NORM:
-            raise InvalidArgument(f"vector is longer than {_LARGEST_NORM:g}: it cannot be compared", name="vector")
+            raise InvalidArgument(
+                f"vector is longer than {_LARGEST_NORM:g}: it cannot be compared",
+                name="vector",
+                reason=Reason.INVALID_VECTOR,
+            )
         if self.metric == "cosine" and not vector.any():
             raise InvalidArgument(
-                "vector is all zeros: it has no direction, which the metric cosine compares", name="vector"
+                "vector is all zeros: it has no direction, which the metric cosine compares",
+                name="vector",
+                reason=Reason.INVALID_VECTOR,
             )
 
     def get(self, ids: Sequence[str], with_features: bool = False) -> list[StoredItem | Fc7Error]:
@@ -165,6 +179,7 @@ class Collection:
                             f"collection {self.name!r} has more than {max_rows} items with a text {field!r}: "
                             "more do not fit into memory at once, so train on a part of them",
                             name=field,
+                            reason=Reason.WORK_TOO_LARGE,
                         )
                     vectors.append(row.vector)
                     labels.append(label)
@@ -173,6 +188,7 @@ class Collection:
             raise InvalidArgument(
                 f"no item of collection {self.name!r} has a text {field!r} in its payload: add it to those to train on",
                 name=field,
+                reason=Reason.NO_LABELS,
             )
         features = np.empty((len(vectors), self.dim), np.float32)
         for i, vector in enumerate(vectors):
@@ -295,10 +311,12 @@ class Collection:
 
     def _item(self, id: str, row: Row | Broken | None, with_features: bool) -> StoredItem | Fc7Error:
         if row is None:
-            return NotFound(f"collection {self.name!r} has no item {id!r}", name=id)
+            return NotFound(f"collection {self.name!r} has no item {id!r}", name=id, reason=Reason.ITEM_NOT_FOUND)
         if isinstance(row, Broken):
             return DataLoss(
-                f"item {id!r} of collection {self.name!r} does not match its checksum: add it again", name=id
+                f"item {id!r} of collection {self.name!r} does not match its checksum: add it again",
+                name=id,
+                reason=Reason.ITEM_DAMAGED,
             )
         return row.item(with_vector=with_features)
 

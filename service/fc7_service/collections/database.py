@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from fc7.errors import DataLoss, ResourceExhausted, Unavailable
+from fc7.errors import DataLoss, Reason, ResourceExhausted, Unavailable
 
 FORMAT = 1  # user_version: raise it with every change that an older fc7 cannot read
 APPLICATION = 0x66633763  # "fc7c"
@@ -49,7 +49,9 @@ def prepare(writer: sqlite3.Connection, path: Path) -> None:
     needed = run("PRAGMA page_count").fetchone()[0] * run("PRAGMA page_size").fetchone()[0]
     size = path.stat().st_size
     if size < needed:
-        raise DataLoss(f"{path.name} is cut short: {size} of {needed} bytes", name=name)
+        raise DataLoss(
+            f"{path.name} is cut short: {size} of {needed} bytes", name=name, reason=Reason.COLLECTION_DAMAGED
+        )
 
 
 def _check_header(path: Path) -> None:
@@ -60,16 +62,22 @@ def _check_header(path: Path) -> None:
         with open(path, "rb") as file:
             header = file.read(100)
     except FileNotFoundError:
-        raise DataLoss(f"{path.name} is missing", name=name) from None
+        raise DataLoss(f"{path.name} is missing", name=name, reason=Reason.COLLECTION_DAMAGED) from None
     except OSError as error:
         raise Unavailable(f"{path} cannot be read: {error}", name=name) from error
     if len(header) < 100 or size < PAGE_BYTES:
-        raise DataLoss(f"{path.name} is cut short: {size} bytes", name=name)
+        raise DataLoss(f"{path.name} is cut short: {size} bytes", name=name, reason=Reason.COLLECTION_DAMAGED)
     if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION:
-        raise DataLoss(f"{path.name} is damaged or not a collection of fc7", name=name)
+        raise DataLoss(
+            f"{path.name} is damaged or not a collection of fc7", name=name, reason=Reason.COLLECTION_DAMAGED
+        )
     version = int.from_bytes(header[60:64], "big")
     if not 1 <= version <= FORMAT:
-        raise DataLoss(f"{path.name} has format {version}, this fc7 reads up to {FORMAT}: upgrade fc7", name=name)
+        raise DataLoss(
+            f"{path.name} has format {version}, this fc7 reads up to {FORMAT}: upgrade fc7",
+            name=name,
+            reason=Reason.COLLECTION_DAMAGED,
+        )
 
 
 @contextlib.contextmanager
@@ -78,16 +86,21 @@ def faults(name: str) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:  # of the text of an error about a damaged schema
-        raise DataLoss(f"collection {name!r} is damaged: its schema cannot be read", name=name) from error
+        raise DataLoss(
+            f"collection {name!r} is damaged: its schema cannot be read", name=name, reason=Reason.COLLECTION_DAMAGED
+        ) from error
     except sqlite3.Error as error:
         code = primary(error)
         if code == sqlite3.SQLITE_FULL:
             raise ResourceExhausted(
                 f"collection {name!r}: the disk is full, nothing of this call was written; free space, then repeat it",
                 name=name,
+                reason=Reason.DISK_FULL,
             ) from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT):
-            raise DataLoss(f"collection {name!r} is damaged: {error}", name=name) from error
+            raise DataLoss(
+                f"collection {name!r} is damaged: {error}", name=name, reason=Reason.COLLECTION_DAMAGED
+            ) from error
         if code in (
             sqlite3.SQLITE_IOERR,
             sqlite3.SQLITE_CANTOPEN,

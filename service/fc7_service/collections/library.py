@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from fc7.errors import AlreadyExists, DataLoss, Fc7Error, NotFound, ResourceExhausted, Unavailable
+from fc7.errors import AlreadyExists, DataLoss, Fc7Error, NotFound, Reason, ResourceExhausted, Unavailable
 from fc7_service.bundle.disk import sync_folder
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import Provenance
@@ -61,9 +61,17 @@ class Collections:
         check_name(name, "collection")
         with self._lock:
             if name in self._leaving:
-                raise AlreadyExists(f"collection {name!r} is being deleted: create it when that is done", name=name)
+                raise AlreadyExists(
+                    f"collection {name!r} is being deleted: create it when that is done",
+                    name=name,
+                    reason=Reason.COLLECTION_EXISTS,
+                )
             if (self._path / name).exists():
-                raise AlreadyExists(f"collection {name!r} exists already: choose another name", name=name)
+                raise AlreadyExists(
+                    f"collection {name!r} exists already: choose another name",
+                    name=name,
+                    reason=Reason.COLLECTION_EXISTS,
+                )
             part = self._path / f"{_HALF_MADE}{uuid.uuid4().hex}"
             try:
                 part.mkdir()
@@ -72,8 +80,12 @@ class Collections:
                 part.rename(self._path / name)
                 sync_folder(self._path)
             except OSError as error:
-                kind = ResourceExhausted if error.errno == errno.ENOSPC else Unavailable
-                raise kind(f"collection {name!r} cannot be made: {error}", name=name) from error
+                text = f"collection {name!r} cannot be made: {error}"
+                if error.errno == errno.ENOSPC:
+                    raise ResourceExhausted(text, name=name, reason=Reason.DISK_FULL) from error
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise Unavailable(text, name=name, reason=Reason.TOO_MANY_FILES) from error
+                raise Unavailable(text, name=name) from error
             finally:
                 shutil.rmtree(part, ignore_errors=True)
             return self._opened(name)
@@ -169,9 +181,14 @@ class Collections:
             raise DataLoss(
                 f"collection {name!r} is set aside: {found.fault}; restore it from a backup, or delete the collection",
                 name=name,
+                reason=Reason.COLLECTION_DAMAGED,
             )
         return found
 
 
 def _no_collection(name: str) -> NotFound:
-    return NotFound(f"there is no collection {name!r}: `fc7 collection list` shows those there are", name=name)
+    return NotFound(
+        f"there is no collection {name!r}: `fc7 collection list` shows those there are",
+        name=name,
+        reason=Reason.COLLECTION_NOT_FOUND,
+    )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, NotFound
+from fc7.errors import DataLoss, NotFound, Reason
 from fc7_service.collections.generation import Generation
 from fc7_service.collections.store import Broken, Row, Store
 
@@ -135,6 +135,7 @@ class LiveIndex:
                 f"collection {self._name!r} is damaged: {n + len(broken)} of its {count} rows can be read; "
                 "restore it from a backup",
                 name=self._name,
+                reason=Reason.COLLECTION_DAMAGED,
             )
         _warn(broken, self._name)
         return rids[:n], places[:n], vectors[:n]

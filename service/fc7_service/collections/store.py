@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, Fc7Error, NotFound, Unavailable
+from fc7.errors import DataLoss, Fc7Error, NotFound, Reason, Unavailable
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.database import APPLICATION, FORMAT, PAGE_BYTES, connect, examine, faults, prepare, primary
 from fc7_service.collections.tally import Tally
@@ -152,7 +152,11 @@ class Store:
         with self._reading() as connection:
             found = connection.execute("PRAGMA integrity_check('items')").fetchone()[0]
         if found != b"ok":
-            raise DataLoss(f"{self._path.name} is damaged: {found.decode(errors='replace')}", name=self.name)
+            raise DataLoss(
+                f"{self._path.name} is damaged: {found.decode(errors='replace')}",
+                name=self.name,
+                reason=Reason.COLLECTION_DAMAGED,
+            )
 
     def count(self) -> int:
         """Return the number of rows."""
@@ -202,6 +206,7 @@ class Store:
                 f"collection {self.name!r} takes no writes since the disk failed ({self._fault}): "
                 "check the disk, then restart the server",
                 name=self.name,
+                reason=Reason.DISK_FAILED,
             )
         try:
             with faults(self.name):
@@ -278,10 +283,18 @@ class Store:
                 raise  # it cannot be opened or read now
             is_intact = False
         if not is_intact:
-            raise DataLoss(f"{self._path.name} is damaged: its facts do not match their checksum", name=self.name)
+            raise DataLoss(
+                f"{self._path.name} is damaged: its facts do not match their checksum",
+                name=self.name,
+                reason=Reason.COLLECTION_DAMAGED,
+            )
         facts = json.loads(text)
         if facts["metric"] not in get_args(Metric):
-            raise DataLoss(f"{self._path.name} has the unknown metric {facts['metric']!r}", name=self.name)
+            raise DataLoss(
+                f"{self._path.name} has the unknown metric {facts['metric']!r}",
+                name=self.name,
+                reason=Reason.COLLECTION_DAMAGED,
+            )
         return Facts(Provenance.from_dict(facts["provenance"]), facts["dim"], facts["metric"])
 
     def _read(self, row: tuple[Any, ...]) -> Row | Broken:
@@ -344,4 +357,8 @@ def _checksum(place: int, id: bytes, content: bytes, payload: bytes, blob: bytes
 
 
 def _closed(name: str) -> NotFound:
-    return NotFound(f"collection {name!r} is closed: it was deleted, or the server is stopping", name=name)
+    return NotFound(
+        f"collection {name!r} is closed: it was deleted, or the server is stopping",
+        name=name,
+        reason=Reason.COLLECTION_NOT_FOUND,
+    )

@@ -13,7 +13,7 @@ import sqlite3
 import zlib
 from pathlib import Path
 
-from fc7.errors import DataLoss, Unavailable
+from fc7.errors import DataLoss, Reason, Unavailable
 from fc7_service.bundle.disk import sync_folder
 
 _FILE = "acknowledged"
@@ -45,6 +45,7 @@ class Tally:
                 f"write-ahead log end at commit {counted} of {self._noted} (to go on with what is left, stop the "
                 f"server and delete {self._name}/{_FILE})",
                 name=self._name,
+                reason=Reason.COLLECTION_DAMAGED,
             )
 
     def count(self, connection: sqlite3.Connection) -> None:
@@ -70,6 +71,7 @@ class Tally:
                 f"{self._name}/{_FILE} cannot be written ({error}): what this call wrote may be stored or not; "
                 "check the disk, restart the server, then repeat the call",
                 name=self._name,
+                reason=Reason.DISK_FAILED,
             ) from error
         self._noted = number
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
+from fc7.errors import FailedPrecondition, InvalidArgument, NotFound, Reason
 from fc7_service.explain.network import Network
 
 _BATCH = 256
@@ -59,7 +59,11 @@ class Classes:
             return self.ids.index(label)
         if label not in self.labels:
             known = ", ".join(self.labels[:10]) + (", ..." if len(self.labels) > 10 else "")
-            raise NotFound(f"there is no class {label[:64]!r} among {len(self.labels)}: {known}", name=label[:64])
+            raise NotFound(
+                f"there is no class {label[:64]!r} among {len(self.labels)}: {known}",
+                name=label[:64],
+                reason=Reason.CLASS_NOT_FOUND,
+            )
         return self.labels.index(label)
 
 
@@ -75,7 +79,9 @@ def own_classes(network: Network) -> Classes:
     labels, ids = tuple(one.name for one in classes), tuple(one.id for one in classes)
     if "logits" not in network.bundle.layers or not labels:
         raise FailedPrecondition(
-            f"model {network.bundle.name!r} has no classes of its own: name a head", name=network.bundle.name
+            f"model {network.bundle.name!r} has no classes of its own: name a head",
+            name=network.bundle.name,
+            reason=Reason.NO_CLASSES,
         )
     return Classes("logits", labels, ids=ids)
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument
+from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.explain import occlusion
@@ -276,7 +276,9 @@ async def _in_time(batches: AsyncIterator[T]) -> AsyncIterator[T]:
             async with asyncio.timeout(_PATIENCE_S):
                 batch = await anext(batches, None)
         except TimeoutError:
-            raise DeadlineExceeded(f"no images came for {_PATIENCE_S:g} s: call again", name="images") from None
+            raise DeadlineExceeded(
+                f"no images came for {_PATIENCE_S:g} s: call again", name="images", reason=Reason.ARRIVAL_TOO_SLOW
+            ) from None
         if batch is None:
             return
         yield batch

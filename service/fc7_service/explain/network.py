@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Reason
 from fc7_service.bundle.bundle import DECONV, SUMS, Bundle
 from fc7_service.bundle.graph import metadata
 from fc7_service.bundle.provenance import Provenance
@@ -118,7 +118,11 @@ class Network:
             try:
                 self._sums = {str(name): tuple(map(str, tensors)) for name, tensors in json.loads(said).items()}
             except (AttributeError, TypeError, ValueError) as error:
-                raise DataLoss(f"bundle {self.bundle.name!r} says {said[:64]!r} of its sums", name=SUMS) from error
+                raise DataLoss(
+                    f"bundle {self.bundle.name!r} says {said[:64]!r} of its sums",
+                    name=SUMS,
+                    reason=Reason.BUNDLE_DAMAGED,
+                ) from error
         return self._sums.get(layer, ())
 
     def provenance(self, layer: str) -> Provenance:
@@ -153,6 +157,7 @@ class Network:
             raise NotFound(
                 f"the deconvnet of model {self.bundle.name!r} has no layer {name[:64]!r}: it has {', '.join(known)}",
                 name=name[:64],
+                reason=Reason.LAYER_NOT_FOUND,
             )
         return known[name]
 
@@ -179,6 +184,7 @@ class Network:
                 f"model {self.bundle.name!r} has no deconvnet: its graph has branches or its bundle is older; "
                 "`fc7 explain occlude` works with every network",
                 name=self.bundle.name,
+                reason=Reason.NO_DECONVNET,
             )
         if self._deconv is None:
             try:
@@ -186,7 +192,9 @@ class Network:
                 self._deconv = {row["name"]: _layer(row) for row in rows}
             except (KeyError, ValueError, TypeError) as error:
                 raise DataLoss(
-                    f"{DECONV} of bundle {self.bundle.name!r} is malformed: {error!r}", name=DECONV
+                    f"{DECONV} of bundle {self.bundle.name!r} is malformed: {error!r}",
+                    name=DECONV,
+                    reason=Reason.BUNDLE_DAMAGED,
                 ) from error
         return self._deconv
 

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss
+from fc7.errors import DataLoss, Reason
 from fc7_service.explain.network import Network
 from fc7_service.explain.project import STRONGEST
 from fc7_service.explain.view import View
@@ -102,7 +102,9 @@ def _parts(
     maps = dict(zip(sources, network.run(sources, view.tensor[np.newaxis]), strict=True))  # (1, C, h, w) each
     if {one.ndim for one in maps.values()} != {4} or (axis == 0 and len({one.shape[1] for one in maps.values()}) > 1):
         raise DataLoss(
-            f"{', '.join(sources)} of model {network.bundle.name!r} are no maps of the same units", name=layer
+            f"{', '.join(sources)} of model {network.bundle.name!r} are no maps of the same units",
+            name=layer,
+            reason=Reason.BUNDLE_DAMAGED,
         )
 
     def feature(masked: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fc7.errors import ResourceExhausted, Unavailable
+from fc7.errors import Reason, ResourceExhausted, Unavailable
 
 T = TypeVar("T")
 
@@ -75,6 +75,7 @@ class Worker:
                 f"{self._n_calls} explanations are under way or wait: retry after {_RETRY_AFTER_S:g} s",
                 name="image",
                 retry_after_s=_RETRY_AFTER_S,
+                reason=Reason.QUEUE_FULL,
             )
         self._n_calls += 1
         try:
@@ -104,7 +105,7 @@ class Worker:
                 clock.compute_s += time.monotonic() - taken
 
         if self._is_closed:
-            raise Unavailable("the server is stopping: send the call again")
+            raise Unavailable("the server is stopping: send the call again", reason=Reason.SERVER_STOPPING)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, job)
         finally:

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import Fc7Error, Unavailable
+from fc7.errors import Fc7Error, Reason, Unavailable
 
 MAX_BATCH = 32  # on a CPU the rate at 32 is within 2 % of that at 64, at half the delay
 _STOPPING = "the server is stopping: send the call again"
@@ -100,7 +100,7 @@ class Batcher:
         work = _Work(tensor, layer, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._is_closed:
-                raise Unavailable(_STOPPING)
+                raise Unavailable(_STOPPING, reason=Reason.SERVER_STOPPING)
             self._works.append(work)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="fc7-engine", daemon=True)
@@ -131,7 +131,12 @@ class Batcher:
             batch: list[_Work] = []
             while not batch:
                 if self._is_closed:
-                    _deliver([_Outcome(work, error=Unavailable(_STOPPING)) for work in self._works])
+                    _deliver(
+                        [
+                            _Outcome(work, error=Unavailable(_STOPPING, reason=Reason.SERVER_STOPPING))
+                            for work in self._works
+                        ]
+                    )
                     self._works.clear()
                     return None
                 if not self._works:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import Fc7Error, NotFound, ResourceExhausted
+from fc7.errors import Fc7Error, NotFound, Reason, ResourceExhausted
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import MAX_BATCH, Batcher, Row
@@ -88,7 +88,9 @@ class Extractor:
         name = model or next(iter(self.bundles))
         if name not in self.bundles:
             raise NotFound(
-                f"model {name[:64]!r} is not served: choose one of {', '.join(self.bundles)}", name=name[:64]
+                f"model {name[:64]!r} is not served: choose one of {', '.join(self.bundles)}",
+                name=name[:64],
+                reason=Reason.MODEL_NOT_FOUND,
             )
         return self.bundles[name]
 
@@ -123,6 +125,7 @@ class Extractor:
                 f"layer {layer} of {len(images)} images has {n_bytes} bytes over {n_views} views: at most "
                 f"{MAX_WAITING_BYTES}, so ask for fewer images",
                 name="images",
+                reason=Reason.WORK_TOO_LARGE,
             )
         gate = asyncio.Semaphore(_AHEAD // n_views)
         with self._admitted(images, bundle.recipe_of(layer), n_views):
@@ -185,6 +188,7 @@ class Extractor:
                 f"the queue is full: {self._waiting_images} images wait; retry after {_RETRY_AFTER_S:g} s",
                 name="images",
                 retry_after_s=_RETRY_AFTER_S,
+                reason=Reason.QUEUE_FULL,
             )
         self._waiting_images += n_images
         self._waiting_bytes += n_bytes

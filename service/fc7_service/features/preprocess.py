@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fc7.errors import ImageDecodeError, InvalidArgument
+from fc7.errors import ImageDecodeError, InvalidArgument, Reason
 from fc7_service.bundle.recipe import Recipe
 
 MAX_IMAGE_BYTES = 20 * 2**20
@@ -42,22 +42,31 @@ def decode(data: bytes, *, resize_px: int) -> Image.Image:
         ``MAX_IMAGE_PIXELS`` (judged by the header, before pixels are decoded).
     """
     if not data:
-        raise ImageDecodeError("the image is empty: 0 bytes")
+        raise ImageDecodeError("the image is empty: 0 bytes", reason=Reason.IMAGE_EMPTY)
     if len(data) > MAX_IMAGE_BYTES:
-        raise ImageDecodeError(f"the image has {len(data)} bytes: at most {MAX_IMAGE_BYTES} are accepted")
+        raise ImageDecodeError(
+            f"the image has {len(data)} bytes: at most {MAX_IMAGE_BYTES} are accepted", reason=Reason.IMAGE_TOO_LARGE
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise ImageDecodeError("the bytes are not an image: JPEG, PNG and WebP are accepted") from error
+        raise ImageDecodeError(
+            "the bytes are not an image: JPEG, PNG and WebP are accepted", reason=Reason.UNSUPPORTED_FORMAT
+        ) from error
     except Image.DecompressionBombError as error:
-        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels") from error
+        raise ImageDecodeError(
+            f"the image has more than {MAX_IMAGE_PIXELS} pixels", reason=Reason.IMAGE_TOO_LARGE
+        ) from error
     except Exception as error:  # a parser that fails on a damaged header may raise anything
-        raise ImageDecodeError(f"the image's header is damaged: {error}") from error
+        raise ImageDecodeError(f"the image's header is damaged: {error}", reason=Reason.IMAGE_DAMAGED) from error
     width, height = image.size
     if width * height > MAX_IMAGE_PIXELS:
-        raise ImageDecodeError(f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted")
+        raise ImageDecodeError(
+            f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted",
+            reason=Reason.IMAGE_TOO_LARGE,
+        )
     try:
         if image.format == "JPEG":
             shrink = 2 * resize_px / min(width, height)
@@ -65,7 +74,7 @@ def decode(data: bytes, *, resize_px: int) -> Image.Image:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, ...
-        raise ImageDecodeError(f"the image is truncated or damaged: {error}") from error
+        raise ImageDecodeError(f"the image is truncated or damaged: {error}", reason=Reason.IMAGE_DAMAGED) from error
 
 
 def square(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
@@ -161,7 +170,7 @@ def from_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         raise InvalidArgument(f"pixels are {pixels.dtype} {pixels.shape}: uint8 (H, W, 3) is expected")
     if pixels.shape[0] * pixels.shape[1] > MAX_IMAGE_PIXELS:
-        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels")
+        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels", reason=Reason.IMAGE_TOO_LARGE)
     return Image.fromarray(pixels)
 
 

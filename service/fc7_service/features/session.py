@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, FailedPrecondition
+from fc7.errors import DataLoss, FailedPrecondition, Reason
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.graph import cut
 
@@ -48,13 +48,18 @@ class Session:
             session = load(part, bundle.name, device=device, threads=threads)
             missing = set(layers) - {output.name for output in session.get_outputs()}
             if missing:
-                raise DataLoss(f"the graph of bundle {bundle.name!r} lacks outputs {sorted(missing)}", name=bundle.name)
+                raise DataLoss(
+                    f"the graph of bundle {bundle.name!r} lacks outputs {sorted(missing)}",
+                    name=bundle.name,
+                    reason=Reason.BUNDLE_DAMAGED,
+                )
             self._sessions |= dict.fromkeys(layers, session)
         self.provider: str = session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
             raise FailedPrecondition(
                 "device cuda cannot be had: ONNX Runtime fell back to the CPU; check the driver and the CUDA libraries",
                 name="device",
+                reason=Reason.DEVICE_UNAVAILABLE,
             )
         self._input = session.get_inputs()[0].name
 
@@ -73,7 +78,9 @@ class Session:
                 found = session.run(names, {self._input: batch})
             except Exception as error:  # the runtime's errors share no base but Exception
                 name = self._bundle.name
-                raise DataLoss(f"the graph of bundle {name!r} cannot be run: {error}", name=name) from error
+                raise DataLoss(
+                    f"the graph of bundle {name!r} cannot be run: {error}", name=name, reason=Reason.BUNDLE_DAMAGED
+                ) from error
             outputs |= zip(names, found, strict=True)
         return [self._feature(layer, outputs[layer], len(batch)) for layer in layers]
 
@@ -86,6 +93,7 @@ class Session:
                 f"{layer} of bundle {self._bundle.name!r} has shape {shape} for {n} pictures: its manifest says "
                 f"{said.shape} for each: get the bundle again",
                 name=layer,
+                reason=Reason.BUNDLE_DAMAGED,
             )
         return np.asarray(output, np.float32).reshape(n, -1)
 
@@ -116,15 +124,21 @@ def load(graph: bytes, name: str, *, device: str, threads: int, keeps_memory: bo
         return ort.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # the runtime's errors share no base but Exception
         if device == "cuda":
-            raise FailedPrecondition(f"device cuda cannot be had: {error}", name="device") from error
-        raise DataLoss(f"the graph of bundle {name!r} cannot be loaded: {error}", name=name) from error
+            raise FailedPrecondition(
+                f"device cuda cannot be had: {error}", name="device", reason=Reason.DEVICE_UNAVAILABLE
+            ) from error
+        raise DataLoss(
+            f"the graph of bundle {name!r} cannot be loaded: {error}", name=name, reason=Reason.BUNDLE_DAMAGED
+        ) from error
 
 
 def _part(graph: bytes, layers: Sequence[str], name: str) -> bytes:
     try:
         return cut(graph, layers)
     except FailedPrecondition as error:
-        raise DataLoss(f"the graph of bundle {name!r} lacks outputs: {error.message}", name=name) from error
+        raise DataLoss(
+            f"the graph of bundle {name!r} lacks outputs: {error.message}", name=name, reason=Reason.BUNDLE_DAMAGED
+        ) from error
 
 
 def check_installed() -> None:
@@ -151,6 +165,7 @@ def _providers(ort: Any, device: str) -> list[Any]:
         raise FailedPrecondition(
             "device cuda cannot be had: this ONNX Runtime has no CUDA provider; install fc7[gpu] in place of fc7[cpu]",
             name="device",
+            reason=Reason.DEVICE_UNAVAILABLE,
         )
     if device == "cpu" or CUDA not in available:
         return [CPU]

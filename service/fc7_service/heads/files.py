@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, ResourceExhausted
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, Reason, ResourceExhausted
 from fc7_service.bundle.disk import sync_folder
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.head import HeadVersion, Softmax
@@ -53,9 +53,15 @@ def read_record(path: Path, name: str) -> dict[str, Any]:
         is_whole = is_newer = False
     where = f"{path.parent.name}/{path.name}"
     if not is_whole:
-        raise DataLoss(f"head {name!r}: {where} is missing or damaged; {_REMEDY}", name=name)
+        raise DataLoss(
+            f"head {name!r}: {where} is missing or damaged; {_REMEDY}", name=name, reason=Reason.HEAD_DAMAGED
+        )
     if is_newer:
-        raise FailedPrecondition(f"head {name!r}: {where} was written by a newer fc7: upgrade this one", name=name)
+        raise FailedPrecondition(
+            f"head {name!r}: {where} was written by a newer fc7: upgrade this one",
+            name=name,
+            reason=Reason.NEWER_FORMAT,
+        )
     return values
 
 
@@ -83,10 +89,16 @@ def read_head(folder: Path, name: str, version: int) -> HeadVersion:
         kept |= {"classes": tuple(values["classes"]), "provenance": Provenance.from_dict(values["provenance"])}
         head = HeadVersion(**kept)
     except (KeyError, TypeError, InvalidArgument) as error:
-        raise DataLoss(f"head {name!r}: {version}/{MANIFEST} is malformed ({error}); {_REMEDY}", name=name) from error
+        raise DataLoss(
+            f"head {name!r}: {version}/{MANIFEST} is malformed ({error}); {_REMEDY}",
+            name=name,
+            reason=Reason.HEAD_DAMAGED,
+        ) from error
     if (head.name, head.version) != (name, version):
         raise DataLoss(
-            f"head {name!r}: {version}/{MANIFEST} is of {head.name!r} version {head.version}; {_REMEDY}", name=name
+            f"head {name!r}: {version}/{MANIFEST} is of {head.name!r} version {head.version}; {_REMEDY}",
+            name=name,
+            reason=Reason.HEAD_DAMAGED,
         )
     return head
 
@@ -106,7 +118,11 @@ def read_softmax(folder: Path, head: HeadVersion) -> Softmax:
     except OSError:
         data = b""
     if hashlib.sha256(data).hexdigest() != head.weights_sha256:
-        raise DataLoss(f"head {head.name!r}: {head.version}/{WEIGHTS} is missing or damaged; {_REMEDY}", name=head.name)
+        raise DataLoss(
+            f"head {head.name!r}: {head.version}/{WEIGHTS} is missing or damaged; {_REMEDY}",
+            name=head.name,
+            reason=Reason.HEAD_DAMAGED,
+        )
     return Softmax(**load(data))
 
 
@@ -133,7 +149,7 @@ def changing(name: str) -> Iterator[None]:
     except OSError as error:
         text = f"head {name!r} cannot be changed on disk: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceExhausted(f"{text}; free some space", name=name) from error
+            raise ResourceExhausted(f"{text}; free some space", name=name, reason=Reason.DISK_FULL) from error
         raise FailedPrecondition(text, name=name) from error
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import InvalidArgument
+from fc7.errors import InvalidArgument, Reason
 from fc7_service.heads.limits import check_label
 
 N_FOLDS = 5  # fold 0 is held out: 20 %
@@ -76,7 +76,7 @@ def _check_classes(labels: Sequence[str]) -> None:
     found = set(labels)
     if len(found) < 2:
         what = f"all {len(labels)} rows are of class {min(found)!r}" if found else "there is no labelled row"
-        raise InvalidArgument(f"{what}: a head needs at least 2 classes", name="labels")
+        raise InvalidArgument(f"{what}: a head needs at least 2 classes", name="labels", reason=Reason.TOO_FEW_IMAGES)
     for label in found:
         check_label(label)
 
@@ -89,4 +89,5 @@ def _check_members(members: dict[str, list[str]]) -> None:
             f"{len(few)} of {len(members)} classes have fewer than 2 different images of their own: {names}; copies, "
             "and images that also carry another label, do not count: add images or leave these classes out",
             name=few[0],
+            reason=Reason.TOO_FEW_IMAGES,
         )

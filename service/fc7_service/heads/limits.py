@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fc7.errors import InvalidArgument, ResourceExhausted
+from fc7.errors import InvalidArgument, Reason, ResourceExhausted
 
 MAX_BYTES = 2**30  # of rows: 60,000 of 4096 numbers; a fit holds up to seven times that, most of it D x D and N x D
 ROW_BYTES = 1024  # of a row beside its numbers: label, content hash, objects
@@ -28,13 +28,17 @@ def check_size(n_rows: int, dim: int, n_classes: int) -> None:
         raise ResourceExhausted(
             f"{n_rows} rows of {dim} numbers are too many for memory: at most {max_rows(dim)}, or a smaller layer",
             name="images",
+            reason=Reason.WORK_TOO_LARGE,
         )
     if n_classes > MAX_CLASSES:
-        raise ResourceExhausted(f"{n_classes} classes: at most {MAX_CLASSES} in one head", name="labels")
+        raise ResourceExhausted(
+            f"{n_classes} classes: at most {MAX_CLASSES} in one head", name="labels", reason=Reason.WORK_TOO_LARGE
+        )
     if n_rows * n_classes > MAX_SCORES:
         raise ResourceExhausted(
             f"{n_rows} rows of {n_classes} classes are too many for memory: their product is at most {MAX_SCORES}",
             name="labels",
+            reason=Reason.WORK_TOO_LARGE,
         )
 
 

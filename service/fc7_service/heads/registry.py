@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, NotFound, Unavailable
+from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, NotFound, Reason, Unavailable
 from fc7_service.bundle.disk import sync_folder
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import Provenance
@@ -156,7 +156,11 @@ class Heads:
 
         def check() -> None:
             if has_left.is_set() or self._is_closing.is_set():
-                raise Unavailable("the training was stopped and nothing stored: send the call again", name=name)
+                raise Unavailable(
+                    "the training was stopped and nothing stored: send the call again",
+                    name=name,
+                    reason=Reason.SERVER_STOPPING,
+                )
 
         def train() -> HeadVersion:
             check()
@@ -250,6 +254,7 @@ class Heads:
                 raise FailedPrecondition(
                     f"version {version} of head {name!r} is published: publish another first, or delete the whole head",
                     name=name,
+                    reason=Reason.HEAD_PUBLISHED,
                 )
             with changing(name):
                 self._point(name, published=published, last_deleted=max(version, self._last_deleted(name)))
@@ -271,7 +276,11 @@ class Heads:
             self._check_version(name, 0)
             version = self._published(name)
             if not version:
-                raise FailedPrecondition(f"head {name!r} is not published: publish a version first", name=name)
+                raise FailedPrecondition(
+                    f"head {name!r} is not published: publish a version first",
+                    name=name,
+                    reason=Reason.HEAD_NOT_PUBLISHED,
+                )
             ready = self._ready.get(name)
             if ready is None or ready.version.version != version:
                 folder = self._folder(name, version)
@@ -313,10 +322,14 @@ class Heads:
         self.check_name(name)
         versions = self._versions(name)
         if not versions:
-            raise NotFound(f"head {name!r} does not exist: train it first", name=name)
+            raise NotFound(f"head {name!r} does not exist: train it first", name=name, reason=Reason.HEAD_NOT_FOUND)
         if version and version not in versions:
             known = ", ".join(map(str, sorted(versions)[-10:]))
-            raise NotFound(f"head {name!r} has no version {version}: choose one of {known}", name=name)
+            raise NotFound(
+                f"head {name!r} has no version {version}: choose one of {known}",
+                name=name,
+                reason=Reason.HEAD_VERSION_NOT_FOUND,
+            )
         return version
 
     def _newest(self, name: str) -> HeadVersion:

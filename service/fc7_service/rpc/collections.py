@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fc7.errors import Fc7Error, InvalidArgument, NotFound, ResourceExhausted
+from fc7.errors import Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc, common_pb2
 from fc7_service.collections.collection import Collection, check_id
@@ -56,7 +56,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         provenance = bundle.provenance(request.layer)
         metric = _METRICS.get(request.metric or pb.METRIC_COSINE)
         if metric is None:
-            raise InvalidArgument(f"metric {request.metric} is unknown", name="metric")
+            raise InvalidArgument(
+                f"metric {request.metric} is unknown", name="metric", reason=Reason.UNKNOWN_ENUM_VALUE
+            )
         dim = bundle.layers[provenance.layer].dim
         made = await asyncio.to_thread(self._collections.create, request.name, provenance, dim, metric)
         return pb.CreateCollectionResponse(collection=_facts(made))
@@ -121,6 +123,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             raise ResourceExhausted(
                 f"the answer would have {n_hits} hits: at most {_MOST_HITS}, so send fewer queries or a smaller k",
                 name="k",
+                reason=Reason.ANSWER_TOO_LARGE,
             )
         found, timing = await _queries(collection, self._extractor, request.queries)
         own = [query.id or None for query in request.queries]
@@ -172,7 +175,9 @@ class _Upsert:
             try:
                 check_id(item.id)
                 if item.id in seen:
-                    raise InvalidArgument(f"id {item.id!r} stands twice in one call", name=item.id)
+                    raise InvalidArgument(
+                        f"id {item.id!r} stands twice in one call", name=item.id, reason=Reason.INVALID_ID
+                    )
                 seen.add(item.id)
                 payload = read_payload(item.payload_json)
                 if item.WhichOneof("source") == "vector":
@@ -308,4 +313,4 @@ def _item(item: StoredItem) -> pb.Item:
 
 
 def _no_item(id: str, collection: Collection) -> NotFound:
-    return NotFound(f"collection {collection.name!r} has no item {id!r}", name=id)
+    return NotFound(f"collection {collection.name!r} has no item {id!r}", name=id, reason=Reason.ITEM_NOT_FOUND)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import Aborted, Fc7Error, InvalidArgument
+from fc7.errors import Aborted, Fc7Error, InvalidArgument, Reason
 from fc7.v1 import common_pb2, explain_pb2_grpc
 from fc7.v1 import explain_pb2 as pb
 from fc7_service.collections.library import Collections
@@ -243,7 +243,11 @@ def _read_batch(images: Sequence[common_pb2.Image], digests: bytes, first: int) 
         if not named:
             raise InvalidArgument(f"more images came than the {index} of the plan: send one each", name="images")
         if bytes.fromhex(content_sha256(image)) != named:
-            raise Aborted(f"image {index} is not the one of the plan: it changed, so call again", name="images")
+            raise Aborted(
+                f"image {index} is not the one of the plan: it changed, so call again",
+                name="images",
+                reason=Reason.IMAGE_CHANGED,
+            )
     return [read_image(image) for image in images]
 
 

@@ -14,7 +14,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from fc7.errors import Fc7Error, InvalidArgument, ResourceExhausted, Unavailable
+from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted, Unavailable
 from fc7_service.rpc.messages import check_answer
 from fc7_service.tokens import Tokens
 
@@ -144,7 +144,7 @@ class _Around:
             if context.cancelled() or context.done():
                 self._write("CANCELLED", start, n_items)
                 return error
-            error = Unavailable("the server is stopping: send the call again")
+            error = Unavailable("the server is stopping: send the call again", reason=Reason.SERVER_STOPPING)
         incident = ""
         if not isinstance(error, Fc7Error):
             incident = secrets.token_hex(6)
@@ -217,9 +217,13 @@ def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], A
 
 def _checked(request: Any) -> Any:
     if isinstance(request, _Garbage):
-        raise InvalidArgument("the request's bytes are not the message that this method takes")
+        raise InvalidArgument(
+            "the request's bytes are not the message that this method takes", reason=Reason.MALFORMED_MESSAGE
+        )
     if (count := _count(request)) > MAX_ITEMS:
-        raise InvalidArgument(f"the request holds {count} items: at most {MAX_ITEMS}, so send it in parts")
+        raise InvalidArgument(
+            f"the request holds {count} items: at most {MAX_ITEMS}, so send it in parts", reason=Reason.TOO_MANY_ITEMS
+        )
     return request
 
 

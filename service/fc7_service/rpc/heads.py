@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import Fc7Error, InvalidArgument, ResourceExhausted
+from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import head_pb2 as pb
 from fc7.v1 import head_pb2_grpc
 from fc7_service.bundle.bundle import check_same_classes
@@ -59,6 +59,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
                 f"{self._n_trainings} trainings are under way or wait: retry after {_RETRY_AFTER_S:g} s",
                 name="plan",
                 retry_after_s=_RETRY_AFTER_S,
+                reason=Reason.QUEUE_FULL,
             )
         self._n_trainings += 1
         try:
@@ -210,7 +211,9 @@ class _Rows:
     def end(self) -> Rows:
         """Return the features (N, D), the labels and the content hashes; keep no feature."""
         if not self._values:
-            raise InvalidArgument("no image to train on: send two classes at least", name="images")
+            raise InvalidArgument(
+                "no image to train on: send two classes at least", name="images", reason=Reason.TOO_FEW_IMAGES
+            )
         values, self._values = self._values, []
         return np.stack(values), self.labels, self.groups
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, ResourceExhausted
+from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.explain.worker import Clock
@@ -76,10 +76,15 @@ def read_vector(vector: collection_pb2.Vector, provenance: Provenance) -> NDArra
             f"the vector is of provenance {vector.provenance_digest[:12]!r}, the collection of "
             f"{provenance.digest[:12]!r} ({provenance.model} {provenance.layer}): extract it again with that",
             name="provenance_digest",
+            reason=Reason.PROVENANCE_MISMATCH,
         )
     values = read_tensor(vector.values, "vector")
     if values.dtype != np.float32 or values.ndim != 1:
-        raise InvalidArgument(f"vector is {values.dtype} {values.shape}: float32 (D,) is expected", name="vector")
+        raise InvalidArgument(
+            f"vector is {values.dtype} {values.shape}: float32 (D,) is expected",
+            name="vector",
+            reason=Reason.INVALID_VECTOR,
+        )
     return values
 
 
@@ -92,7 +97,11 @@ def read_payload(text: str) -> dict[str, Any]:
         Not a JSON object, with NaN or Infinity, nested too deeply, or above 64 KiB.
     """
     if len(text) > _MAX_PAYLOAD_BYTES:
-        raise InvalidArgument(f"payload has {len(text)} characters: at most {_MAX_PAYLOAD_BYTES}", name="payload_json")
+        raise InvalidArgument(
+            f"payload has {len(text)} characters: at most {_MAX_PAYLOAD_BYTES}",
+            name="payload_json",
+            reason=Reason.INVALID_PAYLOAD,
+        )
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
@@ -101,9 +110,11 @@ def read_payload(text: str) -> dict[str, Any]:
         payload = json.loads(text or "{}", parse_constant=refuse)
         json.dumps(payload, allow_nan=False, ensure_ascii=False).encode()  # neither 1e999 nor half a surrogate pair
     except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"payload is not JSON: {error}", name="payload_json") from error
+        raise InvalidArgument(
+            f"payload is not JSON: {error}", name="payload_json", reason=Reason.INVALID_PAYLOAD
+        ) from error
     if not isinstance(payload, dict):
-        raise InvalidArgument("payload is not a JSON object", name="payload_json")
+        raise InvalidArgument("payload is not a JSON object", name="payload_json", reason=Reason.INVALID_PAYLOAD)
     return payload
 
 
@@ -122,7 +133,9 @@ def check_answer(n_bytes: int, name: str) -> None:
     """
     if n_bytes > MAX_MESSAGE_BYTES:
         raise ResourceExhausted(
-            f"the answer would have {n_bytes} bytes: at most {MAX_MESSAGE_BYTES}, so ask for fewer {name}", name=name
+            f"the answer would have {n_bytes} bytes: at most {MAX_MESSAGE_BYTES}, so ask for fewer {name}",
+            name=name,
+            reason=Reason.ANSWER_TOO_LARGE,
         )
 
 
@@ -166,6 +179,7 @@ def find_model(extractor: Extractor, provenance: Provenance, what: str) -> str:
         f"{what} was made with {provenance.model} {provenance.layer} of provenance {provenance.digest[:12]!r}, "
         f"which no model of this server has ({', '.join(extractor.bundles)}): serve that bundle",
         name=provenance.model,
+        reason=Reason.MODEL_NOT_SERVED,
     )
 
 
