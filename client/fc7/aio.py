@@ -211,11 +211,12 @@ class AsyncCollection(CollectionFacts):
         ids: Iterable[str] | None = None,
         root: Path | str | None = None,
         payloads: Iterable[Payload] | None = None,
+        replace: bool = False,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
         """Add or replace images, as `Collection.add`."""
         new = items.from_images(images, ids, root, payloads)
-        return await self._session.run(collection.upsert(self.name, new, True, report))
+        return await self._session.run(collection.upsert(self.name, new, True, replace, report))
 
     async def add_vectors(
         self,
@@ -223,11 +224,12 @@ class AsyncCollection(CollectionFacts):
         ids: Iterable[str],
         *,
         payloads: Iterable[Payload] | None = None,
+        replace: bool = False,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
         """Add features that were extracted before, as `Collection.add_vectors`."""
         new = items.from_features(features, ids, payloads)
-        return await self._session.run(collection.upsert(self.name, new, False, report))
+        return await self._session.run(collection.upsert(self.name, new, False, replace, report))
 
     async def search(
         self, image: ImageLike | None = None, *, id: str | None = None, features: Features | None = None, k: int = 10

@@ -27,9 +27,12 @@ class Collection(CollectionFacts):
         ids: Iterable[str] | None = None,
         root: Path | str | None = None,
         payloads: Iterable[Payload] | None = None,
+        replace: bool = False,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
-        """Add images, or replace those whose id is there with other bytes.
+        """Add images; of an id that is there, take the new bytes and keep what the payload says.
+
+        An id that is there with other bytes from another path is refused: the image fails, and nothing is erased.
 
         Parameters
         ----------
@@ -40,7 +43,11 @@ class Collection(CollectionFacts):
         root
             Folder that the ids are relative to.
         payloads
-            One JSON object an image, at most 64 KiB. By default {"path": ...} for paths, else {}.
+            One JSON object per image, at most 64 KiB. By default {"path": ABSOLUTE PATH} for paths, otherwise {}.
+            Its keys are set in the stored payload, whose other keys stay.
+        replace
+            Put each image in place of whatever has its id, from any path, and its payload in place of the stored one:
+            the way to remove a key.
         report
             Called for each image as soon as the server has answered: what it says is added or
             replaced is on disk.
@@ -56,7 +63,7 @@ class Collection(CollectionFacts):
             An image without path and id, or lists of different lengths.
         """
         new = items.from_images(images, ids, root, payloads)
-        return self._session.run(collection.upsert(self.name, new, True, report))
+        return self._session.run(collection.upsert(self.name, new, True, replace, report))
 
     def add_vectors(
         self,
@@ -64,11 +71,15 @@ class Collection(CollectionFacts):
         ids: Iterable[str],
         *,
         payloads: Iterable[Payload] | None = None,
+        replace: bool = False,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
-        """Add features that were extracted before, one id a row; they must be of this provenance."""
+        """Add features that were extracted before, one id per row; they must be of this provenance.
+
+        Payloads and ``replace`` are as in `add`.
+        """
         new = items.from_features(features, ids, payloads)
-        return self._session.run(collection.upsert(self.name, new, False, report))
+        return self._session.run(collection.upsert(self.name, new, False, replace, report))
 
     def search(
         self, image: ImageLike | None = None, *, id: str | None = None, features: Features | None = None, k: int = 10

@@ -60,10 +60,12 @@ class Reason(Enum):
     ITEM_NOT_FOUND = Rule("NotFound", "The collection has no item of this id.")
     HEAD_NOT_FOUND = Rule("NotFound", "There is no head of this name. Train it first.")
     HEAD_VERSION_NOT_FOUND = Rule("NotFound", "The head has no such version.")
+    CONTENT_NOT_STORED = Rule("NotFound", "The id is not stored with the bytes that `content_sha256` names. Send them.")
     FILE_NOT_FOUND = Rule("NotFound", "A file named in the settings does not exist.")
 
     ALREADY_EXISTS = Rule("AlreadyExists", "The name is taken.")
     COLLECTION_EXISTS = Rule("AlreadyExists", "There is a collection of this name. Choose another, or delete it.")
+    ID_FROM_OTHER_PATH = Rule("AlreadyExists", "Another path's picture has this id. Use another id, or replace it.")
 
     FAILED_PRECONDITION = Rule("FailedPrecondition", "The state does not allow the call. The text says what to do.")
     PROVENANCE_MISMATCH = Rule("FailedPrecondition", "The feature was made in another way than those it is to meet.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ DIM = 4
 IDS = st.sampled_from([f"i{n}" for n in range(12)])
 NUMBERS = st.sampled_from([-2.0, -1.0, 0.0, 1.0, 3.0, 0.1, 70_000.0, 1e-9])  # ties, and two that fp16 cannot hold
 VECTORS = st.lists(NUMBERS, min_size=DIM, max_size=DIM).filter(any).map(lambda row: np.array(row, np.float32))
-ITEMS = st.builds(Item, IDS, st.sampled_from(["c", "d"]), st.dictionaries(st.just("n"), st.integers(0, 2)), VECTORS)
+ITEMS = st.builds(
+    Item, IDS, st.sampled_from(["c", "d"]), st.dictionaries(st.sampled_from("nm"), st.integers(0, 2)), VECTORS
+)
 
 
 def true_scores(rows, query, metric):
@@ -46,11 +49,13 @@ class Machine(RuleBasedStateMachine):
     def real(self):
         return self.library.get("c")
 
-    @rule(items=st.lists(ITEMS, max_size=6))
-    def upsert(self, items):
-        expected = []
+    @rule(items=st.lists(ITEMS, max_size=6), is_merged=st.booleans())
+    def upsert(self, items, is_merged):
+        sent, expected = items, []
         for item in items:
             old = self.model.get(item.id)
+            if old and is_merged:
+                item = replace(item, payload=old.payload | item.payload)
             if old and (old.content_sha256, old.payload) == (item.content_sha256, item.payload):
                 expected.append("skipped")
                 continue
@@ -58,7 +63,7 @@ class Machine(RuleBasedStateMachine):
             if not old:
                 self.order.append(item.id)
             self.model[item.id] = item
-        assert self.real.upsert(items) == expected
+        assert self.real.upsert(sent, is_merged=is_merged) == expected
 
     @rule(ids=st.lists(IDS, max_size=4))
     def delete(self, ids):

@@ -67,13 +67,14 @@ def delete(name: str) -> Operation[None]:
 
 
 def upsert(
-    collection: str, items: Iterable[NewItem], is_images: bool, report: Callable[[Added], object] | None
+    collection: str, items: Iterable[NewItem], is_images: bool, replace: bool, report: Callable[[Added], object] | None
 ) -> Operation[list[Added]]:
     """Add items batch by batch; report each when the server has answered."""
     added: list[Added] = []
+    mode = pb.UPSERT_MODE_REPLACE if replace else pb.UPSERT_MODE_MERGE
     batches = split(items, lambda item: item.message.ByteSize(), BATCH_IMAGES if is_images else _VECTORS)
     while batch := (yield next_batch(batches)):
-        request = pb.UpsertItemsRequest(collection=collection, items=[item.message for item in batch])
+        request = pb.UpsertItemsRequest(collection=collection, items=[item.message for item in batch], mode=mode)
         response: pb.UpsertItemsResponse = yield Call(Stub, "UpsertItems", request)
         for item, result in zip(batch, response.results, strict=True):
             added.append(_read_upsert(item, result))

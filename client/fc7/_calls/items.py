@@ -100,4 +100,4 @@ def _id_of(entry: Entry, root: Path | str | None) -> str:
 
 def _payload_of(entry: Entry) -> Payload:
     path = path_of(entry.source)
-    return {} if path is None else {"path": text_of(str(path))}
+    return {} if path is None else {"path": text_of(Path(os.path.abspath(path)).as_posix())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,7 @@ def delete(connection: Connection, name: str, as_json: bool) -> None:
 @paths_argument
 @click.option("--label-from-folder", is_flag=True, help="Store an image's first folder below PATH as payload.label.")
 @click.option("--id-prefix", default="", help="Text put before every id.")
+@click.option("--replace", is_flag=True, help="Replace items of the same id as a whole, whatever path they came from.")
 @json_option
 @connected
 def add(
@@ -92,13 +94,16 @@ def add(
     paths: tuple[Path, ...],
     label_from_folder: bool,
     id_prefix: str,
+    replace: bool,
     as_json: bool,
 ) -> None:
     """Add images to a collection, which is created where missing.
 
     An id is the path below PATH (a lone file: its name). An id that is there with the same
-    bytes is skipped, with others replaced, so a run that was cut off is simply run again.
-    What is printed as added or replaced is on disk. `payload.path` is the image's absolute path.
+    bytes is skipped, so a run that was cut off is simply run again. A file that has changed is
+    replaced. Labels and other keys of its payload stay. An id that is there with other bytes
+    from another path is refused. `payload.path` is the image's absolute path. What is printed
+    as added or replaced is on disk.
     """
     images = find_items(paths, "two runs with an --id-prefix each")
     counts = dict.fromkeys(STATUSES, 0)
@@ -116,6 +121,7 @@ def add(
             [image.path for image in images],
             ids=[id_prefix + image.id for image in images],
             payloads=[_payload(image, label_from_folder) for image in images],
+            replace=replace,
             report=report,
         )
     if as_json:
@@ -200,7 +206,7 @@ def _outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str
 
 def _payload(image: Found, is_labelled: bool) -> dict[str, Any]:
     label = {"label": image.folder} if is_labelled and image.folder is not None else {}
-    return {"path": as_text(image.path.absolute())} | label
+    return {"path": as_text(Path(os.path.abspath(image.path)))} | label
 
 
 def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:

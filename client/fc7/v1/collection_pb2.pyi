@@ -22,6 +22,12 @@ class UpsertStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UPSERT_STATUS_REPLACED: _ClassVar[UpsertStatus]
     UPSERT_STATUS_SKIPPED: _ClassVar[UpsertStatus]
     UPSERT_STATUS_FAILED: _ClassVar[UpsertStatus]
+
+class UpsertMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UPSERT_MODE_UNSPECIFIED: _ClassVar[UpsertMode]
+    UPSERT_MODE_REPLACE: _ClassVar[UpsertMode]
+    UPSERT_MODE_MERGE: _ClassVar[UpsertMode]
 METRIC_UNSPECIFIED: Metric
 METRIC_COSINE: Metric
 METRIC_L2: Metric
@@ -31,6 +37,9 @@ UPSERT_STATUS_ADDED: UpsertStatus
 UPSERT_STATUS_REPLACED: UpsertStatus
 UPSERT_STATUS_SKIPPED: UpsertStatus
 UPSERT_STATUS_FAILED: UpsertStatus
+UPSERT_MODE_UNSPECIFIED: UpsertMode
+UPSERT_MODE_REPLACE: UpsertMode
+UPSERT_MODE_MERGE: UpsertMode
 
 class Collection(_message.Message):
     __slots__ = ("name", "count", "provenance", "metric", "dim", "index", "fault")
@@ -109,24 +118,28 @@ class Vector(_message.Message):
     def __init__(self, values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., provenance_digest: _Optional[str] = ...) -> None: ...
 
 class NewItem(_message.Message):
-    __slots__ = ("id", "image", "vector", "payload_json")
+    __slots__ = ("id", "image", "vector", "content_sha256", "payload_json")
     ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_SHA256_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_JSON_FIELD_NUMBER: _ClassVar[int]
     id: str
     image: _common_pb2.Image
     vector: Vector
+    content_sha256: str
     payload_json: str
-    def __init__(self, id: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., payload_json: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., content_sha256: _Optional[str] = ..., payload_json: _Optional[str] = ...) -> None: ...
 
 class UpsertItemsRequest(_message.Message):
-    __slots__ = ("collection", "items")
+    __slots__ = ("collection", "items", "mode")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     items: _containers.RepeatedCompositeFieldContainer[NewItem]
-    def __init__(self, collection: _Optional[str] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ...) -> None: ...
+    mode: UpsertMode
+    def __init__(self, collection: _Optional[str] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ..., mode: _Optional[_Union[UpsertMode, str]] = ...) -> None: ...
 
 class UpsertItemsResponse(_message.Message):
     __slots__ = ("results", "timing")

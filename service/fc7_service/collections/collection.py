@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, Reason, Re
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.index import rung
 from fc7_service.collections.live import Changes, LiveIndex, intact
+from fc7_service.collections.payload import merge
 from fc7_service.collections.store import Broken, Item, Metric, Row, Store, StoredItem
 
 _LONGEST_ID_BYTES = 1024
@@ -36,7 +37,8 @@ class _Job:
     """One call of ``upsert`` that waits for the transaction it will share."""
 
     items: Sequence[Item]
-    statuses: list[str] = field(default_factory=list)
+    is_merged: bool
+    statuses: list[str | Fc7Error] = field(default_factory=list)
     error: BaseException | None = None
     is_done: bool = False
 
@@ -229,10 +231,18 @@ class Collection:
             for pairs, left_out in zip(found, own, strict=True)
         ]
 
-    def upsert(self, items: Sequence[Item]) -> list[str]:
+    def upsert(self, items: Sequence[Item], *, is_merged: bool = False) -> list[str | Fc7Error]:
         """Store items; return "added", "replaced" or "skipped" for each once they are on disk.
 
         Calls that wait for the disk share one transaction.
+
+        Parameters
+        ----------
+        items
+            To be stored.
+        is_merged
+            Merge payloads with the stored ones, and keep an item from another file; what `merge` refuses is returned
+            in the item's place.
 
         Raises
         ------
@@ -246,7 +256,7 @@ class Collection:
         for item in items:
             check_id(item.id)
             self.check_vector(item.vector)
-        job = _Job(items)
+        job = _Job(items, is_merged)
         with self._queueing:
             self._queue.append(job)
         with self._writing:
@@ -284,7 +294,7 @@ class Collection:
         try:
             with self._store.transaction():
                 for job in jobs:
-                    job.statuses = [self._put(item, changes) for item in job.items]
+                    job.statuses = [self._put(item, changes, job.is_merged) for item in job.items]
             self._publish(changes)
             self._store.acknowledge()
         except BaseException as error:
@@ -294,10 +304,18 @@ class Collection:
             for job in jobs:
                 job.is_done = True
 
-    def _put(self, item: Item, changes: Changes) -> str:
+    def _put(self, item: Item, changes: Changes, is_merged: bool) -> str | Fc7Error:
         old = self._store.find(item.id)
-        if isinstance(old, Row) and old.content == item.content_sha256 and _is_same(old.payload, item.payload):
-            return "skipped"
+        if isinstance(old, Row):
+            stored, is_same = json.loads(old.payload), old.content == item.content_sha256
+            if is_merged:
+                try:
+                    payload = merge(item.id, stored, item.payload, has_same_content=is_same)
+                except Fc7Error as error:
+                    return error
+                item = replace(item, payload=payload)
+            if is_same and _is_equal(stored, item.payload):
+                return "skipped"
         if old is not None:
             self._store.drop(old.rid)
             changes.kill(old.rid)
@@ -321,6 +339,6 @@ class Collection:
         return row.item(with_vector=with_features)
 
 
-def _is_same(stored: str, payload: dict[str, Any]) -> bool:
+def _is_equal(stored: dict[str, Any], payload: dict[str, Any]) -> bool:
     """Compare as JSON, where 1 and true differ, and the order of keys does not matter."""
-    return json.dumps(json.loads(stored), sort_keys=True) == json.dumps(payload, sort_keys=True)
+    return json.dumps(stored, sort_keys=True) == json.dumps(payload, sort_keys=True)

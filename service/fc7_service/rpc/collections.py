@@ -37,6 +37,7 @@ _STATUSES = {
     "replaced": pb.UPSERT_STATUS_REPLACED,
     "skipped": pb.UPSERT_STATUS_SKIPPED,
 }
+_IS_MERGED = {pb.UPSERT_MODE_UNSPECIFIED: False, pb.UPSERT_MODE_REPLACE: False, pb.UPSERT_MODE_MERGE: True}
 _DEFAULT_PAGE, _LARGEST_PAGE = 1000, 10_000
 _PAGE_BYTES = 16 * 2**20  # a page ends once it has as many
 _STEP = 64  # items read, or queries answered, at once
@@ -80,7 +81,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: Any) -> pb.UpsertItemsResponse:  # noqa: N802
         """Add or replace items; answer once they are on disk."""
         collection = await self._get(request.collection)
-        upsert = _Upsert(collection, self._extractor, request.items)
+        if request.mode not in _IS_MERGED:
+            raise InvalidArgument(f"mode {request.mode} is unknown", name="mode", reason=Reason.UNKNOWN_ENUM_VALUE)
+        upsert = _Upsert(collection, self._extractor, request.items, _IS_MERGED[request.mode])
         timing = await upsert.run()
         return pb.UpsertItemsResponse(results=upsert.results(), timing=write_timing(timing))
 
@@ -139,10 +142,12 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
 class _Upsert:
     """One call of UpsertItems: each item ends with a status or an error of its own."""
 
-    def __init__(self, collection: Collection, extractor: Extractor, items: Sequence[pb.NewItem]) -> None:
+    def __init__(
+        self, collection: Collection, extractor: Extractor, items: Sequence[pb.NewItem], is_merged: bool
+    ) -> None:
         if not items:
             raise InvalidArgument("items is empty: send one at least", name="items")
-        self._collection, self._extractor, self._items = collection, extractor, items
+        self._collection, self._extractor, self._items, self._is_merged = collection, extractor, items, is_merged
         self._outcomes: list[str | Fc7Error] = [""] * len(items)
         self._ready: dict[int, Item] = {}  # index in the request -> item to store
         self._images: dict[int, tuple[str, dict[str, Any]]] = {}  # index -> content hash and payload, not yet extracted
@@ -153,7 +158,8 @@ class _Upsert:
         timing = await self._extract()
         rows = sorted(self._ready)
         if rows:
-            statuses = await asyncio.to_thread(self._collection.upsert, [self._ready[i] for i in rows])
+            ready = [self._ready[i] for i in rows]
+            statuses = await asyncio.to_thread(self._collection.upsert, ready, is_merged=self._is_merged)
             for i, status in zip(rows, statuses, strict=True):
                 self._outcomes[i] = status
         return timing
@@ -186,9 +192,15 @@ class _Upsert:
                     self._collection.check_vector(vector)
                     self._ready[i] = Item(item.id, content, payload, vector)
                     continue
-                content = content_sha256(item.image)
+                content = item.content_sha256 or content_sha256(item.image)
                 if isinstance(old, StoredItem) and old.content_sha256 == content and old.vector is not None:
                     self._ready[i] = Item(item.id, content, payload, old.vector)  # the image need not be seen again
+                elif item.content_sha256:
+                    raise NotFound(
+                        f"item {item.id!r} is not stored with these bytes: send them",
+                        name=item.id,
+                        reason=Reason.CONTENT_NOT_STORED,
+                    )
                 else:
                     self._images[i] = content, payload
             except Fc7Error as error:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.provenance import Provenance
+from fc7_service.collections.payload import LARGEST_PAYLOAD
 from fc7_service.explain.worker import Clock
 from fc7_service.features.extractor import VIEWS, Extractor, ImageInput, Timing
 
 _DTYPES = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
 _LARGEST_AXIS = 2**31
-_MAX_PAYLOAD_BYTES = 64 * 2**10
 
 
 def read_tensor(tensor: common_pb2.Tensor, name: str) -> NDArray[Any]:
@@ -96,9 +96,9 @@ def read_payload(text: str) -> dict[str, Any]:
     InvalidArgument
         Not a JSON object, with NaN or Infinity, nested too deeply, or above 64 KiB.
     """
-    if len(text) > _MAX_PAYLOAD_BYTES:
+    if len(text) > LARGEST_PAYLOAD:
         raise InvalidArgument(
-            f"payload has {len(text)} characters: at most {_MAX_PAYLOAD_BYTES}",
+            f"payload has {len(text)} characters: at most {LARGEST_PAYLOAD}",
             name="payload_json",
             reason=Reason.INVALID_PAYLOAD,
         )

@@ -1,0 +1,52 @@
+"""What becomes of an item's payload when the item is added again."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from pathlib import PurePosixPath
+from typing import Any
+
+from fc7.errors import AlreadyExists, InvalidArgument, Reason
+
+LARGEST_PAYLOAD = 64 * 2**10  # characters of JSON
+
+
+def merge(id: str, stored: dict[str, Any], new: dict[str, Any], *, has_same_content: bool) -> dict[str, Any]:
+    """Return the stored payload with the new keys set; only the top level is merged.
+
+    Raises
+    ------
+    AlreadyExists
+        Other content, from another file: it must not take the stored item's place by accident.
+    InvalidArgument
+        The merged payload is too large.
+    """
+    before, now = stored.get("path"), new.get("path")
+    if not has_same_content and isinstance(before, str) and isinstance(now, str) and not _is_same_file(before, now):
+        raise AlreadyExists(
+            f"id {id!r} is taken by another picture, {before!r}. To keep both, give this one another id "
+            "(--id-prefix, or ids=). To put it in place of the other, use --replace, or replace=True",
+            name=id,
+            reason=Reason.ID_FROM_OTHER_PATH,
+        )
+    merged = stored | new
+    n_characters = len(json.dumps(merged, ensure_ascii=False, separators=(",", ":")))
+    if n_characters > LARGEST_PAYLOAD:
+        raise InvalidArgument(
+            f"the payload of {id!r} would have {n_characters} characters with the keys that are stored: at most "
+            f"{LARGEST_PAYLOAD}. To remove the stored keys, use --replace, or replace=True",
+            name="payload_json",
+            reason=Reason.INVALID_PAYLOAD,
+        )
+    return merged
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    """Compare two paths; a relative one, as version 0.1 stored it, is any file that ends with it."""
+    a, b = (PurePosixPath(posixpath.normpath(path)) for path in (one, other))
+    if a.is_absolute() == b.is_absolute():
+        return a == b
+    relative, absolute = (b, a) if a.is_absolute() else (a, b)
+    tail = [part for part in relative.parts if part != ".."]
+    return bool(tail) and list(absolute.parts[-len(tail) :]) == tail
