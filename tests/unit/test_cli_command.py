@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from click.testing import CliRunner
 from fc7.cli import COMMANDS, main
 from fc7.cli.collection import _collection as find_or_create
 from fc7.cli.head import _print as print_heads
-from fc7.cli.output import complain, emit, end, progress, table
+from fc7.cli.output import complain, emit, end, printable, progress, table
 from fc7.cli.setting import NAMES, Connection, connected, setting
 from fc7.errors import FAMILY, AlreadyExists, Fc7Error, InvalidArgument, NotFound
-from fc7.results import Classification, Head, Provenance
+from fc7.results import Classification, Head, Hit, Model, Provenance
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -67,7 +68,9 @@ def test_no_command_module_imports_more_than_click_at_its_top() -> None:
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 top = name.partition(".")[0]
-                assert top in sys.stdlib_module_names | {"click"} or name.startswith(("fc7.cli", "fc7.errors")), path
+                assert top in sys.stdlib_module_names | {"click"} or name.startswith(
+                    ("fc7.cli", "fc7.errors", "fc7.formats")
+                ), path
 
 
 def test_table_of_commands_tells_each_one_as_its_own_help_does() -> None:
@@ -133,8 +136,19 @@ def test_python_m_fc7_is_the_command() -> None:
     assert done.stdout.startswith("Usage: fc7 ")
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
-    assert CliRunner().invoke(main, ["explode"]).exit_code == 2
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["explode"], "No such command 'explode'."),
+        (["serach"], "Did you mean one of: 'extract', 'search'?"),
+        (["collection", "delet"], "No such command 'delet'. Did you mean 'delete'?"),
+        (["collection", "list", "--jsn"], "Did you mean '--json'?"),
+    ],
+)
+def test_what_is_mistyped_is_a_usage_error_that_names_what_is_like_it(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert said in result.stderr
 
 
 @pytest.mark.parametrize("kind", FAMILY)
@@ -372,6 +386,72 @@ def test_an_unreadable_head_is_listed_as_such(capsys: pytest.CaptureFixture[str]
 def test_every_setting_is_an_option_somewhere() -> None:
     names = {option.name for _, command in commands() for option in command.params if hasattr(option, "envvar")}
     assert set(NAMES) <= names
+
+
+HOSTILE = "\x1b[2J\x9b31mcat\u202egpj\n\x00\ud800\u2028"
+SHOWN = r"\x1b[2J\x9b31mcat\u202egpj\n\x00\ud800\u2028"
+PROVENANCE = Provenance("d", "m", "g", "r", "fc7", "none", "fp32")
+
+
+class Hostile(Classifying):
+    """A client whose server answers with text that would steer a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    def classify(self, images: list[Path], **_: object) -> list[Classification]:
+        return [Classification([(HOSTILE, 0.9)])] * (len(images) - 1) + [Classification([], InvalidArgument(HOSTILE))]
+
+    def head(self, name: str, version: int = 0) -> Head:
+        return Head("h", 1, 0, PROVENANCE, [HOSTILE], 1, 1.0, 1, HOSTILE, 1.0, "", "", 0)
+
+    def heads(self) -> list[Head]:
+        return [self.head("h")]
+
+    def model(self, name: str) -> Model:
+        return Model("m", "n", [], {HOSTILE: HOSTILE}, "", [], f"line\n\tindented\n{HOSTILE}", "", "fc7")
+
+    def collection(self, name: str) -> Hostile:
+        return self
+
+    def search(self, *_: object, **__: object) -> list[Hit]:
+        return [Hit(HOSTILE, 1.0, {"label": HOSTILE})]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("classify", "."), ("head", "show", "h"), ("head", "list"), ("search", "c", "--id", "x"), ("model", "show")],
+)
+def test_text_from_outside_does_not_steer_the_terminal(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "open", lambda self: Hostile())
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Path(name).write_bytes(b"x")
+    result = CliRunner().invoke(main, words)
+    assert SHOWN in result.output
+    assert not [c for c in result.output if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl"} and c not in "\n\t"]
+    assert json.dumps(HOSTILE) in CliRunner().invoke(main, [*words, "--json"]).stdout
+
+
+def test_joined_emoji_and_every_script_are_printed_as_they_are() -> None:
+    text = "café \U0001f469\u200d\U0001f680 日本語 עברית"
+    assert printable(text) == text
+
+
+def test_nothing_is_printed_past_the_place_that_makes_text_safe() -> None:
+    for path in FOLDER.glob("*.py"):
+        used = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+        assert path.name == "output.py" or not used & {"click.echo", "click.secho", "print", "sys.stdout.write"}, path
+
+
+def test_a_terminal_that_lacks_a_letter_is_shown_its_number(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fc7", "health", "--data", str(tmp_path / "日本")]
+    env = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, capture_output=True, env=env, check=False)
+    assert done.returncode == 7
+    assert rb"\u65e5\u672c" in done.stderr
 
 
 def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:

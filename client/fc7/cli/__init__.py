@@ -54,8 +54,20 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of an unknown one say which are like it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what it raises into one line and an exit code."""
+        from fc7.cli.output import say, write_any_text
+
+        write_any_text()
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -67,7 +79,7 @@ class Commands(click.Group):
             if ctx.params["traceback"] or is_broken_pipe:  # click ends quietly on the latter
                 raise
             message, exit_code = _describe(error)
-            click.echo(f"fc7: error: {' '.join(message.split())}", err=True)
+            say(f"fc7: error: {' '.join(message.split())}", err=True)
             raise click.exceptions.Exit(exit_code) from error
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.images import Found, as_text, find_items, paths_argument
-from fc7.cli.output import check_output, complain, emit, end, json_option, progress, table
+from fc7.cli.output import check_output, complain, emit, end, json_option, progress, say, table
 from fc7.cli.setting import Connection, connected
 from fc7.errors import AlreadyExists, Fc7Error, NotFound
 
@@ -77,7 +77,7 @@ def delete(connection: Connection, name: str, as_json: bool) -> None:
     if as_json:
         emit({"name": name, "status": "deleted"})
     else:
-        click.echo(f"collection {name} deleted")
+        say(f"collection {name} deleted")
 
 
 @click.command()
@@ -127,7 +127,7 @@ def add(
     if as_json:
         emit({"collection": name, **counts})
     else:
-        click.echo(f"{name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "added"))
+        say(f"{name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "added"))
     end(counts["failed"])
 
 
@@ -147,7 +147,7 @@ def remove(connection: Connection, name: str, ids: tuple[str, ...], as_json: boo
             emit(_outcome(item.id, "removed" if item.error is None else "failed", item.error))
     n_failed = sum(item.error is not None for item in removed)
     if not as_json:
-        click.echo(f"{name}: {len(removed) - n_failed} removed")
+        say(f"{name}: {len(removed) - n_failed} removed")
     end(n_failed)
 
 

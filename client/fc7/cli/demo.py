@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.output import progress, table
+from fc7.cli.output import progress, say, table
 from fc7.cli.raw import nearest, raw_values, ridge_labels
 from fc7.cli.views import View, named_pictures, own_pictures, take_views
 from fc7.errors import Fc7Error, Unavailable
@@ -81,7 +81,7 @@ def demo(data_from: Path | None, output: Path) -> None:
     }
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _show(result, output)
-    click.echo(said)
+    say(said)
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Clock:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Name and time one step."""
-        click.echo(f"{name} ...", err=True)
+        say(f"{name} ...", err=True)
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
@@ -284,10 +284,8 @@ def _show(result: Mapping[str, object], output: Path) -> None:
         ("faces or not, head", "faces_accuracy", "faces_raw_accuracy"),
     )
     table(("", "fc7", "raw 32 x 32 pixels"), [(name, result[ours], result[raw]) for name, ours, raw in figures])
-    click.echo()
+    say("")
     steps = result["steps"]
     assert isinstance(steps, dict)
     table(("step", "seconds"), [(name, f"{s:7.1f}") for name, s in (steps | {"total": result["seconds"]}).items()])
-    click.echo(
-        f"\n{output / 'search.png'} shows queries and their neighbours, {output / 'result.json'} has the figures"
-    )
+    say(f"\n{output / 'search.png'} shows queries and their neighbours, {output / 'result.json'} has the figures")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.output import emit, end, json_option, table
+from fc7.cli.output import emit, end, json_option, say, table
 from fc7.cli.setting import Connection, connected
 from fc7.errors import Fc7Error, PermissionDenied
 
@@ -49,8 +49,8 @@ def doctor(connection: Connection, as_json: bool) -> None:
     else:
         table(("check", "found"), [(finding.check, finding.value) for finding in findings])
         for finding in problems:
-            click.echo(f"\nproblem: {finding.check}: {finding.problem}\n    fix: {finding.fix}")
-        click.echo(f"\n{len(problems)} problems" if problems else "\nall well")
+            say(f"\nproblem: {finding.check}: {finding.problem}\n    fix: {finding.fix}")
+        say(f"\n{len(problems)} problems" if problems else "\nall well")
     end(len(problems))
 
 

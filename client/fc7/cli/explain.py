@@ -21,7 +21,7 @@ from fc7.cli.explanation import (
     text_array,
     write_result,
 )
-from fc7.cli.output import emit, json_option, print_rows, progress
+from fc7.cli.output import emit, json_option, print_rows, progress, say
 from fc7.cli.setting import Connection, connected
 from fc7.cli.study import check, correspondence, evolution, invariance
 from fc7.cli.top import top
@@ -145,7 +145,7 @@ def match(
         emit({"score": found.score, "unit_layer": found.unit_layer, "rest": found.rest, "units": shares})
     else:
         print_rows(shares, as_json=False)
-        click.echo(f"cosine {found.score:.4f}; {found.rest:.4f} of it belongs to no unit")
+        say(f"cosine {found.score:.4f}; {found.rest:.4f} of it belongs to no unit")
 
 
 @explain.command(name="class")
@@ -188,9 +188,7 @@ def class_(
         emit({**facts, "unit_layer": found.unit_layer, "units": shares})
     else:
         print_rows(shares, as_json=False)
-        click.echo(
-            f"{found.label} {found.probability:.4f}: logit {found.logit:.4f}; {found.rest:.4f} belongs to no unit"
-        )
+        say(f"{found.label} {found.probability:.4f}: logit {found.logit:.4f}; {found.rest:.4f} belongs to no unit")
 
 
 @explain.command()

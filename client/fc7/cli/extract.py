@@ -12,7 +12,7 @@ import click
 
 from fc7.cli.images import find_items, paths_argument
 from fc7.cli.member import check_one, ensemble_option, views_option
-from fc7.cli.output import check_output, complain, emit, end, json_option, progress
+from fc7.cli.output import check_output, complain, emit, end, json_option, progress, say
 from fc7.cli.setting import Connection, connected
 from fc7.errors import InvalidArgument
 
@@ -74,7 +74,7 @@ def extract(
     if as_json:
         emit({"output": str(output), "count": count, "failed": len(features.failed), "layer": taken, "dim": dim})
     else:
-        click.echo(f"{count} features of {dim} numbers from layer {taken} in {output}")
+        say(f"{count} features of {dim} numbers from layer {taken} in {output}")
     end(len(features.failed))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.images import Found, find_images
-from fc7.cli.output import complain, emit, end, json_option, progress, table
+from fc7.cli.output import complain, emit, end, json_option, progress, say, table
 from fc7.cli.setting import Connection, connected
 from fc7.errors import InvalidArgument
 
@@ -122,7 +122,7 @@ def delete(connection: Connection, name: str, version: int | None, as_json: bool
     if as_json:
         emit({"name": name, "version": version, "status": "deleted"})
     else:
-        click.echo(f"head {name} deleted" if version is None else f"version {version} of head {name} deleted")
+        say(f"head {name} deleted" if version is None else f"version {version} of head {name} deleted")
 
 
 def _labelled(folder: Path) -> list[Found]:

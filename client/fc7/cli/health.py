@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fc7.cli.output import emit, json_option
+from fc7.cli.output import emit, json_option, say
 from fc7.cli.setting import Connection, connected
 from fc7.errors import Unavailable
 
@@ -30,7 +30,7 @@ def health(connection: Connection, as_json: bool) -> None:
     if as_json:
         emit({"status": "ready"})
     else:
-        click.echo("ready")
+        say("ready")
 
 
 def _holder(data: Path | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.network import curve, evaluate, inspect, probe, quantize
-from fc7.cli.output import emit, json_option, print_bundle, progress, table
+from fc7.cli.output import emit, json_option, print_bundle, progress, say, table
 from fc7.cli.setting import Connection, connected
 from fc7.cli.training import ablate, train
 from fc7.errors import DataLoss
@@ -64,16 +64,16 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
     if as_json:
         emit(asdict(one))
         return
-    click.echo(f"{one.name}: network {one.network}, {len(one.classes)} classes, graph {one.graph_sha256}")
-    click.echo(f"recommended layer, which is meant where none is named: {one.default_layer}\n")
+    say(f"{one.name}: network {one.network}, {len(one.classes)} classes, graph {one.graph_sha256}")
+    say(f"recommended layer, which is meant where none is named: {one.default_layer}\n")
     rows = [
         (x.name, x.dim, " x ".join(map(str, x.shape)), x.recipe["crop_px"], x.transform, x.provenance_digest)
         for x in one.layers
     ]
     table(("layer", "dim", "shape", "pixels", "transform", "provenance"), rows)
-    click.echo()
+    say("")
     table(("recipe", ""), one.recipe.items())
-    click.echo(f"\n{one.card}")
+    say(f"\n{one.card}")
 
 
 @model.command()

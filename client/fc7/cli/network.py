@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fc7.cli.member import check_one, ensemble_option, views_option
-from fc7.cli.output import emit, json_option, print_rows, progress
+from fc7.cli.output import emit, json_option, print_rows, progress, say
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 _model = click.option(
@@ -97,7 +97,7 @@ def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
         points = run(folder, name, splits, advance)
     print_rows([asdict(point) for point in points], as_json)
     if not any(point.features == UNTRAINED for point in points):
-        click.echo("fc7: no random initialisation: the network is not in fc7's own table", err=True)
+        say("fc7: no random initialisation: the network is not in fc7's own table", err=True)
     if output:
         write_curve(points, output)
 
@@ -141,9 +141,9 @@ def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
         found = quantise(name, folder, output, advance)
     print_rows([asdict(layer) for layer in found.layers], as_json)
     if not as_json:
-        click.echo()
+        say("")
     print_rows([asdict(cost) for cost in found.costs], as_json)
     if as_json:
         emit({"name": found.bundle.name, "bundle": str(output), "count": found.count})
     else:
-        click.echo(f"\nbundle {found.bundle.name} in {output}: serve it in int8 with fc7 serve --model {output}.int8")
+        say(f"\nbundle {found.bundle.name} in {output}: serve it in int8 with fc7 serve --model {output}.int8")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +17,34 @@ import click
 from fc7.errors import FailedPrecondition, InvalidArgument
 
 _WIDE = 10_000  # columns: a pipe has no width
+# Categories of characters that steer a terminal or hide what it shows: control (escape sequences begin with one),
+# format (right-to-left override, ...), lone surrogates, line and paragraph separators.
+_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"  # format characters that emoji and several scripts are written with
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return text from outside as a terminal may show it: what would steer one becomes ``\xNN`` or ``\uNNNN``."""
+    return "".join(
+        character
+        if unicodedata.category(character) not in _STEERING or character in _JOINERS + keep
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print text of one or more lines; the only way besides `emit` and `table`."""
+    click.echo(printable(text, keep="\n\t"), err=err)
+
+
+def write_any_text() -> None:
+    r"""Let standard output and error take every character, whatever their encoding: as ``\xNN`` where it lacks one."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def emit(value: Mapping[str, object]) -> None:
@@ -53,7 +81,7 @@ def print_rows(rows: Sequence[Mapping[str, object]], as_json: bool) -> None:
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.2e}"
-    return "" if value is None else str(value)
+    return "" if value is None else printable(str(value))
 
 
 def print_bundle(name: str, folder: Path, as_json: bool) -> None:
@@ -61,7 +89,7 @@ def print_bundle(name: str, folder: Path, as_json: bool) -> None:
     if as_json:
         emit({"name": name, "bundle": str(folder)})
     else:
-        click.echo(f"bundle {name} in {folder}: serve it with fc7 serve --model {folder}")
+        say(f"bundle {name} in {folder}: serve it with fc7 serve --model {folder}")
 
 
 def check_output(file: Path) -> None:
@@ -84,7 +112,7 @@ def check_output(file: Path) -> None:
 
 def complain(name: str, error: object) -> None:
     """Say on standard error what became of one item."""
-    click.echo(f"fc7: {name}: {' '.join(str(error).split())}", err=True)
+    say(f"fc7: {printable(name)}: {' '.join(str(error).split())}", err=True)
 
 
 def end(n_failed: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fc7.cli.output import json_option, print_rows, progress
+from fc7.cli.output import json_option, print_rows, progress, say
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 _model = click.option(
@@ -122,7 +122,7 @@ def check(folder: Path, name: str, count: int, output: Path | None, as_json: boo
         found = run(folder, name, count, advance)
     print_rows([asdict(score) for score in found.scores], as_json)
     if not as_json:
-        click.echo()
+        say("")
     print_rows([asdict(row) for row in found.similarities], as_json)
     if output:
         write_check(found, output)

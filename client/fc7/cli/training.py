@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.output import emit, json_option, print_bundle, progress, table
+from fc7.cli.output import emit, json_option, print_bundle, progress, say, table
 
 if TYPE_CHECKING:
     from fc7_models.train import Progress
@@ -67,13 +67,13 @@ def train(
                 return
             advance(state.step, state.n_steps)
             if state.top1 is not None:
-                click.echo(f"epoch {state.epoch}: loss {state.loss:.3f}, top-1 {state.top1:.3f}", err=True)
+                say(f"epoch {state.epoch}: loss {state.loss:.3f}, top-1 {state.top1:.3f}", err=True)
 
         trained = run(folders, plan, checkpoints, report, start=start, team=team)
     if team.is_first:
         if trained.facts.n_near:
             text = f"{trained.facts.n_near} pictures left out, since a validation picture is nearly the same"
-            click.echo(text, err=True)
+            say(text, err=True)
         pictures = training_pictures(folders, trained.facts.near) if trained.network.is_any_size else []
         with progress("pool", None, as_json=as_json) as advance:
             bundle = export_bundle(trained, output, name=name or output.name, pictures=pictures, report=advance)
