@@ -44,12 +44,12 @@ if TYPE_CHECKING:
         TopUnits,
         View,
     )
+    from fc7.features import Features
     from fc7.images import ImageLike
     from fc7.results import (
         Added,
         Classification,
         Failure,
-        Features,
         Golden,
         Head,
         Hit,
@@ -118,6 +118,7 @@ _ELSEWHERE = {
     "Client": "fc7.client",
     "Collection": "fc7.collection",
     "Explain": "fc7.explain",
+    "Features": "fc7.features",
     "ImageLike": "fc7.images",
     "Match": "fc7.explanation",
     "MatchSide": "fc7.explanation",

@@ -18,12 +18,12 @@ from fc7._session import AsyncSession
 from fc7.channel import read_target
 from fc7.errors import Fc7Error
 from fc7.explain import AsyncExplain
+from fc7.features import Features
 from fc7.images import ImageLike
 from fc7.results import (
     Added,
     Classification,
     CollectionFacts,
-    Features,
     Golden,
     Head,
     Hit,

@@ -18,9 +18,10 @@ from fc7.channel import read_target
 from fc7.collection import Collection
 from fc7.errors import Fc7Error
 from fc7.explain import Explain
+from fc7.features import Features
 from fc7.images import ImageLike
 from fc7.local import LocalServer
-from fc7.results import Classification, CollectionFacts, Features, Golden, Head, Metric, Model, ServerInfo
+from fc7.results import Classification, CollectionFacts, Golden, Head, Metric, Model, ServerInfo
 
 
 def connect(
@@ -111,8 +112,9 @@ class Client:
         Parameters
         ----------
         images
-            One image or an iterable of: paths, bytes of a file, Pillow images (as their pixels
-            are, whatever their EXIF says), uint8 arrays (H, W, 3) in RGB.
+            One image or an iterable of images: paths, bytes of a file, files opened with "rb", Pillow
+            images (as their pixels are, whatever their EXIF says), uint8 arrays (H, W, 3) in RGB or (H, W) in
+            grey. An array of paths or of images (N, H, W, 3) is a list.
         layer
             Output name, empty for the model's default; D is the model's dimension of it.
         model
@@ -131,7 +133,9 @@ class Client:
         Returns
         -------
         Features
-            `.values` float32 (N, D), raw (post-ReLU, not normalised) but of an ensemble; `.provenance`; `.failed`.
+            `.values` float32 (N, D), `.provenance`, `.failed`. The values are the layer's as the model gives it,
+            and not normalised; those of an ensemble have length 1 in each part. "fc6" and "fc7" are post-ReLU. The
+            shipped default, "conv5_pooled", is whitened: it has values below 0.
 
         Raises
         ------

@@ -10,8 +10,9 @@ from fc7._calls import collection, items
 from fc7._calls.items import Payload
 from fc7._session import Session
 from fc7.errors import Fc7Error
+from fc7.features import Features
 from fc7.images import ImageLike
-from fc7.results import Added, CollectionFacts, Features, Hit, Item, Removed
+from fc7.results import Added, CollectionFacts, Hit, Item, Removed
 
 
 @dataclass(frozen=True, repr=False)

@@ -51,27 +51,6 @@ class Failure:
     error: Fc7Error
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Features:
-    """Features of a list of images; ``features[i]`` is row i with its provenance."""
-
-    values: NDArray[np.float32]  # (N, D), raw: post-ReLU, not normalised
-    provenance: Provenance
-    rows: list[int]  # index of each row's image in the caller's list
-    failed: list[Failure]
-    timing: Timing
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, row: int) -> Features:
-        return Features(self.values[row][np.newaxis], self.provenance, [self.rows[row]], [], self.timing)
-
-    def __repr__(self) -> str:
-        failed = f", {len(self.failed)} failed" if self.failed else ""
-        return f"Features({self.values.shape}, {self.provenance.model} {self.provenance.layer}{failed})"
-
-
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One output of a network."""
