@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -69,10 +69,26 @@ class Line:
         self._stubs: dict[type[Any], Any] = {}
 
     def method(self, step: Call | Open) -> Any:
-        """Return the callable of a method."""
+        """Return the callable of a method; the requests of one call each may be bytes already."""
         if step.stub not in self._stubs:
-            self._stubs[step.stub] = step.stub(self.channel)
+            self._stubs[step.stub] = step.stub(_Packing(self.channel))
         return getattr(self._stubs[step.stub], step.method)
+
+
+class _Packing:
+    """Stands for a channel, for stubs whose requests may be packed before."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def unary_unary(self, path: str, *, request_serializer: Callable[[Any], bytes], **rest: Any) -> Any:
+        def pack(request: Message | bytes) -> bytes:
+            return request if isinstance(request, bytes) else request_serializer(request)
+
+        return self._channel.unary_unary(path, request_serializer=pack, **rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
 
 
 class Requests:

@@ -1,13 +1,14 @@
-"""What counts as an image, and how it becomes a message."""
+"""What counts as an image, and how it is read and becomes a message."""
 
 from __future__ import annotations
 
+import io
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from fc7.errors import FailedPrecondition, Fc7Error, ImageDecodeError, InvalidAr
 from fc7.v1 import MAX_MESSAGE_BYTES, common_pb2
 
 MAX_IMAGE_BYTES = MAX_MESSAGE_BYTES - 2**20  # room for the id, the payload and what else a message holds
+_KINDS = 'a path, bytes, a file opened with "rb", a Pillow image, or an array of uint8 (H, W, 3)'
 
 
 class PillowImage(Protocol):
@@ -25,7 +27,23 @@ class PillowImage(Protocol):
         """Return it in another mode."""
 
 
-ImageLike: TypeAlias = str | os.PathLike[str] | bytes | NDArray[np.uint8] | PillowImage
+ImageLike: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.uint8] | PillowImage
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What travels of an image: the bytes of a file, or pixels uint8 in R, G, B."""
+
+    data: bytes = b""
+    shape: tuple[int, ...] = ()  # (H, W, 3) of pixels; empty for a file
+
+    def write(self, message: common_pb2.Image) -> None:
+        """Put it into a message; nothing where there is nothing, so that the server refuses the image."""
+        if self.shape:
+            message.pixels.dtype, message.pixels.data = "uint8", self.data
+            message.pixels.shape.extend(self.shape)
+        elif self.data:
+            message.encoded = self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +52,7 @@ class Entry:
 
     index: int  # in the caller's list
     source: ImageLike
-    message: common_pb2.Image
+    content: Content
     error: Fc7Error | None = None  # why it could not be read here
 
     @property
@@ -43,37 +61,60 @@ class Entry:
         path = path_of(self.source)
         return f"image {self.index}" if path is None else text_of(str(path))
 
+    @property
+    def n_bytes(self) -> int:
+        """What it adds to a message, about."""
+        return len(self.content.data)
 
-def list_images(images: Any) -> Iterable[ImageLike]:
+
+def list_images(images: Any) -> Iterable[Any]:
     """Return ``images`` as an iterable: a single image becomes a list of one.
 
     Raises
     ------
     InvalidArgument
-        Neither an image nor an iterable.
+        Neither an image nor an iterable of images.
     """
-    if _is_image(images):
+    is_one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview)
+    if is_one or hasattr(images, "convert") or hasattr(images, "read"):
         return [images]
+    if hasattr(images, "__array__"):
+        return _list_array(np.asarray(images))
+    if isinstance(images, Mapping):
+        raise InvalidArgument(
+            "images is a dictionary. Give a list, for example images=list(d.values()), and names as ids=list(d)",
+            name="images",
+        )
     if not isinstance(images, Iterable):
         raise InvalidArgument(
-            f"images is {type(images).__name__}: give an image or an iterable of images", name="images"
+            f"images is {type(images).__name__}. Give one image, or a list of images: {_KINDS}", name="images"
         )
     return images
 
 
-def _is_image(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.ndim <= 3  # (N, H, W, 3) is a list of images
-    return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(value, "convert")
+def _list_array(images: NDArray[Any]) -> Iterable[Any]:
+    """Return an array as a list: of paths or images (N,), of pixels (N, H, W, 3), or of one image (H, W, 3)."""
+    if images.dtype.kind == "S":
+        raise InvalidArgument(
+            "images is an array of bytes, in which NumPy drops zeros at the end. Give a list of bytes or paths",
+            name="images",
+        )
+    if images.dtype.kind not in "UOT":
+        return images if images.ndim == 4 else [images]
+    if images.ndim > 1:
+        raise InvalidArgument(
+            f"images is a table {images.shape}. Give one column of it: paths or images, shape (N,)", name="images"
+        )
+    return images.reshape(-1).tolist()
 
 
 def read_entries(images: Iterable[ImageLike]) -> Iterator[Entry]:
     """Read images one by one; what cannot be read keeps its place with its error."""
     for index, image in enumerate(images):
         try:
-            yield Entry(index, image, write_image(image))
+            yield Entry(index, image, read_image(image))
         except Fc7Error as error:
-            yield Entry(index, image, common_pb2.Image(), error)
+            yield Entry(index, image, Content(), error)
 
 
 def path_of(image: ImageLike) -> Path | None:
@@ -89,8 +130,8 @@ def text_of(file_name: str) -> str:
         return file_name.encode("utf-8", "backslashreplace").decode()
 
 
-def write_image(image: ImageLike) -> common_pb2.Image:
-    """Return the message of one image; Pillow images and arrays travel as their pixels.
+def read_image(image: ImageLike) -> Content:
+    """Return what travels of one image: of Pillow images and arrays their pixels.
 
     Raises
     ------
@@ -107,17 +148,24 @@ def write_image(image: ImageLike) -> common_pb2.Image:
     """
     path = path_of(image)
     if path is not None:
-        return common_pb2.Image(encoded=_read_file(path))
+        return Content(_read_file(path))
     if isinstance(image, bytes | bytearray | memoryview):
         _check_size(memoryview(image).nbytes, "image")
-        return common_pb2.Image(encoded=bytes(image))
-    if isinstance(image, np.ndarray):
-        return common_pb2.Image(pixels=_write_pixels(image))
+        return Content(bytes(image))  # of bytes no copy
     if hasattr(image, "convert"):
-        return common_pb2.Image(pixels=_write_pixels(_decode(image)))
-    raise InvalidArgument(
-        f"image is {type(image).__name__}: a path, bytes, a Pillow image or uint8 (H, W, 3) is expected", name="image"
-    )
+        return _read_pixels(_decode(image))
+    if hasattr(image, "read"):
+        return Content(_read_open(image))
+    if hasattr(image, "__array__"):
+        return _read_pixels(np.asarray(image))
+    raise InvalidArgument(f"image is {type(image).__name__}. Give {_KINDS}", name="image")
+
+
+def write_image(image: ImageLike) -> common_pb2.Image:
+    """Return the message of one image; errors as `read_image`."""
+    message = common_pb2.Image()
+    read_image(image).write(message)
+    return message
 
 
 def _read_file(path: Path) -> bytes:
@@ -138,6 +186,24 @@ def _read_file(path: Path) -> bytes:
         raise InvalidArgument(f"{name!r} is not a file name: {error}", name="image") from error
 
 
+def _read_open(file: Any) -> bytes:
+    """Return what is left of an open file; one that can seek is left where it was, so that it can be read again."""
+    name = str(getattr(file, "name", "image"))
+    if isinstance(file, io.TextIOBase):
+        raise InvalidArgument(f'the file {name!r} is open as text. Open it with "rb"', name=name)
+    try:
+        start = file.tell() if hasattr(file, "seekable") and file.seekable() else None
+        data: bytes = file.read(MAX_IMAGE_BYTES + 1)
+        if start is not None:
+            file.seek(start)
+    except (OSError, ValueError) as error:
+        raise FailedPrecondition(f"the open file {name!r} cannot be read: {error}", name=name) from error
+    if not data:
+        raise InvalidArgument(f"the file {name!r} is at its end. Call seek(0) before, or give the path", name=name)
+    _check_size(len(data), name)
+    return data
+
+
 def _decode(image: Any) -> NDArray[Any]:
     try:
         return np.asarray(image.convert("RGB"))
@@ -145,11 +211,38 @@ def _decode(image: Any) -> NDArray[Any]:
         raise ImageDecodeError(f"Pillow cannot decode the image: {error}", name="image") from error
 
 
-def _write_pixels(pixels: NDArray[Any]) -> common_pb2.Tensor:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise InvalidArgument(f"pixels are {pixels.dtype} {pixels.shape}: uint8 (H, W, 3) is expected", name="pixels")
+def _read_pixels(pixels: NDArray[Any]) -> Content:
+    if (
+        pixels.dtype != np.uint8
+        or not pixels.size
+        or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3)))
+    ):
+        raise InvalidArgument(
+            f"pixels are {pixels.dtype} {pixels.shape}, not uint8 (H, W, 3). {_way_out(pixels)}", name="pixels"
+        )
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, np.newaxis]
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))  # grey in all three channels
     _check_size(pixels.nbytes, "pixels")
-    return common_pb2.Tensor(dtype="uint8", shape=pixels.shape, data=pixels.tobytes())
+    return Content(pixels.tobytes(), pixels.shape)
+
+
+def _way_out(pixels: NDArray[Any]) -> str:
+    """Return how an array that is not pixels can become such."""
+    shape = pixels.shape
+    if not pixels.size:
+        return "The array is empty"
+    if pixels.dtype.kind == "f":
+        return "For values from 0 to 1 give (pixels * 255).round().astype(np.uint8)"
+    if pixels.dtype == np.uint16:
+        return "For 16-bit values give (pixels / 257).round().astype(np.uint8)"
+    if pixels.dtype != np.uint8:
+        return "For values from 0 to 255 give pixels.astype(np.uint8)"
+    if len(shape) == 3 and shape[0] in (1, 3):
+        return "For channels that come first give pixels.transpose(1, 2, 0)"
+    if len(shape) == 3 and shape[2] == 4:
+        return "For alpha give PIL.Image.fromarray(pixels), which is laid on white"
+    return "For a stack of grey images give list(pixels)"
 
 
 def _check_size(n_bytes: int, name: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from fc7._calls.step import Work
 from fc7.errors import InvalidArgument
@@ -36,12 +37,26 @@ def split(entries: Iterable[E], size: Callable[[E], int], count: int = BATCH_IMA
 
 def split_images(images: ImageLike | Iterable[ImageLike], count: int = BATCH_IMAGES) -> Iterator[list[Entry]]:
     """Yield the images of a call in batches, each read when its turn comes."""
-    return split(read_entries(list_images(images)), lambda entry: entry.message.ByteSize(), count)
+    return split(read_entries(list_images(images)), lambda entry: entry.n_bytes, count)
 
 
-def next_batch(batches: Iterator[list[E]]) -> Work:
-    """Return the step that reads the next batch; empty at the end."""
-    return Work(partial(next, batches, []))
+def next_request(batches: Iterator[list[E]], pack: Callable[[list[E]], Message]) -> Work:
+    """Return the step that reads the next batch and packs its request, off the caller's event loop.
+
+    It answers the batch and the request's bytes; at the end an empty batch.
+    """
+
+    def read_and_pack() -> tuple[list[E], bytes]:
+        batch = next(batches, [])
+        return batch, pack(batch).SerializeToString() if batch else b""
+
+    return Work(read_and_pack)
+
+
+def write_images(entries: Iterable[Entry], images: Any) -> None:
+    """Append each image to a repeated field of messages; its bytes are copied once."""
+    for entry in entries:
+        entry.content.write(images.add())
 
 
 def align(left: Iterable[Any], right: Iterable[Any], left_name: str, right_name: str) -> Iterator[tuple[Any, Any]]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, get_args
 
-from fc7._calls.batch import BATCH_IMAGES, next_batch, split, split_images
+from fc7._calls.batch import BATCH_IMAGES, next_request, split, split_images
 from fc7._calls.items import NewItem
 from fc7._calls.message import check_text, read_payload, read_provenance, read_tensor, write_vector
-from fc7._calls.step import Call, Emit, Operation
+from fc7._calls.step import Call, Emit, Operation, Work
 from fc7.errors import Fc7Error, InvalidArgument
-from fc7.images import ImageLike, write_image
-from fc7.results import Added, CollectionFacts, Features, Hit, Item, Metric, Removed, UpsertStatus
+from fc7.features import Features
+from fc7.images import Entry, ImageLike, write_image
+from fc7.results import Added, CollectionFacts, Hit, Item, Metric, Removed, UpsertStatus
 from fc7.status import read_item_error
 from fc7.v1 import MAX_MESSAGE_BYTES
 from fc7.v1 import collection_pb2 as pb
@@ -72,9 +74,13 @@ def upsert(
     """Add items batch by batch; report each when the server has answered."""
     added: list[Added] = []
     mode = pb.UPSERT_MODE_REPLACE if replace else pb.UPSERT_MODE_MERGE
-    batches = split(items, lambda item: item.message.ByteSize(), BATCH_IMAGES if is_images else _VECTORS)
-    while batch := (yield next_batch(batches)):
-        request = pb.UpsertItemsRequest(collection=collection, items=[item.message for item in batch], mode=mode)
+    batches = split(items, lambda item: item.n_bytes, BATCH_IMAGES if is_images else _VECTORS)
+
+    def pack(batch: list[NewItem]) -> pb.UpsertItemsRequest:
+        return pb.UpsertItemsRequest(collection=collection, items=[item.message for item in batch], mode=mode)
+
+    while (work := (yield next_request(batches, pack)))[0]:
+        batch, request = work
         response: pb.UpsertItemsResponse = yield Call(Stub, "UpsertItems", request)
         for item, result in zip(batch, response.results, strict=True):
             added.append(_read_upsert(item, result))
@@ -87,8 +93,9 @@ def search(
     collection: str, image: ImageLike | None, id: str | None, features: Features | None, k: int
 ) -> Operation[list[Hit]]:
     """Return the neighbours of one image, stored item or feature."""
-    query = _write_query(image, id, features)
-    (found,) = yield from _query(collection, [query], k)
+    queries = pb.QueryItemsRequest(collection=collection, k=_checked(k))
+    queries.queries.append((yield Work(partial(_write_query, image, id, features))))
+    (found,) = yield from _query(queries)
     if isinstance(found, Fc7Error):
         raise found
     return found
@@ -99,9 +106,17 @@ def search_many(
 ) -> Operation[list[list[Hit] | Fc7Error]]:
     """Return the neighbours of each image."""
     answers: list[list[Hit] | Fc7Error] = []
-    batches = split_images(images, max(1, min(BATCH_IMAGES, _HITS // max(1, k))))
-    while batch := (yield next_batch(batches)):
-        found = yield from _query(collection, [pb.Query(image=entry.message) for entry in batch], k)
+    batches = split_images(images, max(1, min(BATCH_IMAGES, _HITS // _checked(k))))
+
+    def pack(batch: list[Entry]) -> pb.QueryItemsRequest:
+        request = pb.QueryItemsRequest(collection=collection, k=k)
+        for entry in batch:
+            entry.content.write(request.queries.add().image)
+        return request
+
+    while (work := (yield next_request(batches, pack)))[0]:
+        batch, request = work
+        found = yield from _query(request)
         answers += [entry.error or answer for entry, answer in zip(batch, found, strict=True)]
     return answers
 
@@ -153,11 +168,19 @@ def delete_items(collection: str, ids: Iterable[str]) -> Operation[list[Removed]
     return removed
 
 
-def _query(collection: str, queries: Sequence[pb.Query], k: int) -> Operation[list[list[Hit] | Fc7Error]]:
+def _checked(k: int) -> int:
     if not 1 <= k < 2**31:
-        raise InvalidArgument(f"k is {k}: at least 1", name="k")
-    request = pb.QueryItemsRequest(collection=collection, queries=queries, k=k)
+        raise InvalidArgument(f"k must be at least 1 (got {k})", name="k")
+    return k
+
+
+def _query(request: pb.QueryItemsRequest | bytes) -> Operation[list[list[Hit] | Fc7Error]]:
     response: pb.QueryItemsResponse = yield Call(Stub, "QueryItems", request)
+    answers: list[list[Hit] | Fc7Error] = yield Work(partial(_read_hits, response))
+    return answers
+
+
+def _read_hits(response: pb.QueryItemsResponse) -> list[list[Hit] | Fc7Error]:
     return [
         read_item_error(result.error)
         if result.HasField("error")

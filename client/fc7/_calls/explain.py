@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from fc7._calls.batch import split_images
+from fc7._calls.batch import split_images, write_images
 from fc7._calls.message import add_timing, check_text, read_provenance, read_tensor
 from fc7._calls.step import Call, Next, Open, Operation, Work
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
@@ -25,10 +25,9 @@ from fc7.explanation import (
     TopUnits,
     View,
 )
-from fc7.images import ImageLike, list_images, read_entries, write_image
+from fc7.images import Content, ImageLike, list_images, read_entries, write_image
 from fc7.results import Failure, Timing
 from fc7.status import read_item_error
-from fc7.v1 import common_pb2
 from fc7.v1 import explain_pb2 as pb
 from fc7.v1.explain_pb2_grpc import ExplainServiceStub as Stub
 
@@ -82,14 +81,16 @@ def top(
     def digests() -> bytes:
         found = []
         for entry in read_entries(listed):
-            found.append(_sha256(entry.message))
+            found.append(_sha256(entry.content))
             if entry.error:
                 unreadable[entry.index] = entry.error
         return b"".join(found)
 
     def parts() -> Iterator[pb.TopUnitsRequest]:
         for batch in split_images(listed, _BATCH):
-            yield pb.TopUnitsRequest(images=pb.TopImages(images=[entry.message for entry in batch]))
+            request = pb.TopUnitsRequest()
+            write_images(batch, request.images.images)
+            yield request
 
     plan.digests = yield Work(digests)
     begin = pb.TopUnitsRequest(plan=plan)
@@ -197,12 +198,11 @@ def _whole(value: int, what: str, name: str, note: str = "") -> int:
     return number
 
 
-def _sha256(image: common_pb2.Image) -> bytes:
+def _sha256(image: Content) -> bytes:
     """Return the digest by which the server knows an image."""
-    if image.WhichOneof("source") == "pixels":
-        shape = ",".join(map(str, image.pixels.shape)).encode()
-        return hashlib.sha256(b"pixels" + shape + image.pixels.data).digest()
-    return hashlib.sha256(image.encoded).digest()
+    digest = hashlib.sha256(b"pixels" + ",".join(map(str, image.shape)).encode() if image.shape else b"")
+    digest.update(image.data)
+    return digest.digest()
 
 
 def _view(message: pb.View) -> View:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7._calls.batch import next_batch, split_images
+from fc7._calls.batch import next_request, split_images, write_images
 from fc7._calls.message import add_timing, check_names, check_text, check_views, read_provenance, read_tensor
-from fc7._calls.step import Call, Emit, Next, Open, Operation
+from fc7._calls.step import Call, Emit, Next, Open, Operation, Work
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
+from fc7.features import Features
 from fc7.images import Entry, ImageLike, list_images, read_entries
-from fc7.results import Failure, Features, Provenance, Timing
+from fc7.results import Failure, Provenance, Timing
 from fc7.status import read_item_error
 from fc7.v1 import feature_pb2 as pb
 from fc7.v1.feature_pb2_grpc import FeatureServiceStub
@@ -38,16 +40,22 @@ def extract(
     layer, model = check_text(layer, "layer"), check_text(model, "model")
     ensemble, views = check_names(ensemble, "ensemble"), check_views(views)
     gathered, batches = _Gathered(), split_images(images)
-    while batch := (yield next_batch(batches)):
-        request = pb.ExtractRequest(
-            model=model, layer=layer, images=[entry.message for entry in batch], views=views, ensemble=ensemble
-        )
-        failed = gathered.take(batch, (yield Call(FeatureServiceStub, "Extract", request)))
+
+    def pack(batch: list[Entry]) -> pb.ExtractRequest:
+        request = pb.ExtractRequest(model=model, layer=layer, views=views, ensemble=ensemble)
+        write_images(batch, request.images)
+        return request
+
+    while (work := (yield next_request(batches, pack)))[0]:
+        batch, request = work
+        response = yield Call(FeatureServiceStub, "Extract", request)
+        failed = yield Work(partial(gathered.take, batch, response))
         if failed and on_error == "raise":
             raise failed[0]
         if report:
             report(gathered.n_done)
-    return gathered.features()
+    features: Features = yield Work(gathered.features)
+    return features
 
 
 def extract_stream(images: Iterable[ImageLike], layer: str, model: str, views: int) -> Operation[None]:
@@ -58,7 +66,9 @@ def extract_stream(images: Iterable[ImageLike], layer: str, model: str, views: i
     def requests() -> Iterator[pb.StreamExtractRequest]:
         for entry in read_entries(list_images(images)):
             under_way.append(entry)
-            yield pb.StreamExtractRequest(model=model, layer=layer, image=entry.message, views=views)
+            request = pb.StreamExtractRequest(model=model, layer=layer, views=views)
+            entry.content.write(request.image)
+            yield request
 
     stream = yield Open(FeatureServiceStub, "StreamExtract", requests(), timeout_s=None)
     while (answer := (yield Next(stream))) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from fc7._calls.batch import align, next_batch, split, split_images
+from fc7._calls.batch import align, next_request, split, split_images, write_images
 from fc7._calls.message import check_names, check_text, check_views, read_provenance
 from fc7._calls.step import Call, Next, Open, Operation
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
@@ -46,12 +46,12 @@ def train(
         if images is None or labels is None:
             return
         pairs: Iterator[tuple[Entry, str]] = align(read_entries(list_images(images)), labels, "images", "labels")
-        for batch in split(pairs, lambda pair: pair[0].message.ByteSize()):
+        for batch in split(pairs, lambda pair: pair[0].n_bytes):
             unreadable.update({entry.index: entry.error for entry, _ in batch if entry.error})
-            part = pb.LabelledImages(
-                images=[entry.message for entry, _ in batch], labels=[check_text(label, "label") for _, label in batch]
-            )
-            yield pb.TrainHeadRequest(images=part)
+            request = pb.TrainHeadRequest()
+            request.images.labels.extend(check_text(label, "label") for _, label in batch)
+            write_images((entry for entry, _ in batch), request.images.images)
+            yield request
 
     stream = yield Open(Stub, "TrainHead", requests(), _TRAINING_S)
     failed: list[Failure] = []
@@ -108,9 +108,15 @@ def classify(
     )
     results: list[Classification] = []
     batches = split_images(images)
-    while batch := (yield next_batch(batches)):
-        request = pb.ClassifyRequest(images=[entry.message for entry in batch])
-        request.MergeFrom(plan)
+
+    def pack(batch: list[Entry]) -> pb.ClassifyRequest:
+        request = pb.ClassifyRequest()
+        request.CopyFrom(plan)
+        write_images(batch, request.images)
+        return request
+
+    while (work := (yield next_request(batches, pack)))[0]:
+        batch, request = work
         response: pb.ClassifyResponse = yield Call(Stub, "Classify", request)
         results += [_read_result(e, r) for e, r in zip(batch, response.results, strict=True)]
         if report:

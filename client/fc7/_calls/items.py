@@ -12,8 +12,8 @@ from typing import Any
 from fc7._calls.batch import align
 from fc7._calls.message import check_text, write_payload, write_vector
 from fc7.errors import Fc7Error, InvalidArgument
+from fc7.features import Features
 from fc7.images import Entry, ImageLike, list_images, path_of, read_entries, text_of
-from fc7.results import Features
 from fc7.v1 import collection_pb2 as pb
 
 Payload = dict[str, Any]
@@ -26,6 +26,7 @@ class NewItem:
     id: str  # the caller's
     message: pb.NewItem
     error: Fc7Error | None = None
+    n_bytes: int = 0  # of the message, about
 
 
 def from_images(
@@ -47,8 +48,9 @@ def from_images(
     seen: set[str] = set()
     for (entry, own), payload in pairs:
         own = _id_of(entry, root) if own is None else own
-        item = pb.NewItem(image=entry.message)
-        yield _complete(own, item, _payload_of(entry) if payload is None else payload, entry.error, seen)
+        item = pb.NewItem()
+        entry.content.write(item.image)
+        yield _complete(own, item, _payload_of(entry) if payload is None else payload, entry.n_bytes, entry.error, seen)
 
 
 def from_features(features: Features, ids: Iterable[str], payloads: Iterable[Payload] | None) -> Iterator[NewItem]:
@@ -64,10 +66,12 @@ def from_features(features: Features, ids: Iterable[str], payloads: Iterable[Pay
     seen: set[str] = set()
     for (values, own), payload in pairs:
         vector = pb.Vector(values=write_vector(values), provenance_digest=features.provenance.digest)
-        yield _complete(own, pb.NewItem(vector=vector), payload, None, seen)
+        yield _complete(own, pb.NewItem(vector=vector), payload, values.nbytes, None, seen)
 
 
-def _complete(own: str, item: pb.NewItem, payload: Payload, error: Fc7Error | None, seen: set[str]) -> NewItem:
+def _complete(
+    own: str, item: pb.NewItem, payload: Payload, n_content: int, error: Fc7Error | None, seen: set[str]
+) -> NewItem:
     """Return the item with its id and payload, or without its content where something is wrong with it."""
     try:
         item.id = check_text(own, "id")
@@ -77,7 +81,9 @@ def _complete(own: str, item: pb.NewItem, payload: Payload, error: Fc7Error | No
     except Fc7Error as wrong:
         error = error or wrong
     seen.add(item.id)
-    return NewItem(own, item) if error is None else NewItem(str(own), pb.NewItem(id=item.id), error)
+    if error is not None:
+        return NewItem(str(own), pb.NewItem(id=item.id), error)
+    return NewItem(own, item, None, n_content + len(item.payload_json))
 
 
 def _a_list(ids: Iterable[str]) -> Iterable[str]:

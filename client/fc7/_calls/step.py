@@ -21,7 +21,7 @@ class Call:
 
     stub: type[Any]  # generated class of the service
     method: str
-    request: Message
+    request: Message | bytes  # bytes: packed already
 
 
 @dataclass(frozen=True, slots=True)
