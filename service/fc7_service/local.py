@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fc7.errors import FailedPrecondition, Fc7Error, Unavailable
 from fc7_service.holder import DataFolder, Holder, read_holder
-from fc7_service.server import Server
+from fc7_service.server import Server, end_calls
 from fc7_service.settings import Settings
 
 _PATIENCE_S = 20.0  # for a holder that is starting or ending
@@ -117,6 +117,7 @@ class _Running:
             await self._stop.wait()
         finally:
             await server.stop()
+            await end_calls()
 
 
 def _has_door(holder: Holder) -> bool:

@@ -58,6 +58,7 @@ _OPTIONS = (
 # grpc.aio forgets a call that has arrived but not yet been handed to Python when it stops: its
 # caller would see CANCELLED. Between saying NOT_SERVING and stopping, such calls are taken up.
 _SETTLE_S = 0.3
+_CLEANUP_S = 5.0  # for calls that have ended; milliseconds are usual
 
 
 class Server:
@@ -227,6 +228,16 @@ async def _serve(settings: Settings, folder: DataFolder) -> None:
             loop.remove_signal_handler(number)  # a second signal ends the process at once
     finally:
         await server.stop()
+        await end_calls()
+
+
+async def end_calls() -> None:
+    """Wait, after a server stopped, for what gRPC still does for calls that have ended.
+
+    The end of the event loop would cancel it, and gRPC would print a traceback for each.
+    """
+    if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(left, timeout=_CLEANUP_S)
 
 
 def _look(image: ImageInput, recipe: Recipe) -> View:

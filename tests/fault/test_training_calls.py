@@ -27,7 +27,7 @@ from fc7_service.heads.registry import Heads
 from fc7_service.holder import DataFolder
 from fc7_service.rpc import heads as rpc_heads
 from fc7_service.rpc.messages import Extracted
-from fc7_service.server import Server
+from fc7_service.server import Server, end_calls
 from fc7_service.settings import Settings
 from labelled import PROVENANCE, make_labelled
 from servers import jpeg
@@ -310,3 +310,26 @@ async def test_classes_are_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(("label", "text"), [("", "label is empty"), ("x" * 257, "257 characters: at most 256")])
 async def test_labels_are_checked_as_they_come(door: Door, label: str, text: str) -> None:
     await door.refuses("INVALID_ARGUMENT", text, PLAN, images(["a", label]))
+
+
+def test_what_grpc_still_does_for_a_call_that_has_ended_is_waited_for() -> None:
+    """The end of the loop would cancel it, and gRPC would print a traceback."""
+    ended: list[str] = []
+
+    async def clean_up() -> None:
+        try:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            ended.append("whole")
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def serve() -> None:
+        cleaning = asyncio.ensure_future(clean_up())
+        await asyncio.sleep(0)
+        await end_calls()
+        assert cleaning.done()
+
+    asyncio.run(serve())
+    assert ended == ["whole"]

@@ -16,8 +16,10 @@ from client_fakes import PROVENANCE, Awaited, Fake
 from PIL import Image
 
 import fc7
-from fc7._calls import batch
+from fc7._calls import batch, head
+from fc7._calls.step import Next, Open
 from fc7.images import MAX_IMAGE_BYTES
+from fc7.v1 import head_pb2
 
 
 @pytest.fixture
@@ -285,6 +287,19 @@ def test_a_training_that_breaks_off_here_breaks_off_there(client: Any, fake: Fak
 
     with pytest.raises(ZeroDivisionError):
         client.train_head("h", images=broken(), labels=["a"] * 80)
+
+
+def test_a_training_is_read_to_its_end() -> None:
+    """Otherwise the call is still under way when an embedded server stops, and gRPC prints a traceback."""
+    operation = head.train(head.plan("h", "c", "label", "", ""), None, None, None)
+    assert isinstance(next(operation), Open)
+    step = operation.send("stream")
+    answers = iter([head_pb2.TrainHeadResponse(head=head_pb2.Head(name="h", version=2)), None])
+    with pytest.raises(StopIteration) as ended:
+        while isinstance(step, Next):
+            step = operation.send(next(answers))
+    assert ended.value.value.version == 2
+    assert next(answers, "all read") == "all read"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 
 from fc7._calls.batch import split_images, write_images
 from fc7._calls.message import add_timing, check_text, read_provenance, read_tensor
-from fc7._calls.step import Call, Next, Open, Operation, Work
+from fc7._calls.step import Call, Next, Open, Operation, Work, read_to_end
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.explanation import (
     ClassReason,
@@ -99,6 +99,7 @@ def top(
         while (answer := (yield Next(stream))) is not None:
             part = answer.WhichOneof("part")
             if part == "result":
+                yield from read_to_end(stream)
                 return _top(answer.result, unreadable)
             if part == "n_done" and report:
                 report(answer.n_done)
@@ -174,6 +175,7 @@ def occlude(
     stream = yield Open(Stub, "Occlude", request, _SWEEP_S)
     while (answer := (yield Next(stream))) is not None:
         if answer.WhichOneof("part") == "result":
+            yield from read_to_end(stream)
             return _occlusion(answer.result)
         if report:
             report(answer.n_done)

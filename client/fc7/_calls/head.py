@@ -7,7 +7,7 @@ from typing import Any
 
 from fc7._calls.batch import align, next_request, split, split_images, write_images
 from fc7._calls.message import check_names, check_text, check_views, read_provenance
-from fc7._calls.step import Call, Next, Open, Operation
+from fc7._calls.step import Call, Next, Open, Operation, read_to_end
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.images import Entry, ImageLike, list_images, read_entries
 from fc7.results import Classification, Failure, Head
@@ -57,6 +57,7 @@ def train(
     failed: list[Failure] = []
     while (answer := (yield Next(stream))) is not None:
         if answer.WhichOneof("part") == "head":
+            yield from read_to_end(stream)
             return _read_head(answer.head, failed)
         progress = answer.progress
         failed += [Failure(f.index, unreadable.get(f.index) or read_item_error(f.error)) for f in progress.failed]

@@ -57,3 +57,9 @@ class Emit:
 
 Step: TypeAlias = Call | Open | Next | Work | Emit
 Operation: TypeAlias = Generator[Step, Any, T]
+
+
+def read_to_end(stream: Any) -> Operation[None]:
+    """Read a stream to its end, after its result: until then the server is not done with the call."""
+    while (yield Next(stream)) is not None:
+        pass
