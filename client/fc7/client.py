@@ -14,9 +14,10 @@ from fc7._calls import admin, collection, feature, model
 from fc7._calls import head as heads
 from fc7._calls.feature import OnError
 from fc7._session import Session
+from fc7.bundle import check_default, check_served
 from fc7.channel import read_target
 from fc7.collection import Collection
-from fc7.errors import Fc7Error
+from fc7.errors import FailedPrecondition, Fc7Error, Reason
 from fc7.explain import Explain
 from fc7.features import Features
 from fc7.images import ImageLike
@@ -30,6 +31,7 @@ def connect(
     data: Path | str | None = None,
     models: Sequence[str] = (),
     device: str = "auto",
+    threads: int | None = None,
     token_file: Path | str | None = None,
     tls_ca: Path | str | None = None,
     timeout_s: float | None = None,
@@ -43,8 +45,9 @@ def connect(
     data
         Without an address: the data folder, by default this user's. If a process holds it,
         that one's server answers; else one is started here.
-    models, device
-        For a server started here: names of bundles, "auto", "cpu" or "cuda".
+    models, device, threads
+        Without an address: names or folders of bundles, the default first; "auto", "cpu" or "cuda"; threads of the
+        engine. A server started here takes them; a process that holds the folder must have been started alike.
     token_file
         With an address: a file that holds the token to send; else FC7_TOKEN_FILE names it.
     tls_ca
@@ -59,15 +62,71 @@ def connect(
     NotFound
         A file that is named does not exist.
     FailedPrecondition
-        No server can be started here: dependencies, folder or bundle.
+        No server can be started here: dependencies, folder or bundle. Or a process holds the folder, with other
+        models or on another device than asked for.
     """
     if address is None and data is None:
         address = os.environ.get("FC7_SERVER") or None  # noqa: TID251
     if address is None:
-        local = LocalServer(data, models, device)
-        return Client(Session(local.reach(), timeout_s, local))
+        return connect_local(data, models=models, device=device, threads=threads, timeout_s=timeout_s)
     token_file = token_file or os.environ.get("FC7_TOKEN_FILE") or None  # noqa: TID251
     return Client(Session(read_target(address, token_file, tls_ca), timeout_s))
+
+
+def connect_local(
+    data: Path | str | None,
+    *,
+    models: Sequence[str] = (),
+    named: Sequence[str] = (),
+    device: str = "auto",
+    threads: int | None = None,
+    timeout_s: float | None = None,
+) -> Client:
+    """Return a client of the server of a data folder, as `connect` does without an address.
+
+    Parameters
+    ----------
+    named
+        Models and bundles that every call will name: a server started here has them alone, another's must have them.
+    data, models, device, threads, timeout_s
+        As `connect` takes them.
+    """
+    local = LocalServer(data, named or models, device, threads)
+    client = Client(Session(local.reach(), timeout_s, local))
+    try:
+        if not local.is_ours:
+            _check_holder(client, models, named, device, threads)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _check_holder(
+    client: Client, models: Sequence[str], named: Sequence[str], device: str, threads: int | None
+) -> None:
+    """Refuse the server of another process where it is not what was asked for."""
+    where = "the process that holds the data folder"
+    if named:
+        check_served(client.models(), named, where)
+    elif models:
+        check_default(client.models(), models, where)
+    if device == "auto" and threads is None:
+        return
+    info = client.server_info()
+    if device != "auto" and ("CUDA" in info.provider) != (device == "cuda"):
+        raise FailedPrecondition(
+            f"{where} runs on {info.provider}, not on device {device!r}: stop it (process {info.pid}), or leave the "
+            "device out",
+            name="device",
+            reason=Reason.DEVICE_UNAVAILABLE,
+        )
+    if threads is not None and info.threads != threads:
+        raise FailedPrecondition(
+            f"{where} runs {info.threads} threads, not {threads}: stop it (process {info.pid}), or leave the threads "
+            "out",
+            name="threads",
+        )
 
 
 class Client:

@@ -69,7 +69,7 @@ class Reason(Enum):
 
     FAILED_PRECONDITION = Rule("FailedPrecondition", "The state does not allow the call. The text says what to do.")
     PROVENANCE_MISMATCH = Rule("FailedPrecondition", "The feature was made in another way than those it is to meet.")
-    MODEL_NOT_SERVED = Rule("FailedPrecondition", "The server lacks the model that made the collection or head.")
+    MODEL_NOT_SERVED = Rule("FailedPrecondition", "The server lacks the model that was named or set, or made the data.")
     HEAD_NOT_PUBLISHED = Rule("FailedPrecondition", "No version of the head is published. Publish one.")
     HEAD_PUBLISHED = Rule("FailedPrecondition", "The version is in use. Publish another first, or delete all of them.")
     NO_CLASSES = Rule("FailedPrecondition", "The model has no classes of its own. Name a head.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,13 +28,15 @@ class LocalServer:
     ----------
     data
         The folder; None for this user's data folder.
-    models, device
+    models, device, threads
         As `fc7 serve` takes them; another process's server has its own.
     """
 
-    def __init__(self, data: Path | str | None, models: Sequence[str], device: str) -> None:
+    def __init__(
+        self, data: Path | str | None, models: Sequence[str], device: str = "auto", threads: int | None = None
+    ) -> None:
         self._data = default_data() if data is None else Path(data)
-        self._models, self._device = tuple(models), device
+        self._models, self._device, self._threads = tuple(models), device, threads
         self._attached: Attached | None = None
 
     @property
@@ -76,14 +78,15 @@ class LocalServer:
     def _attach_or_start(self) -> Attached:
         try:
             from fc7_service.local import attach_or_start
-            from fc7_service.settings import Settings
+            from fc7_service.settings import Settings, usable_cores
         except ModuleNotFoundError as error:
             raise FailedPrecondition(
                 f'a server in this process needs {error.name}, which is not installed: pip install "fc7[cpu]", '
                 "or name a server (HOST:PORT, FC7_SERVER)",
                 name=error.name or "",
             ) from error
-        return attach_or_start(Settings(data=self._data, listen=None, models=self._models, device=self._device))
+        threads = usable_cores() if self._threads is None else self._threads
+        return attach_or_start(Settings(self._data, None, self._models, self._device, threads))
 
 
 def _serves(target: Target) -> bool:
@@ -93,6 +96,13 @@ def _serves(target: Target) -> bool:
         except grpc.RpcError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def shipped_models() -> Collection[str]:
+    """Return the names of the models that this installation brings."""
+    from fc7_service.bundle.folder import shipped_bundles
+
+    return shipped_bundles().keys()
 
 
 def default_data() -> Path:

@@ -383,6 +383,19 @@ def test_an_unreadable_head_is_listed_as_such(capsys: pytest.CaptureFixture[str]
     assert "unreadable: cut" in capsys.readouterr().out
 
 
+def test_every_model_option_takes_a_bundle() -> None:
+    found = {}
+    for name, command in commands():
+        for option in command.params:
+            if "--model" in option.opts and name != "serve":
+                found[name] = option
+    assert len(found) > 10
+    with_server = {name for name, command in commands() if any(o.name == "server" for o in command.params)}
+    for name, option in found.items():
+        assert "BUNDLE" in str(option.metavar), name
+        assert option.name == "model" or name not in with_server, f"`connected` finds no bundle of {name}"
+
+
 def test_every_setting_is_an_option_somewhere() -> None:
     names = {option.name for _, command in commands() for option in command.params if hasattr(option, "envvar")}
     assert set(NAMES) <= names

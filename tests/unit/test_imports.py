@@ -61,7 +61,8 @@ ROOMS = {
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
     "fc7_service.explain": Room("fc7.errors fc7_service.bundle numpy"),
     "fc7_models": Room(
-        f"{CONTRACT_FILES} fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript onnxruntime",
+        f"{CONTRACT_FILES} fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript "
+        "onnxruntime",
         "torchvision timm efficientnet_lite_pytorch matplotlib sklearn",
     ),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fc7.cli.images import find_images, paths_argument
-from fc7.cli.member import check_one, ensemble_option, views_option
+from fc7.cli.member import check_one, ensemble_option, model_option, views_option
 from fc7.cli.output import complain, emit, end, json_option, progress, table
 from fc7.cli.setting import Connection, connected
 
@@ -21,7 +21,7 @@ _BATCH = 64  # images: what is printed at once
 @click.command()
 @paths_argument
 @click.option("--head", default="", help="Published head; without: the network's own classes.")
-@click.option("--model", default="", help="Model to use without a head; without: the server's first.")
+@model_option
 @ensemble_option
 @views_option
 @json_option

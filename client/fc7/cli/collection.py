@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.images import Found, as_text, find_items, paths_argument
+from fc7.cli.member import model_option
 from fc7.cli.output import check_output, complain, emit, end, json_option, progress, say, table
 from fc7.cli.setting import Connection, connected
 from fc7.errors import AlreadyExists, Fc7Error, NotFound
@@ -30,7 +31,7 @@ def collection() -> None:
 @collection.command()
 @click.argument("name")
 @click.option("--layer", default="", help="Layer whose features it holds; without: the model's default.")
-@click.option("--model", default="", help="Model that makes them; without: the server's first.")
+@model_option
 @click.option(
     "--metric", type=click.Choice(["cosine", "l2", "dot"]), default="cosine", show_default=True, help="Comparison."
 )

@@ -13,7 +13,6 @@ from fc7.cli.explanation import (
     head_option,
     image_argument,
     layer_option,
-    model_option,
     output_option,
     place_facts,
     projection_arrays,
@@ -21,6 +20,7 @@ from fc7.cli.explanation import (
     text_array,
     write_result,
 )
+from fc7.cli.member import model_option
 from fc7.cli.output import emit, json_option, print_rows, progress, say
 from fc7.cli.setting import Connection, connected
 from fc7.cli.study import check, correspondence, evolution, invariance

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 image_argument = click.argument("image", type=click.Path(path_type=Path))
 layer_option = click.option("--layer", default="conv5", show_default=True, help="Layer whose units are meant.")
-model_option = click.option("--model", default="", help="Model to use; without: the server's first.")
 head_option = click.option("--head", default="", help="Published head; without: the network's own classes.")
 class_option = click.option("--class", "label", default="", metavar="LABEL", help="Class; without: the most probable.")
 output_option = click.option(

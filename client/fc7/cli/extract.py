@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from fc7.cli.images import find_items, paths_argument
-from fc7.cli.member import check_one, ensemble_option, views_option
+from fc7.cli.member import check_one, ensemble_option, model_option, views_option
 from fc7.cli.output import check_output, complain, emit, end, json_option, progress, say
 from fc7.cli.setting import Connection, connected
 from fc7.errors import InvalidArgument
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @paths_argument
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="File to write: F.npz or F.parquet.")
 @click.option("--layer", default="", help="Layer to take; without: the model's default.")
-@click.option("--model", default="", help="Model to use; without: the server's first.")
+@model_option
 @ensemble_option
 @views_option
 @json_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.images import Found, find_images
+from fc7.cli.member import model_option
 from fc7.cli.output import complain, emit, end, json_option, progress, say, table
 from fc7.cli.setting import Connection, connected
 from fc7.errors import InvalidArgument
@@ -32,7 +33,7 @@ def head() -> None:
 @click.option("--collection", help="Train on the features and labels of this collection.")
 @click.option("--label", help="Payload field that holds the label in a collection; without: label.")
 @click.option("--layer", help="Layer of a FOLDER's features; without: the model's default.")
-@click.option("--model", help="Model of a FOLDER's features; without: the server's first.")
+@model_option
 @json_option
 @connected
 def train(
@@ -42,7 +43,7 @@ def train(
     collection: str | None,
     label: str | None,
     layer: str | None,
-    model: str | None,
+    model: str,
     as_json: bool,
 ) -> None:
     """Train the next version of a head on FOLDER, one sub-folder a class, or on a collection.
@@ -65,7 +66,7 @@ def train(
                 images=[image.path for image in images],
                 labels=[str(image.folder) for image in images],
                 layer=layer or "",
-                model=model or "",
+                model=model,
                 report=report,
             )
     for failed in trained.failed:

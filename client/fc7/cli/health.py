@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ def health(connection: Connection, as_json: bool) -> None:
     """
     if connection.server is None:
         connection = Connection(_holder(connection.data), None, None, None)
-    with connection.open() as client:
+    with replace(connection, models=()).open() as client:
         if not client.is_ready():
             raise Unavailable(
                 f"the server {connection.server} is not ready: it is away, starting or draining; try again soon"

@@ -1,8 +1,28 @@
-"""Options for more than one view of an image and more than one network."""
+"""Options for the network, for more than one of them, and for more than one view of an image."""
 
 from __future__ import annotations
 
 import click
+
+from fc7.cli.setting import read_engine_settings
+
+
+def _first_set(context: click.Context, option: click.Parameter, value: str) -> str:
+    return value or next(iter(read_engine_settings()["models"]), "")
+
+
+bundle_option = click.option(
+    "--model",
+    "name",
+    default="",
+    metavar="M|BUNDLE",
+    callback=_first_set,
+    help="Shipped model, or folder of a bundle. Defaults to the first of FC7_MODELS, otherwise the first shipped one.",
+)
+
+model_option = click.option(
+    "--model", default="", metavar="NAME|BUNDLE", help="Model, or folder of a bundle. Defaults to the server's first."
+)
 
 views_option = click.option(
     "--views",

@@ -54,13 +54,13 @@ def list_(connection: Connection, as_json: bool) -> None:
 
 
 @model.command()
-@click.argument("name", default="")
+@click.argument("model", metavar="[NAME|BUNDLE]", default="")
 @json_option
 @connected
-def show(connection: Connection, name: str, as_json: bool) -> None:
-    """Show one model: layers, recipe, classes, card. Without NAME: the server's first."""
+def show(connection: Connection, model: str, as_json: bool) -> None:
+    """Show one model: layers, recipe, classes, card. Defaults to the server's first."""
     with connection.open() as client:
-        one = client.model(name)
+        one = client.model(model)
     if as_json:
         emit(asdict(one))
         return
@@ -77,13 +77,13 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
 
 
 @model.command()
-@click.argument("name", default="")
+@click.argument("model", metavar="[NAME|BUNDLE]", default="")
 @json_option
 @connected
-def verify(connection: Connection, name: str, as_json: bool) -> None:
+def verify(connection: Connection, model: str, as_json: bool) -> None:
     """Send the golden pictures of a model through the server; compare every layer. Exit code 8 where one differs."""
     with connection.open() as client:
-        rows = list(_compare(client, client.model(name).name))
+        rows = list(_compare(client, client.model(model).name))
     if as_json:
         for row in rows:
             emit(row)
@@ -94,7 +94,7 @@ def verify(connection: Connection, name: str, as_json: bool) -> None:
         raise DataLoss(
             f"layers {', '.join(differing)} differ from the golden vectors by more than {TOLERANCE:g} of their "
             "largest value: the bundle is damaged or this machine computes wrongly",
-            name=name,
+            name=model,
         )
 
 

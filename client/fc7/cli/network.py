@@ -9,13 +9,10 @@ from typing import Any
 
 import click
 
-from fc7.cli.member import check_one, ensemble_option, views_option
+from fc7.cli.member import bundle_option, check_one, ensemble_option, views_option
 from fc7.cli.output import emit, json_option, print_rows, progress, say
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
-_model = click.option(
-    "--model", "name", default="", metavar="M|BUNDLE", help="Shipped model, or the folder of a bundle."
-)
 _splits = click.option("--splits", type=click.IntRange(min=1), default=3, show_default=True, help="Random divisions.")
 
 
@@ -25,7 +22,7 @@ def _output(what: str) -> Callable[[Any], Any]:
 
 @click.command()
 @_folder
-@_model
+@click.option("--model", "name", default="", metavar="M|BUNDLE", help="Shipped model, or folder of a bundle.")
 @ensemble_option
 @views_option
 @_output("classes.csv and confusion.png; needs 'fc7[train]'")
@@ -55,14 +52,14 @@ def evaluate(
 
 @click.command()
 @_folder
-@_model
+@bundle_option
 @_splits
 @_output("probe.csv and probe.png")
 @json_option
 def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bool) -> None:
     """Train softmax regression and a linear SVM on each layer's features of the pictures in FOLDER.
 
-    FOLDER holds one sub-folder a class. Without --model: the first shipped model. Needs 'fc7[train]'.
+    FOLDER holds one sub-folder a class. Needs 'fc7[train]'.
     """
     from fc7_models.probe import probe as run
     from fc7_models.report import prepare, write_probe
@@ -78,14 +75,14 @@ def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
 
 @click.command()
 @_folder
-@_model
+@bundle_option
 @_splits
 @_output("curve.csv and curve.png")
 @json_option
 def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bool) -> None:
     """Tell how accuracy grows with pictures a class, from features, from untrained ones and from pixels.
 
-    FOLDER holds one sub-folder a class. Without --model: the first shipped model. Needs 'fc7[train]'.
+    FOLDER holds one sub-folder a class. Needs 'fc7[train]'.
     """
     from fc7_models.curve import UNTRAINED
     from fc7_models.curve import curve as run
@@ -104,13 +101,13 @@ def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@_model
+@bundle_option
 @_output("layers.csv and filters.png")
 @json_option
 def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) -> None:
     """Show each layer's dead units, sparsity, norm and filter RMS on the pictures in FOLDER; draw the first filters.
 
-    Without FOLDER: on the golden pictures of the bundle. Without --model: the first shipped model. Needs 'fc7[train]'.
+    Without FOLDER: on the golden pictures of the bundle. Needs 'fc7[train]'.
     """
     from fc7_models.filters import inspect as run
     from fc7_models.report import prepare, write_inspection

@@ -7,15 +7,13 @@ from typing import Any
 
 import click
 
-from fc7.cli.setting import setting
+from fc7.cli.setting import engine_settings, setting
 
 
 @click.command()
 @setting("--listen", default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="Port 0: a free one.")
 @setting("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of collections and heads.")
-@setting("--model", "models", multiple=True, metavar="NAME|BUNDLE", help="Model to serve, default first; repeatable.")
-@setting("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Engine.")
-@setting("--threads", type=click.IntRange(min=1), help="Threads of the engine; without: one a core.")
+@engine_settings
 @setting("--token-file", type=click.Path(path_type=Path), help="Lines SCOPE TOKEN with scope read, write or admin.")
 @setting("--tls-cert", type=click.Path(path_type=Path), help="PEM certificate chain.")
 @setting("--tls-key", type=click.Path(path_type=Path), help="PEM private key.")

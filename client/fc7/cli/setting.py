@@ -1,4 +1,4 @@
-"""Options that a variable or `fc7.toml` may give too, and the way to a server made of four of them."""
+"""Options that a variable or `fc7.toml` may give too, and the way to a server made of them."""
 
 from __future__ import annotations
 
@@ -49,6 +49,43 @@ class Setting(click.Option):
 
 setting = functools.partial(click.option, cls=Setting)
 
+# Of `fc7 serve`; a command without a server takes them too, from a variable or the file.
+_ENGINE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "models": (
+        ("--model", "models"),
+        {"multiple": True, "metavar": "NAME|BUNDLE", "help": "Model to serve, default first; repeatable."},
+    ),
+    "device": (
+        ("--device",),
+        {"type": click.Choice(["auto", "cpu", "cuda"]), "default": "auto", "show_default": True, "help": "Engine."},
+    ),
+    "threads": (
+        ("--threads",),
+        {"type": click.IntRange(min=1), "help": "Threads of the engine. Defaults to one per core."},
+    ),
+}
+
+
+def engine_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the engine: ``models``, ``device``, ``threads``."""
+    for names, attributes in reversed(_ENGINE.values()):
+        command = setting(*names, **attributes)(command)
+    return command
+
+
+def read_engine_settings() -> dict[str, Any]:
+    """Return the settings of the engine for a command that has no flag for them.
+
+    Raises
+    ------
+    click.UsageError
+        The variable's or the file's value breaks its rule.
+    """
+    context = click.get_current_context()
+    options: list[click.Parameter] = [Setting(names, **attributes) for names, attributes in _ENGINE.values()]
+    command = click.Command(context.info_name, params=options)
+    return command.make_context(context.info_name, [], parent=context.parent).params
+
 
 def read_file() -> dict[str, Any]:
     """Return the keys of `fc7.toml`; none where there is no such file.
@@ -80,24 +117,52 @@ def _is_of(kind: type, value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where a command's server is."""
+    """Where a command's server is, and what it must be."""
 
     server: str | None
     data: Path | None
     token_file: Path | None
     tls_ca: Path | None
+    models: tuple[str, ...] = ()  # names or bundles, the default first; empty for what there is
+    named: tuple[str, ...] = ()  # models and bundles that the command names, where one is a bundle
+    device: str = "auto"
+    threads: int | None = None
 
     def open(self) -> Client:
-        """Connect, or start the server in this process."""
-        import fc7
+        """Connect, or start the server in this process.
 
-        return fc7.connect(self.server, data=self.data, token_file=self.token_file, tls_ca=self.tls_ca)
+        Raises
+        ------
+        FailedPrecondition
+            A server that was not started here lacks a model that is set or named.
+        """
+        import fc7
+        from fc7.bundle import check_default, check_served
+        from fc7.client import connect_local
+
+        if self.server is None:
+            return connect_local(
+                self.data, models=self.models, named=self.named, device=self.device, threads=self.threads
+            )
+        client = fc7.connect(self.server, token_file=self.token_file, tls_ca=self.tls_ca)
+        try:
+            if self.named:
+                check_served(client.models(), self.named, f"the server {self.server}")
+            elif self.models:
+                check_default(client.models(), self.models, f"the server {self.server}")
+        except BaseException:
+            client.close()
+            raise
+        return client
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the four options of a connection; hand them on as ``connection``."""
+    """Add the four options of a connection; hand them on as ``connection``.
 
-    @setting("--server", metavar="HOST:PORT", help="Talk to this server; without: one in this process.")
+    A bundle in the command's ``model`` or ``ensemble`` becomes the name of its model there.
+    """
+
+    @setting("--server", metavar="HOST:PORT", help="Talk to this server. By default one runs in this process.")
     @setting("--data", type=click.Path(path_type=Path, file_okay=False), help="Data folder, without a server.")
     @setting("--token-file", type=click.Path(path_type=Path), help="File with the token to send.")
     @setting("--tls-ca", type=click.Path(path_type=Path), help="PEM file of the authority that the server must prove.")
@@ -110,6 +175,38 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
             if source("server") is ParameterSource.COMMANDLINE:
                 raise click.UsageError("--data is for a server in this process: give it or --server")
             server = None
-        command(connection=Connection(server, data, token_file, tls_ca), **kwargs)
+        for name in ("token_file", "tls_ca"):
+            if server is None and source(name) is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--{name.replace('_', '-')} is for a server elsewhere: name it with --server")
+        named = _name_bundles(kwargs, server)
+        connection = Connection(server, data, token_file, tls_ca, named=named, **read_engine_settings())
+        command(connection=connection, **kwargs)
 
     return call
+
+
+def _name_bundles(kwargs: dict[str, Any], server: str | None) -> tuple[str, ...]:
+    """Put the names of models in place of bundles; return what the command names if one of it is a bundle."""
+    model, ensemble = kwargs.get("model"), kwargs.get("ensemble")
+    given: tuple[str, ...] = (model,) if model else ensemble or ()
+    if not given:
+        return ()
+    from fc7.bundle import read_named
+
+    bundles = {text: one.name for text in given if (one := read_named(text)).graph_sha256 and _is_meant(text, server)}
+    if model:
+        kwargs["model"] = bundles.get(model, model)
+    else:
+        kwargs["ensemble"] = tuple(bundles.get(text, text) for text in given)
+    return given if bundles else ()
+
+
+def _is_meant(bundle: str, server: str | None) -> bool:
+    """Tell whether a folder is meant, or the model of a server that has the folder's name."""
+    if Path(bundle).name != bundle:
+        return True
+    if server is not None:
+        return False
+    from fc7.local import shipped_models
+
+    return bundle not in shipped_models()

@@ -9,12 +9,10 @@ from typing import Any
 
 import click
 
+from fc7.cli.member import bundle_option
 from fc7.cli.output import json_option, print_rows, progress, say
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
-_model = click.option(
-    "--model", "name", default="", metavar="M|BUNDLE", help="Shipped model, or the folder of a bundle."
-)
 
 
 def _count(default: int) -> Callable[[Any], Any]:
@@ -28,14 +26,14 @@ def _output(what: str) -> Callable[[Any], Any]:
 
 @click.command()
 @_folder
-@_model
+@bundle_option
 @_count(5)
 @_output("invariance.csv and invariance.png")
 @json_option
 def invariance(folder: Path, name: str, count: int, output: Path | None, as_json: bool) -> None:
     """Shift, enlarge and turn the pictures in FOLDER: how far the features go, and what becomes of the class.
 
-    Zeiler & Fergus 2013, figure 5. Without --model: the first shipped model. Needs 'fc7[train]'.
+    Zeiler & Fergus 2013, figure 5. Needs 'fc7[train]'.
     """
     from fc7_models.invariance import invariance as run
     from fc7_models.invariance import means
@@ -53,14 +51,14 @@ def invariance(folder: Path, name: str, count: int, output: Path | None, as_json
 
 @click.command()
 @_folder
-@_model
+@bundle_option
 @_output("correspondence.csv and correspondence.png")
 @json_option
 def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) -> None:
     """Mask the same part in several pictures of FOLDER: whether what changes is alike, more than with random masks.
 
     FOLDER holds parts.csv: picture,part,x,y,width,height in shares of the picture. Zeiler & Fergus 2013, table 1.
-    Without --model: the first shipped model. Needs 'fc7[train]'.
+    Needs 'fc7[train]'.
     """
     from fc7_models.correspondence import correspondence as run
     from fc7_models.report import prepare
@@ -102,7 +100,7 @@ def evolution(checkpoints: Path, pictures: Path, output: Path | None, as_json: b
 
 @click.command()
 @_folder
-@_model
+@bundle_option
 @_count(20)
 @_output("tables (CSV) and drawings (PNG)")
 @json_option
@@ -110,7 +108,7 @@ def check(folder: Path, name: str, count: int, output: Path | None, as_json: boo
     """Measure how far explanations of the pictures in FOLDER can be trusted.
 
     Deletion and insertion curves against a random order and edges (Petsiuk 2018), and what is left of a map when the
-    network's weights are shuffled (Adebayo 2018). Without --model: the first shipped model. Needs 'fc7[train]'.
+    network's weights are shuffled (Adebayo 2018). Needs 'fc7[train]'.
     """
     from fc7_models.report import prepare
     from fc7_models.study_report import write_check

@@ -12,7 +12,6 @@ import click
 from fc7.cli.explanation import (
     check_result,
     layer_option,
-    model_option,
     output_option,
     place_facts,
     projection_arrays,
@@ -21,6 +20,7 @@ from fc7.cli.explanation import (
     write_result,
 )
 from fc7.cli.images import Found, find_images
+from fc7.cli.member import model_option
 from fc7.cli.output import complain, end, json_option, print_rows, progress
 from fc7.cli.setting import Connection, connected
 from fc7.errors import FailedPrecondition

@@ -88,7 +88,8 @@ class Extractor:
         name = model or next(iter(self.bundles))
         if name not in self.bundles:
             raise NotFound(
-                f"model {name[:64]!r} is not served: choose one of {', '.join(self.bundles)}",
+                f"model {name[:64]!r} is not served: choose one of {', '.join(self.bundles)}, "
+                "or start the server with its bundle: fc7 serve --model BUNDLE",
                 name=name[:64],
                 reason=Reason.MODEL_NOT_FOUND,
             )

@@ -177,7 +177,8 @@ def find_model(extractor: Extractor, provenance: Provenance, what: str) -> str:
             return name
     raise FailedPrecondition(
         f"{what} was made with {provenance.model} {provenance.layer} of provenance {provenance.digest[:12]!r}, "
-        f"which no model of this server has ({', '.join(extractor.bundles)}): serve that bundle",
+        f"which no model of this server has ({', '.join(extractor.bundles)}). Start the server with that bundle "
+        "(fc7 serve --model BUNDLE), or name it in FC7_MODELS for a command without a server",
         name=provenance.model,
         reason=Reason.MODEL_NOT_SERVED,
     )

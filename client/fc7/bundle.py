@@ -1,0 +1,98 @@
+"""Bundle folders that a caller names, and whether a server that was not started here serves them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fc7.errors import DataLoss, FailedPrecondition, NotFound, Reason
+
+if TYPE_CHECKING:
+    from fc7.results import Model
+
+_MANIFEST, _GRAPH = "manifest.json", "model.onnx"
+_INT8_SUFFIX, _INT8_GRAPH = ".int8", "model.int8.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A model as its caller names it."""
+
+    given: str  # name of a model, or path of a bundle
+    name: str  # of the model
+    graph_sha256: str = ""  # of the bundle; empty where a name was given
+
+
+def read_named(given: str) -> Named:
+    """Return the model that a name, or the path of a bundle's folder, stands for.
+
+    Raises
+    ------
+    NotFound
+        A path without a bundle.
+    DataLoss
+        The bundle's manifest is damaged.
+    """
+    folder, suffix = Path(given), ""
+    if not _is_bundle(folder) and given.endswith(_INT8_SUFFIX):
+        folder, suffix = Path(given.removesuffix(_INT8_SUFFIX)), _INT8_SUFFIX
+    if not _is_bundle(folder):
+        if os.sep in given or (os.altsep and os.altsep in given):
+            raise NotFound(f"{given!r} is no bundle: a bundle is a folder with a {_MANIFEST}", name=given)
+        return Named(given, given)
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        graph = manifest["files"][_INT8_GRAPH if suffix else _GRAPH]["sha256"]
+        return Named(given, f"{manifest['name']}{suffix}", str(graph))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataLoss(
+            f"manifest of bundle {given!r} is damaged: {error!r}", name=given, reason=Reason.BUNDLE_DAMAGED
+        ) from error
+
+
+def check_served(served: Sequence[Model], wanted: Sequence[str], where: str) -> None:
+    """Refuse a server that lacks one of the models ``wanted``.
+
+    Raises
+    ------
+    FailedPrecondition
+        It does; the text says how to start one that has it.
+    NotFound, DataLoss
+        As `read_named`.
+    """
+    graphs = {model.name: model.graph_sha256 for model in served}
+    for named in (read_named(given) for given in wanted if given not in graphs):
+        if named.name not in graphs or (named.graph_sha256 and graphs[named.name] != named.graph_sha256):
+            what = f"the bundle {named.given!r}" if named.graph_sha256 else f"model {named.given!r}"
+            raise FailedPrecondition(
+                f"{where} does not serve {what}; it serves {', '.join(graphs)}. "
+                f"Start the server with: fc7 serve --model {named.given}",
+                name=named.name,
+                reason=Reason.MODEL_NOT_SERVED,
+            )
+
+
+def check_default(served: Sequence[Model], models: Sequence[str], where: str) -> None:
+    """Refuse a server whose default model is not the first of ``models``, all of which it must serve.
+
+    Raises
+    ------
+    FailedPrecondition, NotFound, DataLoss
+        As `check_served`.
+    """
+    check_served(served, models, where)
+    if models and served[0].name not in (models[0], read_named(models[0]).name):
+        raise FailedPrecondition(
+            f"{where} takes model {served[0].name!r} where a call names none, and not {models[0]!r}, the first of the "
+            f"models that are set. Name it with --model, or start the server with: fc7 serve --model {models[0]}",
+            name=models[0],
+            reason=Reason.MODEL_NOT_SERVED,
+        )
+
+
+def _is_bundle(folder: Path) -> bool:
+    return (folder / _MANIFEST).is_file()
