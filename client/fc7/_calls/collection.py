@@ -170,7 +170,7 @@ def delete_items(collection: str, ids: Iterable[str]) -> Operation[list[Removed]
 
 def _checked(k: int) -> int:
     if not 1 <= k < 2**31:
-        raise InvalidArgument(f"k must be at least 1 (got {k})", name="k")
+        raise InvalidArgument(f"k is {k}: it must be at least 1", name="k")
     return k
 
 
