@@ -159,9 +159,9 @@ class AsyncClient:
         """Return one version of a head; 0 for the newest."""
         return await self._session.run(heads.get(name, version))
 
-    async def heads(self) -> list[Head]:
-        """Return the newest version of every head, by name."""
-        return await self._session.run(heads.list_all())
+    async def heads(self, *, all_versions: bool = False) -> list[Head]:
+        """Return the newest version of every head, by name; or all versions, oldest first."""
+        return await self._session.run(heads.list_all(all_versions))
 
     async def delete_head(self, name: str, version: int = 0) -> None:
         """Delete a head, or one version of it; the published version is refused."""
@@ -172,6 +172,7 @@ class AsyncClient:
         images: ImageLike | Iterable[ImageLike],
         *,
         head: str = "",
+        head_version: int = 0,
         model: str = "",
         ensemble: Sequence[str] = (),
         views: int = 1,
@@ -179,7 +180,7 @@ class AsyncClient:
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
         """Return the classes of each image, as `Client.classify`."""
-        return await self._session.run(heads.classify(images, head, model, ensemble, views, top, report))
+        return await self._session.run(heads.classify(images, head, model, ensemble, views, top, report, head_version))
 
     @property
     def explain(self) -> AsyncExplain:

@@ -316,9 +316,9 @@ class Client:
         """Return one version of a head; 0 for the newest."""
         return self._session.run(heads.get(name, version))
 
-    def heads(self) -> list[Head]:
-        """Return the newest version of every head, by name."""
-        return self._session.run(heads.list_all())
+    def heads(self, *, all_versions: bool = False) -> list[Head]:
+        """Return the newest version of every head, by name; or all versions, oldest first."""
+        return self._session.run(heads.list_all(all_versions))
 
     def delete_head(self, name: str, version: int = 0) -> None:
         """Delete a head, or one version of it; the published version is refused."""
@@ -329,6 +329,7 @@ class Client:
         images: ImageLike | Iterable[ImageLike],
         *,
         head: str = "",
+        head_version: int = 0,
         model: str = "",
         ensemble: Sequence[str] = (),
         views: int = 1,
@@ -343,6 +344,8 @@ class Client:
             As `extract` takes them; an unreadable one has its `.error`.
         head
             A published head; empty for the network's own classes.
+        head_version
+            Version of the head, published or not; 0 for the published one.
         model
             Without a head: model name, empty for the server's default.
         ensemble
@@ -363,7 +366,7 @@ class Client:
         FailedPrecondition
             No version of the head is published, or no model here made its features.
         """
-        return self._session.run(heads.classify(images, head, model, ensemble, views, top, report))
+        return self._session.run(heads.classify(images, head, model, ensemble, views, top, report, head_version))
 
     @property
     def explain(self) -> Explain:

@@ -167,6 +167,7 @@ class Head:
     weights_sha256: str
     created: str  # ISO 8601, UTC
     parent_version: int
+    majority_accuracy: float | None = None  # of always answering the largest class, on the held-out rows
     failed: list[Failure] = field(default_factory=list)  # images left out of this training
 
     def __repr__(self) -> str:

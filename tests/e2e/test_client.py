@@ -105,6 +105,9 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     answers["other head"] = (other.version, other.count, str(other.failed), other.parent_version)
     answers["published"] = [(await got(client.publish_head("kind", v))).published_version for v in (1, 2)]
     answers["heads"] = [str(one) for one in await got(client.heads())] + [str(await got(client.head("kind", 1)))]
+    answers["versions"] = [(one.version, one.majority_accuracy) for one in await got(client.heads(all_versions=True))]
+    assert answers["versions"] == [(1, head.majority_accuracy), (2, other.majority_accuracy)]
+    answers["unpublished"] = (await got(client.classify(good, head="kind", head_version=1)))[0].label
     classified = await got(client.classify([*images[:4], broken], head="kind"))
     answers["classes"] = [one.error.message if one.error else one.label for one in classified]
     answers["own classes"] = [p for _, p in (await got(client.classify(good, top=3)))[0].top]
@@ -116,6 +119,8 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
         await refused(got, lambda: photos.search(features=features[0])),
         await refused(got, lambda: photos.search(images[0], k=0)),
         await refused(got, lambda: client.classify(good, head="nobody")),
+        await refused(got, lambda: client.classify(good, head="kind", head_version=9)),
+        await refused(got, lambda: client.classify(good, head_version=1)),
         await refused(got, lambda: client.train_head("one", images=images[:4], labels=["a"] * 4)),
         await refused(got, lambda: client.delete_head("kind", 2)),
     ]
@@ -170,6 +175,7 @@ def test_embedded_remote_and_awaited_answer_alike(tmp_path: Path, tiny_bundle: P
     assert embedded["classes"] == ["above", "below", "above", "below", embedded["classes"][4]]
     assert [kind for kind, _, _ in embedded["errors"]] == [
         "NotFound", "NotFound", "AlreadyExists", "InvalidArgument", "FailedPrecondition", "InvalidArgument", "NotFound",
+            "NotFound", "InvalidArgument",
         "InvalidArgument", "FailedPrecondition",
     ]  # fmt: skip
     for key, value in embedded.items():

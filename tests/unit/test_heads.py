@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -145,6 +146,15 @@ def test_labels_that_mean_nothing_get_the_accuracy_of_chance():
     data = make_labelled(100, 4, 300)
     labels = np.random.default_rng(1).permutation(data.labels).tolist()
     assert fit(data.features, labels, data.groups).accuracy < 0.45
+
+
+def test_the_accuracy_stands_beside_that_of_the_largest_class():
+    data = make_labelled(300, 2, 16, noise=3.0)
+    labels = ["few" if i < 24 else "many" for i in range(len(data.labels))]
+    found = fit(data.features, labels, data.groups)
+    held = assign_folds(labels, data.groups) == 0
+    assert found.majority_accuracy == np.mean(np.array(labels)[held] == "many")
+    assert found.majority_accuracy > 0.9
 
 
 def test_copies_do_not_leak_into_the_held_out_rows():
@@ -355,6 +365,39 @@ def test_list_has_the_newest_version_of_each_by_name(heads):
     for name in ("b", "a", "b"):
         train(heads, name)
     assert [(head.name, head.version) for head in heads.list()] == [("a", 1), ("b", 2)]
+
+
+def test_list_has_all_versions_where_asked_for(heads):
+    for name in ("b", "a", "b"):
+        train(heads, name)
+    assert [(h.name, h.version) for h in heads.list(all_versions=True)] == [("a", 1), ("b", 1), ("b", 2)]
+
+
+def test_a_version_classifies_before_it_is_published(heads):
+    data = make_labelled(8, 3, 16)
+    train(heads)
+    train(heads)
+    heads.publish("h", 1)
+    assert heads.classifier("h").version.version == 1
+    assert heads.classifier("h", 2).version.version == 2
+    assert heads.classifier("h").version.version == 1
+    assert heads.classifier("h", 2).predict(data.features).shape == (24, 3)
+    with pytest.raises(NotFound, match="version 3"):
+        heads.classifier("h", 3)
+
+
+def test_a_head_that_an_earlier_fc7_trained_is_read(heads, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr("fc7_service.heads.files.asdict", _without_majority)
+        train(heads)
+    assert heads.get("h").majority_accuracy is None
+    assert heads.publish("h").version == 1
+
+
+def _without_majority(head):
+    values = asdict(head)
+    values.pop("majority_accuracy", None)
+    return values
 
 
 def test_the_published_version_alone_cannot_be_deleted(heads):

@@ -80,9 +80,10 @@ def get(name: str, version: int) -> Operation[Head]:
     return _read_head(response.head)
 
 
-def list_all() -> Operation[list[Head]]:
-    """Return the newest version of each head."""
-    response: pb.ListHeadsResponse = yield Call(Stub, "ListHeads", pb.ListHeadsRequest())
+def list_all(all_versions: bool) -> Operation[list[Head]]:
+    """Return the newest version of each head, or all versions."""
+    request = pb.ListHeadsRequest(all_versions=all_versions)
+    response: pb.ListHeadsResponse = yield Call(Stub, "ListHeads", request)
     return [_read_head(head) for head in response.heads]
 
 
@@ -99,13 +100,19 @@ def classify(
     views: int,
     top: int,
     report: Report | None,
+    head_version: int,
 ) -> Operation[list[Classification]]:
     """Classify batch by batch."""
     if not 1 <= top < 2**31:
         raise InvalidArgument(f"top is {top}: at least 1", name="top")
     head, model = check_text(head, "head"), check_text(model, "model")
     plan = pb.ClassifyRequest(
-        head=head, model=model, top=top, views=check_views(views), ensemble=check_names(ensemble, "ensemble")
+        head=head,
+        head_version=_checked(head_version),
+        model=model,
+        top=top,
+        views=check_views(views),
+        ensemble=check_names(ensemble, "ensemble"),
     )
     results: list[Classification] = []
     batches = split_images(images)
@@ -149,5 +156,6 @@ def _read_head(head: pb.Head, failed: Iterable[Failure] = ()) -> Head:
         weights_sha256=head.weights_sha256,
         created=head.created,
         parent_version=head.parent_version,
+        majority_accuracy=head.majority_accuracy if head.HasField("majority_accuracy") else None,
         failed=list(failed),
     )

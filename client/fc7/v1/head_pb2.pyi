@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Head(_message.Message):
-    __slots__ = ("name", "version", "published_version", "provenance", "classes", "count", "accuracy", "held_out", "method", "seconds", "weights_sha256", "created", "parent_version")
+    __slots__ = ("name", "version", "published_version", "provenance", "classes", "count", "accuracy", "held_out", "method", "seconds", "weights_sha256", "created", "parent_version", "majority_accuracy")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class Head(_message.Message):
     WEIGHTS_SHA256_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     PARENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MAJORITY_ACCURACY_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     published_version: int
@@ -35,7 +36,8 @@ class Head(_message.Message):
     weights_sha256: str
     created: str
     parent_version: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., published_version: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., held_out: _Optional[int] = ..., method: _Optional[str] = ..., seconds: _Optional[float] = ..., weights_sha256: _Optional[str] = ..., created: _Optional[str] = ..., parent_version: _Optional[int] = ...) -> None: ...
+    majority_accuracy: float
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., published_version: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., held_out: _Optional[int] = ..., method: _Optional[str] = ..., seconds: _Optional[float] = ..., weights_sha256: _Optional[str] = ..., created: _Optional[str] = ..., parent_version: _Optional[int] = ..., majority_accuracy: _Optional[float] = ...) -> None: ...
 
 class TrainHeadRequest(_message.Message):
     __slots__ = ("plan", "images")
@@ -122,8 +124,10 @@ class GetHeadResponse(_message.Message):
     def __init__(self, head: _Optional[_Union[Head, _Mapping]] = ...) -> None: ...
 
 class ListHeadsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("all_versions",)
+    ALL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    all_versions: bool
+    def __init__(self, all_versions: bool = ...) -> None: ...
 
 class ListHeadsResponse(_message.Message):
     __slots__ = ("heads",)
@@ -144,20 +148,22 @@ class DeleteHeadResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("head", "model", "images", "top", "views", "ensemble")
+    __slots__ = ("head", "model", "images", "top", "views", "ensemble", "head_version")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TOP_FIELD_NUMBER: _ClassVar[int]
     VIEWS_FIELD_NUMBER: _ClassVar[int]
     ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
     head: str
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     top: int
     views: int
     ensemble: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, head: _Optional[str] = ..., model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., top: _Optional[int] = ..., views: _Optional[int] = ..., ensemble: _Optional[_Iterable[str]] = ...) -> None: ...
+    head_version: int
+    def __init__(self, head: _Optional[str] = ..., model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., top: _Optional[int] = ..., views: _Optional[int] = ..., ensemble: _Optional[_Iterable[str]] = ..., head_version: _Optional[int] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
     __slots__ = ("results", "provenance", "head_version", "timing")

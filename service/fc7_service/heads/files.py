@@ -85,6 +85,7 @@ def read_head(folder: Path, name: str, version: int) -> HeadVersion:
     """
     values = read_record(folder / MANIFEST, name)
     try:
+        values.setdefault("majority_accuracy", None)  # written since release 0.2
         kept = {field.name: values[field.name] for field in fields(HeadVersion)}
         kept |= {"classes": tuple(values["classes"]), "provenance": Provenance.from_dict(values["provenance"])}
         head = HeadVersion(**kept)

@@ -37,6 +37,7 @@ class Fit:
     softmax: Softmax
     classes: tuple[str, ...]  # sorted
     accuracy: float  # on the held-out rows, before they joined the final fit
+    majority_accuracy: float  # on the same rows, of always answering the class that is most frequent in the others
     held_out: int
     method: str
     strength: float  # of the regularisation
@@ -93,11 +94,13 @@ def _fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[
     trial = _fit_one(_Design(features[~held], y[~held], len(classes), check), method, strength)
     logits = trial.logits(features[held])
     temperature, nll = fit_temperature(logits, y[held], check)
+    majority = np.bincount(y[~held]).argmax()
     final = _fit_one(_Design(features, y, len(classes), check), method, strength)
     return Fit(
         softmax=replace(final, temperature=np.array([temperature], np.float32)),
         classes=classes,
         accuracy=float(np.mean(logits.argmax(axis=1) == y[held])),
+        majority_accuracy=float(np.mean(y[held] == majority)),
         held_out=int(held.sum()),
         method=method,
         strength=strength,

@@ -29,6 +29,7 @@ class HeadVersion:
     weights_sha256: str  # of the weights file, hex
     created: str  # ISO 8601 in UTC
     parent_version: int  # trained before it; 0 for none
+    majority_accuracy: float | None = None  # of always answering the largest class; None: trained by an earlier fc7
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ class Heads:
                 classes=found.classes,
                 count=len(labels),
                 accuracy=found.accuracy,
+                majority_accuracy=found.majority_accuracy,
                 held_out=found.held_out,
                 method=found.method,
                 seconds=seconds,
@@ -212,15 +213,19 @@ class Heads:
             version = self._check_version(name, version) or max(self._versions(name))
             return read_head(self._folder(name, version), name, version)
 
-    def list(self) -> list[HeadVersion]:
-        """Return the newest version of each head, by name.
+    def list(self, *, all_versions: bool = False) -> list[HeadVersion]:
+        """Return the newest version of each head, by name; or all versions, oldest first.
 
         One whose manifest cannot be read is listed with method "unreadable" and no classes;
         ``get`` says why.
         """
         with self._lock:
             names = sorted(os.listdir(self._path)) if self._path.is_dir() else []
-            return [self._newest(name) for name in names if self._versions(name)]
+            found = []
+            for name in names:
+                versions = sorted(self._versions(name))
+                found += [self._readable(name, version) for version in (versions if all_versions else versions[-1:])]
+            return found
 
     def published(self, name: str) -> int:
         """Return the published version; 0 where none is, or where `classifier` would say why it cannot be read."""
@@ -260,21 +265,20 @@ class Heads:
                 self._point(name, published=published, last_deleted=max(version, self._last_deleted(name)))
                 self._remove(self._folder(name, version))
 
-    def classifier(self, name: str) -> Classifier:
-        """Return the published version, ready to classify.
+    def classifier(self, name: str, version: int = 0) -> Classifier:
+        """Return a version, 0 for the published one, ready to classify.
 
         Raises
         ------
         NotFound
-            No such head.
+            No such head or version.
         FailedPrecondition
-            None of its versions is published, or a newer fc7 wrote it.
+            None of its versions is published, where that one is asked for; or a newer fc7 wrote it.
         DataLoss
             Its files are damaged; other heads are not affected.
         """
         with self._lock:
-            self._check_version(name, 0)
-            version = self._published(name)
+            version = self._check_version(name, version) or self._published(name)
             if not version:
                 raise FailedPrecondition(
                     f"head {name!r} is not published: publish a version first",
@@ -282,10 +286,13 @@ class Heads:
                     reason=Reason.HEAD_NOT_PUBLISHED,
                 )
             ready = self._ready.get(name)
-            if ready is None or ready.version.version != version:
-                folder = self._folder(name, version)
-                head = read_head(folder, name, version)
-                self._ready[name] = ready = Classifier(head, read_softmax(folder, head))
+            if ready is not None and ready.version.version == version:
+                return ready
+            folder = self._folder(name, version)
+            head = read_head(folder, name, version)
+            ready = Classifier(head, read_softmax(folder, head))
+            if version == self.published(name):  # others are asked for now and then
+                self._ready[name] = ready
             return ready
 
     def _store(self, head: HeadVersion, weights: bytes, report: dict[str, float]) -> None:
@@ -332,8 +339,8 @@ class Heads:
             )
         return version
 
-    def _newest(self, name: str) -> HeadVersion:
-        version = max(self._versions(name))
+    def _readable(self, name: str, version: int) -> HeadVersion:
+        """Return the facts of a version, or what stands for them where they cannot be read."""
         try:
             return read_head(self._folder(name, version), name, version)
         except (DataLoss, FailedPrecondition):

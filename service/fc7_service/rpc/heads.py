@@ -100,8 +100,8 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         return pb.GetHeadResponse(head=self._facts(head))
 
     async def ListHeads(self, request: pb.ListHeadsRequest, context: Any) -> pb.ListHeadsResponse:  # noqa: N802
-        """List the newest version of every head."""
-        heads = await asyncio.to_thread(self._heads.list)
+        """List the newest version of every head, or all versions."""
+        heads = await asyncio.to_thread(self._heads.list, all_versions=request.all_versions)
         return pb.ListHeadsResponse(heads=[self._facts(head) for head in heads])
 
     async def DeleteHead(self, request: pb.DeleteHeadRequest, context: Any) -> pb.DeleteHeadResponse:  # noqa: N802
@@ -113,6 +113,12 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         """Classify images with a published head, or with the network's own classes."""
         if request.top < 0:
             raise InvalidArgument(f"top is {request.top}: at least 1, or 0 for {_DEFAULT_TOP}", name="top")
+        if request.head_version < 0 or (request.head_version and not request.head):
+            raise InvalidArgument(
+                f"head_version is {request.head_version} of head {request.head[:64]!r}: at least 1 of a head that is "
+                "named, or 0 for the published one",
+                name="head_version",
+            )
         n_views = read_views(request.views)
         members = await self._members(request)
         found = [await extract_views(self._extractor, request.images, m.model, m.layer, n_views) for m in members]
@@ -140,7 +146,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             return [_Member(bundle.name, "logits", classes, softmax) for bundle in bundles]
         if request.ensemble:
             raise InvalidArgument("ensemble goes without head, which has a network of its own", name="ensemble")
-        classifier = await asyncio.to_thread(self._heads.classifier, request.head)
+        classifier = await asyncio.to_thread(self._heads.classifier, request.head, request.head_version)
         head = classifier.version
         model = find_model(self._extractor, head.provenance, f"head {request.head!r}")
         return [_Member(model, head.provenance.layer, head.classes, classifier.predict, head.version)]
@@ -160,6 +166,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             weights_sha256=head.weights_sha256,
             created=head.created,
             parent_version=head.parent_version,
+            majority_accuracy=head.majority_accuracy,
         )
 
 
