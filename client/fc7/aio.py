@@ -191,6 +191,10 @@ class AsyncClient:
         """Return the server's versions, device, limits and data folder; needs scope admin."""
         return await self._session.run(admin.get_server_info())
 
+    async def check_ready(self) -> None:
+        """Raise unless a server is there and takes calls, as `Client.check_ready`."""
+        await self._session.run(admin.check_ready())
+
     async def is_ready(self) -> bool:
         """Return whether a server is there and takes calls; False while it starts, drains or is away."""
         return await self._session.run(admin.check_health())

@@ -97,8 +97,12 @@ def read_target(address: str, token_file: Path | str | None, tls_ca: Path | str 
     """
     host, colon, port = address.rpartition(":")
     is_number = port.isascii() and port.isdecimal() and len(port) <= 5
-    if not address.startswith("unix:") and not (colon and host and is_number and 0 < int(port) < 65536):
-        raise InvalidArgument(f"address {address!r} is not HOST:PORT", name="address")
+    is_pair = colon and host and "/" not in host and is_number and 0 < int(port) < 65536
+    if not address.startswith("unix:") and not is_pair:
+        _, is_url, rest = address.partition("://")
+        place = rest.partition("/")[0]
+        hint = f": it is a URL; write {place if ':' in place else f'{place}:PORT'}" if is_url else ""
+        raise InvalidArgument(f"address {address!r} is not HOST:PORT{hint}", name="address")
     token = "" if token_file is None else _read_token(Path(token_file))
     return Target(address, token, None if tls_ca is None else _read(Path(tls_ca)))
 

@@ -377,6 +377,10 @@ class Client:
         """Return the server's versions, device, limits and data folder; needs scope admin."""
         return self._session.run(admin.get_server_info())
 
+    def check_ready(self) -> None:
+        """Raise `Unavailable`, which says why, unless a server is there and takes calls; needs no token."""
+        self._session.run(admin.check_ready())
+
     def is_ready(self) -> bool:
         """Return whether a server is there and takes calls; False while it starts, drains or is away."""
         return self._session.run(admin.check_health())

@@ -91,12 +91,25 @@ def _readable(kind: type[Fc7Error], code: str, text: str, address: str) -> str:
         return f"the server at {address} does not know this call: it is older than this client, or not fc7"
     if kind is not Unavailable:
         return text or f"the server at {address} answered {code}"
-    if "DNS" in text or "ame resolution" in text:
+    if "DNS" in text or "ame resolution" in text or "lookup" in text:
         return f"no server at {address}: the host name is not known"
-    if "CERTIFICATE_VERIFY_FAILED" in text or "verify" in text:
-        return f"the server at {address} has a certificate that tls_ca does not vouch for, or one of another name"
+    if "Hostname Verification" in text:
+        return (
+            f"the certificate of the server at {address} is for another host name: connect by a name that the "
+            "certificate holds, or have one made for this name"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            f"the authority in --tls-ca (tls_ca) did not sign the certificate of the server at {address}: name the "
+            "PEM file of the authority that did"
+        )
     if "handshake" in text.lower():
-        return f"no TLS with the server at {address}: it may not use TLS; leave tls_ca out"
+        return f"no TLS with the server at {address}: it may not use TLS; leave --tls-ca (tls_ca) out"
     if "onnect" in text and ("refused" in text or "No such file" in text or "Failed to connect" in text):
         return f"no server at {address}: start one with `fc7 serve`, or name another address"
+    if "failed to connect" in text and ("Socket closed" in text or "reset" in text):
+        return (
+            f"the server at {address} closed the connection at its beginning. If it uses TLS, name the PEM file of its "
+            "authority: --tls-ca FILE (tls_ca)"
+        )
     return f"the server at {address} ended the call before its answer: send it again ({text})"

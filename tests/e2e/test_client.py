@@ -175,7 +175,7 @@ def test_embedded_remote_and_awaited_answer_alike(tmp_path: Path, tiny_bundle: P
     assert embedded["classes"] == ["above", "below", "above", "below", embedded["classes"][4]]
     assert [kind for kind, _, _ in embedded["errors"]] == [
         "NotFound", "NotFound", "AlreadyExists", "InvalidArgument", "FailedPrecondition", "InvalidArgument", "NotFound",
-            "NotFound", "InvalidArgument",
+        "NotFound", "InvalidArgument",
         "InvalidArgument", "FailedPrecondition",
     ]  # fmt: skip
     for key, value in embedded.items():

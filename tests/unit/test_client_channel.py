@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections.abc import Callable
@@ -173,15 +174,31 @@ def test_tokens_open_what_their_scope_allows(connect: Any, tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two pairs of key and self-signed certificate: the server's "a", a stranger's "b"."""
+    """A folder with self-signed certificates and keys: the server's "a", a stranger's "b", "c" of another host."""
     folder = tmp_path_factory.mktemp("tls")
-    for name in ("a", "b"):
+    here = "DNS:localhost,IP:127.0.0.1"
+    for name, hosts in (("a", here), ("b", here), ("c", "DNS:elsewhere.example")):
         command = (
             f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name} "
-            f"-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout {name}.key -out {name}.pem"
+            f"-addext subjectAltName={hosts} -keyout {name}.key -out {name}.pem"
         )
         subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://gpu-box:50051", "it is a URL; write gpu-box:50051"),
+        ("https://gpu-box:50051/fc7", "it is a URL; write gpu-box:50051"),
+        ("http://gpu-box", "is not HOST:PORT"),
+        ("gpu-box/path:1", "is not HOST:PORT"),
+    ],
+)
+@CLIENTS
+def test_a_url_is_refused_with_the_right_form(connect: Any, url: str, said: str) -> None:
+    with pytest.raises(fc7.InvalidArgument, match=re.escape(said)):
+        connect(url)
 
 
 @CLIENTS
@@ -196,11 +213,30 @@ def test_tls_is_spoken_with_the_right_authority_alone(
             assert len(client.extract(b"image")) == 1
         with (
             connect(fake.address, tls_ca=certificates / "b.pem") as client,
-            pytest.raises(fc7.Unavailable, match="certificate that tls_ca does not vouch for"),
+            pytest.raises(fc7.Unavailable, match=r"authority in --tls-ca \(tls_ca\) did not sign"),
         ):
             client.extract(b"image")
         with connect(fake.address) as client:
             assert client.is_ready() is False
+            with pytest.raises(
+                fc7.Unavailable, match="If it uses TLS, name the PEM file of its authority: --tls-ca FILE"
+            ):
+                client.check_ready()
+
+
+@CLIENTS
+def test_a_certificate_for_another_name_is_told(
+    connect: Any, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry_quickly(monkeypatch)
+    pair = ((certificates / "c.key").read_bytes(), (certificates / "c.pem").read_bytes())
+    with (
+        Fake(credentials=grpc.ssl_server_credentials([pair])) as fake,
+        connect(fake.address, tls_ca=certificates / "c.pem") as client,
+    ):
+        for call in (client.check_ready, client.models):
+            with pytest.raises(fc7.Unavailable, match="is for another host name: connect by a name that"):
+                call()
 
 
 def test_tls_with_a_server_that_has_none(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +244,6 @@ def test_tls_with_a_server_that_has_none(certificates: Path, monkeypatch: pytest
     with (
         Fake() as fake,
         fc7.connect(fake.address, tls_ca=certificates / "a.pem") as client,
-        pytest.raises(fc7.Unavailable, match="leave tls_ca out"),
+        pytest.raises(fc7.Unavailable, match=r"leave --tls-ca \(tls_ca\) out"),
     ):
         client.extract(b"image")

@@ -142,6 +142,15 @@ def test_details_of_somebody_else_leave_code_and_text(details: bytes) -> None:
             "tls_ca",
         ),
         ("Socket closed", "before its answer"),
+        (
+            "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:42711: Socket closed",
+            "If it uses TLS",
+        ),
+        (
+            "errors resolving gpu-box:50051: [field:hostname lookup error:address lookup failed for gpu-box:50051: "
+            "Domain name not found]",
+            "host name is not known",
+        ),
     ],
 )
 def test_unavailable_is_told_in_words(text: str, expected: str) -> None:

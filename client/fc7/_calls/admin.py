@@ -32,10 +32,17 @@ def get_server_info() -> Operation[ServerInfo]:
     )
 
 
+def check_ready() -> Operation[None]:
+    """Raise `Unavailable` unless a server is there and takes calls."""
+    response: health_pb2.HealthCheckResponse = yield CHECK
+    if response.status != SERVING:
+        raise Unavailable("the server is there, but it is starting or stopping: try again in a few seconds")
+
+
 def check_health() -> Operation[bool]:
     """Return whether a server is there and takes calls."""
     try:
-        response: health_pb2.HealthCheckResponse = yield CHECK
+        yield from check_ready()
     except Unavailable:
         return False
-    return bool(response.status == SERVING)
+    return True

@@ -24,10 +24,7 @@ def health(connection: Connection, as_json: bool) -> None:
     if connection.server is None:
         connection = Connection(_holder(connection.data), None, None, None)
     with replace(connection, models=()).open() as client:
-        if not client.is_ready():
-            raise Unavailable(
-                f"the server {connection.server} is not ready: it is away, starting or draining; try again soon"
-            )
+        client.check_ready()
     if as_json:
         emit({"status": "ready"})
     else:
