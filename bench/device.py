@@ -14,7 +14,6 @@ import sys
 import time
 
 import numpy as np
-import onnxruntime as ort
 
 from fc7_service.bundle.folder import open_model
 from fc7_service.features.session import CUDA, Session
@@ -26,6 +25,8 @@ RUNS = 10
 
 def main() -> None:
     """Print the table."""
+    import onnxruntime as ort  # here, after fc7_service has turned its telemetry off
+
     bundle = open_model(sys.argv[1] if len(sys.argv) > 1 else "alexnet-64")
     devices = ["cpu", "cuda"] if CUDA in ort.get_available_providers() else ["cpu"]
     sessions = {device: Session(bundle, device=device, threads=THREADS) for device in devices}

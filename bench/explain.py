@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from PIL import Image
 
@@ -220,7 +220,9 @@ def _jpeg(seed: int) -> bytes:
     return file.getvalue()
 
 
-def _session(graph: bytes) -> ort.InferenceSession:
+def _session(graph: bytes) -> Any:
+    import onnxruntime as ort  # here, after fc7_service has turned its telemetry off
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import fc7_service  # noqa: F401  # first of all: it turns off ONNX Runtime's telemetry
 from tiny import make_tiny_bundle
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and every process that they start.

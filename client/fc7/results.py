@@ -216,6 +216,7 @@ class ServerInfo:
     models: list[str]
     pid: int
     uptime_s: float
+    telemetry: str  # "off", or why it is not certain that the server's libraries send nothing about their use
 
     def __repr__(self) -> str:
         return f"ServerInfo(fc7 {self.version}, {self.device}, models {' '.join(self.models)})"

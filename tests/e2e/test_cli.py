@@ -274,6 +274,7 @@ def test_doctor_finds_all_well(run: Run) -> None:
     found = {row["check"]: row for row in rows(run("doctor", "--json"))}
     assert {"fc7", "python", "platform", "sqlite", "onnxruntime", "server", "device", "data folder"} <= found.keys()
     assert not [row for row in found.values() if "problem" in row]
+    assert found["telemetry"]["value"] == "off"
     assert "all well" in run("doctor").stdout
 
 
@@ -281,6 +282,7 @@ def test_doctor_names_the_fix_where_no_server_answers() -> None:
     done = fc7("doctor", code=1, env={"FC7_SERVER": "127.0.0.1:1"})
     assert "problem: server:" in done.stdout
     assert "fix:" in done.stdout
+    assert done.stdout.endswith("\n1 problem\n")
 
 
 def test_health(address: str) -> None:

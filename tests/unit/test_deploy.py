@@ -214,9 +214,12 @@ def test_an_image_installs_its_extra_and_no_torch(name):
 
 def test_the_image_runs_the_command_as_another_user():
     runtime = dict(stages()["runtime"])
+    variables = dict(pair.split("=", 1) for word, rest in stages()["runtime"] if word == "ENV" for pair in rest.split())
+    assert variables["PATH"].startswith("/opt/fc7/bin:")
+    assert variables["FC7_DATA"] == runtime["VOLUME"], "commands in the container find the running server"
+    assert variables["ORT_DISABLE_TELEMETRY"] == "1"
     assert runtime["ENTRYPOINT"] == '["fc7"]'
     assert "fc7" in PROJECT["scripts"]
-    assert "/opt/fc7/bin:" in runtime["ENV"]
     user = runtime["USER"].partition(":")[0]
     assert f"--uid {user} " in runtime["RUN"]
     service = COMPOSE["services"]["cpu"]

@@ -35,7 +35,7 @@ GRPC = "grpc grpc_status grpc_health google.protobuf google.rpc"
 CONTRACT_FILES = "fc7.errors fc7.formats"
 CONTRACT = f"fc7.v1 {CONTRACT_FILES}"
 SERVICE = "fc7_service.bundle fc7_service.features fc7_service.collections fc7_service.heads fc7_service.explain"
-RPC = f"{CONTRACT} {GRPC} numpy {SERVICE} fc7_service.rpc fc7_service.settings fc7_service.tokens"
+RPC = f"fc7_service.TELEMETRY {CONTRACT} {GRPC} numpy {SERVICE} fc7_service.rpc fc7_service.settings fc7_service.tokens"
 # Module or package -> what it may import. The longest fitting name decides.
 ROOMS = {
     "fc7.errors": Room(),
@@ -62,7 +62,7 @@ ROOMS = {
     "fc7_service.explain": Room("fc7.errors fc7_service.bundle numpy"),
     "fc7_models": Room(
         f"{CONTRACT_FILES} fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript "
-        "onnxruntime",
+        "onnxruntime platformdirs",
         "torchvision timm efficientnet_lite_pytorch matplotlib sklearn",
     ),
 }
@@ -179,6 +179,8 @@ def test_the_environment_is_read_in_two_places() -> None:
     assert readers.pop("fc7.client", 0) == 2  # FC7_SERVER, FC7_TOKEN_FILE
     assert readers.pop("fc7.cli.demo", 0) == 1  # handed on to its server, without fc7's own
     readers.pop("fc7_service.settings", None)
+    assert readers.pop("fc7_service", 0) == 2  # turns off the telemetry of libraries
+    assert readers.pop("fc7_models", 0) == 1  # gives Matplotlib a folder of ours
     assert readers == {}
 
 
@@ -204,3 +206,42 @@ def test_an_import_loads_nothing_heavy(statement: str, heavy: str) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert len(loaded) > 20
     assert loaded & set(heavy.split()) == set()
+
+
+@pytest.mark.parametrize("package", ["fc7_service", "fc7_models", "fc7_service.features.session", "fc7_models.int8"])
+def test_telemetry_is_off_before_onnxruntime_can_be_loaded(package: str) -> None:
+    program = f"import {package}, onnxruntime, os; print(os.environ['ORT_DISABLE_TELEMETRY'], {package}.__name__)"
+    watch = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path, target=None):
+        if name == "onnxruntime" and os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+            raise SystemExit("onnxruntime is loaded with its telemetry on")
+sys.meta_path.insert(0, Watch())
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", watch + program], check=True, env=environment)
+
+
+def test_scripts_load_onnxruntime_after_fc7() -> None:
+    """Imports at the top are sorted, so that it would come first."""
+    loaders = {}
+    for path in sorted((ROOT / "bench").glob("*.py")):
+        found = list(imports(path.stem, ast.parse(path.read_text(encoding="utf-8")), is_package=False))
+        if of_runtime := [one for one in found if is_within(one.target, "onnxruntime")]:
+            loaders[path.stem] = all(one.is_in_function for one in of_runtime) and any(
+                is_within(one.target, "fc7_service fc7_models") and not one.is_in_function for one in found
+            )
+    assert loaders
+    assert all(loaders.values()), loaders
+
+
+def test_a_program_that_loaded_onnxruntime_first_is_warned() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"} | {"CI": "1"}
+    program = "import onnxruntime, fc7_service; print(fc7_service.TELEMETRY)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "onnxruntime was imported before fc7, so its telemetry may be on\n"
+    assert "set ORT_DISABLE_TELEMETRY=1" in done.stderr
+    silent = environment | {"ORT_DISABLE_TELEMETRY": "1"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=silent)
+    assert (done.stdout, done.stderr) == ("off\n", "")

@@ -29,6 +29,7 @@ def get_server_info() -> Operation[ServerInfo]:
         models=list(info.models),
         pid=info.pid,
         uptime_s=info.uptime_s,
+        telemetry=info.telemetry or "not told by this server",
     )
 
 

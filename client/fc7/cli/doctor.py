@@ -50,7 +50,8 @@ def doctor(connection: Connection, as_json: bool) -> None:
         table(("check", "found"), [(finding.check, finding.value) for finding in findings])
         for finding in problems:
             say(f"\nproblem: {finding.check}: {finding.problem}\n    fix: {finding.fix}")
-        say(f"\n{len(problems)} problems" if problems else "\nall well")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        say(f"\n{count}" if problems else "\nall well")
     end(len(problems))
 
 
@@ -108,12 +109,19 @@ def _answers(client: Client) -> Iterator[Finding]:
         yield Finding("server version", info.version)
         yield Finding("device", f"{info.device}, {info.provider}, {info.threads} threads")
         yield Finding("data folder", info.data)
+        yield _telemetry(info.telemetry)
     for found in client.collections():
         if found.fault:
             fix = f"restore its folder from a copy, or fc7 collection delete {found.name}"
             yield Finding("collection", found.name, found.fault, fix)
         else:
             yield Finding("collection", f"{found.name}: {found.count} items, index {found.index}")
+
+
+def _telemetry(found: str) -> Finding:
+    if found == "off":
+        return Finding("telemetry", found)
+    return Finding("telemetry", found, "it may send data about its use", "start it again with ORT_DISABLE_TELEMETRY=1")
 
 
 def _version(distribution: str) -> str:

@@ -11,7 +11,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "libraries", "device", "provider", "threads", "data", "max_message_bytes", "models", "pid", "uptime_s")
+    __slots__ = ("version", "libraries", "device", "provider", "threads", "data", "max_message_bytes", "models", "pid", "uptime_s", "telemetry")
     class LibrariesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class GetServerInfoResponse(_message.Message):
     MODELS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
+    TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     version: str
     libraries: _containers.ScalarMap[str, str]
     device: str
@@ -39,4 +40,5 @@ class GetServerInfoResponse(_message.Message):
     models: _containers.RepeatedScalarFieldContainer[str]
     pid: int
     uptime_s: float
-    def __init__(self, version: _Optional[str] = ..., libraries: _Optional[_Mapping[str, str]] = ..., device: _Optional[str] = ..., provider: _Optional[str] = ..., threads: _Optional[int] = ..., data: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., models: _Optional[_Iterable[str]] = ..., pid: _Optional[int] = ..., uptime_s: _Optional[float] = ...) -> None: ...
+    telemetry: str
+    def __init__(self, version: _Optional[str] = ..., libraries: _Optional[_Mapping[str, str]] = ..., device: _Optional[str] = ..., provider: _Optional[str] = ..., threads: _Optional[int] = ..., data: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., models: _Optional[_Iterable[str]] = ..., pid: _Optional[int] = ..., uptime_s: _Optional[float] = ..., telemetry: _Optional[str] = ...) -> None: ...

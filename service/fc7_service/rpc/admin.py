@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from fc7.v1 import MAX_MESSAGE_BYTES, admin_pb2, admin_pb2_grpc
+from fc7_service import TELEMETRY
 from fc7_service.features.extractor import Extractor
 from fc7_service.settings import Settings
 
@@ -38,6 +39,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             models=models,
             pid=os.getpid(),
             uptime_s=time.monotonic() - self._started,
+            telemetry=TELEMETRY,
         )
 
 

@@ -1,0 +1,120 @@
+"""Makes one call of every RPC that the contract has: `python every_call.py TOKENLESS_ADDRESS`, or `--data FOLDER`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+import fc7.v1
+from fc7.channel import Target
+from fc7.local import LocalServer
+from fc7.v1 import admin_pb2, collection_pb2, common_pb2, explain_pb2, feature_pb2, head_pb2, model_pb2
+from servers import jpeg
+
+LABELS = ("light", "dark")
+
+
+def requests() -> dict[str, list[Message]]:
+    """Requests by method, in an order in which each call succeeds."""
+    pictures = [common_pb2.Image(encoded=jpeg(seed)) for seed in range(8)]
+    items = [
+        collection_pb2.NewItem(id=str(i), image=image, payload_json=f'{{"label": "{LABELS[i % 2]}"}}')
+        for i, image in enumerate(pictures)
+    ]
+    labels = [LABELS[i % 2] for i in range(len(pictures))]
+    in_c, h = {"collection": "c"}, {"head": "h"}
+    return {
+        "FeatureService.Extract": [feature_pb2.ExtractRequest(images=pictures)],
+        "FeatureService.StreamExtract": [feature_pb2.StreamExtractRequest(image=image) for image in pictures],
+        "ModelService.ListModels": [model_pb2.ListModelsRequest()],
+        "ModelService.GetModel": [model_pb2.GetModelRequest()],
+        "ModelService.GetGolden": [model_pb2.GetGoldenRequest()],
+        "CollectionService.CreateCollection": [collection_pb2.CreateCollectionRequest(name="c", layer="fc7")],
+        "CollectionService.GetCollection": [collection_pb2.GetCollectionRequest(name="c")],
+        "CollectionService.ListCollections": [collection_pb2.ListCollectionsRequest()],
+        "CollectionService.UpsertItems": [collection_pb2.UpsertItemsRequest(items=items, **in_c)],
+        "CollectionService.GetItems": [collection_pb2.GetItemsRequest(ids=["1"], **in_c)],
+        "CollectionService.ListItems": [collection_pb2.ListItemsRequest(**in_c)],
+        "CollectionService.QueryItems": [
+            collection_pb2.QueryItemsRequest(queries=[collection_pb2.Query(image=pictures[0])], k=3, **in_c)
+        ],
+        "HeadService.TrainHead": [
+            head_pb2.TrainHeadRequest(plan=head_pb2.HeadPlan(name="h", layer="fc7")),
+            head_pb2.TrainHeadRequest(images=head_pb2.LabelledImages(images=pictures, labels=labels)),
+        ],
+        "HeadService.PublishHead": [head_pb2.PublishHeadRequest(name="h")],
+        "HeadService.GetHead": [head_pb2.GetHeadRequest(name="h")],
+        "HeadService.ListHeads": [head_pb2.ListHeadsRequest()],
+        "HeadService.Classify": [head_pb2.ClassifyRequest(images=pictures, **h)],
+        "ExplainService.ProjectUnit": [explain_pb2.ProjectUnitRequest(layer="conv5", image=pictures[0], strongest=1)],
+        "ExplainService.TopUnits": [
+            explain_pb2.TopUnitsRequest(
+                plan=explain_pb2.TopPlan(layer="conv5", units=[0], digests=sha256(pictures[0].encoded).digest())
+            ),
+            explain_pb2.TopUnitsRequest(images=explain_pb2.TopImages(images=pictures[:1])),
+        ],
+        "ExplainService.ExplainMatch": [
+            explain_pb2.ExplainMatchRequest(layer="fc7", query=pictures[0], neighbour=pictures[1], strongest=1)
+        ],
+        "ExplainService.ExplainClass": [explain_pb2.ExplainClassRequest(image=pictures[0], strongest=1, **h)],
+        "ExplainService.Occlude": [explain_pb2.OccludeRequest(image=pictures[0], grid=4, **h)],
+        "AdminService.GetServerInfo": [admin_pb2.GetServerInfoRequest()],
+        "HeadService.DeleteHead": [head_pb2.DeleteHeadRequest(name="h")],
+        "CollectionService.DeleteItems": [collection_pb2.DeleteItemsRequest(ids=["1"], **in_c)],
+        "CollectionService.DeleteCollection": [collection_pb2.DeleteCollectionRequest(name="c")],
+    }
+
+
+def methods() -> dict[str, MethodDescriptor]:
+    """Every method of the contract by "Service.Method"."""
+    files = [importlib.import_module(f"fc7.v1.{m.name}") for m in pkgutil.iter_modules(fc7.v1.__path__)]
+    services = [s for file in files if hasattr(file, "DESCRIPTOR") for s in file.DESCRIPTOR.services_by_name.values()]
+    return {f"{service.name}.{method.name}": method for service in services for method in service.methods}
+
+
+def call(channel: grpc.Channel, method: MethodDescriptor, sent: list[Message], metadata: Any) -> list[Message]:
+    """Return all answers of one call."""
+    kinds = {False: "unary", True: "stream"}
+    open_call = getattr(channel, f"{kinds[method.client_streaming]}_{kinds[method.server_streaming]}")
+    start = open_call(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
+    )
+    answer = start(iter(sent) if method.client_streaming else sent[0], metadata=metadata, timeout=60)
+    return list(answer) if method.server_streaming else [answer]
+
+
+def call_all(target: Target) -> Iterator[tuple[str, list[Message]]]:
+    """Yield each method's name and what it answered."""
+    known, wanted = methods(), requests()
+    if known.keys() != wanted.keys():
+        raise SystemExit(f"tests/every_call.py must call what the contract has: {known.keys() ^ wanted.keys()}")
+    with target.open() as channel:
+        for name, sent in wanted.items():
+            yield name, call(channel, known[name], sent, target.metadata)
+
+
+def main(words: list[str]) -> None:
+    """Call all; print one name a line."""
+    local = LocalServer(Path(words[1]), (), "cpu") if words[0] == "--data" else None
+    for name, _ in call_all(local.reach() if local else Target(words[0])):
+        print(name, flush=True)
+    if "--wait" in words:
+        sys.stdin.readline()
+    if local:
+        local.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
