@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fc7.errors import FailedPrecondition, Fc7Error, Unavailable
+from fc7.errors import FailedPrecondition, Fc7Error, Reason, Unavailable
 from fc7_service.holder import DataFolder, Holder, read_holder
 from fc7_service.server import Server, end_calls
 from fc7_service.settings import Settings
 
 _PATIENCE_S = 20.0  # for a holder that is starting or ending
+_GONE_S = 2.0  # for a holder without its door: one that ends removes it a moment before it lets go of the folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,17 @@ def attach_or_start(settings: Settings) -> Attached:
     Fc7Error
         Whatever keeps a server from starting.
     """
-    deadline = time.monotonic() + _PATIENCE_S
+    start = time.monotonic()
     while True:
         try:
             folder = DataFolder(settings.data)
         except FailedPrecondition:
-            holder = read_holder(settings.data)
+            holder, waited_s = read_holder(settings.data), time.monotonic() - start
             if holder is not None and _has_door(holder):
                 return Attached(holder, None)
-            if time.monotonic() > deadline:
+            if holder is not None and waited_s > _GONE_S:
+                return Attached(_without_door(holder), None)
+            if waited_s > _PATIENCE_S:
                 raise
             time.sleep(0.05)  # the holder is between taking the lock and answering, or about to end
             continue
@@ -118,6 +121,18 @@ class _Running:
         finally:
             await server.stop()
             await end_calls()
+
+
+def _without_door(holder: Holder) -> Holder:
+    """Return a holder whose socket was removed, by its public address."""
+    if holder.listen:
+        return replace(holder, address=holder.listen)
+    raise FailedPrecondition(
+        f"process {holder.pid} holds the data folder, but its socket {holder.address.removeprefix('unix:')!r} was "
+        "removed, perhaps by a cleaner of temporary files: restart that process, or name another --data",
+        name="data",
+        reason=Reason.DATA_FOLDER_IN_USE,
+    )
 
 
 def _has_door(holder: Holder) -> bool:

@@ -58,6 +58,7 @@ _OPTIONS = (
 # grpc.aio forgets a call that has arrived but not yet been handed to Python when it stops: its
 # caller would see CANCELLED. Between saying NOT_SERVING and stopping, such calls are taken up.
 _SETTLE_S = 0.3
+_TOUCH_S = 3600.0
 _CLEANUP_S = 5.0  # for calls that have ended; milliseconds are usual
 
 
@@ -131,11 +132,14 @@ class Server:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         holder = Holder(os.getpid(), address, one_time, listen)
         self._folder.announce(holder)
+        self._keeping = asyncio.ensure_future(self._keep_door())
         return holder
 
     async def stop(self) -> None:
         """Refuse new calls, let those under way end, close everything."""
         try:
+            if hasattr(self, "_keeping"):
+                self._keeping.cancel()
             if hasattr(self, "_grpc"):
                 await self._health.enter_graceful_shutdown()
                 if self._settings.listen is not None:
@@ -150,6 +154,14 @@ class Server:
         finally:
             if self._door:
                 shutil.rmtree(self._door, ignore_errors=True)
+
+    async def _keep_door(self) -> None:
+        """Keep the socket young: cleaners of temporary files remove what nobody has touched for days."""
+        while self._door:
+            await asyncio.sleep(_TOUCH_S)
+            for path in (self._door, self._door / "s"):
+                with contextlib.suppress(OSError):
+                    os.utime(path)
 
     def _register(self) -> None:
         extractor, collections, heads, explainer = self._extractor, self._collections, self._heads, self._explainer

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -266,6 +269,45 @@ def test_a_holder_that_hangs_is_named(tiny_bundle: Path, tmp_path: Path, monkeyp
                 fc7.connect(data=tmp_path)
         finally:
             served.process.send_signal(signal.SIGCONT)
+
+
+def test_a_holder_whose_socket_was_removed_is_reached_by_its_address(tiny_bundle: Path, tmp_path: Path) -> None:
+    with serving(tmp_path / "data", "--model", str(tiny_bundle)):
+        remove_socket(tmp_path / "data")
+        with fc7.connect(data=tmp_path / "data") as client:
+            assert [model.name for model in client.models()] == ["tiny"]
+
+
+def test_an_embedded_holder_whose_socket_was_removed_is_named_at_once(tiny_bundle: Path, tmp_path: Path) -> None:
+    with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]):
+        remove_socket(tmp_path)
+        start = time.monotonic()
+        with pytest.raises(
+            fc7.FailedPrecondition, match=rf"process {os.getpid()} .* was removed, perhaps by a cleaner"
+        ):
+            fc7.connect(data=tmp_path)
+        assert time.monotonic() - start < 15
+
+
+def remove_socket(data: Path) -> None:
+    address = json.loads((data / "holder.json").read_text())["address"]
+    shutil.rmtree(Path(address.removeprefix("unix:")).parent)
+
+
+def test_the_socket_is_touched_so_that_no_cleaner_takes_it(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fc7_service import server
+
+    monkeypatch.setattr(server, "_TOUCH_S", 0.01)
+    with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]):
+        address = json.loads((tmp_path / "holder.json").read_text())["address"]
+        path = Path(address.removeprefix("unix:"))
+        for old in (path, path.parent):
+            os.utime(old, (0, 0))
+        deadline = time.monotonic() + 60
+        while min(path.stat().st_mtime, path.parent.stat().st_mtime) == 0:
+            assert time.monotonic() < deadline
 
 
 async def test_a_client_closed_during_a_call_says_so(tiny_bundle: Path, tmp_path: Path) -> None:
