@@ -132,7 +132,7 @@ def test_a_collection_from_beginning_to_end(run: Run, images: Path, bad: Path, t
     }  # fmt: skip
     assert all(row["error"] for row in rows(failed)[:-1] if row["status"] == "failed")
     assert failed.stderr.count("\n") == 3
-    assert "deleted" in run("collection", "delete", "life").stdout
+    assert "deleted" in run("collection", "delete", "life", "--yes").stdout
     run("collection", "show", "life", code=3)
 
 
@@ -151,7 +151,7 @@ def test_a_file_name_that_is_no_text(run: Run, images: Path, tmp_path: Path) -> 
     assert "caf\\xe9.png" in shown
     run("search", "names", tmp_path / os.fsdecode(b"names/caf\xe9.png"), "--sheet", tmp_path / "names.png")
     run("remove", "names", os.fsdecode(b"caf\xe9.png"), code=1)
-    run("collection", "delete", "names")
+    run("collection", "delete", "names", "--yes")
 
 
 def test_collections_that_cannot_be(run: Run, images: Path) -> None:
@@ -166,7 +166,7 @@ def test_collections_that_cannot_be(run: Run, images: Path) -> None:
     run("add", "made", images, images, code=2)
     run("extract", images, images, "--output", "f.npz", code=2)
     assert "no format" in run("search", "made", images / "red" / "0.png", "--sheet", "sheet.xyz", code=2).stderr
-    run("collection", "delete", "made")
+    run("collection", "delete", "made", "--yes")
 
 
 @pytest.mark.timeout(300)
@@ -182,6 +182,7 @@ def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path) -> None
     run("head", "publish", "colour", "--version", 9, code=3)
     assert rows(run("head", "show", "colour", "--json"))[0]["published_version"] == 1
     assert "colour" in run("head", "list").stdout
+    assert [row["version"] for row in rows(run("head", "list", "--all", "--json")) if row["name"] == "colour"] == [1, 2]
 
     answers = rows(run("classify", images, "--head", "colour", "--json"))
     assert all(Path(answer["path"]).parent.name == answer["label"] for answer in answers)
@@ -194,10 +195,10 @@ def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path) -> None
     failed = sorted(Path(row["path"]).name for row in rows(done) if "error" in row)
     assert failed == ["cut.png", "empty.png", "text.png"]
     assert "label" in rows(run("classify", images / "red" / "0.png", "--json"))[0]
-    run("head", "delete", "colour", "--version", 1, code=4)
-    run("head", "delete", "colour", "--version", 2)
-    assert "deleted" in run("head", "delete", "colour").stdout
-    run("collection", "delete", "colours")
+    run("head", "delete", "colour", "--version", 1, "--yes", code=4)
+    run("head", "delete", "colour", "--version", 2, "--yes")
+    assert "deleted" in run("head", "delete", "colour", "--yes").stdout
+    run("collection", "delete", "colours", "--yes")
 
 
 def test_heads_that_cannot_be(run: Run, images: Path, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_unknown_names(door: Door, tmp_path: Path) -> None:
     door.exits(3, "no layer 'fc99'", "extract", image, "--layer", "fc99", "--output", out)
     door.refuses(lambda: door.client.collection("nope"), "NOT_FOUND", "nope")
     door.exits(3, "nope", "search", "nope", image)
-    door.exits(3, "nope", "collection", "delete", "nope")
+    door.exits(3, "nope", "collection", "delete", "nope", "--yes")
     door.refuses(lambda: door.client.head("nope"), "NOT_FOUND", "nope")
     door.exits(3, "nope", "classify", image, "--head", "nope")
     door.exits(3, "nope", "head", "publish", "nope")

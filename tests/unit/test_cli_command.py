@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import shlex
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 from fc7.cli import COMMANDS, main
 from fc7.cli.collection import _collection as find_or_create
 from fc7.cli.head import _print as print_heads
-from fc7.cli.output import complain, emit, end, printable, progress, table
+from fc7.cli.output import complain, emit, end, make_sure, printable, progress, table
 from fc7.cli.setting import NAMES, Connection, connected, setting
 from fc7.errors import FAMILY, AlreadyExists, Fc7Error, InvalidArgument, NotFound
 from fc7.results import Classification, Head, Hit, Model, Provenance
@@ -98,7 +99,8 @@ def test_every_command_and_option_has_help_and_a_place_in_the_docs(name: str, co
 def doc_lines() -> list[str]:
     """Return every line of the documents that calls the command, each once."""
     files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    lines = [line.strip() for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    blocks = [block for file in files for block in file.read_text(encoding="utf-8").split("```")[1::2]]
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
     return list(dict.fromkeys(line for line in lines if line.startswith("fc7 ")))
 
 
@@ -300,6 +302,34 @@ def test_what_could_not_be_written_is_refused_before_any_work(
     assert result.exit_code in (2, 4)
 
 
+class Terminal(io.StringIO):
+    """Standard input where somebody sits."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "words", [("collection", "delete", "c"), ("head", "delete", "h"), ("head", "delete", "h", "--version", "2")]
+)
+def test_what_deletes_asks_first(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, AssertionError("it was deleted"))
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "There is no terminal to ask on: say so with --yes" in result.stderr
+    failing(monkeypatch, NotFound("it would have been deleted"))
+    assert CliRunner().invoke(main, [*words, "--yes"]).exit_code == 3
+
+
+def test_only_a_yes_is_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for answer in ("\n", "n\n"):
+        monkeypatch.setattr(sys, "stdin", Terminal(answer))
+        with pytest.raises(click.Abort):
+            make_sure("Delete all?", is_sure=False)
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    make_sure("Delete all?", is_sure=False)
+
+
 def test_a_label_is_of_a_collection() -> None:
     result = CliRunner().invoke(main, ["head", "train", "h", "folder", "--label", "x"])
     assert result.exit_code == 2
@@ -418,7 +448,7 @@ class Hostile(Classifying):
     def head(self, name: str, version: int = 0) -> Head:
         return Head("h", 1, 0, PROVENANCE, [HOSTILE], 1, 1.0, 1, HOSTILE, 1.0, "", "", 0)
 
-    def heads(self) -> list[Head]:
+    def heads(self, *, all_versions: bool) -> list[Head]:
         return [self.head("h")]
 
     def model(self, name: str) -> Model:

@@ -11,7 +11,18 @@ import click
 
 from fc7.cli.images import Found, as_text, find_items, paths_argument
 from fc7.cli.member import model_option
-from fc7.cli.output import check_output, complain, emit, end, json_option, progress, say, table
+from fc7.cli.output import (
+    check_output,
+    complain,
+    emit,
+    end,
+    json_option,
+    make_sure,
+    progress,
+    say,
+    table,
+    yes_option,
+)
 from fc7.cli.setting import Connection, connected
 from fc7.errors import AlreadyExists, Fc7Error, NotFound
 
@@ -69,10 +80,12 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
 
 @collection.command()
 @click.argument("name")
+@yes_option
 @json_option
 @connected
-def delete(connection: Connection, name: str, as_json: bool) -> None:
-    """Delete a collection and all its items."""
+def delete(connection: Connection, name: str, is_sure: bool, as_json: bool) -> None:
+    """Delete a collection and all its items. Asks first; without a terminal, --yes is needed."""
+    make_sure(f"Delete collection {name!r} and all its items?", is_sure=is_sure)
     with connection.open() as client:
         client.delete_collection(name)
     if as_json:

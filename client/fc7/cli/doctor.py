@@ -112,7 +112,7 @@ def _answers(client: Client) -> Iterator[Finding]:
         yield _telemetry(info.telemetry)
     for found in client.collections():
         if found.fault:
-            fix = f"restore its folder from a copy, or fc7 collection delete {found.name}"
+            fix = f"restore its folder from a copy, or fc7 collection delete {found.name} --yes"
             yield Finding("collection", found.name, found.fault, fix)
         else:
             yield Finding("collection", f"{found.name}: {found.count} items, index {found.index}")

@@ -11,14 +11,14 @@ import click
 
 from fc7.cli.images import Found, find_images
 from fc7.cli.member import model_option
-from fc7.cli.output import complain, emit, end, json_option, progress, say, table
+from fc7.cli.output import complain, emit, end, json_option, make_sure, progress, say, table, yes_option
 from fc7.cli.setting import Connection, connected
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from fc7 import Head
 
-_COLUMNS = ("name", "version", "published", "classes", "count", "accuracy", "method", "layer", "created")
+_COLUMNS = ("name", "version", "published", "classes", "count", "accuracy", "majority", "method", "layer", "created")
 _version = click.option("--version", type=click.IntRange(min=1), help="Version; without: the newest.")
 
 
@@ -87,12 +87,13 @@ def publish(connection: Connection, name: str, version: int | None, as_json: boo
 
 
 @head.command(name="list")
+@click.option("--all", "all_versions", is_flag=True, help="List all versions, oldest first.")
 @json_option
 @connected
-def list_(connection: Connection, as_json: bool) -> None:
+def list_(connection: Connection, all_versions: bool, as_json: bool) -> None:
     """List the newest version of every head."""
     with connection.open() as client:
-        _print(client.heads(), as_json)
+        _print(client.heads(all_versions=all_versions), as_json)
 
 
 @head.command()
@@ -113,11 +114,14 @@ def show(connection: Connection, name: str, version: int | None, as_json: bool) 
 
 @head.command()
 @click.argument("name")
-@click.option("--version", type=click.IntRange(min=1), help="Version; without: all of them.")
+@click.option("--version", type=click.IntRange(min=1), help="Version. Defaults to all of them.")
+@yes_option
 @json_option
 @connected
-def delete(connection: Connection, name: str, version: int | None, as_json: bool) -> None:
-    """Delete a head or one version of it."""
+def delete(connection: Connection, name: str, version: int | None, is_sure: bool, as_json: bool) -> None:
+    """Delete a head or one version of it. Asks first; without a terminal, --yes is needed."""
+    what = f"head {name!r} with all its versions" if version is None else f"version {version} of head {name!r}"
+    make_sure(f"Delete {what}?", is_sure=is_sure)
     with connection.open() as client:
         client.delete_head(name, version or 0)
     if as_json:
@@ -160,6 +164,7 @@ def _print(heads: Sequence[Head], as_json: bool) -> None:
                 len(one.classes),
                 one.count,
                 one.accuracy,
+                one.majority_accuracy,
                 one.method,
                 one.provenance.layer,
                 one.created,

@@ -121,6 +121,26 @@ def end(n_failed: int) -> None:
         raise click.exceptions.Exit(1)
 
 
+yes_option = click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
+
+
+def make_sure(question: str, *, is_sure: bool) -> None:
+    """Ask before something is lost; without a terminal ``--yes`` must say so.
+
+    Raises
+    ------
+    click.UsageError
+        There is nobody to ask.
+    click.Abort
+        The answer is no.
+    """
+    if is_sure:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{printable(question)} There is no terminal to ask on: say so with --yes")
+    click.confirm(printable(question), abort=True, err=True)
+
+
 class Report(Protocol):
     """Takes the number done and, where it was not known before, the number in all."""
 
