@@ -8,13 +8,13 @@ READ = {
     ".jfif": "JPEG",  # browsers save JPEGs under it
     ".png": "PNG",
     ".webp": "WebP",
-}
-NOT_READ = {
     ".gif": "GIF",
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".avif": "AVIF",
+}
+NOT_READ = {
     ".heic": "HEIC",
     ".heif": "HEIC",
     ".jxl": "JPEG XL",

@@ -15,7 +15,7 @@ from fc7_models.dataset import from_picture
 from fc7_models.forward import Report, open_graph, open_model
 from fc7_models.gallery import LOGITS, check_classes, class_of, depths, find_pictures, softmax
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.preprocess import decode, square, to_tensor
+from fc7_service.features.preprocess import square, to_tensor, upright
 
 # The paper's ranges. Shifts are in pixels of a view of 224: of another size they are as large a share.
 AMOUNTS: dict[str, NDArray[np.float64]] = {
@@ -121,7 +121,7 @@ def means(curves: list[Curve]) -> list[dict[str, float | str]]:
 
 def _open(data: bytes, recipe: Recipe) -> Image.Image:
     """Return a picture whose shorter side is twice that of the recipe's."""
-    image = decode(data, resize_px=recipe.resize_px)
+    image = upright(data, recipe)
     share = 2 * recipe.resize_px / min(image.size)
     return image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.BILINEAR)
 

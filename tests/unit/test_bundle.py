@@ -287,7 +287,7 @@ def test_recipes_survive_json(a: int, b: int, scale: float, mean: tuple[float, .
         {"mean": 1},
         {"mean": "123"},
         {"mean": [0, math.nan, 0]},
-        {"version": 2},
+        {"version": 3},
         {"new": 1},
     ],
 )

@@ -56,7 +56,7 @@ ROOMS = {
     "fc7_service.rpc": Room(RPC, never="sqlite3"),
     "fc7_service.rpc.admin": Room(RPC),  # tells SQLite's version, opens nothing
     "fc7_service.bundle": Room("fc7.errors numpy"),
-    "fc7_service.features": Room("fc7.errors fc7_service.bundle numpy PIL", "onnxruntime"),
+    "fc7_service.features": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy PIL", "onnxruntime"),
     "fc7_service.collections": Room("fc7.errors fc7_service.bundle numpy faiss"),
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
     "fc7_service.explain": Room("fc7.errors fc7_service.bundle numpy"),

@@ -15,7 +15,8 @@ from PIL import Image
 
 from fc7.errors import ImageDecodeError, InvalidArgument
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.preprocess import MAX_IMAGE_BYTES, decode, preprocess, preprocess_pixels, square, to_tensor
+from fc7_service.features.decode import MAX_IMAGE_BYTES
+from fc7_service.features.preprocess import preprocess, preprocess_pixels, square, to_tensor, upright
 
 RECIPE = Recipe(resize_px=64, crop_px=64, scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
@@ -63,9 +64,9 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     image = Image.fromarray(pixels)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    upright = decode(encode(image, "JPEG", exif=exif, quality=95), resize_px=64)
-    assert upright.size == ((64, 32) if orientation <= 4 else (32, 64))
-    values = np.asarray(upright.convert("L"), float)
+    turned = upright(encode(image, "JPEG", exif=exif, quality=95), RECIPE)
+    assert turned.size == ((64, 32) if orientation <= 4 else (32, 64))
+    values = np.asarray(turned.convert("L"), float)
     corner = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}[orientation]
     h, w = values.shape
     quarters = {
@@ -78,7 +79,7 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
 
 def test_16_bit_grey_is_shifted_not_clipped() -> None:
     values = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
-    image = decode(encode(Image.fromarray(values)), resize_px=64)
+    image = upright(encode(Image.fromarray(values)), RECIPE)
     assert abs(np.asarray(image).mean() - 127.5) < 1
 
 
@@ -86,7 +87,7 @@ def test_16_bit_grey_is_shifted_not_clipped() -> None:
 def test_every_mode_becomes_rgb(mode: str) -> None:
     image = Image.fromarray(ramp(40, 40)).convert(mode)
     data = encode(image, "JPEG" if mode == "CMYK" else "PNG")
-    assert decode(data, resize_px=64).mode == "RGB"
+    assert upright(data, RECIPE).mode == "RGB"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2)])
@@ -99,13 +100,13 @@ def test_any_shape_gives_a_tensor(size: tuple[int, int]) -> None:
 def test_the_first_frame_of_an_animation_is_taken() -> None:
     frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
     data = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
-    assert np.asarray(decode(data, resize_px=32))[0, 0].tolist() == [255, 0, 0]
+    assert np.asarray(upright(data, RECIPE))[0, 0].tolist() == [255, 0, 0]
 
 
 def test_a_large_jpeg_is_decoded_smaller_but_looks_the_same() -> None:
     pixels = np.asarray(Image.fromarray(ramp(64, 48)).resize((2048, 1536), Image.Resampling.BICUBIC))
     data = encode(Image.fromarray(pixels), "JPEG", quality=92)
-    assert min(decode(data, resize_px=64).size) in range(128, 512)
+    assert min(upright(data, RECIPE).size) in range(128, 512)
     difference = np.abs(preprocess(data, RECIPE) - preprocess_pixels(pixels, RECIPE))
     assert difference.mean() < 0.03  # 2 grey levels
 
@@ -130,9 +131,9 @@ JPEG = encode(Image.fromarray(ramp(300, 200)), "JPEG")
     [
         (b"", "empty"),
         (b"not a picture", "not an image"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
-        (b"%PDF-1.7", "not an image"),
-        (encode(Image.new("RGB", (8, 8)), "GIF"), "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is SVG"),
+        (b"%PDF-1.7", "is PDF"),
+        (encode(Image.new("RGB", (8, 8)), "ICO"), "is ICO"),
         (JPEG[: len(JPEG) // 2], "truncated"),
         (JPEG[:100], "not an image|damaged|truncated"),
         (b"\0" * (MAX_IMAGE_BYTES + 1), "bytes: at most"),

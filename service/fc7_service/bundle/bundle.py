@@ -19,7 +19,7 @@ golden.int8.npz    every layer's output for the inputs of golden.npz
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -29,13 +29,14 @@ import numpy as np
 from fc7.errors import DataLoss, InvalidArgument, NotFound, Reason
 from fc7_service.bundle.graph import refers_outside
 from fc7_service.bundle.provenance import NO_TRANSFORM, Provenance
-from fc7_service.bundle.recipe import Recipe
+from fc7_service.bundle.recipe import RECIPE_VERSION, Recipe
 
 MODEL, LABELS, GOLDEN, CARD = "model.onnx", "labels.tsv", "golden.npz", "card.md"
 DECONV = "deconv.onnx"
 INT8_MODEL, INT8_GOLDEN = "model.int8.onnx", "golden.int8.npz"
 REQUIRED = (MODEL, LABELS, GOLDEN, CARD)
 INT8_SUFFIX = ".int8"  # of the name of the int8 form
+VERSION_MARK = "@"  # NAME@1 is the bundle NAME with version 1 of its recipes
 SUMS = "sums"  # metadata of model.onnx, JSON: layer -> tensors, maps of the same units, in which it is linear together
 
 
@@ -101,6 +102,15 @@ class Bundle:
             )
         files = {file: self.files[file] for file in kept}
         return replace(self, name=self.name + INT8_SUFFIX, files=files, precision="int8")
+
+    def with_recipe_version(self, version: int) -> Bundle:
+        """Return the bundle with pictures prepared by another version of its recipes, named NAME@VERSION."""
+        layers = {
+            name: replace(layer, recipe=layer.recipe and layer.recipe.in_version(version))
+            for name, layer in self.layers.items()
+        }
+        name = f"{self.name}{VERSION_MARK}{version}"
+        return replace(self, name=name, layers=layers, recipe=self.recipe.in_version(version))
 
     def recipe_of(self, layer: str) -> Recipe:
         """Return how pictures are prepared for ``layer``, one of ``layers``."""
@@ -199,6 +209,38 @@ class Bundle:
     def card(self) -> str:
         """Return the model card, Markdown."""
         return self.read(CARD).decode(errors="replace")
+
+
+def find_bundle(bundles: Mapping[str, Bundle], model: str) -> Bundle:
+    """Return a bundle by its name, the first for an empty one; by NAME@VERSION with that version of its recipes.
+
+    Raises
+    ------
+    NotFound
+        No such model; the message lists those that exist.
+    """
+    name, mark, version = model.partition(VERSION_MARK)
+    name = name or next(iter(bundles))
+    versions = [str(number + 1) for number in range(RECIPE_VERSION)]
+    if name not in bundles or (mark and version not in versions):
+        raise NotFound(
+            f"model {model[:64]!r} is not served: choose one of {', '.join(bundles)}, "
+            "or start the server with its bundle: fc7 serve --model BUNDLE",
+            name=model[:64],
+            reason=Reason.MODEL_NOT_FOUND,
+        )
+    return bundles[name].with_recipe_version(int(version)) if mark else bundles[name]
+
+
+def find_maker(bundles: Mapping[str, Bundle], provenance: Provenance) -> Bundle | None:
+    """Return the bundle that made features of ``provenance``, with the version of its recipes that made them."""
+    for bundle in bundles.values():
+        if provenance.layer in bundle.layers and provenance.graph_sha256 == bundle.graph_sha256:
+            others = (bundle.with_recipe_version(number + 1) for number in range(RECIPE_VERSION))
+            for one in (bundle, *others):
+                if one.provenance(provenance.layer).digest == provenance.digest:
+                    return one
+    return None
 
 
 def check_same_classes(bundles: Sequence[Bundle]) -> None:

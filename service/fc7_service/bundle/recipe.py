@@ -18,20 +18,26 @@ Triple = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2  # of new recipes; earlier ones are computed as they always were
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Preprocessing as data.
 
-    Version 1 fixes, in this order: decode (a JPEG at least twice as large as
-    needed is decoded at a reduced DCT scale, never below twice ``resize_px``),
-    apply the EXIF orientation, convert to RGB (alpha dropped, 16-bit grey
-    shifted to 8 bits), bring the shorter side to ``resize_px`` with Pillow's
-    antialiased bilinear filter, cut the centre square of ``crop_px``, then
-    ``(value * scale - mean) / std`` as float32 in channel order R, G, B and
-    layout (3, ``crop_px``, ``crop_px``).
+    Version 2 fixes, in this order:
+
+    1. The first picture of a file. A picture at least twice as large as needed is read at 1/2, 1/4 or 1/8 of its
+       size, never below twice ``resize_px``: a JPEG by fewer DCT coefficients, any other by averaging squares.
+    2. RGB of 8 bits: of 16 bits the high byte, CMYK by Pillow's plain formula; colour profiles are ignored.
+    3. What is transparent is laid on white.
+    4. The orientation of EXIF (of XMP where EXIF has none) is applied.
+    5. The shorter side is brought to ``resize_px`` with Pillow's antialiased bilinear filter, and the centre square
+       of ``crop_px`` is cut.
+    6. ``(value * scale - mean) / std`` as float32 in channel order R, G, B and layout (3, ``crop_px``, ``crop_px``).
+
+    Version 1 differs in three things: transparency is dropped, so that the colour below it shows; only a JPEG is read
+    at a reduced scale; and a JPEG with other pictures behind it (MPO) is not.
     """
 
     resize_px: int
@@ -39,6 +45,11 @@ class Recipe:
     scale: float
     mean: Triple
     std: Triple
+    version: int = RECIPE_VERSION
+
+    def in_version(self, version: int) -> Recipe:
+        """Return the recipe as an earlier or later version of fc7 computes it."""
+        return replace(self, version=version)
 
     def with_crop(self, crop_px: int) -> Recipe:
         """Return the recipe with another crop."""
@@ -51,7 +62,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, version included."""
-        return {"version": RECIPE_VERSION, **asdict(self)}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
@@ -63,8 +74,9 @@ class Recipe:
             A field is missing, unknown or out of range, or the version is newer.
         """
         fields = dict(values)
-        if fields.pop("version", None) != RECIPE_VERSION:
-            raise InvalidArgument(f"recipe version {values.get('version')!r} is not {RECIPE_VERSION}: update fc7")
+        version = fields.get("version")
+        if type(version) is not int or not 1 <= version <= RECIPE_VERSION:
+            raise InvalidArgument(f"recipe version {version!r} is not one of 1 to {RECIPE_VERSION}: update fc7")
         try:
             for name, read in _READERS.items():
                 fields[name] = read(fields[name])

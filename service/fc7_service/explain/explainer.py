@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason
-from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.bundle import Bundle, find_bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.explain import occlusion
 from fc7_service.explain.classes import Classes, last_linear, own_classes
@@ -46,8 +46,9 @@ class Explainer:
 
     def __init__(self, bundles: Iterable[Bundle], *, open_session: OpenSession, look: Look, folder: Path) -> None:
         self._worker = Worker()
-        sessions = Sessions(open_session, self._worker.check)
-        self._networks = {bundle.name: Network(bundle, sessions) for bundle in bundles}
+        self._sessions = Sessions(open_session, self._worker.check)
+        self._bundles = {bundle.name: bundle for bundle in bundles}
+        self._networks = {name: Network(bundle, self._sessions) for name, bundle in self._bundles.items()}
         self._look = look
         self._passes = Passes(folder)
         self._own: dict[str, Classes] = {}  # own classes with the weights of their last layer
@@ -78,7 +79,7 @@ class Explainer:
         ImageDecodeError
             The image cannot be read.
         """
-        network, rule = self._networks[model], check_rule(rule)
+        network, rule = self._network(model), check_rule(rule)
         if positions and not units:
             raise InvalidArgument("positions come without units: name a unit for each", name="positions")
 
@@ -106,7 +107,7 @@ class Explainer:
         ImageDecodeError
             An image cannot be read.
         """
-        network, rule = self._networks[model], check_rule(rule)
+        network, rule = self._network(model), check_rule(rule)
 
         def job() -> Match:
             views = [self._view(network, layer, image, clock) for image in (query, neighbour)]
@@ -136,7 +137,7 @@ class Explainer:
         ImageDecodeError
             The image cannot be read.
         """
-        network, rule = self._networks[model], check_rule(rule)
+        network, rule = self._network(model), check_rule(rule)
 
         def job() -> ClassReason:
             who = classes or self._own_classes(network)
@@ -161,7 +162,7 @@ class Explainer:
         ImageDecodeError
             The image cannot be read.
         """
-        network = self._networks[model]
+        network = self._network(model)
 
         def begin() -> occlusion.Sweep:
             who = classes or own_classes(network)
@@ -183,7 +184,7 @@ class Explainer:
         FailedPrecondition, NotFound
             The network has no deconvnet, or not of this layer.
         """
-        network = self._networks[model]
+        network = self._network(model)
 
         def job() -> Top | None:
             check_units(network.deconv_layer(layer), units)
@@ -194,7 +195,7 @@ class Explainer:
 
     async def top_places(self, model: str, layer: str, top: Top, units: Sequence[int]) -> list[list[tuple[int, Place]]]:
         """Return for each unit the pictures of a pass that excite it most, strongest first, and where."""
-        network = self._networks[model]
+        network = self._network(model)
 
         def job() -> list[list[tuple[int, Place]]]:
             known, px = network.deconv_layer(layer), network.recipe(layer).crop_px
@@ -208,12 +209,12 @@ class Explainer:
 
     def projection_bytes(self, model: str, layer: str) -> int:
         """Return what one projection from a layer takes, float32 (P, P, 3); none where the network has no deconvnet."""
-        network = self._networks[model]
+        network = self._network(model)
         return 3 * 4 * network.recipe(layer).crop_px ** 2 if network.has_deconvnet else 0
 
     def provenance(self, model: str, layer: str) -> Provenance:
         """Return what makes the activations of a layer."""
-        return self._networks[model].provenance(layer)
+        return self._network(model).provenance(layer)
 
     async def top(
         self, model: str, layer: str, digests: bytes, batches: AsyncIterator[Sequence[ImageInput | Fc7Error]]
@@ -231,7 +232,7 @@ class Explainer:
         DeadlineExceeded
             No batch came for a minute.
         """
-        network = self._networks[model]
+        network = self._network(model)
 
         def take(images: Sequence[ImageInput | Fc7Error]) -> None:
             views, numbers = [], []
@@ -257,6 +258,12 @@ class Explainer:
             if top.n_done * DIGEST_BYTES == len(digests):
                 provenance = network.provenance(layer).digest
                 await self._worker.do(clock, lambda: self._passes.save(provenance, digests, top))
+
+    def _network(self, model: str) -> Network:
+        """Return a network, by the name of a model as `find_bundle` takes it."""
+        if model not in self._networks:
+            self._networks[model] = Network(find_bundle(self._bundles, model), self._sessions)
+        return self._networks[model]
 
     def _own_classes(self, network: Network) -> Classes:
         name = network.bundle.name

@@ -29,7 +29,7 @@ class Sessions:
 
     def __init__(self, open_session: OpenSession, check: Callable[[], None]) -> None:
         self._open_session, self._check = open_session, check
-        self._kept: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...]], tuple[Any, int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, tuple[str, ...], tuple[str, ...]], tuple[Any, int]] = OrderedDict()
 
     def get(self, bundle: Bundle, outputs: tuple[str, ...], inputs: tuple[str, ...]) -> Any:
         """Return a session that computes ``outputs`` of a bundle's graph from the picture, or from ``inputs``.
@@ -40,7 +40,7 @@ class Sessions:
             The graph has no such tensor, or an output does not depend on ``inputs``.
         """
         self._check()
-        key = (bundle.name, outputs, inputs)
+        key = (str(bundle.path), bundle.precision, outputs, inputs)  # the same for every version of its recipes
         if key not in self._kept:
             part = cut(bundle.graph() + bundle.deconv(), outputs, inputs)
             self._make_room(len(part))

@@ -8,15 +8,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import Fc7Error, NotFound, Reason, ResourceExhausted
-from fc7_service.bundle.bundle import Bundle
+from fc7.errors import Fc7Error, Reason, ResourceExhausted
+from fc7_service.bundle.bundle import VERSION_MARK, Bundle, find_bundle
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import MAX_BATCH, Batcher, Row
+from fc7_service.features.budget import Budget
+
+if TYPE_CHECKING:
+    from fc7_service.features.decode import Picture
 
 ImageInput = bytes | NDArray[Any]  # an encoded file, or pixels uint8 (H, W, 3) in RGB
 
@@ -24,6 +28,7 @@ VIEWS = (1, 10)  # how many views of an image may be asked for: its centre; cent
 
 MAX_WAITING_IMAGES = 4096  # ten views count as ten
 MAX_WAITING_BYTES = 512 * 2**20
+_DECODE_BYTES = 256 * 2**20  # of decoded pixels at once; one picture that takes more goes alone
 _RETRY_AFTER_S = 1.0
 _AHEAD = 4 * MAX_BATCH  # tensors of one call at once: the engine never waits for them, and they never fill the memory
 
@@ -58,6 +63,14 @@ class _Done:
     ready: float  # monotonic seconds at which the tensors were ready
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An image of which the header has been read."""
+
+    picture: Picture
+    seconds: float
+
+
 class Extractor:
     """The networks of a server.
 
@@ -75,29 +88,16 @@ class Extractor:
         self.bundles = {bundle.name: bundle for bundle in bundles}
         self._batchers = {b.name: Batcher(_loader(b, device, threads)) for b in bundles}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fc7-decode")
+        self._budget = Budget(_DECODE_BYTES)
         self._waiting_images = self._waiting_bytes = 0
 
     def bundle(self, model: str) -> Bundle:
-        """Return a model's bundle; the default one's for an empty name.
-
-        Raises
-        ------
-        NotFound
-            No such model; the message lists those that exist.
-        """
-        name = model or next(iter(self.bundles))
-        if name not in self.bundles:
-            raise NotFound(
-                f"model {name[:64]!r} is not served: choose one of {', '.join(self.bundles)}, "
-                "or start the server with its bundle: fc7 serve --model BUNDLE",
-                name=name[:64],
-                reason=Reason.MODEL_NOT_FOUND,
-            )
-        return self.bundles[name]
+        """Return a model's bundle; names and errors as `find_bundle` takes and raises them."""
+        return find_bundle(self.bundles, model)
 
     def provider(self, model: str) -> str:
         """Return the execution provider that ``model`` runs on; empty before its first use."""
-        return self._batchers[model].provider
+        return self._batcher(model).provider
 
     async def extract(self, images: Sequence[ImageInput], *, model: str, layer: str, n_views: int = 1) -> Extraction:
         """Return one layer of each readable image.
@@ -163,14 +163,20 @@ class Extractor:
             batcher.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def _batcher(self, model: str) -> Batcher:
+        """Return the queue of a network, the same for every version of its recipes."""
+        return self._batchers[model.partition(VERSION_MARK)[0]]
+
     async def _one(
         self, image: ImageInput, bundle: Bundle, layer: str, n_views: int, gate: asyncio.Semaphore
     ) -> _Done | Fc7Error:
         """Return what became of one image: its rows, or why it cannot be read."""
-        loop, batcher, recipe = asyncio.get_running_loop(), self._batchers[bundle.name], bundle.recipe_of(layer)
+        loop, batcher, recipe = asyncio.get_running_loop(), self._batcher(bundle.name), bundle.recipe_of(layer)
         async with gate:
             try:
-                tensors, decode_s = await loop.run_in_executor(self._pool, _decode, image, recipe, n_views)
+                opened = await loop.run_in_executor(self._pool, _open, image, recipe, n_views)
+                async with self._budget.hold(opened.picture.n_bytes):
+                    tensors, decode_s = await loop.run_in_executor(self._pool, _decode, opened, recipe, n_views)
             except Fc7Error as error:
                 return error
             ready = time.monotonic()
@@ -209,12 +215,20 @@ def _loader(bundle: Bundle, device: str, threads: int) -> Any:
     return load
 
 
-def _decode(image: ImageInput, recipe: Recipe, n_views: int) -> tuple[NDArray[np.float32], float]:
-    """Return the tensors of an image's views and the seconds they took."""
-    from fc7_service.features.preprocess import preprocess_views
+def _open(image: ImageInput, recipe: Recipe, n_views: int) -> _Opened:
+    """Read an image's header."""
+    from fc7_service.features.preprocess import open_views
 
     start = time.perf_counter()
-    return preprocess_views(image, recipe, n_views), time.perf_counter() - start
+    return _Opened(open_views(image, recipe, n_views), time.perf_counter() - start)
+
+
+def _decode(opened: _Opened, recipe: Recipe, n_views: int) -> tuple[NDArray[np.float32], float]:
+    """Return the tensors of an image's views and the seconds that it took to open and decode it."""
+    from fc7_service.features.preprocess import cut_views
+
+    start = time.perf_counter()
+    return cut_views(opened.picture, recipe, n_views), opened.seconds + time.perf_counter() - start
 
 
 def _timing(done: list[_Done]) -> Timing:

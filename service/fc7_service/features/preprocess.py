@@ -2,79 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from fc7.errors import ImageDecodeError, InvalidArgument, Reason
 from fc7_service.bundle.recipe import Recipe
-
-MAX_IMAGE_BYTES = 20 * 2**20
-MAX_IMAGE_PIXELS = 50_000_000
-
-# Rare parsers carry the security holes; these three are what photographs come in.
-FORMATS = ("JPEG", "PNG", "WEBP")
+from fc7_service.features.decode import Picture
 
 
-def decode(data: bytes, *, resize_px: int) -> Image.Image:
-    """Decode an encoded image to RGB, upright.
-
-    Parameters
-    ----------
-    data
-        A JPEG, PNG or WebP file; of an animation the first frame.
-    resize_px
-        What the shorter side will be brought to. A JPEG may be decoded at a
-        reduced scale, but not below twice this size.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Mode RGB, EXIF orientation applied.
-
-    Raises
-    ------
-    ImageDecodeError
-        Not such a file, truncated, or above ``MAX_IMAGE_BYTES`` or
-        ``MAX_IMAGE_PIXELS`` (judged by the header, before pixels are decoded).
-    """
-    if not data:
-        raise ImageDecodeError("the image is empty: 0 bytes", reason=Reason.IMAGE_EMPTY)
-    if len(data) > MAX_IMAGE_BYTES:
-        raise ImageDecodeError(
-            f"the image has {len(data)} bytes: at most {MAX_IMAGE_BYTES} are accepted", reason=Reason.IMAGE_TOO_LARGE
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise ImageDecodeError(
-            "the bytes are not an image: JPEG, PNG and WebP are accepted", reason=Reason.UNSUPPORTED_FORMAT
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageDecodeError(
-            f"the image has more than {MAX_IMAGE_PIXELS} pixels", reason=Reason.IMAGE_TOO_LARGE
-        ) from error
-    except Exception as error:  # a parser that fails on a damaged header may raise anything
-        raise ImageDecodeError(f"the image's header is damaged: {error}", reason=Reason.IMAGE_DAMAGED) from error
-    width, height = image.size
-    if width * height > MAX_IMAGE_PIXELS:
-        raise ImageDecodeError(
-            f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted",
-            reason=Reason.IMAGE_TOO_LARGE,
-        )
-    try:
-        if image.format == "JPEG":
-            shrink = 2 * resize_px / min(width, height)
-            image.draft("RGB", (max(1, round(width * shrink)), max(1, round(height * shrink))))
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, ...
-        raise ImageDecodeError(f"the image is truncated or damaged: {error}", reason=Reason.IMAGE_DAMAGED) from error
+def upright(image: bytes | NDArray[np.uint8], recipe: Recipe) -> Image.Image:
+    """Return an image in RGB, upright, as `Picture` reads it."""
+    return Picture(image, recipe).upright()
 
 
 def square(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
@@ -98,7 +36,7 @@ def crop_box(size: tuple[int, int], recipe: Recipe) -> tuple[float, float, float
 def see(
     image: bytes | NDArray[np.uint8], recipe: Recipe
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[float, float, float, float]]:
-    """Return what a network sees of an image, an encoded file or pixels as ``from_pixels`` takes them.
+    """Return what a network sees of an image, an encoded file or pixels, uint8 (H, W, 3) in RGB.
 
     Returns
     -------
@@ -106,7 +44,7 @@ def see(
         Pixels, uint8 (crop_px, crop_px, 3); their tensor, float32 (3, crop_px, crop_px); left, top, right and
         bottom of the crop as shares of the upright image's width and height.
     """
-    opened = decode(image, resize_px=recipe.resize_px) if isinstance(image, bytes) else from_pixels(image)
+    opened = upright(image, recipe)
     pixels = square(opened, recipe)
     (width, height), (left, top, right, bottom) = opened.size, crop_box(opened.size, recipe)
     return pixels, to_tensor(pixels, recipe), (left / width, top / height, right / width, bottom / height)
@@ -121,21 +59,31 @@ def to_tensor(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
 
 def preprocess(data: bytes, recipe: Recipe) -> NDArray[np.float32]:
     """Return the tensor (3, crop_px, crop_px) float32 of an encoded image."""
-    return to_tensor(square(decode(data, resize_px=recipe.resize_px), recipe), recipe)
+    return to_tensor(square(upright(data, recipe), recipe), recipe)
 
 
 def preprocess_pixels(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
-    """Return the tensor (3, crop_px, crop_px) float32 of decoded pixels, as ``from_pixels`` takes them."""
-    return to_tensor(square(from_pixels(pixels), recipe), recipe)
+    """Return the tensor (3, crop_px, crop_px) float32 of decoded pixels, uint8 (H, W, 3) in RGB."""
+    return to_tensor(square(upright(pixels, recipe), recipe), recipe)
 
 
 def preprocess_views(image: bytes | NDArray[np.uint8], recipe: Recipe, n_views: int) -> NDArray[np.float32]:
-    """Return the tensors of an image's views.
+    """Return the tensors of an image's views, as ``cut_views`` does; of an encoded file or pixels."""
+    return cut_views(open_views(image, recipe, n_views), recipe, n_views)
+
+
+def open_views(image: bytes | NDArray[np.uint8], recipe: Recipe, n_views: int) -> Picture:
+    """Read the header of an image of which views are to be cut; parameters as ``cut_views``."""
+    return Picture(image, recipe if n_views == 1 else recipe.with_margin())
+
+
+def cut_views(picture: Picture, recipe: Recipe, n_views: int) -> NDArray[np.float32]:
+    """Return the tensors of a picture's views.
 
     Parameters
     ----------
-    image
-        An encoded file, or pixels as ``from_pixels`` takes them.
+    picture
+        From ``open_views``.
     recipe
         Of one view. Where it resizes to no more than it cuts, ten views are cut of the
         picture at 256/224 of that size.
@@ -151,27 +99,12 @@ def preprocess_views(image: bytes | NDArray[np.uint8], recipe: Recipe, n_views: 
     ----------
     Krizhevsky, Sutskever & Hinton 2012, section 4.1.
     """
-    wide = recipe if n_views == 1 else recipe.with_margin()
-    opened = decode(image, resize_px=wide.resize_px) if isinstance(image, bytes) else from_pixels(image)
+    opened = picture.upright()
     if n_views == 1:
         return to_tensor(square(opened, recipe), recipe)[np.newaxis]
+    wide = recipe.with_margin()
     whole = square(opened, wide.with_crop(wide.resize_px))
     return np.stack([to_tensor(view, recipe) for view in _ten_views(whole, recipe.crop_px)])
-
-
-def from_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Return the image of decoded pixels, uint8 (H, W, 3) in RGB.
-
-    Raises
-    ------
-    InvalidArgument
-        Another shape or dtype, no pixel, or more than ``MAX_IMAGE_PIXELS``.
-    """
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise InvalidArgument(f"pixels are {pixels.dtype} {pixels.shape}: uint8 (H, W, 3) is expected")
-    if pixels.shape[0] * pixels.shape[1] > MAX_IMAGE_PIXELS:
-        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels", reason=Reason.IMAGE_TOO_LARGE)
-    return Image.fromarray(pixels)
 
 
 def _ten_views(whole: NDArray[np.uint8], crop_px: int) -> list[NDArray[np.uint8]]:
@@ -179,12 +112,3 @@ def _ten_views(whole: NDArray[np.uint8], crop_px: int) -> list[NDArray[np.uint8]
     corners = [(end // 2, end // 2), (0, 0), (0, end), (end, 0), (end, end)]
     views = [whole[top : top + crop_px, left : left + crop_px] for top, left in corners]
     return views + [view[:, ::-1] for view in views]
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":  # convert("RGB") would clip at 255
-        values = np.asarray(image).astype(np.uint32) >> 8
-        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = image.convert("RGBA")
-    return image.convert("RGB")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
+from fc7_service.bundle.bundle import find_maker
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.payload import LARGEST_PAYLOAD
 from fc7_service.explain.worker import Clock
@@ -165,16 +166,16 @@ def write_timing(timing: Timing | Clock) -> common_pb2.Timing:
 
 
 def find_model(extractor: Extractor, provenance: Provenance, what: str) -> str:
-    """Return the model of this server whose layer has ``provenance``.
+    """Return the model of this server whose layer has ``provenance``, if need be as NAME@VERSION of its recipes.
 
     Raises
     ------
     FailedPrecondition
         None has; the wanted one and those here are named.
     """
-    for name, bundle in extractor.bundles.items():
-        if provenance.layer in bundle.layers and bundle.provenance(provenance.layer).digest == provenance.digest:
-            return name
+    maker = find_maker(extractor.bundles, provenance)
+    if maker is not None:
+        return maker.name
     raise FailedPrecondition(
         f"{what} was made with {provenance.model} {provenance.layer} of provenance {provenance.digest[:12]!r}, "
         f"which no model of this server has ({', '.join(extractor.bundles)}). Start the server with that bundle "

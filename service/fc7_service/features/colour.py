@@ -1,0 +1,69 @@
+"""Pixels of any kind to RGB, as the versions of the recipe say."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from fc7.errors import ImageDecodeError
+
+_GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBX", "RGBA", "CMYK", "YCbCr", *_GREY_16}
+_BAND_PX = 2**20  # pixels converted at once: a whole picture of another kind would stand in memory twice
+
+
+def check_mode(mode: str) -> None:
+    """Refuse pixels of which nobody can say which value is white.
+
+    Raises
+    ------
+    ImageDecodeError
+        Floating-point numbers, or colours that Pillow does not convert.
+    """
+    if mode not in _MODES:
+        kind = "floating-point numbers" if mode == "F" else f"of the kind {mode}"
+        raise ImageDecodeError(f"the image's pixels are {kind}: save it with 8 or 16 bits, in grey or RGB")
+
+
+def over_white(image: Image.Image, factor: int) -> Image.Image:
+    """Return an image in RGB, laid on white, with each square of ``factor`` pixels averaged: version 2."""
+    if image.mode in ("RGB", "L") and not image.has_transparency_data:
+        small = image.reduce(factor) if factor > 1 else image
+        return small if small.mode == "RGB" else small.convert("RGB")
+    width, height = image.size
+    whole = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    rows = max(1, _BAND_PX // (width * factor)) * factor
+    for top in range(0, height, rows):
+        band = _flat(image.crop((0, top, width, min(height, top + rows))))
+        whole.paste(band.reduce(factor) if factor > 1 else band, (0, top // factor))
+    return whole
+
+
+def without_alpha(image: Image.Image) -> Image.Image:
+    """Return an image in RGB, what is transparent in the colour that happens to stand there: version 1."""
+    if image.mode in _GREY_16:
+        image = _grey(image)
+    if image.mode in ("LA", "PA"):
+        image = image.convert("RGBA")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _flat(band: Image.Image) -> Image.Image:
+    if band.mode in _GREY_16:
+        return _grey(band).convert("RGB")
+    if not band.has_transparency_data:
+        return band.convert("RGB")
+    band = band.convert("RGBA")
+    flat = Image.new("RGB", band.size, "white")
+    flat.paste(band, mask=band)
+    return flat
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Return the high byte of 16-bit grey; convert("RGB") would clip at 255."""
+    values = np.asarray(image)
+    grey = (values.astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        grey[values == key] = 255
+    return Image.fromarray(grey)

@@ -1,0 +1,211 @@
+"""An encoded picture, or pixels, to an upright image in RGB.
+
+The header is read first: what the picture declares decides whether it is decoded at all, and what that takes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from fc7.errors import ImageDecodeError, InvalidArgument
+from fc7_service.bundle.recipe import Recipe
+from fc7_service.features import jpeg
+from fc7_service.features.colour import check_mode, over_white, without_alpha
+from fc7_service.features.formats import format_of
+from fc7_service.features.metadata import File, orientation, strip
+
+MAX_IMAGE_BYTES = 60 * 2**20  # a message of the contract holds little more
+MAX_IMAGE_PIXELS = 50_000_000  # decoded: of a JPEG, at the scale at which it is decoded
+MAX_JPEG_PIXELS = 300_000_000  # declared; the largest sensors of phones have 200 million
+
+# Each is opened by its own class: Image.open would try every format, warn of large pictures, which no thread may
+# silence, and take a JPEG with others behind it for a format of its own, which it does not draft.
+_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
+_BYTES_PER_PX = {"PNG": 4, "WebP": 16, "GIF": 4, "BMP": 4, "TIFF": 8, "AVIF": 16}  # while decoding, at most
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Picture:
+    """A picture of which the header has been read.
+
+    Parameters
+    ----------
+    image
+        An encoded file, of an animation or of several pages the first; or pixels, uint8 (H, W, 3) in RGB.
+    recipe
+        Its version says which colours come out. ``resize_px`` is what the shorter side will be brought to: the
+        picture may be decoded at a reduced scale, but not below twice this size.
+
+    Raises
+    ------
+    ImageDecodeError
+        Not a picture, or of too many bytes or pixels.
+    InvalidArgument
+        Pixels of another shape or dtype.
+    """
+
+    n_bytes: int  # of memory that ``upright`` takes, at most
+
+    def __init__(self, image: bytes | NDArray[np.uint8], recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._file: File | None = None
+        if not isinstance(image, bytes):
+            self._image, self._name = from_pixels(image), ""
+            self._factor = _factor(self._image.size, recipe.resize_px)
+            self.n_bytes = 4 * image.shape[0] * image.shape[1]
+            return
+        if not image:
+            raise ImageDecodeError("the image is empty: 0 bytes")
+        if len(image) > MAX_IMAGE_BYTES:
+            raise ImageDecodeError(f"the image has {len(image)} bytes: at most {MAX_IMAGE_BYTES} are accepted")
+        self._name = format_of(image)
+        self._file = strip(image, self._name)
+        self._image = _open(self._file.data, self._name)
+        self._height = self._image.height
+        check_mode(self._image.mode)
+        self._scale()
+
+    def upright(self) -> Image.Image:
+        """Return the picture in RGB, upright, perhaps at a reduced scale.
+
+        Raises
+        ------
+        ImageDecodeError
+            Truncated or damaged.
+        """
+        try:
+            image = self._load()
+            if self._recipe.version == 1:
+                rgb = without_alpha(image)
+            else:
+                rgb = over_white(image, 1 if self._name == "JPEG" else self._factor)
+            file, info = self._file or File(b""), image.info  # the decoders of WebP and AVIF find EXIF themselves
+            turn = _TURNS.get(orientation(file.exif or info.get("exif", b""), file.xmp or info.get("xmp", b"")))
+            return rgb if turn is None else rgb.transpose(turn)
+        except ImageDecodeError:
+            raise
+        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, ...
+            raise ImageDecodeError(f"the image is truncated or damaged: {error}") from error
+
+    def _scale(self) -> None:
+        """Choose the scale; refuse what takes too much memory even so."""
+        assert self._file is not None  # pixels have no header
+        width, height = self._image.size
+        n_pixels, n_buffered = width * height, 0
+        self._factor = _factor((width, height), self._recipe.resize_px)
+        if isinstance(self._image, JpegImagePlugin.JpegImageFile):
+            if jpeg.is_buffered(self._file.data):
+                n_buffered = 2 * n_pixels * max(1, self._image.layers)
+                if self._file.data.count(b"\xff\xda") > jpeg.MAX_SCANS:
+                    raise ImageDecodeError(f"the JPEG has more than {jpeg.MAX_SCANS} scans: save it again")
+            elif n_pixels <= MAX_JPEG_PIXELS:
+                n_pixels = -(-width // self._factor) * -(-height // self._factor)
+            self._draft(self._image)
+        if n_pixels > MAX_IMAGE_PIXELS:
+            raise ImageDecodeError(
+                f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted, and "
+                f"{MAX_JPEG_PIXELS} of a JPEG that is not progressive"
+            )
+        self.n_bytes = n_buffered + n_pixels * _BYTES_PER_PX.get(self._name, 4)
+
+    def _draft(self, image: ImageFile.ImageFile) -> None:
+        is_whole = self._recipe.version == 1 and self._file is not None and self._file.is_mpo
+        if not is_whole:
+            width, height = image.size
+            image.draft("RGB", (max(1, width // self._factor), max(1, height // self._factor)))
+
+    def _load(self) -> Image.Image:
+        try:
+            self._image.load()
+        except OSError:
+            if self._name != "JPEG" or self._file is None:
+                raise
+            return jpeg.complete(self._file.data, self._decode_again, self._height)
+        return self._image
+
+    def _decode_again(self, data: bytes) -> Image.Image:
+        image = _open(data, self._name)
+        self._draft(image)
+        image.load()
+        return image
+
+
+def from_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return the image of decoded pixels, uint8 (H, W, 3) in RGB.
+
+    Raises
+    ------
+    InvalidArgument
+        Another shape or dtype, no pixel, or more than ``MAX_IMAGE_PIXELS``.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+        raise InvalidArgument(f"pixels are {pixels.dtype} {pixels.shape}: uint8 (H, W, 3) is expected")
+    if pixels.shape[0] * pixels.shape[1] > MAX_IMAGE_PIXELS:
+        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels")
+    return Image.fromarray(pixels)
+
+
+def _open(data: bytes, name: str) -> ImageFile.ImageFile:
+    """Read the header of a file."""
+    try:
+        if name == "WebP":
+            _check_webp(data)
+        return _PLUGINS[name](io.BytesIO(data))
+    except ImageDecodeError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels") from error
+    except Exception as error:  # a parser that fails on a damaged header may raise anything
+        raise ImageDecodeError(f"the header of the {name} image is truncated or damaged: {error}") from error
+
+
+def _check_webp(data: bytes) -> None:
+    """Refuse a WebP by its declared size: its decoder takes the memory for the canvas as it reads the header."""
+    if data[12:16] == b"VP8X":
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    elif data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (size & 0x3FFF for size in struct.unpack_from("<HH", data, 26))
+    if width * height > MAX_IMAGE_PIXELS:
+        raise ImageDecodeError(f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted")
+
+
+def _factor(size: tuple[int, int], resize_px: int) -> int:
+    """Return by how much a picture is decoded smaller: 8, 4, 2 or 1, and at least twice ``resize_px`` is left."""
+    width, height = size
+    shrink = 2 * resize_px / min(size)
+    spare = min(width // max(1, round(width * shrink)), height // max(1, round(height * shrink)))
+    return next(factor for factor in (8, 4, 2, 1) if spare >= factor or factor == 1)

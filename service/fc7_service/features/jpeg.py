@@ -1,0 +1,90 @@
+"""JPEGs that end too early: read where every row is there, refused with the number of rows where not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from fc7.errors import ImageDecodeError
+from fc7_service.features.metadata import jpeg_segments
+
+MAX_SCANS = 500  # each may go over all pixels again, for a few bytes; encoders write ten
+
+_END = b"\xff\xd9"
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_NOISE = bytes(range(0xAA, 0xFA)) * 32  # begins with another bit than the zeros that a decoder puts in for what lacks
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of a frame's header
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_EVERY_COEFFICIENT = frozenset(range(64))
+
+
+def is_buffered(data: bytes) -> bool:
+    """Return whether a decoder keeps the whole picture in memory, two bytes a number: it has several scans."""
+    n_components = 0
+    for marker, start, end in jpeg_segments(data):
+        if marker in _PROGRESSIVE:
+            return True
+        if marker in _FRAMES:
+            n_components = data[start + 9] if end > start + 9 else 0
+        if marker == 0xDA:
+            return data[start + 4] < n_components
+    return False
+
+
+def complete(data: bytes, decode: Callable[[bytes], Image.Image], height: int) -> Image.Image:
+    """Return the picture of a JPEG that ends too early if all its rows are there.
+
+    A decoder puts in zeros for what lacks. So the file is decoded twice, once with noise behind it: from the first row
+    on that needs what is not there, the two differ.
+
+    Parameters
+    ----------
+    data
+        The file.
+    decode
+        Decodes one, at its scale.
+    height
+        Rows that the file declares.
+
+    Raises
+    ------
+    ImageDecodeError
+        Rows are missing; says how many are there.
+    """
+    body = data.rstrip(b"\xff")
+    image = decode(body + _END)
+    n_whole = 0
+    if _has_all_scans(data):
+        noisy = decode(body + _noise(body) + _END)
+        differ = np.flatnonzero((np.asarray(image) != np.asarray(noisy)).reshape(image.height, -1).any(axis=1))
+        if not differ.size:
+            return image
+        n_whole = int(differ[0]) * height // image.height
+    raise ImageDecodeError(f"the image is truncated: {n_whole} of its {height} rows are there; get the whole file")
+
+
+def _noise(body: bytes) -> bytes:
+    """Return rows of noise, as the row under way and as all that come after the next restart marker."""
+    found = _RESTART.findall(body)
+    last = found[-1][1] if found else 0xD7
+    markers = (0xD0 + (last + 1 + i) % 8 for i in range(8))
+    return _NOISE + b"".join(bytes((0xFF, marker)) + _NOISE for marker in markers)
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """Return whether every coefficient of every component has a scan that brings its last bit."""
+    lacking: dict[int, set[int]] = {}
+    is_progressive = False
+    for marker, start, end in jpeg_segments(data):
+        body = data[start + 4 : end]
+        if marker in _FRAMES and len(body) > 5:
+            is_progressive = marker in _PROGRESSIVE
+            lacking = {number: set(_EVERY_COEFFICIENT) for number in body[6::3]}
+        elif marker == 0xDA and len(body) == 4 + 2 * body[0]:
+            first, last, bits = body[-3:] if is_progressive else (0, 63, 0)
+            for number in body[1:-3:2] if bits & 15 == 0 else b"":
+                lacking.get(number, set()).difference_update(range(first, last + 1))
+    return not any(lacking.values())

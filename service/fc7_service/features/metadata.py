@@ -1,0 +1,193 @@
+"""Picture files without what no pixel needs, and the little that is wanted of it.
+
+Decoders parse comments, thumbnails and camera data eagerly: what is damaged in them would refuse a picture that every
+viewer shows, and what is hostile would fill the memory. They are cut out before a decoder sees the file.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fc7.errors import ImageDecodeError
+from fc7_service.features.ifd import N_PICTURES, ORIENTATION, SUBFILE, TILE_LENGTH, TILE_WIDTH, read_ifd, with_tags
+
+_EXIF, _XMP, _MPF = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
+_MAX_TEXT_BYTES = 2**20  # of a compressed text chunk, unpacked
+_MAX_EXIF_BYTES = 2**20
+# Size, bits, compression, colours, where the rows are, layout, predictor, palette, tiles, alpha, sample format, fax
+# options, tables of an embedded JPEG, YCbCr: the tags of TIFF 6.0 without which pixels cannot be read.
+_TIFF_TAGS = {
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+    273,
+    277,
+    278,
+    279,
+    284,
+    292,
+    293,
+    317,
+    320,
+    *range(322, 326),
+    332,
+    338,
+    339,
+}
+_TIFF_TAGS |= {340, 341, 347, 529, 530, 531, 532}
+_PNG_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
+
+
+@dataclass(slots=True)
+class File:
+    """A picture file that holds nothing but what its pixels need."""
+
+    data: bytes
+    exif: bytes = b""
+    xmp: bytes = b""
+    is_mpo: bool = False  # a JPEG with others behind it
+
+
+def orientation(exif: bytes, xmp: bytes) -> int:
+    """Return how a picture is to be turned, 1 to 8 as EXIF numbers it; 1 where nothing sound says otherwise."""
+    tag = read_ifd(exif.removeprefix(_EXIF)).get(ORIENTATION)
+    if tag is not None:
+        return tag.number if tag.number is not None and 1 <= tag.number <= 8 else 1
+    found = _XMP_ORIENTATION.search(xmp)
+    return int(found[1]) if found and int(found[1]) in range(1, 9) else 1
+
+
+def strip(data: bytes, name: str) -> File:
+    """Return a file of the format ``name`` without its metadata.
+
+    Raises
+    ------
+    ImageDecodeError
+        A TIFF file whose tags or tiles are too large, or whose first page is the thumbnail of a camera's raw file.
+    """
+    return _STRIPPERS.get(name, File)(data)
+
+
+def _strip_jpeg(data: bytes) -> File:
+    file, kept = File(b""), [data[:2]]
+    at = 2
+    for marker, start, end in jpeg_segments(data):
+        body = data[start + 4 : end]
+        if marker == 0xE1 and body.startswith(_EXIF) and len(file.exif) < _MAX_EXIF_BYTES:
+            file.exif += body[len(_EXIF) :]
+        elif marker == 0xE1 and body.startswith(_XMP):
+            file.xmp = body[len(_XMP) :]
+        elif marker == 0xE2 and body.startswith(_MPF):
+            n_pictures = read_ifd(body[len(_MPF) :]).get(N_PICTURES)
+            file.is_mpo = n_pictures is not None and (n_pictures.number or 0) > 1
+        elif marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            kept.append(data[start:end])  # JFIF's and Adobe's say which colours the numbers mean
+        at = end
+        if marker == 0xDA:
+            break
+    file.data = b"".join([*kept, memoryview(data)[at:]])
+    return file
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the marker, start and end of each segment of a JPEG; the coded rows between two are passed over."""
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == 0xD9:
+            return
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if end > len(data):
+            return
+        yield marker, at, end
+        at = end
+
+
+def _strip_png(data: bytes) -> File:
+    file, kept = File(b""), [data[:8]]
+    at = 8
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        kind, body = data[at + 4 : at + 8], memoryview(data)[at + 8 : end - 4]
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(data[at:end])
+        elif kind in _PNG_TEXTS and zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big") == data[end - 4 : end]:
+            _read_png_text(file, kind, bytes(body))
+        if kind == b"IEND":
+            break
+        at = end
+    file.data = b"".join(kept)
+    return file
+
+
+def _read_png_text(file: File, kind: bytes, body: bytes) -> None:
+    """Keep what a chunk says of the orientation, in one of the three ways that programs write it."""
+    if kind == b"eXIf":
+        file.exif = body
+        return
+    key, _, rest = body.partition(b"\0")
+    if key not in (b"XML:com.adobe.xmp", b"Raw profile type exif"):
+        return
+    is_packed = kind == b"zTXt" or (kind == b"iTXt" and rest[:1] == b"\1")
+    text = rest if kind == b"tEXt" else rest[1:] if kind == b"zTXt" else rest[2:].split(b"\0", 2)[-1]
+    if is_packed:
+        try:
+            text = zlib.decompressobj().decompress(text, _MAX_TEXT_BYTES)
+        except zlib.error:
+            return
+    if key.startswith(b"XML"):
+        file.xmp = text
+    elif not file.exif:
+        try:
+            file.exif = bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
+        except ValueError:
+            return
+
+
+def _strip_avif(data: bytes) -> File:
+    """Rename the item that holds EXIF, so that no decoder parses it: AVIF turns pictures by a box of its own."""
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"meta":
+            end = at + size if size >= 8 else len(data)
+            return File(data[:at] + data[at:end].replace(b"Exif", b"none") + data[end:])
+        if size < 8:
+            break
+        at += size
+    return File(data)
+
+
+def _strip_tiff(data: bytes) -> File:
+    """Leave the first page, and of its tags those that say what its pixels are."""
+    tags = read_ifd(data)
+    subfile = tags.get(SUBFILE)
+    if data[8:10] == b"CR" or (subfile is not None and (subfile.number or 0) & 1):
+        raise ImageDecodeError(
+            "the file is camera raw, which fc7 does not read: its first page is a thumbnail. Convert it to JPEG"
+        )
+    kept = {number: tag for number, tag in tags.items() if number in _TIFF_TAGS}
+    if sum(tag.n_bytes for tag in kept.values()) > len(data):  # a decoder reads each of them to the memory
+        raise ImageDecodeError("the TIFF file is truncated or damaged: its tags are larger than the file")
+    tile = [kept[tag].number or 0 for tag in (TILE_WIDTH, TILE_LENGTH) if tag in kept]
+    if tile and max(tile) > 4096:
+        raise ImageDecodeError(f"the TIFF file has tiles of {tile} pixels: at most 4096 x 4096 are accepted")
+    return File(with_tags(data, kept), exif=data)
+
+
+_STRIPPERS: dict[str, Callable[[bytes], File]] = {
+    "JPEG": _strip_jpeg,
+    "PNG": _strip_png,
+    "AVIF": _strip_avif,
+    "TIFF": _strip_tiff,
+}
