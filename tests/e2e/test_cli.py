@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -125,6 +126,21 @@ def test_a_collection_from_beginning_to_end(run: Run, images: Path, bad: Path, t
     assert (shown["count"], shown["metric"], shown["provenance"]["layer"]) == (23, "cosine", layer)
     assert "life" in run("collection", "list").stdout
     assert "life" in [row["name"] for row in rows(run("collection", "list", "--json"))]
+
+    listed = rows(run("collection", "items", "life", "--json"))
+    assert [row["id"] for row in listed] == [row["id"] for row in added[:-1] if row["id"] != "green/3.png"]
+    assert listed[0]["payload"] == {"path": str(images / "blue" / "0.png"), "label": "blue"}
+    table = list(csv.DictReader(run("collection", "items", "life", "--csv").stdout.splitlines()))
+    assert [(row["id"], row["label"], json.loads(row["payload"])) for row in table] == [
+        (row["id"], row["payload"]["label"], row["payload"]) for row in listed
+    ]
+    shown = run("collection", "items", "life", "--limit", 2).stdout
+    assert "blue/1.png" in shown
+    assert "blue/2.png" not in shown
+    assert "23 items" in run("collection", "items", "life", "--output", "life.csv").stdout
+    assert list(csv.DictReader((tmp_path / "life.csv").read_text().splitlines())) == table
+    run("collection", "items", "life", "--output", "life.jsonl", "--limit", 3)
+    assert [json.loads(line) for line in (tmp_path / "life.jsonl").read_text().splitlines()] == listed[:3]
 
     failed = run("add", "life", bad, "--json", "--id-prefix", "more-", code=1)
     assert {row["id"]: row["status"] for row in rows(failed)[:-1]} == {

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from fc7.cli.head import _print as print_heads
 from fc7.cli.output import complain, emit, end, make_sure, printable, progress, table
 from fc7.cli.setting import NAMES, Connection, connected, setting
 from fc7.errors import FAMILY, AlreadyExists, Fc7Error, InvalidArgument, NotFound
-from fc7.results import Classification, Head, Hit, Model, Provenance
+from fc7.results import Classification, Head, Hit, Item, Model, Provenance
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -281,6 +282,10 @@ def test_a_data_folder_on_the_line_is_meant_whatever_server_the_shell_names(
         (("extract", "--output", "folder.npz"), "'folder.npz' is a folder"),
         (("extract", "--output", "locked/f.npz"), "may not be written"),
         (("extract", "--output", "locked.npz"), "may not be written"),
+        (("collection", "items", "--output", "f.xyz"), "ends in none of .csv, .json, .jsonl"),
+        (("collection", "items", "--output", "f.csv", "--json"), "and the format asked for differ"),
+        (("collection", "items", "--csv", "--json"), "give either --csv or --json"),
+        (("collection", "items", "--output", "locked/f.csv"), "may not be written"),
         (("search", "c", "--sheet", "s.xyz"), "no format has that suffix"),
         (("search", "c", "--sheet", "none"), "no format has that suffix"),
         (("search", "c", "--sheet", "locked/s.png"), "may not be written"),
@@ -476,6 +481,25 @@ def test_text_from_outside_does_not_steer_the_terminal(
     assert SHOWN in result.output
     assert not [c for c in result.output if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl"} and c not in "\n\t"]
     assert json.dumps(HOSTILE) in CliRunner().invoke(main, [*words, "--json"]).stdout
+
+
+def test_many_items_are_listed_in_part_which_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stored(Classifying):
+        count = 150
+
+        def collection(self, name: str) -> Stored:
+            return self
+
+        def items(self) -> Iterator[Item]:
+            yield from (Item(f"item-{i}", {"label": 5, "note": HOSTILE}, "") for i in range(self.count))
+
+    monkeypatch.setattr(Connection, "open", lambda self: Stored([]))
+    result = CliRunner().invoke(main, ["collection", "items", "c"])
+    assert result.stdout.count("item-") == 100
+    assert "100 of 150 items: --limit N shows more" in result.stderr
+    for option, lines in (("--csv", 151), ("--json", 150)):
+        result = CliRunner().invoke(main, ["collection", "items", "c", option])
+        assert (result.stdout.count("item-"), len(result.stdout.splitlines()), result.stderr) == (150, lines, "")
 
 
 def test_joined_emoji_and_every_script_are_printed_as_they_are() -> None:

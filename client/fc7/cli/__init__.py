@@ -15,7 +15,7 @@ from fc7.errors import Fc7Error
 COMMANDS = {
     "serve": ("serve", "Serve trained networks, collections and heads over gRPC."),
     "extract": ("extract", "Write the features of images to a file."),
-    "collection": ("collection", "Create, list, show and delete collections."),
+    "collection": ("collection", "Create, list, show and delete collections; list and export their items."),
     "add": ("collection", "Add images to a collection, which is created where missing."),
     "remove": ("collection", "Remove items from a collection."),
     "search": ("collection", "Find the nearest items of an image or of a stored item."),

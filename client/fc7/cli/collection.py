@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.images import Found, as_text, find_items, paths_argument
+from fc7.cli.items import items
 from fc7.cli.member import model_option
 from fc7.cli.output import (
     check_output,
@@ -36,7 +37,10 @@ _COLUMNS = ("name", "count", "model", "layer", "metric", "dim", "index", "fault"
 
 @click.group()
 def collection() -> None:
-    """Create, list, show and delete collections."""
+    """Create, list, show and delete collections; list and export their items."""
+
+
+collection.add_command(items)
 
 
 @collection.command()

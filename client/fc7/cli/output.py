@@ -52,6 +52,13 @@ def emit(value: Mapping[str, object]) -> None:
     click.echo(json.dumps(value))
 
 
+def write_csv(lines: Iterable[str]) -> None:
+    """Print lines that end with a newline: with their exact characters into a file or pipe, printable on a terminal."""
+    is_terminal = sys.stdout.isatty()
+    for line in lines:
+        click.echo(printable(line, keep="\n\t") if is_terminal else line, nl=False)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; numbers to the right, no heading where it is empty. In a pipe no line is wrapped."""
     from rich import box
