@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from fc7.cli.raw import nearest, ridge_labels
+from fc7.cli.selection import Selection
 from fc7.cli.views import own_pictures, take_views
 from fc7_models.dataset import read_dataset, training_pictures
 from fc7_models.export import fold
@@ -57,7 +58,7 @@ def main() -> None:
     paths = training_pictures([training], trained.facts.near)
     held = order(len(data.paths)) % FOLDS
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        views = take_views(own_pictures(photographs), Path(folder), lambda done: None)
+        views = take_views(own_pictures(photographs, Selection()), Path(folder), lambda done: None)
         learnt = pooled(module, trained.network, [paths[i] for i in order(len(paths))[:PICTURES]])
         plain = pooled(module, trained.network, data.paths)
         seen = pooled(module, trained.network, [view.path for view in views])

@@ -14,7 +14,7 @@ def refuse_folder(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     real = os.scandir
 
     def scandir(path: Any = ".") -> Any:
-        if Path(os.fsdecode(path)) == folder:
+        if not isinstance(path, int) and Path(os.fsdecode(path)) == folder:
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 

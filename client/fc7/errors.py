@@ -43,7 +43,8 @@ class Reason(Enum):
     INVALID_ID = Rule("InvalidArgument", "An item's id is empty, too long, not text, or stands twice in one call.")
     INVALID_PAYLOAD = Rule("InvalidArgument", "A payload is not a JSON object, or too large.")
     INVALID_VECTOR = Rule("InvalidArgument", "A feature has the wrong shape, or numbers that cannot be compared.")
-    NO_LABELS = Rule("InvalidArgument", "Nothing to train on: no item of the collection has the label field as text.")
+    NO_LABELS = Rule("InvalidArgument", "Nothing to train on: no item of the collection has the label field.")
+    INVALID_LABEL = Rule("InvalidArgument", "A label in a payload is neither text nor a whole number.")
     TOO_FEW_IMAGES = Rule("InvalidArgument", "A head needs two classes, and two different pictures in each.")
 
     IMAGE_DECODE_ERROR = Rule("ImageDecodeError", "The picture cannot be decoded.")

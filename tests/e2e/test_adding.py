@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import fc7
+from denied import refuse_folder
 from fc7.cli import main
-from servers import jpeg, write_jpegs
+from servers import jpeg
 
 
 @dataclass
@@ -52,6 +53,13 @@ def here(shared: tuple[fc7.Client, Path], tmp_path: Path) -> Iterator[Here]:
     yield Here(client, data, tmp_path)
     for collection in client.collections():
         client.delete_collection(collection.name)
+
+
+def write_jpegs(folder: Path, names: list[str]) -> None:
+    """Write a picture per name, each another."""
+    for seed, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(jpeg(1000 + seed))
 
 
 def counts(added: int = 0, replaced: int = 0, skipped: int = 0, failed: int = 0) -> dict[str, int]:
@@ -129,3 +137,64 @@ def test_a_relative_path_that_version_0_1_stored_is_the_same_file(here: Here, mo
     Path("p/1.jpg").write_bytes(jpeg(5))
     assert [a.status for a in collection.add("p/1.jpg")] == ["replaced"]
     assert here.payloads() == {"1.jpg": {"path": f"{here.folder}/p/1.jpg"}}
+
+
+def test_a_damaged_picture_of_a_class_of_two_is_named(here: Here) -> None:
+    write_jpegs(here.folder / "p", ["a/1.jpg", "a/2.jpg", "b/1.jpg"])
+    (here.folder / "p/b/2.jpg").write_bytes(jpeg(1)[:300])
+    said = here.run("head", "train", "two", here.folder / "p", code=2).stderr
+    assert "1 of 2 classes have fewer than 2" in said
+    assert f"{here.folder}/p/b/2.jpg: " in said
+
+
+def test_labels_of_text_and_numbers_are_one_class(here: Here) -> None:
+    write_jpegs(here.folder, [f"{i}.jpg" for i in range(9)])
+    collection = here.client.create_collection("c")
+    labels: list[Any] = ["0", 0, "0", "1", 1, "1", 2, 2, 2]
+    collection.add(sorted(here.folder.glob("*.jpg")), payloads=[{"label": label} for label in labels])
+    assert here.client.train_head("numbers", collection="c").classes == ["0", "1", "2"]
+    collection.add(here.folder / "8.jpg", payloads=[{"label": 2.5}])
+    assert "item '8.jpg' has the label 2.5" in here.run("head", "train", "n", "--collection", "c", code=2).stderr
+
+
+def test_what_is_passed_over_is_the_last_line(here: Here) -> None:
+    write_jpegs(here.folder / "p", ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg", "b/@eaDir/3.jpg", "c/.4.jpg"])
+    for name in ("c/5.HEIC", "c/6.heic", "notes.txt"):
+        (here.folder / "p" / name).write_bytes(b"x")
+    said = "passed over: 2 HEIC (not read: convert them to JPEG or PNG), 1 in @eaDir, 1 hidden, 1 other file (.txt)"
+    counted = {"HEIC": 2, "@eaDir": 1, "hidden": 1, "other": 1}
+    for words in (
+        ("add", "c", here.folder / "p"),
+        ("extract", here.folder / "p", "--output", here.folder / "f.npz"),
+        ("head", "train", "h", here.folder / "p"),
+        ("classify", here.folder / "p"),
+    ):
+        assert here.run(*words).stderr.splitlines()[-1] == said
+        printed = here.run(*words, "--json")
+        last = json.loads(printed.stdout.splitlines()[-1])
+        assert last.get("passed_over") == counted or printed.stderr.splitlines()[-1] == said
+    assert here.run("add", "c", here.folder / "p/a").stderr == ""
+
+
+def test_an_unreadable_folder_ends_with_1_and_the_others_are_added(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_jpegs(here.folder / "p", ["a/1.jpg", "b/1.jpg"])
+    refuse_folder(monkeypatch, here.folder / "p" / "b")
+    done = here.run("add", "c", here.folder / "p", code=1)
+    assert done.stdout == "c: 1 added\n"
+    assert f"{here.folder}/p/b: the folder cannot be read: Permission denied" in done.stderr
+    assert done.stderr.splitlines()[-1] == "passed over: 1 unreadable folder"
+    assert taken(here.add(here.folder / "p", "--exclude", "b")) == counts(skipped=1)
+    assert "--exclude" in here.run("head", "train", "h", "--collection", "c", "--exclude", "b", code=2).stderr
+
+
+def test_a_data_set_trains_on_its_training_part(here: Here) -> None:
+    write_jpegs(
+        here.folder / "p", [f"{part}/{kind}/{i}.jpg" for part in ("train", "val") for kind in "ab" for i in "12"]
+    )
+    done = here.run("head", "train", "h", here.folder / "p")
+    assert here.client.head("h").classes == ["a", "b"]
+    assert here.client.head("h").count == 4
+    assert "classes are the folders in train/; val/ left out" in done.stderr
+    assert done.stderr.splitlines()[-1] == "passed over: 4 in val"
+    here.add(here.folder / "p", "--label-from-folder")
+    assert {payload["label"] for payload in here.payloads().values()} == {"a", "b"}

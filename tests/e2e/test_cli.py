@@ -101,7 +101,7 @@ def test_a_collection_from_beginning_to_end(run: Run, images: Path, bad: Path, t
     added = rows(run("add", "life", images, "--label-from-folder", "--json"))
     assert [row["id"] for row in added[:-1]] == sorted(f"{name}/{i}.png" for name in COLOURS for i in range(8))
     assert {row["status"] for row in added[:-1]} == {"added"}
-    assert added[-1] == {"collection": "life", "added": 24, "replaced": 0, "skipped": 0, "failed": 0}
+    assert added[-1] == {"collection": "life", "added": 24, "replaced": 0, "skipped": 0, "failed": 0, "passed_over": {}}
     assert rows(run("add", "life", images, "--label-from-folder", "--json"))[-1]["skipped"] == 24
 
     query = images / "green" / "3.png"
@@ -241,7 +241,7 @@ def test_features_in_a_file(run: Run, images: Path, bad: Path, tmp_path: Path) -
 
     facts = rows(run("extract", images, "--output", "f.parquet", "--layer", "fc6", "--json"))[0]
     dim = stored["features"].shape[1]
-    assert facts == {"output": "f.parquet", "count": 24, "failed": 0, "layer": "fc6", "dim": dim}
+    assert facts == {"output": "f.parquet", "count": 24, "failed": 0, "layer": "fc6", "dim": dim, "passed_over": {}}
     table = pq.read_table(tmp_path / "f.parquet")
     assert table["id"].to_pylist() == stored["ids"].tolist()
     np.testing.assert_allclose(np.array(table["features"].to_pylist()), stored["features"], atol=1e-5)

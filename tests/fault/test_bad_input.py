@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 import fc7
 from fc7.cli import main
+from fc7.cli.selection import Selection
 from fc7.errors import Fc7Error
 from fc7.v1 import collection_pb2, common_pb2
 from fc7.v1.collection_pb2_grpc import CollectionServiceStub
@@ -210,8 +211,8 @@ def test_a_file_that_vanishes_between_listing_and_reading(
 
     listed = module.find_items
 
-    def vanish(given: tuple[Path, ...], way_out: str) -> Any:
-        found = listed(given, way_out)
+    def vanish(given: tuple[Path, ...], way_out: str, selection: Selection) -> Any:
+        found = listed(given, way_out, selection)
         paths[1].unlink()
         return found
 

@@ -11,6 +11,7 @@ from sklearn.linear_model import RidgeClassifierCV
 
 from fc7.cli.images import Found
 from fc7.cli.raw import nearest, raw_values, ridge_labels
+from fc7.cli.selection import Selection
 from fc7.cli.sheet import TILE, Row, Tile, check_format, draw
 from fc7.cli.views import N_VIEWS, PICTURES, SIZE, named_pictures, own_pictures, take_views, view
 from fc7.errors import InvalidArgument
@@ -57,10 +58,10 @@ def test_views_keep_to_the_shares_and_the_light() -> None:
 def test_own_photographs_are_two_at_least(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     with pytest.raises(InvalidArgument, match="two at least"):
-        own_pictures(tmp_path)
+        own_pictures(tmp_path, Selection())
     (tmp_path / "b.png").write_bytes(b"nothing")
     with pytest.raises(InvalidArgument, match=r"b\.png"):
-        take_views(own_pictures(tmp_path), tmp_path / "views", lambda n: None)
+        take_views(own_pictures(tmp_path, Selection()), tmp_path / "views", lambda n: None)
 
 
 def test_raw_values_are_pixels_at_32() -> None:

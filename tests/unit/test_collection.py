@@ -168,15 +168,23 @@ def test_what_is_an_id(photos):
 
 
 def test_labelled(photos):
-    photos.upsert([item("a", [1] * 8, label="x"), item("b", label=3), item("c"), item("d", [2] * 8, label="y")])
-    features, labels, groups = photos.labelled("label", 2)
-    assert (features.dtype, labels) == (np.float32, ["x", "y"])
-    np.testing.assert_array_equal(features, [[1] * 8, [2] * 8])
-    assert groups == [hashlib.sha256(b"a").hexdigest(), hashlib.sha256(b"d").hexdigest()]
+    photos.upsert(
+        [item("a", [1] * 8, label="x"), item("b", [3] * 8, label=3), item("c"), item("d", [2] * 8, label="3")]
+    )
+    photos.upsert([item("e", label=None)])
+    features, labels, groups = photos.labelled("label", 3)
+    assert (features.dtype, labels) == (np.float32, ["x", "3", "3"])  # a whole number is its text
+    np.testing.assert_array_equal(features, [[1] * 8, [3] * 8, [2] * 8])
+    assert groups == [hashlib.sha256(name).hexdigest() for name in (b"a", b"b", b"d")]
     with pytest.raises(InvalidArgument, match="'place'"):
         photos.labelled("place", 2)
-    with pytest.raises(ResourceExhausted, match="'photos' has more than 1 items with a text 'label'"):
+    with pytest.raises(ResourceExhausted, match="'photos' has more than 1 items with a label in 'label'"):
         photos.labelled("label", 1)
+    for label in (True, 1.5, ["x"], {"x": 1}):
+        photos.upsert([item("e", label=label)])
+        with pytest.raises(InvalidArgument, match=r"item 'e' .* neither text nor a whole number") as refused:
+            photos.labelled("label", 4)
+        assert refused.value.reason == "INVALID_LABEL"
 
 
 def test_create_get_list_delete(library):

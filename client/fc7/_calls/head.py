@@ -8,13 +8,14 @@ from typing import Any
 from fc7._calls.batch import align, next_request, split, split_images, write_images
 from fc7._calls.message import check_names, check_text, check_views, read_provenance
 from fc7._calls.step import Call, Next, Open, Operation, read_to_end
-from fc7.errors import Aborted, Fc7Error, InvalidArgument
+from fc7.errors import Aborted, Fc7Error, InvalidArgument, Reason
 from fc7.images import Entry, ImageLike, list_images, read_entries
 from fc7.results import Classification, Failure, Head
 from fc7.status import read_item_error
 from fc7.v1 import head_pb2 as pb
 from fc7.v1.head_pb2_grpc import HeadServiceStub as Stub
 
+_SHOWN = 5  # images left out, in the text of an error
 _TRAINING_S = 24 * 3600.0  # a training call ends after a day, whatever happens
 
 Report = Callable[[int], object]
@@ -40,6 +41,7 @@ def train(
     if (images is None) != (labels is None) or bool(plan.collection) == (images is not None):
         raise InvalidArgument("train_head takes collection=, or images= with labels=", name="collection")
     unreadable: dict[int, Fc7Error] = {}
+    names: list[str] = []  # of the images sent
 
     def requests() -> Iterator[pb.TrainHeadRequest]:
         yield pb.TrainHeadRequest(plan=plan)
@@ -47,6 +49,7 @@ def train(
             return
         pairs: Iterator[tuple[Entry, str]] = align(read_entries(list_images(images)), labels, "images", "labels")
         for batch in split(pairs, lambda pair: pair[0].n_bytes):
+            names.extend(entry.name for entry, _ in batch)
             unreadable.update({entry.index: entry.error for entry, _ in batch if entry.error})
             request = pb.TrainHeadRequest()
             request.images.labels.extend(check_text(label, "label") for _, label in batch)
@@ -55,7 +58,7 @@ def train(
 
     stream = yield Open(Stub, "TrainHead", requests(), _TRAINING_S)
     failed: list[Failure] = []
-    while (answer := (yield Next(stream))) is not None:
+    while (answer := (yield from _next_progress(stream, names, failed))) is not None:
         if answer.WhichOneof("part") == "head":
             yield from read_to_end(stream)
             return _read_head(answer.head, failed)
@@ -64,6 +67,19 @@ def train(
         if report:
             report(progress.extracted)
     raise Aborted("the server ended the training without a head: train again")
+
+
+def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure]) -> Operation[Any]:
+    """Return the next answer; to "too few images" add which ones were left out, and why."""
+    try:
+        return (yield Next(stream))
+    except InvalidArgument as error:
+        if error.reason != Reason.TOO_FEW_IMAGES.name or not failed:
+            raise
+        shown = [f"{names[one.index]}: {one.error.message}" for one in failed[:_SHOWN]]
+        more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+        text = f"{error.message}. Left out, because they cannot be read: {'; '.join(shown)}{more}"
+        raise InvalidArgument(text, name=error.name, reason=Reason.TOO_FEW_IMAGES) from None
 
 
 def publish(name: str, version: int) -> Operation[Head]:

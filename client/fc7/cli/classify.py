@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.images import find_images, paths_argument
+from fc7.cli.images import conclude, find_images, paths_argument
 from fc7.cli.member import check_one, ensemble_option, model_option, views_option
-from fc7.cli.output import complain, emit, end, json_option, progress, table
+from fc7.cli.output import complain, emit, json_option, progress, table
+from fc7.cli.selection import Selection, exclude_option
 from fc7.cli.setting import Connection, connected
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _BATCH = 64  # images: what is printed at once
 @model_option
 @ensemble_option
 @views_option
+@exclude_option
 @json_option
 @connected
 def classify(
@@ -33,6 +35,7 @@ def classify(
     model: str,
     ensemble: tuple[str, ...],
     views: int,
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """Classify images with a head or the network's own classes.
@@ -43,7 +46,7 @@ def classify(
     check_one(model, ensemble)
     if head and (model or ensemble):
         raise click.UsageError("--model and --ensemble go without --head: a head knows its model")
-    images = find_images(paths)
+    images = find_images(paths, selection)
     rows = []
     with connection.open() as client, progress("classify", len(images), as_json=as_json) as report:
         for first in range(0, len(images), _BATCH):
@@ -61,7 +64,7 @@ def classify(
             report(first + len(batch))
     if not as_json:
         table(("path", "label", "probability"), rows)
-    end(len(images) - len(rows))
+    conclude(selection, len(images) - len(rows))
 
 
 def _facts(path: str, answer: Classification) -> dict[str, object]:

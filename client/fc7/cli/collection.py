@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.images import Found, as_text, find_items, paths_argument
+from fc7.cli.images import Found, as_text, conclude, find_items, paths_argument
 from fc7.cli.items import items
 from fc7.cli.member import model_option
 from fc7.cli.output import (
@@ -24,6 +24,7 @@ from fc7.cli.output import (
     table,
     yes_option,
 )
+from fc7.cli.selection import Selection, exclude_option
 from fc7.cli.setting import Connection, connected
 from fc7.errors import AlreadyExists, Fc7Error, NotFound
 
@@ -101,9 +102,14 @@ def delete(connection: Connection, name: str, is_sure: bool, as_json: bool) -> N
 @click.command()
 @click.argument("name")
 @paths_argument
-@click.option("--label-from-folder", is_flag=True, help="Store an image's first folder below PATH as payload.label.")
+@click.option(
+    "--label-from-folder",
+    is_flag=True,
+    help="Store an image's first folder below PATH, or below its train/ and val/, as payload.label.",
+)
 @click.option("--id-prefix", default="", help="Text put before every id.")
 @click.option("--replace", is_flag=True, help="Replace items of the same id as a whole, whatever path they came from.")
+@exclude_option
 @json_option
 @connected
 def add(
@@ -113,6 +119,7 @@ def add(
     label_from_folder: bool,
     id_prefix: str,
     replace: bool,
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """Add images to a collection, which is created where missing.
@@ -123,7 +130,10 @@ def add(
     from another path is refused. `payload.path` is the image's absolute path. What is printed
     as added or replaced is on disk.
     """
-    images = find_items(paths, "two runs with an --id-prefix each")
+    from fc7.cli.classes import folder_labels
+
+    images = find_items(paths, "two runs with an --id-prefix each", selection)
+    labels = folder_labels(images) if label_from_folder else [None] * len(images)
     counts = dict.fromkeys(STATUSES, 0)
     with connection.open() as client, progress("add", len(images), as_json=as_json) as advance:
 
@@ -138,15 +148,15 @@ def add(
         _collection(client, name).add(
             [image.path for image in images],
             ids=[id_prefix + image.id for image in images],
-            payloads=[_payload(image, label_from_folder) for image in images],
+            payloads=[_payload(image, label) for image, label in zip(images, labels, strict=True)],
             replace=replace,
             report=report,
         )
     if as_json:
-        emit({"collection": name, **counts})
+        emit({"collection": name, **counts, "passed_over": selection.to_dict()})
     else:
         say(f"{name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "added"))
-    end(counts["failed"])
+    conclude(selection, counts["failed"], as_json=as_json)
 
 
 @click.command()
@@ -222,9 +232,9 @@ def _outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str
     return {"id": item_id, "status": status} | ({} if error is None else {"error": str(error)})
 
 
-def _payload(image: Found, is_labelled: bool) -> dict[str, Any]:
-    label = {"label": image.folder} if is_labelled and image.folder is not None else {}
-    return {"path": as_text(Path(os.path.abspath(image.path)))} | label
+def _payload(image: Found, label: str | None) -> dict[str, Any]:
+    path = {"path": as_text(Path(os.path.abspath(image.path)))}
+    return path if label is None else path | {"label": label}
 
 
 def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fc7.cli.images import conclude
 from fc7.cli.output import progress, say, table
 from fc7.cli.raw import nearest, raw_values, ridge_labels
+from fc7.cli.selection import Selection
 from fc7.cli.views import View, named_pictures, own_pictures, take_views
 from fc7.errors import Fc7Error, Unavailable
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from fc7 import Client, Hit
 
 _K = 10
+_MOST = 30  # photographs: of each 66 views are taken
 _ROWS = 8  # queries on the sheet
 _COLLECTION, _HEAD, _FACES = "photographs", "photograph", "faces"
 _RIGHT, _WRONG = "#2da44e", "#cf222e"
@@ -39,7 +42,7 @@ _STOP_S = 30.0
 @click.option(
     "--data-from",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Your own photographs, each its own class.",
+    help="Your own photographs, each its own class; of more than 30, 30 evenly along their sorted names.",
 )
 @click.option(
     "--output",
@@ -57,10 +60,10 @@ def demo(data_from: Path | None, output: Path) -> None:
     OUTPUT/result.json and OUTPUT/why.png: why the first hit is a neighbour.
     """
     output.mkdir(parents=True, exist_ok=True)
-    clock = Clock()
+    clock, selection = Clock(), Selection()
     with tempfile.TemporaryDirectory(prefix="fc7-demo-") as scratch:
         with clock.step("views"):
-            views = _views(data_from, Path(scratch) / "views")
+            views = _views(data_from, Path(scratch) / "views", selection)
         items, queries = views[::2], views[1::2]
         with contextlib.ExitStack() as stack:
             with clock.step("start server"):
@@ -82,6 +85,7 @@ def demo(data_from: Path | None, output: Path) -> None:
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _show(result, output)
     say(said)
+    conclude(selection, 0)
 
 
 @dataclass(slots=True)
@@ -99,8 +103,11 @@ class Clock:
         self.seconds[name] = time.perf_counter() - start
 
 
-def _views(data_from: Path | None, folder: Path) -> list[View]:
-    photos = named_pictures() if data_from is None else own_pictures(data_from)
+def _views(data_from: Path | None, folder: Path, selection: Selection) -> list[View]:
+    photos = named_pictures() if data_from is None else own_pictures(data_from, selection)
+    if len(photos) > _MOST:
+        say(f"{len(photos)} photographs: {_MOST} are taken, evenly along their sorted names", err=True)
+        photos = [photos[i * len(photos) // _MOST] for i in range(_MOST)]
     with progress("views", len(photos)) as report:
         return take_views(photos, folder, report)
 

@@ -10,9 +10,10 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from fc7.cli.images import find_items, paths_argument
+from fc7.cli.images import conclude, find_items, paths_argument
 from fc7.cli.member import check_one, ensemble_option, model_option, views_option
-from fc7.cli.output import check_output, complain, emit, end, json_option, progress, say
+from fc7.cli.output import check_output, complain, emit, json_option, progress, say
+from fc7.cli.selection import Selection, exclude_option
 from fc7.cli.setting import Connection, connected
 from fc7.errors import InvalidArgument
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @model_option
 @ensemble_option
 @views_option
+@exclude_option
 @json_option
 @connected
 def extract(
@@ -37,6 +39,7 @@ def extract(
     model: str,
     ensemble: tuple[str, ...],
     views: int,
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """Write the features of images to a file.
@@ -48,7 +51,7 @@ def extract(
     """
     check_one(model, ensemble)
     write = _writer(output)
-    images = find_items(paths, "write two files")
+    images = find_items(paths, "write two files", selection)
     with connection.open() as client, progress("extract", len(images), as_json=as_json) as report:
         features = client.extract(
             [image.path for image in images],
@@ -72,10 +75,11 @@ def extract(
         part.unlink(missing_ok=True)
     (count, dim), taken = features.values.shape, features.provenance.layer
     if as_json:
-        emit({"output": str(output), "count": count, "failed": len(features.failed), "layer": taken, "dim": dim})
+        facts = {"output": str(output), "count": count, "failed": len(features.failed), "layer": taken, "dim": dim}
+        emit(facts | {"passed_over": selection.to_dict()})
     else:
         say(f"{count} features of {dim} numbers from layer {taken} in {output}")
-    end(len(features.failed))
+    conclude(selection, len(features.failed), as_json=as_json)
 
 
 def _writer(output: Path) -> Callable[[IO[bytes], list[str], Features], None]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.images import Found, find_images
+from fc7.cli.images import conclude
 from fc7.cli.member import model_option
-from fc7.cli.output import complain, emit, end, json_option, make_sure, progress, say, table, yes_option
+from fc7.cli.output import complain, emit, json_option, make_sure, progress, say, table, yes_option
+from fc7.cli.selection import Selection, exclude_option
 from fc7.cli.setting import Connection, connected
-from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from fc7 import Head
@@ -34,6 +34,7 @@ def head() -> None:
 @click.option("--label", help="Payload field that holds the label in a collection; without: label.")
 @click.option("--layer", help="Layer of a FOLDER's features; without: the model's default.")
 @model_option
+@exclude_option
 @json_option
 @connected
 def train(
@@ -44,19 +45,23 @@ def train(
     label: str | None,
     layer: str | None,
     model: str,
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """Train the next version of a head on FOLDER, one sub-folder a class, or on a collection.
 
-    The accuracy is that of a fifth of the images, held out; the head is then fitted on all.
+    Of a FOLDER that holds train/ and val/, train/ alone is taken. The accuracy is that of a
+    fifth of the images, held out; the head is then fitted on all.
     """
     if (folder is None) == (collection is None):
         raise click.UsageError("give either FOLDER or --collection C")
-    if collection is not None and (layer or model):
-        raise click.UsageError("--layer and --model go with FOLDER: a collection has its own")
+    if collection is not None and (layer or model or selection.exclude):
+        raise click.UsageError("--layer, --model and --exclude go with FOLDER: a collection has its own")
     if folder is not None and label:
         raise click.UsageError("--label goes with --collection: in FOLDER the sub-folder is the label")
-    images = [] if folder is None else _labelled(folder)
+    from fc7.cli.classes import labelled_images
+
+    images, labels = ([], []) if folder is None else labelled_images(folder, selection)
     with connection.open() as client, progress("train", len(images) or None, as_json=as_json) as report:
         if collection is not None:
             trained = client.train_head(name, collection=collection, label=label or "label")
@@ -64,15 +69,18 @@ def train(
             trained = client.train_head(
                 name,
                 images=[image.path for image in images],
-                labels=[str(image.folder) for image in images],
+                labels=labels,
                 layer=layer or "",
                 model=model,
                 report=report,
             )
     for failed in trained.failed:
         complain(images[failed.index].name, failed.error)
-    _print([trained], as_json)
-    end(len(trained.failed))
+    if as_json:
+        emit(_facts(trained) | {"passed_over": selection.to_dict()})
+    else:
+        _print([trained], as_json)
+    conclude(selection, len(trained.failed), as_json=as_json)
 
 
 @head.command()
@@ -128,20 +136,6 @@ def delete(connection: Connection, name: str, version: int | None, is_sure: bool
         emit({"name": name, "version": version, "status": "deleted"})
     else:
         say(f"head {name} deleted" if version is None else f"version {version} of head {name} deleted")
-
-
-def _labelled(folder: Path) -> list[Found]:
-    if folder.is_file():
-        raise InvalidArgument(f"{str(folder)!r} is not a folder: give one with a sub-folder a class", name=str(folder))
-    images = find_images([folder])
-    bare = [image for image in images if image.folder is None]
-    if bare:
-        raise InvalidArgument(
-            f"{len(bare)} images lie in no sub-folder of {str(folder)!r}, the first is {bare[0].id!r}: "
-            "the sub-folder names the class",
-            name=bare[0].id,
-        )
-    return images
 
 
 def _facts(one: Head) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fc7.cli.output import complain, end, say
+from fc7.cli.selection import Selection
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
-from fc7.formats import READ, suffix_of
+from fc7.formats import READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Found:
 
     id: str  # path below the PATH that was given, with "/"; a lone file: its name
     path: Path  # as reached from the PATH given
+    root: Path | None = None  # the PATH given, where it is a folder
 
     @property
     def name(self) -> str:
@@ -39,10 +41,8 @@ def paths_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     return argument(command)
 
 
-def find_images(paths: Sequence[Path]) -> list[Found]:
+def find_images(paths: Sequence[Path], selection: Selection) -> list[Found]:
     """List the images of files and folders, folders searched recursively and sorted.
-
-    Hidden files and folders below a PATH are passed over, linked folders not followed.
 
     Raises
     ------
@@ -51,12 +51,12 @@ def find_images(paths: Sequence[Path]) -> list[Found]:
     InvalidArgument
         A folder without an image.
     FailedPrecondition
-        A folder cannot be read.
+        A PATH that is a folder cannot be read.
     """
-    return [image for path in paths for image in _below(path)]
+    return [image for path in paths for image in _below(path, selection)]
 
 
-def find_items(paths: Sequence[Path], way_out: str) -> list[Found]:
+def find_items(paths: Sequence[Path], way_out: str, selection: Selection) -> list[Found]:
     """List images as `find_images` does, each of an id of its own.
 
     Raises
@@ -65,7 +65,7 @@ def find_items(paths: Sequence[Path], way_out: str) -> list[Found]:
         Two images of one id; the text ends with ``way_out``.
     """
     found: dict[str, Found] = {}
-    for image in find_images(paths):
+    for image in find_images(paths, selection):
         other = found.setdefault(image.id, image)
         if other is not image:
             raise InvalidArgument(
@@ -76,31 +76,42 @@ def find_items(paths: Sequence[Path], way_out: str) -> list[Found]:
     return list(found.values())
 
 
-def _below(path: Path) -> list[Found]:
+def _below(path: Path, selection: Selection) -> list[Found]:
     if path.is_dir():
-        images = [Found(as_text(file.relative_to(path)), file) for file in _walk(path)]
-        if not images:
-            raise InvalidArgument(
-                f"folder {str(path)!r} holds no image: looked for {', '.join(sorted(READ))} at any depth, "
-                "but not in hidden or linked folders",
-                name=str(path),
-            )
-        return sorted(images, key=lambda image: image.id)
+        return _in_folder(path, selection)
     if not path.exists():
         raise NotFound(f"{str(path)!r} does not exist: give an image or a folder", name=str(path))
+    if selection.is_excluded(Path(path.name)):
+        selection.pass_over("excluded", 1)
+        return []
     return [Found(as_text(Path(path.name)), path)]
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        name = as_text(Path(error.filename))
+def _in_folder(folder: Path, selection: Selection) -> list[Found]:
+    try:
+        images = [Found(as_text(file), folder / file, folder) for file in selection.files(folder)]
+    except OSError as error:
+        name = as_text(folder)
         raise FailedPrecondition(f"folder {name!r} cannot be read: {error.strerror}", name=name) from error
+    if not images:
+        raise InvalidArgument(
+            f"folder {as_text(folder)!r} holds no image: looked for {', '.join(sorted(READ))} at any depth. "
+            f"{str(selection).capitalize() or 'Nothing was passed over'}",
+            name=str(folder),
+        )
+    return sorted(images, key=lambda image: image.id)
 
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and suffix_of(name) in READ:
-                yield Path(parent, name)
+
+def conclude(selection: Selection, n_failed: int, *, as_json: bool = False) -> None:
+    """Say what was passed over; end with exit code 1 where images failed or folders could not be read.
+
+    With ``as_json`` the command has printed `Selection.to_dict` itself.
+    """
+    for folder, why in selection.unreadable:
+        complain(as_text(folder), f"the folder cannot be read: {why}")
+    if str(selection) and not as_json:
+        say(str(selection), err=True)
+    end(n_failed + len(selection.unreadable))
 
 
 def as_text(path: Path) -> str:

@@ -19,9 +19,10 @@ from fc7.cli.explanation import (
     text_array,
     write_result,
 )
-from fc7.cli.images import Found, find_images
+from fc7.cli.images import Found, conclude, find_images
 from fc7.cli.member import model_option
-from fc7.cli.output import complain, end, json_option, print_rows, progress
+from fc7.cli.output import complain, json_option, print_rows, progress
+from fc7.cli.selection import Selection, exclude_option
 from fc7.cli.setting import Connection, connected
 from fc7.errors import FailedPrecondition
 
@@ -43,6 +44,7 @@ _TOGETHER = 16  # units of a call: at 224 px a projection takes 600 kB
 @rule_option
 @model_option
 @output_option
+@exclude_option
 @json_option
 @connected
 def top(
@@ -54,6 +56,7 @@ def top(
     rule: str,
     model: str,
     output: Path | None,
+    selection: Selection,
     as_json: bool,
 ) -> None:
     """Find the nine pictures that excite each unit most; draw patches and projections.
@@ -63,13 +66,15 @@ def top(
     """
     if (folder is None) == (collection is None):
         raise click.UsageError("give either FOLDER or --collection C")
+    if collection is not None and selection.exclude:
+        raise click.UsageError("--exclude goes with FOLDER: of a collection all items are taken")
     check_result(output)
     named, n_random = _chosen(units)
     if output is not None and (count := len(named) or n_random) > _DRAWN:
         raise click.UsageError(f"--units asks for {count}: at most {_DRAWN} are drawn or kept; give fewer at a time")
     with connection.open() as client:
         if folder is not None:
-            images = find_images([folder])
+            images = find_images([folder], selection)
         else:
             stored = client.collection(str(collection))
             images, model = _pictures(stored), model or stored.provenance.model
@@ -85,7 +90,7 @@ def top(
     print_rows(
         [place_facts(i.place) | {"id": images[i.index].id} for unit in shown for i in found.units[unit]], as_json
     )
-    end(len(found.failed))
+    conclude(selection, len(found.failed))
 
 
 def _chosen(text: str) -> tuple[list[int], int]:

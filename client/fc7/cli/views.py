@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fc7.cli.figure import upright
 from fc7.cli.images import Found, find_images
+from fc7.cli.selection import Selection
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def named_pictures() -> list[Found]:
     return [Found(Path(name).stem, folder / name) for name in PICTURES]
 
 
-def own_pictures(folder: Path) -> list[Found]:
+def own_pictures(folder: Path, selection: Selection) -> list[Found]:
     """Return the photographs of a folder, two at least.
 
     Raises
@@ -73,7 +74,7 @@ def own_pictures(folder: Path) -> list[Found]:
     InvalidArgument
         There are fewer: a head tells classes apart.
     """
-    found = find_images([folder])
+    found = find_images([folder], selection)
     if len(found) < 2:
         raise InvalidArgument(f"{str(folder)!r} holds one photograph: two at least", name=str(folder))
     return found

@@ -16,7 +16,7 @@ from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, Reason, Re
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.index import rung
 from fc7_service.collections.live import Changes, LiveIndex, intact
-from fc7_service.collections.payload import merge
+from fc7_service.collections.payload import merge, read_label
 from fc7_service.collections.store import Broken, Item, Metric, Row, Store, StoredItem
 
 _LONGEST_ID_BYTES = 1024
@@ -161,12 +161,15 @@ class Collection:
         return [row.item(with_vector=with_features) for row in intact(rows, self.name)], rest
 
     def labelled(self, field: str, max_rows: int) -> tuple[NDArray[np.float32], list[str], list[str]]:
-        """Return features (N, D), labels and content hashes of the items whose payload has ``field`` as a string.
+        """Return features (N, D), labels and content hashes of the items that have a label in ``field``.
+
+        A label is text, or a whole number, which counts as its text. Items without the field, or with null in it, have
+        none.
 
         Raises
         ------
         InvalidArgument
-            No item has.
+            No item has a label, or one is of another type.
         ResourceExhausted
             More than ``max_rows`` have.
         """
@@ -174,11 +177,11 @@ class Collection:
         labels, contents = [], []
         with self._store.snapshot() as (_, rows):
             for row in intact(rows, self.name):
-                label = json.loads(row.payload).get(field)
-                if isinstance(label, str):
+                label = read_label(row.id, json.loads(row.payload), field)
+                if label is not None:
                     if len(vectors) == max_rows:
                         raise ResourceExhausted(
-                            f"collection {self.name!r} has more than {max_rows} items with a text {field!r}: "
+                            f"collection {self.name!r} has more than {max_rows} items with a label in {field!r}: "
                             "more do not fit into memory at once, so train on a part of them",
                             name=field,
                             reason=Reason.WORK_TOO_LARGE,
@@ -188,7 +191,8 @@ class Collection:
                     contents.append(row.content)
         if not vectors:
             raise InvalidArgument(
-                f"no item of collection {self.name!r} has a text {field!r} in its payload: add it to those to train on",
+                f"no item of collection {self.name!r} has a label in {field!r} of its payload: add it to those to "
+                "train on, or name the field that holds the labels (--label, or label=)",
                 name=field,
                 reason=Reason.NO_LABELS,
             )

@@ -42,6 +42,27 @@ def merge(id: str, stored: dict[str, Any], new: dict[str, Any], *, has_same_cont
     return merged
 
 
+def read_label(id: str, payload: dict[str, Any], field: str) -> str | None:
+    """Return the label that a payload holds in ``field``; a whole number is its text.
+
+    Raises
+    ------
+    InvalidArgument
+        It is neither text nor a whole number.
+    """
+    label = payload.get(field)
+    if label is None or isinstance(label, str):
+        return label
+    if isinstance(label, int) and not isinstance(label, bool):
+        return str(label)
+    raise InvalidArgument(
+        f"item {id!r} has the label {json.dumps(label):.64}, which is neither text nor a whole number: "
+        "store it as text",
+        name=field,
+        reason=Reason.INVALID_LABEL,
+    )
+
+
 def _is_same_file(one: str, other: str) -> bool:
     """Compare two paths; a relative one, as version 0.1 stored it, is any file that ends with it."""
     a, b = (PurePosixPath(posixpath.normpath(path)) for path in (one, other))
