@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import FailedPrecondition, Fc7Error, ImageDecodeError, InvalidArgument, NotFound, ResourceExhausted
+from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
+from fc7.pillow import read_pillow
 from fc7.v1 import MAX_MESSAGE_BYTES, common_pb2
 
 MAX_IMAGE_BYTES = MAX_MESSAGE_BYTES - 2**20  # room for the id, the payload and what else a message holds
@@ -131,7 +132,7 @@ def text_of(file_name: str) -> str:
 
 
 def read_image(image: ImageLike) -> Content:
-    """Return what travels of one image: of Pillow images and arrays their pixels.
+    """Return what travels of one image: of a path the file, of an array its pixels, of a Pillow image `read_pillow`.
 
     Raises
     ------
@@ -153,7 +154,8 @@ def read_image(image: ImageLike) -> Content:
         _check_size(memoryview(image).nbytes, "image")
         return Content(bytes(image))  # of bytes no copy
     if hasattr(image, "convert"):
-        return _read_pixels(_decode(image))
+        seen = read_pillow(image, MAX_IMAGE_BYTES)
+        return Content(seen) if isinstance(seen, bytes) else _read_pixels(seen)
     if hasattr(image, "read"):
         return Content(_read_open(image))
     if hasattr(image, "__array__"):
@@ -202,13 +204,6 @@ def _read_open(file: Any) -> bytes:
         raise InvalidArgument(f"the file {name!r} is at its end. Call seek(0) before, or give the path", name=name)
     _check_size(len(data), name)
     return data
-
-
-def _decode(image: Any) -> NDArray[Any]:
-    try:
-        return np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow decodes here, and its plug-ins raise what they like
-        raise ImageDecodeError(f"Pillow cannot decode the image: {error}", name="image") from error
 
 
 def _read_pixels(pixels: NDArray[Any]) -> Content:

@@ -62,7 +62,8 @@ def _flat(band: Image.Image) -> Image.Image:
 def _grey(image: Image.Image) -> Image.Image:
     """Return the high byte of 16-bit grey; convert("RGB") would clip at 255."""
     values = np.asarray(image)
-    grey = (values.astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+    shifted = values >> 8
+    grey = np.clip(shifted, 0, 255, out=shifted).astype(np.uint8)
     key = image.info.get("transparency")
     if isinstance(key, int):
         grey[values == key] = 255

@@ -137,7 +137,8 @@ class Picture:
                 f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted, and "
                 f"{MAX_JPEG_PIXELS} of a JPEG that is not progressive"
             )
-        self.n_bytes = n_buffered + n_pixels * _BYTES_PER_PX.get(self._name, 4)
+        n_copied = 4 if self._recipe.version == 1 else 0  # version 1 changes colours at full size
+        self.n_bytes = n_buffered + n_pixels * (_BYTES_PER_PX.get(self._name, 4) + n_copied)
 
     def _draft(self, image: ImageFile.ImageFile) -> None:
         is_whole = self._recipe.version == 1 and self._file is not None and self._file.is_mpo
