@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +13,18 @@ import grpc
 from google.protobuf.message import Message
 
 from fc7._calls.step import Call, Open, Operation, Step
-from fc7.channel import Target
-from fc7.errors import DeadlineExceeded, Fc7Error
+from fc7.channel import SENT_ONCE, Target
+from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, ResourceExhausted, Unavailable
 from fc7.status import read_rpc_error
 
 T = TypeVar("T")
+
+REQUEST_TIMEOUT_S = 300.0  # of a request where the call has no limit: 64 large images on one slow core take a minute
+_LONGEST_S = 365 * 24 * 3600.0  # gRPC does not know infinity
+_SLOWEST = 8  # times the pause that a full queue asks for
+_RESTART_S = 30.0  # a long list survives the restart of its server
+_RESTART_PAUSE_S = 0.25  # gRPC itself has waited some seconds before
+ONCE = {method for methods in SENT_ONCE.values() for method in methods}
 
 
 class Progress(Generic[T]):
@@ -25,7 +34,7 @@ class Progress(Generic[T]):
 
     def __init__(self, operation: Operation[T], timeout_s: float | None) -> None:
         self._operation = operation
-        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._deadline = None if timeout_s is None else time.monotonic() + _checked(timeout_s)
         self._timeout_s = timeout_s
         self.answer: Any = None
         self.error: Fc7Error | None = None
@@ -41,13 +50,24 @@ class Progress(Generic[T]):
             return None
 
     def time_left(self, limit_s: float | None) -> float | None:
-        """Return how many seconds the next request may take: ``limit_s``, or less where less is left."""
+        """Return the seconds that are left of the whole call; ``limit_s`` where the call has no limit."""
         if self._deadline is None:
             return limit_s
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise DeadlineExceeded(f"the call took longer than timeout_s={self._timeout_s:g}: allow more")
-        return left if limit_s is None else min(left, limit_s)
+            raise self.time_is_over()
+        return left
+
+    def time_is_over(self) -> DeadlineExceeded:
+        """Return the error of a call whose time is over."""
+        limit_s = REQUEST_TIMEOUT_S if self._timeout_s is None else self._timeout_s
+        return DeadlineExceeded(f"the call took longer than timeout_s={limit_s:g}: allow more")
+
+    def patience(self, call: Call) -> Patience:
+        """Begin one request, which may be sent more than once."""
+        left = self.time_left(REQUEST_TIMEOUT_S)
+        assert left is not None  # a limit was given
+        return Patience(call, time.monotonic() + left, self)
 
     def open(self, line: Line, step: Open) -> Stream:
         """Begin a stream; it ends with the operation at the latest."""
@@ -61,11 +81,50 @@ class Progress(Generic[T]):
         self._operation.close()
 
 
+class Patience:
+    """How long one request is sent again: until its deadline, each time after the pause that the server asked for."""
+
+    def __init__(self, call: Call, deadline: float, progress: Progress[Any]) -> None:
+        self._call, self._deadline, self._progress = call, deadline, progress
+        self._n_pauses = 0
+        self._restart_ends: float | None = None
+
+    def time_left(self) -> float:
+        """Return how many seconds the next attempt may take."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise self._progress.time_is_over()
+        return left
+
+    def pause_s(self, error: Fc7Error, line: Line) -> float | None:
+        """Return how many seconds to wait before the next attempt; None where there must be none."""
+        if self._call.method in ONCE:
+            return None
+        now, ends = time.monotonic(), self._deadline
+        if isinstance(error, ResourceExhausted) and error.retry_after_s is not None:
+            self._n_pauses += 1
+            pause = error.retry_after_s * min(self._n_pauses, _SLOWEST)
+        elif isinstance(error, Unavailable) and self._call.is_bulk and line.has_answered:
+            self._restart_ends = self._restart_ends or now + _RESTART_S
+            pause, ends = _RESTART_PAUSE_S, min(ends, self._restart_ends)
+        else:
+            return None
+        pause *= random.uniform(1, 2)  # noqa: S311  # so that many callers do not come back together
+        return pause if now + pause < ends else None
+
+
+def _checked(timeout_s: float) -> float:
+    if not isinstance(timeout_s, int | float) or math.isnan(timeout_s):
+        raise InvalidArgument(f"timeout_s is {timeout_s!r}: give a number of seconds, or None", name="timeout_s")
+    return min(timeout_s, _LONGEST_S)
+
+
 class Line:
     """A channel to a server and the generated stubs on it."""
 
     def __init__(self, target: Target, channel: Any) -> None:
         self.target, self.channel = target, channel
+        self.has_answered = False
         self._stubs: dict[type[Any], Any] = {}
 
     def method(self, step: Call | Open) -> Any:

@@ -14,8 +14,9 @@ from fc7._calls import admin, collection, feature, items, model
 from fc7._calls import head as heads
 from fc7._calls.feature import OnError
 from fc7._calls.items import Payload
-from fc7._session import AsyncSession
-from fc7.channel import read_target
+from fc7._session import AsyncSession, Session
+from fc7.channel import Target
+from fc7.client import connect_local, find_server
 from fc7.errors import Fc7Error
 from fc7.explain import AsyncExplain
 from fc7.features import Features
@@ -36,41 +37,49 @@ from fc7.results import (
 
 
 class AsyncClient:
-    """A server of fc7 by its address; an asynchronous context manager.
+    """A server of fc7, or the same server started in this process; an asynchronous context manager.
 
     It belongs to the event loop that first uses it. Images are read in other threads; ``report`` is
-    called on the loop. Cancelling the task cancels the call under way.
+    called on the loop. Cancelling the task cancels the call under way. Of many long lists at once, four batches are
+    under way; the others wait for their turn.
+
+    Without an address the server is reached or started, in another thread, when the block is entered or a method is
+    first called; what keeps it from starting is raised there. Leaving the block, or `close`, stops it.
 
     Parameters
     ----------
-    address
-        HOST:PORT.
-    token_file
-        A file that holds the token to send.
-    tls_ca
-        PEM file of the authority that signed the server's certificate; TLS is used.
-    timeout_s
-        Seconds for each request to the server (long lists take many); 300 by default.
+    address, data, models, device, threads, token_file, tls_ca, timeout_s
+        As `connect` takes them.
 
     Raises
     ------
     InvalidArgument
-        The address is not HOST:PORT.
+        The address is not HOST:PORT, or an argument does not go with the others.
     NotFound
         A file that is named does not exist.
     """
 
     def __init__(
         self,
-        address: str,
+        address: str | None = None,
         *,
+        data: Path | str | None = None,
+        models: Sequence[str] = (),
+        device: str = "auto",
+        threads: int | None = None,
         token_file: Path | str | None = None,
         tls_ca: Path | str | None = None,
         timeout_s: float | None = None,
     ) -> None:
-        self._session = AsyncSession(read_target(address, token_file, tls_ca), timeout_s)
+        target = find_server(address, data, models, device, threads, token_file, tls_ca)
+
+        def reach() -> Target | Session:
+            return target or connect_local(data, models=models, device=device, threads=threads)._session
+
+        self._session = AsyncSession(reach, timeout_s)
 
     async def __aenter__(self) -> AsyncClient:
+        await self._session.connect()
         return self
 
     async def __aexit__(
@@ -100,40 +109,46 @@ class AsyncClient:
         )
 
     def extract_stream(
-        self, images: Iterable[ImageLike], *, layer: str = "", model: str = "", views: int = 1
+        self,
+        images: Iterable[ImageLike],
+        *,
+        layer: str = "",
+        model: str = "",
+        views: int = 1,
+        timeout_s: float | None = None,
     ) -> AsyncIterator[NDArray[np.float32] | Fc7Error]:
         """Yield one feature or error an image, as `Client.extract_stream`."""
-        return self._session.iterate(feature.extract_stream(images, layer, model, views))
+        return self._session.iterate(feature.extract_stream(images, layer, model, views), timeout_s)
 
-    async def models(self) -> list[Model]:
+    async def models(self, *, timeout_s: float | None = None) -> list[Model]:
         """Return the server's models, as `Client.models`."""
-        return await self._session.run(model.list_models())
+        return await self._session.run(model.list_models(), timeout_s)
 
-    async def model(self, name: str = "") -> Model:
+    async def model(self, name: str = "", *, timeout_s: float | None = None) -> Model:
         """Return one model, as `Client.model`."""
-        return await self._session.run(model.get_model(name))
+        return await self._session.run(model.get_model(name), timeout_s)
 
-    async def golden(self, name: str = "") -> Golden:
+    async def golden(self, name: str = "", *, timeout_s: float | None = None) -> Golden:
         """Return a model's golden pictures, as `Client.golden`."""
-        return await self._session.run(model.get_golden(name))
+        return await self._session.run(model.get_golden(name), timeout_s)
 
     async def create_collection(
-        self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine"
+        self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine", timeout_s: float | None = None
     ) -> AsyncCollection:
         """Create an empty collection, as `Client.create_collection`."""
-        return self._collection(await self._session.run(collection.create(name, layer, model, metric)))
+        return self._collection(await self._session.run(collection.create(name, layer, model, metric), timeout_s))
 
-    async def collection(self, name: str) -> AsyncCollection:
+    async def collection(self, name: str, *, timeout_s: float | None = None) -> AsyncCollection:
         """Return a collection."""
-        return self._collection(await self._session.run(collection.get(name)))
+        return self._collection(await self._session.run(collection.get(name), timeout_s))
 
-    async def collections(self) -> list[AsyncCollection]:
+    async def collections(self, *, timeout_s: float | None = None) -> list[AsyncCollection]:
         """Return all collections, by name."""
-        return [self._collection(facts) for facts in await self._session.run(collection.list_all())]
+        return [self._collection(facts) for facts in await self._session.run(collection.list_all(), timeout_s)]
 
-    async def delete_collection(self, name: str) -> None:
+    async def delete_collection(self, name: str, *, timeout_s: float | None = None) -> None:
         """Delete a collection and all its items."""
-        await self._session.run(collection.delete(name))
+        await self._session.run(collection.delete(name), timeout_s)
 
     async def train_head(
         self,
@@ -145,27 +160,28 @@ class AsyncClient:
         labels: Iterable[str] | None = None,
         layer: str = "",
         model: str = "",
+        timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Head:
         """Train the next version of a head, as `Client.train_head`."""
         plan = heads.plan(name, collection, label, layer, model)
-        return await self._session.run(heads.train(plan, images, labels, report))
+        return await self._session.run(heads.train(plan, images, labels, report), timeout_s)
 
-    async def publish_head(self, name: str, version: int = 0) -> Head:
+    async def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Make a version the one that `classify` uses; 0 for the newest."""
-        return await self._session.run(heads.publish(name, version))
+        return await self._session.run(heads.publish(name, version), timeout_s)
 
-    async def head(self, name: str, version: int = 0) -> Head:
+    async def head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Return one version of a head; 0 for the newest."""
-        return await self._session.run(heads.get(name, version))
+        return await self._session.run(heads.get(name, version), timeout_s)
 
-    async def heads(self, *, all_versions: bool = False) -> list[Head]:
+    async def heads(self, *, all_versions: bool = False, timeout_s: float | None = None) -> list[Head]:
         """Return the newest version of every head, by name; or all versions, oldest first."""
-        return await self._session.run(heads.list_all(all_versions))
+        return await self._session.run(heads.list_all(all_versions), timeout_s)
 
-    async def delete_head(self, name: str, version: int = 0) -> None:
+    async def delete_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> None:
         """Delete a head, or one version of it; the published version is refused."""
-        await self._session.run(heads.delete(name, version))
+        await self._session.run(heads.delete(name, version), timeout_s)
 
     async def classify(
         self,
@@ -177,27 +193,30 @@ class AsyncClient:
         ensemble: Sequence[str] = (),
         views: int = 1,
         top: int = 5,
+        timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
         """Return the classes of each image, as `Client.classify`."""
-        return await self._session.run(heads.classify(images, head, model, ensemble, views, top, report, head_version))
+        return await self._session.run(
+            heads.classify(images, head, model, ensemble, views, top, report, head_version), timeout_s
+        )
 
     @property
     def explain(self) -> AsyncExplain:
         """Why the networks answer as they do, in pixels, as `Client.explain`."""
         return AsyncExplain(self._session)
 
-    async def server_info(self) -> ServerInfo:
+    async def server_info(self, *, timeout_s: float | None = None) -> ServerInfo:
         """Return the server's versions, device, limits and data folder; needs scope admin."""
-        return await self._session.run(admin.get_server_info())
+        return await self._session.run(admin.get_server_info(), timeout_s)
 
-    async def check_ready(self) -> None:
+    async def check_ready(self, *, timeout_s: float = 5.0) -> None:
         """Raise unless a server is there and takes calls, as `Client.check_ready`."""
-        await self._session.run(admin.check_ready())
+        await self._session.run(admin.check_ready(), timeout_s)
 
-    async def is_ready(self) -> bool:
+    async def is_ready(self, *, timeout_s: float = 5.0) -> bool:
         """Return whether a server is there and takes calls; False while it starts, drains or is away."""
-        return await self._session.run(admin.check_health())
+        return await self._session.run(admin.check_health(), timeout_s)
 
     def _collection(self, facts: CollectionFacts) -> AsyncCollection:
         return AsyncCollection(**vars(facts), _session=self._session)
@@ -217,11 +236,12 @@ class AsyncCollection(CollectionFacts):
         root: Path | str | None = None,
         payloads: Iterable[Payload] | None = None,
         replace: bool = False,
+        timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
         """Add or replace images, as `Collection.add`."""
         new = items.from_images(images, ids, root, payloads)
-        return await self._session.run(collection.upsert(self.name, new, True, replace, report))
+        return await self._session.run(collection.upsert(self.name, new, True, replace, report), timeout_s)
 
     async def add_vectors(
         self,
@@ -230,30 +250,41 @@ class AsyncCollection(CollectionFacts):
         *,
         payloads: Iterable[Payload] | None = None,
         replace: bool = False,
+        timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
         """Add features that were extracted before, as `Collection.add_vectors`."""
         new = items.from_features(features, ids, payloads)
-        return await self._session.run(collection.upsert(self.name, new, False, replace, report))
+        return await self._session.run(collection.upsert(self.name, new, False, replace, report), timeout_s)
 
     async def search(
-        self, image: ImageLike | None = None, *, id: str | None = None, features: Features | None = None, k: int = 10
+        self,
+        image: ImageLike | None = None,
+        *,
+        id: str | None = None,
+        features: Features | None = None,
+        k: int = 10,
+        timeout_s: float | None = None,
     ) -> list[Hit]:
         """Return the nearest items, as `Collection.search`."""
-        return await self._session.run(collection.search(self.name, image, id, features, k))
+        return await self._session.run(collection.search(self.name, image, id, features, k), timeout_s)
 
-    async def search_many(self, images: ImageLike | Iterable[ImageLike], *, k: int = 10) -> list[list[Hit] | Fc7Error]:
+    async def search_many(
+        self, images: ImageLike | Iterable[ImageLike], *, k: int = 10, timeout_s: float | None = None
+    ) -> list[list[Hit] | Fc7Error]:
         """Return the nearest items of each image, or its error, in input order."""
-        return await self._session.run(collection.search_many(self.name, images, k))
+        return await self._session.run(collection.search_many(self.name, images, k), timeout_s)
 
-    async def get(self, ids: Iterable[str], *, with_features: bool = False) -> list[Item | Fc7Error]:
+    async def get(
+        self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None
+    ) -> list[Item | Fc7Error]:
         """Return the items of these ids, or why they are not there, in the order given."""
-        return await self._session.run(collection.get_items(self, ids, with_features))
+        return await self._session.run(collection.get_items(self, ids, with_features), timeout_s)
 
-    def items(self, *, with_features: bool = False) -> AsyncIterator[Item]:
+    def items(self, *, with_features: bool = False, timeout_s: float | None = None) -> AsyncIterator[Item]:
         """Yield all items in the order of their first insertion, fetched page by page."""
-        return self._session.iterate(collection.list_items(self, with_features))
+        return self._session.iterate(collection.list_items(self, with_features), timeout_s)
 
-    async def remove(self, ids: Iterable[str]) -> list[Removed]:
+    async def remove(self, ids: Iterable[str], *, timeout_s: float | None = None) -> list[Removed]:
         """Delete items; one that was not there has its error."""
-        return await self._session.run(collection.delete_items(self.name, ids))
+        return await self._session.run(collection.delete_items(self.name, ids), timeout_s)

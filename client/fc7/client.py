@@ -15,9 +15,9 @@ from fc7._calls import head as heads
 from fc7._calls.feature import OnError
 from fc7._session import Session
 from fc7.bundle import check_default, check_served
-from fc7.channel import read_target
+from fc7.channel import Target, read_target
 from fc7.collection import Collection
-from fc7.errors import FailedPrecondition, Fc7Error, Reason
+from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason
 from fc7.explain import Explain
 from fc7.features import Features
 from fc7.images import ImageLike
@@ -53,24 +53,67 @@ def connect(
     tls_ca
         With an address: PEM file of the authority that signed the server's certificate; TLS is used.
     timeout_s
-        Seconds for each request to the server (long lists take many); 300 by default.
+        Seconds for each method's whole call, where the call names no other number. By default a call may take as long
+        as it needs, and each of its requests to the server 300 s.
 
     Raises
     ------
     InvalidArgument
-        The address is not HOST:PORT.
+        The address is not HOST:PORT, or an argument does not go with the others.
     NotFound
         A file that is named does not exist.
     FailedPrecondition
         No server can be started here: dependencies, folder or bundle. Or a process holds the folder, with other
         models or on another device than asked for.
     """
-    if address is None and data is None:
-        address = os.environ.get("FC7_SERVER") or None  # noqa: TID251
-    if address is None:
+    target = find_server(address, data, models, device, threads, token_file, tls_ca)
+    if target is None:
         return connect_local(data, models=models, device=device, threads=threads, timeout_s=timeout_s)
+    return Client(Session(target, timeout_s))
+
+
+def find_server(
+    address: str | None,
+    data: Path | str | None,
+    models: Sequence[str],
+    device: str,
+    threads: int | None,
+    token_file: Path | str | None,
+    tls_ca: Path | str | None,
+) -> Target | None:
+    """Return the server that the arguments or FC7_SERVER name; None for that of a data folder here.
+
+    Raises
+    ------
+    InvalidArgument
+        An argument that would have no effect, or an address that is not HOST:PORT.
+    NotFound
+        A file that is named does not exist.
+    """
+    source = "address="
+    if address is None and data is None:
+        address, source = os.environ.get("FC7_SERVER") or None, "FC7_SERVER"  # noqa: TID251
+    here = {
+        "data": data is not None,
+        "models": bool(models),
+        "device": device != "auto",
+        "threads": threads is not None,
+    }
+    there = {"token_file": token_file is not None, "tls_ca": tls_ca is not None}
+    for name, is_given in (there if address is None else here).items():
+        if is_given and address is None:
+            raise InvalidArgument(
+                f"{name}= is for a server elsewhere. Give its address, or leave {name} out", name=name
+            )
+        if is_given:
+            raise InvalidArgument(
+                f"{name}= is for a server in this process, but {source} names {address}. Leave one of the two out",
+                name=name,
+            )
+    if address is None:
+        return None
     token_file = token_file or os.environ.get("FC7_TOKEN_FILE") or None  # noqa: TID251
-    return Client(Session(read_target(address, token_file, tls_ca), timeout_s))
+    return read_target(address, token_file, tls_ca)
 
 
 def connect_local(
@@ -132,9 +175,13 @@ def _check_holder(
 class Client:
     """A server of fc7, as `connect` returns it; a context manager.
 
-    Threads may share one. Long lists are sent in batches; a call that fails because the server is
-    away is sent again (but a training). Ctrl-C cancels the call under way. gRPC does not survive
-    `os.fork`: connect in the child, or start workers with "spawn".
+    Threads may share one. Long lists are sent in batches. A call that fails because the server is away, or because
+    its queue is full, is sent again within its time; calls that a second sending could change (create, delete,
+    publish, train) are not. Ctrl-C cancels the call under way, and no other thread's. gRPC does not survive `os.fork`:
+    connect in the child, or start workers with "spawn".
+
+    Every method takes ``timeout_s``: seconds for the whole call, with all its requests and pauses. None takes the
+    client's default, which `connect` names. Where the time is over, the call ends with `DeadlineExceeded`.
 
     Errors of the server are raised as the classes of `fc7.errors`.
     """
@@ -185,7 +232,7 @@ class Client:
         on_error
             An unreadable image ends the call, or is listed in `.failed` and has no row.
         timeout_s
-            Seconds for the whole call; None for no limit but that of each request.
+            Seconds for the whole call; None takes the client's default.
         report
             Called with the number of images done, after each batch.
 
@@ -214,28 +261,34 @@ class Client:
         return self._session.run(feature.extract(images, layer, model, ensemble, views, on_error, report), timeout_s)
 
     def extract_stream(
-        self, images: Iterable[ImageLike], *, layer: str = "", model: str = "", views: int = 1
+        self,
+        images: Iterable[ImageLike],
+        *,
+        layer: str = "",
+        model: str = "",
+        views: int = 1,
+        timeout_s: float | None = None,
     ) -> Iterator[NDArray[np.float32] | Fc7Error]:
         """Yield one feature float32 (D,) or error an image, in input order; for lists without end.
 
         The images are read in another thread, a few ahead of the answers.
         """
-        return self._session.iterate(feature.extract_stream(images, layer, model, views))
+        return self._session.iterate(feature.extract_stream(images, layer, model, views), timeout_s)
 
-    def models(self) -> list[Model]:
+    def models(self, *, timeout_s: float | None = None) -> list[Model]:
         """Return the server's models, the default one first; without classes and card."""
-        return self._session.run(model.list_models())
+        return self._session.run(model.list_models(), timeout_s)
 
-    def model(self, name: str = "") -> Model:
+    def model(self, name: str = "", *, timeout_s: float | None = None) -> Model:
         """Return one model with its classes and card; the default one without a name."""
-        return self._session.run(model.get_model(name))
+        return self._session.run(model.get_model(name), timeout_s)
 
-    def golden(self, name: str = "") -> Golden:
+    def golden(self, name: str = "", *, timeout_s: float | None = None) -> Golden:
         """Return a model's golden pictures and what each layer made of them where it was exported."""
-        return self._session.run(model.get_golden(name))
+        return self._session.run(model.get_golden(name), timeout_s)
 
     def create_collection(
-        self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine"
+        self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine", timeout_s: float | None = None
     ) -> Collection:
         """Create an empty collection, bound to one layer of one model.
 
@@ -255,19 +308,19 @@ class Client:
         NotFound
             No such model or layer.
         """
-        return self._collection(self._session.run(collection.create(name, layer, model, metric)))
+        return self._collection(self._session.run(collection.create(name, layer, model, metric), timeout_s))
 
-    def collection(self, name: str) -> Collection:
+    def collection(self, name: str, *, timeout_s: float | None = None) -> Collection:
         """Return a collection."""
-        return self._collection(self._session.run(collection.get(name)))
+        return self._collection(self._session.run(collection.get(name), timeout_s))
 
-    def collections(self) -> list[Collection]:
+    def collections(self, *, timeout_s: float | None = None) -> list[Collection]:
         """Return all collections, by name."""
-        return [self._collection(facts) for facts in self._session.run(collection.list_all())]
+        return [self._collection(facts) for facts in self._session.run(collection.list_all(), timeout_s)]
 
-    def delete_collection(self, name: str) -> None:
+    def delete_collection(self, name: str, *, timeout_s: float | None = None) -> None:
         """Delete a collection and all its items."""
-        self._session.run(collection.delete(name))
+        self._session.run(collection.delete(name), timeout_s)
 
     def train_head(
         self,
@@ -279,6 +332,7 @@ class Client:
         labels: Iterable[str] | None = None,
         layer: str = "",
         model: str = "",
+        timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Head:
         """Train the next version of a head, on a collection or on labelled images.
@@ -306,23 +360,23 @@ class Client:
         Krizhevsky et al. 2012, section 3.5: the softmax layer alone is fitted anew.
         """
         plan = heads.plan(name, collection, label, layer, model)
-        return self._session.run(heads.train(plan, images, labels, report))
+        return self._session.run(heads.train(plan, images, labels, report), timeout_s)
 
-    def publish_head(self, name: str, version: int = 0) -> Head:
+    def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Make a version the one that `classify` uses; 0 for the newest."""
-        return self._session.run(heads.publish(name, version))
+        return self._session.run(heads.publish(name, version), timeout_s)
 
-    def head(self, name: str, version: int = 0) -> Head:
+    def head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Return one version of a head; 0 for the newest."""
-        return self._session.run(heads.get(name, version))
+        return self._session.run(heads.get(name, version), timeout_s)
 
-    def heads(self, *, all_versions: bool = False) -> list[Head]:
+    def heads(self, *, all_versions: bool = False, timeout_s: float | None = None) -> list[Head]:
         """Return the newest version of every head, by name; or all versions, oldest first."""
-        return self._session.run(heads.list_all(all_versions))
+        return self._session.run(heads.list_all(all_versions), timeout_s)
 
-    def delete_head(self, name: str, version: int = 0) -> None:
+    def delete_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> None:
         """Delete a head, or one version of it; the published version is refused."""
-        self._session.run(heads.delete(name, version))
+        self._session.run(heads.delete(name, version), timeout_s)
 
     def classify(
         self,
@@ -334,6 +388,7 @@ class Client:
         ensemble: Sequence[str] = (),
         views: int = 1,
         top: int = 5,
+        timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
         """Return the classes of each image, in input order.
@@ -366,24 +421,26 @@ class Client:
         FailedPrecondition
             No version of the head is published, or no model here made its features.
         """
-        return self._session.run(heads.classify(images, head, model, ensemble, views, top, report, head_version))
+        return self._session.run(
+            heads.classify(images, head, model, ensemble, views, top, report, head_version), timeout_s
+        )
 
     @property
     def explain(self) -> Explain:
         """Why the networks answer as they do, in pixels."""
         return Explain(self._session)
 
-    def server_info(self) -> ServerInfo:
+    def server_info(self, *, timeout_s: float | None = None) -> ServerInfo:
         """Return the server's versions, device, limits and data folder; needs scope admin."""
-        return self._session.run(admin.get_server_info())
+        return self._session.run(admin.get_server_info(), timeout_s)
 
-    def check_ready(self) -> None:
+    def check_ready(self, *, timeout_s: float = 5.0) -> None:
         """Raise `Unavailable`, which says why, unless a server is there and takes calls; needs no token."""
-        self._session.run(admin.check_ready())
+        self._session.run(admin.check_ready(), timeout_s)
 
-    def is_ready(self) -> bool:
+    def is_ready(self, *, timeout_s: float = 5.0) -> bool:
         """Return whether a server is there and takes calls; False while it starts, drains or is away."""
-        return self._session.run(admin.check_health())
+        return self._session.run(admin.check_health(), timeout_s)
 
     def _collection(self, facts: CollectionFacts) -> Collection:
         return Collection(**vars(facts), _session=self._session)

@@ -29,6 +29,7 @@ class Collection(CollectionFacts):
         root: Path | str | None = None,
         payloads: Iterable[Payload] | None = None,
         replace: bool = False,
+        timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
         """Add images; of an id that is there, take the new bytes and keep what the payload says.
@@ -64,7 +65,7 @@ class Collection(CollectionFacts):
             An image without path and id, or lists of different lengths.
         """
         new = items.from_images(images, ids, root, payloads)
-        return self._session.run(collection.upsert(self.name, new, True, replace, report))
+        return self._session.run(collection.upsert(self.name, new, True, replace, report), timeout_s)
 
     def add_vectors(
         self,
@@ -73,6 +74,7 @@ class Collection(CollectionFacts):
         *,
         payloads: Iterable[Payload] | None = None,
         replace: bool = False,
+        timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
         """Add features that were extracted before, one id per row; they must be of this provenance.
@@ -80,10 +82,16 @@ class Collection(CollectionFacts):
         Payloads and ``replace`` are as in `add`.
         """
         new = items.from_features(features, ids, payloads)
-        return self._session.run(collection.upsert(self.name, new, False, replace, report))
+        return self._session.run(collection.upsert(self.name, new, False, replace, report), timeout_s)
 
     def search(
-        self, image: ImageLike | None = None, *, id: str | None = None, features: Features | None = None, k: int = 10
+        self,
+        image: ImageLike | None = None,
+        *,
+        id: str | None = None,
+        features: Features | None = None,
+        k: int = 10,
+        timeout_s: float | None = None,
     ) -> list[Hit]:
         """Return the nearest items, best first.
 
@@ -105,20 +113,24 @@ class Collection(CollectionFacts):
         FailedPrecondition
             The features are of another provenance.
         """
-        return self._session.run(collection.search(self.name, image, id, features, k))
+        return self._session.run(collection.search(self.name, image, id, features, k), timeout_s)
 
-    def search_many(self, images: ImageLike | Iterable[ImageLike], *, k: int = 10) -> list[list[Hit] | Fc7Error]:
+    def search_many(
+        self, images: ImageLike | Iterable[ImageLike], *, k: int = 10, timeout_s: float | None = None
+    ) -> list[list[Hit] | Fc7Error]:
         """Return the nearest items of each image, or its error, in input order."""
-        return self._session.run(collection.search_many(self.name, images, k))
+        return self._session.run(collection.search_many(self.name, images, k), timeout_s)
 
-    def get(self, ids: Iterable[str], *, with_features: bool = False) -> list[Item | Fc7Error]:
+    def get(
+        self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None
+    ) -> list[Item | Fc7Error]:
         """Return the items of these ids, or why they are not there, in the order given."""
-        return self._session.run(collection.get_items(self, ids, with_features))
+        return self._session.run(collection.get_items(self, ids, with_features), timeout_s)
 
-    def items(self, *, with_features: bool = False) -> Iterator[Item]:
+    def items(self, *, with_features: bool = False, timeout_s: float | None = None) -> Iterator[Item]:
         """Yield all items in the order of their first insertion, fetched page by page."""
-        return self._session.iterate(collection.list_items(self, with_features))
+        return self._session.iterate(collection.list_items(self, with_features), timeout_s)
 
-    def remove(self, ids: Iterable[str]) -> list[Removed]:
+    def remove(self, ids: Iterable[str], *, timeout_s: float | None = None) -> list[Removed]:
         """Delete items; one that was not there has its error."""
-        return self._session.run(collection.delete_items(self.name, ids))
+        return self._session.run(collection.delete_items(self.name, ids), timeout_s)

@@ -30,6 +30,7 @@ class Explain:
         strongest: int = 9,
         rule: str = "deconv",
         model: str = "",
+        timeout_s: float | None = None,
     ) -> Projections:
         """Project units of a layer to the pixels that made them fire.
 
@@ -57,7 +58,7 @@ class Explain:
         ----------
         Zeiler & Fergus 2013, section 2.1.
         """
-        return self._session.run(explain.unit(image, layer, units, positions, strongest, rule, model))
+        return self._session.run(explain.unit(image, layer, units, positions, strongest, rule, model), timeout_s)
 
     def top(
         self,
@@ -66,6 +67,7 @@ class Explain:
         layer: str = "conv5",
         units: Sequence[int] = (),
         model: str = "",
+        timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> TopUnits:
         """Find the nine images that excite each unit of a layer most.
@@ -95,7 +97,7 @@ class Explain:
         ----------
         Zeiler & Fergus 2013, figure 2.
         """
-        return self._session.run(explain.top(images, layer, units, model, report))
+        return self._session.run(explain.top(images, layer, units, model, report), timeout_s)
 
     def match(
         self,
@@ -107,6 +109,7 @@ class Explain:
         collection: str | None = None,
         strongest: int = 5,
         rule: str = "deconv",
+        timeout_s: float | None = None,
     ) -> Match:
         """Split the cosine of two images over units and, where the layer allows it exactly, over positions.
 
@@ -128,7 +131,7 @@ class Explain:
         ImageDecodeError
             An image cannot be read.
         """
-        return self._session.run(explain.match(query, neighbour, layer, model, collection, strongest, rule))
+        return self._session.run(explain.match(query, neighbour, layer, model, collection, strongest, rule), timeout_s)
 
     def label(
         self,
@@ -139,6 +142,7 @@ class Explain:
         model: str = "",
         strongest: int = 9,
         rule: str = "deconv",
+        timeout_s: float | None = None,
     ) -> ClassReason:
         """Split the logit of a class over units and, where the network allows it exactly, over positions.
 
@@ -166,7 +170,7 @@ class Explain:
         ----------
         Zhou et al. 2016 (class-activation maps), where the positions are split.
         """
-        return self._session.run(explain.label(image, label, head, model, strongest, rule))
+        return self._session.run(explain.label(image, label, head, model, strongest, rule), timeout_s)
 
     def occlude(
         self,
@@ -177,6 +181,7 @@ class Explain:
         model: str = "",
         square_px: int = 0,
         grid: int = 20,
+        timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Occlusion:
         """Sweep a grey square over an image and classify each view.
@@ -209,7 +214,7 @@ class Explain:
         ----------
         Zeiler & Fergus 2013, section 4.2 and figure 7.
         """
-        return self._session.run(explain.occlude(image, label, head, model, square_px, grid, report))
+        return self._session.run(explain.occlude(image, label, head, model, square_px, grid, report), timeout_s)
 
 
 class AsyncExplain:
@@ -228,9 +233,10 @@ class AsyncExplain:
         strongest: int = 9,
         rule: str = "deconv",
         model: str = "",
+        timeout_s: float | None = None,
     ) -> Projections:
         """Project units of a layer, as `Explain.unit`."""
-        return await self._session.run(explain.unit(image, layer, units, positions, strongest, rule, model))
+        return await self._session.run(explain.unit(image, layer, units, positions, strongest, rule, model), timeout_s)
 
     async def top(
         self,
@@ -239,10 +245,11 @@ class AsyncExplain:
         layer: str = "conv5",
         units: Sequence[int] = (),
         model: str = "",
+        timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> TopUnits:
         """Find the nine images that excite each unit most, as `Explain.top`."""
-        return await self._session.run(explain.top(images, layer, units, model, report))
+        return await self._session.run(explain.top(images, layer, units, model, report), timeout_s)
 
     async def match(
         self,
@@ -254,9 +261,12 @@ class AsyncExplain:
         collection: str | None = None,
         strongest: int = 5,
         rule: str = "deconv",
+        timeout_s: float | None = None,
     ) -> Match:
         """Split the cosine of two images, as `Explain.match`."""
-        return await self._session.run(explain.match(query, neighbour, layer, model, collection, strongest, rule))
+        return await self._session.run(
+            explain.match(query, neighbour, layer, model, collection, strongest, rule), timeout_s
+        )
 
     async def label(
         self,
@@ -267,9 +277,10 @@ class AsyncExplain:
         model: str = "",
         strongest: int = 9,
         rule: str = "deconv",
+        timeout_s: float | None = None,
     ) -> ClassReason:
         """Split the logit of a class, as `Explain.label`."""
-        return await self._session.run(explain.label(image, label, head, model, strongest, rule))
+        return await self._session.run(explain.label(image, label, head, model, strongest, rule), timeout_s)
 
     async def occlude(
         self,
@@ -280,7 +291,8 @@ class AsyncExplain:
         model: str = "",
         square_px: int = 0,
         grid: int = 20,
+        timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Occlusion:
         """Sweep a grey square over an image, as `Explain.occlude`."""
-        return await self._session.run(explain.occlude(image, label, head, model, square_px, grid, report))
+        return await self._session.run(explain.occlude(image, label, head, model, square_px, grid, report), timeout_s)

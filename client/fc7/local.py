@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import threading
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -38,6 +39,8 @@ class LocalServer:
         self._data = default_data() if data is None else Path(data)
         self._models, self._device, self._threads = tuple(models), device, threads
         self._attached: Attached | None = None
+        self._lock = threading.Lock()  # around the two above and below
+        self._is_stopped = False
 
     @property
     def is_ours(self) -> bool:
@@ -57,23 +60,34 @@ class LocalServer:
         atexit.register(self.stop)
         deadline = time.monotonic() + _PATIENCE_S
         while True:
-            self._attached = self._attach_or_start()
-            target = Target(self._attached.address, self._attached.token, is_retried=False)
-            if self._attached.is_ours or _serves(target):
+            attached = self._attach_or_start()
+            self._keep(attached)
+            target = Target(attached.address, attached.token, is_retried=False)
+            if attached.is_ours or _serves(target):
                 return target
             if time.monotonic() > deadline:
                 raise FailedPrecondition(
-                    f"process {self._attached.holder.pid} holds the data folder and has not answered for "
+                    f"process {attached.holder.pid} holds the data folder and has not answered for "
                     f"{_PATIENCE_S:g} s: end it, or name another folder",
                     name="data",
                 )
             time.sleep(0.05)  # it is ending, and lets go of the folder soon
 
     def stop(self) -> None:
-        """Stop the server if it is ours."""
+        """Stop the server if it is ours; one that is being started in another thread is stopped there."""
         atexit.unregister(self.stop)
-        if self._attached is not None:
-            self._attached.stop()
+        with self._lock:
+            self._is_stopped, attached = True, self._attached
+        if attached is not None:
+            attached.stop()
+
+    def _keep(self, attached: Attached) -> None:
+        with self._lock:
+            if not self._is_stopped:
+                self._attached = attached
+                return
+        attached.stop()
+        raise FailedPrecondition("this client is closed: connect again")
 
     def _attach_or_start(self) -> Attached:
         try:

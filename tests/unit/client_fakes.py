@@ -104,11 +104,13 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
         self.queries: list[collection_pb2.QueryItemsRequest] = []
         self.pages: list[collection_pb2.ListItemsRequest] = []
         self.ids = [f"i{n}" for n in range(450)]
+        self.metric: Any = collection_pb2.METRIC_L2
+        self.status: Any = None  # in place of what was done
 
     def GetCollection(self, request: Any, context: Any) -> collection_pb2.GetCollectionResponse:
         return collection_pb2.GetCollectionResponse(
             collection=collection_pb2.Collection(
-                name=request.name, count=len(self.ids), provenance=PROVENANCE, metric="METRIC_L2", dim=3, index="exact"
+                name=request.name, count=len(self.ids), provenance=PROVENANCE, metric=self.metric, dim=3, index="exact"
             )
         )
 
@@ -118,7 +120,8 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
         for item in request.items:
             error = None if item.WhichOneof("source") == "vector" else refusal(item.image)
             status = "FAILED" if error else "REPLACED" if item.id.startswith("old") else "ADDED"
-            results.append(collection_pb2.UpsertResult(id=item.id, status=f"UPSERT_STATUS_{status}", error=error))
+            done = self.status or f"UPSERT_STATUS_{status}"
+            results.append(collection_pb2.UpsertResult(id=item.id, status=done, error=error))
         return collection_pb2.UpsertItemsResponse(results=results)
 
     def QueryItems(self, request: Any, context: Any) -> collection_pb2.QueryItemsResponse:

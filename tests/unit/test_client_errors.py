@@ -11,8 +11,10 @@ from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 from google.rpc import status_pb2
 
 import fc7
+from fc7._calls.message import read_tensor
 from fc7.errors import FAMILY, Fc7Error, ResourceExhausted
 from fc7.status import read_item_error, read_rpc_error
+from fc7.v1 import common_pb2
 from fc7_service.rpc.guard import Guard
 from fc7_service.rpc.messages import write_error
 from fc7_service.tokens import Tokens
@@ -49,7 +51,7 @@ def test_every_class_comes_back(raising: tuple[Raising, str], kind: type[Fc7Erro
     servicer, address = raising
     servicer.error = kind("what, värde, rule: next step", name="the name")
     if isinstance(servicer.error, ResourceExhausted):
-        servicer.error.retry_after_s = 1.25
+        servicer.error.retry_after_s = 1000.25  # longer than a call waits
     with connect(address) as client, pytest.raises(Fc7Error) as caught:
         client.extract(b"image")
     assert type(caught.value) is kind
@@ -173,3 +175,17 @@ def test_nobody_there(connect: Any) -> None:
 def test_somebody_there(connect: Any) -> None:
     with Fake() as fake, connect(fake.address) as client:
         assert client.is_ready() is True
+
+
+@pytest.mark.parametrize("connect", [fc7.connect, Awaited.connect], ids=["sync", "async"])
+def test_what_a_newer_server_may_answer_is_said(connect: Any) -> None:
+    with Fake() as fake, connect(fake.address) as client:
+        collection = client.collection("c")
+        fake.collections.metric, fake.collections.status = 99, 99
+        with pytest.raises(fc7.FailedPrecondition, match="metric 99 of collection 'c', which this client does not"):
+            client.collection("c")
+        (added,) = collection.add(b"image", ids=["a"])
+        assert added.status == "failed"
+        assert "status 99" in str(added.error)
+    with pytest.raises(fc7.FailedPrecondition, match="bfloat16"):
+        read_tensor(common_pb2.Tensor(dtype="bfloat16", shape=[1], data=b"ab"))

@@ -6,7 +6,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from fc7._calls.step import Call, Operation
-from fc7.errors import Unavailable
+from fc7.errors import DeadlineExceeded, Unavailable
 from fc7.results import ServerInfo
 from fc7.v1 import admin_pb2 as pb
 from fc7.v1.admin_pb2_grpc import AdminServiceStub
@@ -44,6 +44,6 @@ def check_health() -> Operation[bool]:
     """Return whether a server is there and takes calls."""
     try:
         yield from check_ready()
-    except Unavailable:
+    except (Unavailable, DeadlineExceeded):
         return False
     return True

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from fc7._calls.step import Work
+from fc7._calls.step import Call, Work
 from fc7.errors import InvalidArgument
 from fc7.images import Entry, ImageLike, list_images, read_entries
 from fc7.v1 import MAX_MESSAGE_BYTES
@@ -17,6 +17,7 @@ E = TypeVar("E")
 
 BATCH_BYTES = MAX_MESSAGE_BYTES // 4
 BATCH_IMAGES = 64
+_BULK = 16  # images; where fewer are sent together, the server makes batches out of many calls
 _ABSENT: Any = object()
 
 
@@ -51,6 +52,12 @@ def next_request(batches: Iterator[list[E]], pack: Callable[[list[E]], Message])
         return batch, pack(batch).SerializeToString() if batch else b""
 
     return Work(read_and_pack)
+
+
+def call_with(stub: type[Any], method: str, work: tuple[list[Any], bytes]) -> Call:
+    """Return the call that sends a batch."""
+    batch, request = work
+    return Call(stub, method, request, is_bulk=len(batch) >= _BULK)
 
 
 def write_images(entries: Iterable[Entry], images: Any) -> None:

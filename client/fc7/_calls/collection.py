@@ -8,9 +8,9 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, get_args
 
-from fc7._calls.batch import BATCH_IMAGES, next_request, split, split_images
+from fc7._calls.batch import BATCH_IMAGES, call_with, next_request, split, split_images
 from fc7._calls.items import NewItem
-from fc7._calls.message import check_text, read_payload, read_provenance, read_tensor, write_vector
+from fc7._calls.message import check_text, newer_server, read_payload, read_provenance, read_tensor, write_vector
 from fc7._calls.step import Call, Emit, Operation, Work
 from fc7.errors import Fc7Error, InvalidArgument
 from fc7.features import Features
@@ -22,7 +22,8 @@ from fc7.v1 import collection_pb2 as pb
 from fc7.v1.collection_pb2_grpc import CollectionServiceStub as Stub
 
 _METRICS: dict[Metric, pb.Metric] = {"cosine": pb.METRIC_COSINE, "l2": pb.METRIC_L2, "dot": pb.METRIC_DOT}
-_METRIC_NAMES = {number: name for name, number in _METRICS.items()}
+_METRIC_NAMES: dict[int, Metric] = {number: name for name, number in _METRICS.items()}
+_METRIC_NAMES[pb.METRIC_UNSPECIFIED] = "cosine"  # the server's default, and of a collection that is set aside
 _STATUSES: dict[int, UpsertStatus] = {
     pb.UPSERT_STATUS_ADDED: "added",
     pb.UPSERT_STATUS_REPLACED: "replaced",
@@ -80,9 +81,8 @@ def upsert(
         return pb.UpsertItemsRequest(collection=collection, items=[item.message for item in batch], mode=mode)
 
     while (work := (yield next_request(batches, pack)))[0]:
-        batch, request = work
-        response: pb.UpsertItemsResponse = yield Call(Stub, "UpsertItems", request)
-        for item, result in zip(batch, response.results, strict=True):
+        response: pb.UpsertItemsResponse = yield call_with(Stub, "UpsertItems", work)
+        for item, result in zip(work[0], response.results, strict=True):
             added.append(_read_upsert(item, result))
             if report:
                 report(added[-1])
@@ -95,7 +95,7 @@ def search(
     """Return the neighbours of one image, stored item or feature."""
     queries = pb.QueryItemsRequest(collection=collection, k=_checked(k))
     queries.queries.append((yield Work(partial(_write_query, image, id, features))))
-    (found,) = yield from _query(queries)
+    (found,) = yield from _query(Call(Stub, "QueryItems", queries))
     if isinstance(found, Fc7Error):
         raise found
     return found
@@ -115,8 +115,8 @@ def search_many(
         return request
 
     while (work := (yield next_request(batches, pack)))[0]:
-        batch, request = work
-        found = yield from _query(request)
+        batch = work[0]
+        found = yield from _query(call_with(Stub, "QueryItems", work))
         answers += [entry.error or answer for entry, answer in zip(batch, found, strict=True)]
     return answers
 
@@ -174,8 +174,8 @@ def _checked(k: int) -> int:
     return k
 
 
-def _query(request: pb.QueryItemsRequest | bytes) -> Operation[list[list[Hit] | Fc7Error]]:
-    response: pb.QueryItemsResponse = yield Call(Stub, "QueryItems", request)
+def _query(call: Call) -> Operation[list[list[Hit] | Fc7Error]]:
+    response: pb.QueryItemsResponse = yield call
     answers: list[list[Hit] | Fc7Error] = yield Work(partial(_read_hits, response))
     return answers
 
@@ -233,15 +233,19 @@ def _page_size(dim: int, with_features: bool) -> int:
 
 def _read_upsert(item: NewItem, result: pb.UpsertResult) -> Added:
     error = item.error or (read_item_error(result.error) if result.HasField("error") else None)
+    if error is None and result.status not in _STATUSES:
+        error = newer_server(f"status {result.status} of an item")
     return Added(item.id, "failed", error) if error else Added(result.id, _STATUSES[result.status])
 
 
 def _read_facts(collection: pb.Collection) -> CollectionFacts:
+    if collection.metric not in _METRIC_NAMES:
+        raise newer_server(f"metric {collection.metric} of collection {collection.name!r}")
     return CollectionFacts(
         name=collection.name,
         count=collection.count,
         provenance=read_provenance(collection.provenance),
-        metric=_METRIC_NAMES.get(collection.metric, "cosine"),
+        metric=_METRIC_NAMES[collection.metric],
         dim=collection.dim,
         index=collection.index,
         fault=collection.fault,

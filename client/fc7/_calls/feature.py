@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7._calls.batch import next_request, split_images, write_images
+from fc7._calls.batch import call_with, next_request, split_images, write_images
 from fc7._calls.message import add_timing, check_names, check_text, check_views, read_provenance, read_tensor
-from fc7._calls.step import Call, Emit, Next, Open, Operation, Work
+from fc7._calls.step import Emit, Next, Open, Operation, Work
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.features import Features
 from fc7.images import Entry, ImageLike, list_images, read_entries
@@ -47,9 +47,8 @@ def extract(
         return request
 
     while (work := (yield next_request(batches, pack)))[0]:
-        batch, request = work
-        response = yield Call(FeatureServiceStub, "Extract", request)
-        failed = yield Work(partial(gathered.take, batch, response))
+        response = yield call_with(FeatureServiceStub, "Extract", work)
+        failed = yield Work(partial(gathered.take, work[0], response))
         if failed and on_error == "raise":
             raise failed[0]
         if report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from fc7._calls.batch import align, next_request, split, split_images, write_images
+from fc7._calls.batch import align, call_with, next_request, split, split_images, write_images
 from fc7._calls.message import check_names, check_text, check_views, read_provenance
 from fc7._calls.step import Call, Next, Open, Operation, read_to_end
 from fc7.errors import Aborted, Fc7Error, InvalidArgument, Reason
@@ -140,9 +140,8 @@ def classify(
         return request
 
     while (work := (yield next_request(batches, pack)))[0]:
-        batch, request = work
-        response: pb.ClassifyResponse = yield Call(Stub, "Classify", request)
-        results += [_read_result(e, r) for e, r in zip(batch, response.results, strict=True)]
+        response: pb.ClassifyResponse = yield call_with(Stub, "Classify", work)
+        results += [_read_result(e, r) for e, r in zip(work[0], response.results, strict=True)]
         if report:
             report(len(results))
     return results

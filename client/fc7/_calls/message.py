@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import InvalidArgument
+from fc7.errors import FailedPrecondition, InvalidArgument, Reason
 from fc7.results import Provenance, Timing
 from fc7.v1 import common_pb2
 
@@ -17,8 +17,24 @@ _WIRE = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
 
 
 def read_tensor(tensor: common_pb2.Tensor) -> NDArray[Any]:
-    """Return the array of a tensor, the caller's own to write in."""
+    """Return the array of a tensor, the caller's own to write in.
+
+    Raises
+    ------
+    FailedPrecondition
+        Of a type that this client does not know.
+    """
+    if tensor.dtype not in _WIRE:
+        raise newer_server(f"numbers of type {tensor.dtype[:64]!r}")
     return np.frombuffer(tensor.data, _WIRE[tensor.dtype]).astype(tensor.dtype).reshape(tuple(tensor.shape))
+
+
+def newer_server(what: str) -> FailedPrecondition:
+    """Return the error of an answer that holds what this client cannot read."""
+    return FailedPrecondition(
+        f"the server answered with {what}, which this client does not know. Upgrade fc7 here",
+        reason=Reason.NEWER_FORMAT,
+    )
 
 
 def write_vector(values: NDArray[np.float32]) -> common_pb2.Tensor:

@@ -22,6 +22,7 @@ class Call:
     stub: type[Any]  # generated class of the service
     method: str
     request: Message | bytes  # bytes: packed already
+    is_bulk: bool = False  # one of the batches of a long list: few of them are under way at once
 
 
 @dataclass(frozen=True, slots=True)
