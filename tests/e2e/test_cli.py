@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,7 +187,7 @@ def test_collections_that_cannot_be(run: Run, images: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path) -> None:
+def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path, tmp_path: Path) -> None:
     run("classify", images, "--head", "colour", code=3)
     run("add", "colours", images, "--label-from-folder")
     report = rows(run("head", "train", "colour", "--collection", "colours", "--json"))[-1]
@@ -206,6 +207,27 @@ def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path) -> None
         assert sorted(label for label, _ in answer["top"]) == ["blue", "green", "red"]
         assert sum(probability for _, probability in answer["top"]) == pytest.approx(1, abs=1e-4)
         assert answer["top"][0] == [answer["label"], answer["probability"]]
+
+    for answer in rows(run("classify", images / "red", "--head", "colour", "--top", 2, "--json")):
+        assert len(answer["top"]) == 2
+    assert run("classify", images / "red" / "0.png", "--head", "colour", "--top", 3).stdout.count("0.png") == 3
+
+    (tmp_path / "unseen" / "cat").mkdir(parents=True)
+    shutil.copytree(images / "red", tmp_path / "unseen" / "red")
+    shutil.copytree(images / "blue", tmp_path / "unseen" / "blue", ignore=shutil.ignore_patterns("[4-7].png"))
+    shutil.copy(images / "green" / "0.png", tmp_path / "unseen" / "cat")
+    shutil.copy(bad / "cut.png", tmp_path / "unseen" / "red")
+    done = run("head", "evaluate", "colour", tmp_path / "unseen", "--version", 2, "--json", code=1)
+    (found,) = rows(done)
+    assert (found["version"], found["count"], found["failed"], found["unknown_classes"]) == (2, 12, 1, ["cat"])
+    assert (found["majority_label"], found["majority_accuracy"]) == ("red", pytest.approx(8 / 12))
+    assert [(one["label"], one["support"]) for one in found["classes"] if one["support"]] == [("blue", 4), ("red", 8)]
+    assert found["accuracy"] == 1
+    assert "1 pictures left out, whose classes the head does not know: cat" in done.stderr
+    assert "always answering 'blue'" in run("head", "evaluate", "colour", images).stdout
+    (tmp_path / "strange" / "dog").mkdir(parents=True)
+    shutil.copy(images / "green" / "0.png", tmp_path / "strange" / "dog")
+    assert "knows no class" in run("head", "evaluate", "colour", tmp_path / "strange", code=2).stderr
 
     done = run("classify", bad, "--head", "colour", "--json", code=1)
     failed = sorted(Path(row["path"]).name for row in rows(done) if "error" in row)

@@ -483,6 +483,21 @@ def test_text_from_outside_does_not_steer_the_terminal(
     assert json.dumps(HOSTILE) in CliRunner().invoke(main, [*words, "--json"]).stdout
 
 
+@pytest.mark.parametrize(("majority", "is_warned"), [(0.962, True), (0.952, True), (0.5, False), (None, False)])
+def test_a_head_that_does_not_beat_the_largest_class_is_warned_of(
+    majority: float | None, is_warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Training(Classifying):
+        def train_head(self, name: str, **_: object) -> Head:
+            return Head(name, 1, 0, PROVENANCE, ["few", "many"], 312, 0.952, 62, "ridge", 1.0, "", "", 0, majority)
+
+    monkeypatch.setattr(Connection, "open", lambda self: Training([]))
+    result = CliRunner().invoke(main, ["head", "train", "h", "--collection", "c"])
+    assert result.exit_code == 0
+    assert ("no better than always answering the largest class" in result.stderr) == is_warned
+    assert "majority" in result.stdout
+
+
 def test_many_items_are_listed_in_part_which_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stored(Classifying):
         count = 150

@@ -19,7 +19,7 @@ COMMANDS = {
     "add": ("collection", "Add images to a collection, which is created where missing."),
     "remove": ("collection", "Remove items from a collection."),
     "search": ("collection", "Find the nearest items of an image or of a stored item."),
-    "head": ("head", "Train, publish, list, show and delete heads."),
+    "head": ("head", "Train, evaluate, publish, list, show and delete heads."),
     "classify": ("classify", "Classify images with a head or the network's own classes."),
     "explain": ("explain", "Show what units, matches and classes rest on, in pixels."),
     "model": ("model", "List, show, verify, train, export, evaluate, probe, pull and import networks."),

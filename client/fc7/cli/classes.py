@@ -12,7 +12,7 @@ from fc7.cli.selection import Selection
 from fc7.errors import InvalidArgument
 
 # Names of the parts of a data set. A folder named so is no class where there are two of them, or no other folder.
-_TRAINING, _HELD_OUT = {"train", "training"}, {"val", "valid", "validation", "test", "testing"}
+TRAINING, HELD_OUT = frozenset({"train", "training"}), frozenset({"val", "valid", "validation", "test", "testing"})
 
 
 def folder_labels(images: Sequence[Found]) -> list[str | None]:
@@ -33,10 +33,12 @@ def folder_labels(images: Sequence[Found]) -> list[str | None]:
     return [names[depth] if len(names) > depth + 1 else None for names, depth in parts]
 
 
-def labelled_images(folder: Path, selection: Selection) -> tuple[list[Found], list[str]]:
+def labelled_images(
+    folder: Path, selection: Selection, parts: frozenset[str] = TRAINING
+) -> tuple[list[Found], list[str]]:
     """Return the images of a folder with one sub-folder per class, and the class of each.
 
-    Of a folder that holds train/ and val/, train/ is taken, and that is said. A sub-folder without an image that fc7
+    Of a folder that holds train/ and val/, ``parts`` is taken, and that is said. A sub-folder without an image that fc7
     reads is said too.
 
     Raises
@@ -52,8 +54,8 @@ def labelled_images(folder: Path, selection: Selection) -> tuple[list[Found], li
     is_split = _is_split(folder, found)
     pairs = list(zip(found, folder_labels(found), strict=True))
     if is_split:
-        _leave_out(folder, found, selection)
-        pairs = [(image, label) for image, label in pairs if _is_training(image)]
+        _leave_out(folder, found, selection, parts)
+        pairs = [(image, label) for image, label in pairs if _is_of(image, parts)]
     bare = [image for image, label in pairs if label is None]
     if bare:
         raise InvalidArgument(
@@ -61,7 +63,7 @@ def labelled_images(folder: Path, selection: Selection) -> tuple[list[Found], li
             f"{bare[0].id!r}: the sub-folder names the class",
             name=bare[0].id,
         )
-    _say_empty_classes(folder, [image for image, _ in pairs], 1 + is_split, selection)
+    _say_empty_classes(folder, [image for image, _ in pairs], parts if is_split else None, selection)
     return [image for image, _ in pairs], [str(label) for _, label in pairs]
 
 
@@ -69,7 +71,7 @@ def _is_split(root: Path, images: Sequence[Found]) -> bool:
     """Return whether the first folders below a PATH are the parts of a data set, such as train/ and val/."""
     parts = [image.id.split("/") for image in images]
     names = {part[0] for part in parts if len(part) > 1}
-    known = {name for name in names if name.casefold() in _TRAINING | _HELD_OUT}
+    known = {name for name in names if name.casefold() in TRAINING | HELD_OUT}
     if len(known) < 2:
         return bool(known) and names == known and all(len(part) > 2 for part in parts)
     if names != known:
@@ -81,35 +83,38 @@ def _is_split(root: Path, images: Sequence[Found]) -> bool:
     return True
 
 
-def _is_training(image: Found) -> bool:
-    return str(image.folder).casefold() in _TRAINING
+def _is_of(image: Found, parts: frozenset[str]) -> bool:
+    return str(image.folder).casefold() in parts
 
 
-def _leave_out(folder: Path, images: Sequence[Found], selection: Selection) -> None:
-    """Count and name the parts of a data set that are not trained on."""
-    training = {str(image.folder) for image in images if _is_training(image)}
-    others = Counter(str(image.folder) for image in images if not _is_training(image))
-    if not training:
+def _leave_out(folder: Path, images: Sequence[Found], selection: Selection, parts: frozenset[str]) -> None:
+    """Count and name the parts of a data set that are not taken."""
+    taken = {str(image.folder) for image in images if _is_of(image, parts)}
+    others = Counter(str(image.folder) for image in images if not _is_of(image, parts))
+    if not taken:
         raise InvalidArgument(
-            f"folder {as_text(folder)!r} holds {_listed(others)}, which are parts of a data set, and no train/: "
-            "give a folder with a sub-folder per class",
+            f"folder {as_text(folder)!r} holds {_listed(others)}, which are parts of a data set, and no "
+            f"{_listed(parts, 'or')}: give a folder with a sub-folder per class",
             name=str(folder),
         )
     for name, n in others.items():
         selection.pass_over(name, n)
     left_out = f"; {_listed(others)} left out" if others else ""
-    complain(as_text(folder), f"classes are the folders in {_listed(training)}{left_out}")
+    complain(as_text(folder), f"classes are the folders in {_listed(taken)}{left_out}")
 
 
-def _say_empty_classes(folder: Path, images: Sequence[Found], depth: int, selection: Selection) -> None:
-    """Name the folders that should be classes but hold no image that fc7 reads."""
+def _say_empty_classes(
+    folder: Path, images: Sequence[Found], parts: frozenset[str] | None, selection: Selection
+) -> None:
+    """Name the folders, below ``parts`` where there are parts, that should be classes but hold no image fc7 reads."""
+    depth = 1 if parts is None else 2
     classes = {tuple(image.path.relative_to(folder).parts[:depth]) for image in images}
     for path, reasons in sorted(selection.folders.items()):
-        is_part = depth == 1 or path.parts[0].casefold() in _TRAINING
+        is_part = parts is None or path.parts[0].casefold() in parts
         if len(path.parts) == depth and is_part and path.parts not in classes:
             held = ", ".join(f"{n} {reason}" for reason, n in reasons.items()) or "nothing"
             complain(as_text(folder / path), f"this folder is no class, as fc7 reads no image in it: it holds {held}")
 
 
-def _listed(names: Collection[str]) -> str:
-    return " and ".join(f"{name}/" for name in sorted(names))
+def _listed(names: Collection[str], word: str = "and") -> str:
+    return f" {word} ".join(f"{name}/" for name in sorted(names))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fc7 import Classification
 
 _BATCH = 64  # images: what is printed at once
+_JSON_TOP = 5  # classes per image, where --top says nothing
 
 
 @click.command()
@@ -26,6 +27,7 @@ _BATCH = 64  # images: what is printed at once
 @ensemble_option
 @views_option
 @exclude_option
+@click.option("--top", type=click.IntRange(min=1), help="Classes per image. Defaults to 1, with --json to 5.")
 @json_option
 @connected
 def classify(
@@ -36,6 +38,7 @@ def classify(
     ensemble: tuple[str, ...],
     views: int,
     selection: Selection,
+    top: int | None,
     as_json: bool,
 ) -> None:
     """Classify images with a head or the network's own classes.
@@ -47,24 +50,30 @@ def classify(
     if head and (model or ensemble):
         raise click.UsageError("--model and --ensemble go without --head: a head knows its model")
     images = find_images(paths, selection)
-    rows = []
+    rows: list[tuple[str, str, float]] = []
+    n_failed = 0
     with connection.open() as client, progress("classify", len(images), as_json=as_json) as report:
         for first in range(0, len(images), _BATCH):
             batch = images[first : first + _BATCH]
             answers = client.classify(
-                [image.path for image in batch], head=head, model=model, ensemble=ensemble, views=views
+                [image.path for image in batch],
+                head=head,
+                model=model,
+                ensemble=ensemble,
+                views=views,
+                top=top or (_JSON_TOP if as_json else 1),
             )
             for image, answer in zip(batch, answers, strict=True):
                 if answer.error is not None:
+                    n_failed += 1
                     complain(image.name, answer.error)
-                else:
-                    rows.append((image.name, answer.label, answer.probability))
+                rows += [(image.name, label, probability) for label, probability in answer.top]
                 if as_json:
                     emit(_facts(image.name, answer))
             report(first + len(batch))
     if not as_json:
         table(("path", "label", "probability"), rows)
-    conclude(selection, len(images) - len(rows))
+    conclude(selection, n_failed)
 
 
 def _facts(path: str, answer: Classification) -> dict[str, object]:

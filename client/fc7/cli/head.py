@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fc7.cli.evaluation import evaluate
 from fc7.cli.images import conclude
 from fc7.cli.member import model_option
 from fc7.cli.output import complain, emit, json_option, make_sure, progress, say, table, yes_option
@@ -24,7 +25,10 @@ _version = click.option("--version", type=click.IntRange(min=1), help="Version; 
 
 @click.group()
 def head() -> None:
-    """Train, publish, list, show and delete heads."""
+    """Train, evaluate, publish, list, show and delete heads."""
+
+
+head.add_command(evaluate)
 
 
 @head.command()
@@ -80,6 +84,13 @@ def train(
         emit(_facts(trained) | {"passed_over": selection.to_dict()})
     else:
         _print([trained], as_json)
+    if trained.majority_accuracy is not None and trained.accuracy <= trained.majority_accuracy:
+        say(
+            f"fc7: the head is no better than always answering the largest class: {trained.accuracy:.3f} against "
+            f"{trained.majority_accuracy:.3f} of {trained.held_out} held-out pictures. Give more pictures of the "
+            "other classes, and see `fc7 head evaluate`",
+            err=True,
+        )
     conclude(selection, len(trained.failed), as_json=as_json)
 
 

@@ -1,0 +1,89 @@
+"""`fc7 head evaluate`: how often a head is right about labelled pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fc7.cli.images import conclude
+from fc7.cli.output import complain, emit, json_option, printable, progress, say, table
+from fc7.cli.selection import Selection, exclude_option
+from fc7.cli.setting import Connection, connected
+from fc7.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from fc7.evaluation import Evaluation
+
+_CONFUSIONS = 10  # lines of a table
+
+
+@click.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--version", type=click.IntRange(min=1), help="Version, published or not. Defaults to the newest.")
+@exclude_option
+@json_option
+@connected
+def evaluate(
+    connection: Connection, name: str, folder: Path, version: int | None, selection: Selection, as_json: bool
+) -> None:
+    """Tell how often a head is right about the pictures in FOLDER, one sub-folder per class.
+
+    Use pictures that the head was not trained on. Of a FOLDER with train/ and val/, val/ is
+    taken. Classes of FOLDER that the head does not know are left out and named.
+    """
+    from fc7.cli.classes import HELD_OUT, labelled_images
+    from fc7.evaluation import evaluate as compare
+
+    images, labels = labelled_images(folder, selection, HELD_OUT)
+    with connection.open() as client:
+        head = client.head(name, version or 0)
+        known = [(image, label) for image, label in zip(images, labels, strict=True) if label in head.classes]
+        unknown = sorted(set(labels) - set(head.classes))
+        if not known:
+            raise InvalidArgument(
+                f"head {name!r} knows no class of {str(folder)!r}: its classes are {', '.join(head.classes)}", name=name
+            )
+        with progress("evaluate", len(known), as_json=as_json) as report:
+            paths = [image.path for image, _ in known]
+            answers = client.classify(paths, head=name, head_version=head.version, top=1, report=report)
+    for (image, _), answer in zip(known, answers, strict=True):
+        if answer.error is not None:
+            complain(image.name, answer.error)
+    pairs = [(label, one.label) for (_, label), one in zip(known, answers, strict=True) if one.error is None]
+    n_failed = len(known) - len(pairs)
+    if not pairs:
+        raise InvalidArgument(f"no picture of {str(folder)!r} could be read", name=str(folder))
+    found = compare([label for label, _ in pairs], [predicted for _, predicted in pairs])
+    if as_json:
+        facts = {"head": name, "version": head.version, **asdict(found), "unknown_classes": unknown}
+        emit(facts | {"failed": n_failed, "passed_over": selection.to_dict()})
+    else:
+        _show(found, f"version {head.version} of head {name}")
+    if unknown:
+        n_left_out = len(images) - len(known)
+        say(
+            f"fc7: {n_left_out} pictures left out, whose classes the head does not know: "
+            f"{printable(', '.join(unknown))}",
+            err=True,
+        )
+    conclude(selection, n_failed, as_json=as_json)
+
+
+def _show(found: Evaluation, what: str) -> None:
+    rows = [(one.label, one.precision, one.recall, one.support) for one in found.classes]
+    table(("class", "precision", "recall", "pictures"), rows)
+    if found.confusions:
+        say("")
+        shown = found.confusions[:_CONFUSIONS]
+        table(("class", "taken for", "pictures"), [(one.label, one.predicted, one.count) for one in shown])
+        if len(found.confusions) > len(shown):
+            say(f"and {len(found.confusions) - len(shown)} more pairs of classes: see --json")
+    low, high = found.interval
+    say(
+        f"\n{printable(what)}: accuracy {found.accuracy:.3f} on {found.count} pictures (95 % interval {low:.3f} to "
+        f"{high:.3f})\nalways answering {printable(found.majority_label)!r}: {found.majority_accuracy:.3f}"
+    )

@@ -1,0 +1,88 @@
+"""How often predictions are right: accuracy with its interval, each class, and which classes are confused."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_Z = 1.959964  # of 95 %
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """How one class fared."""
+
+    label: str
+    precision: float | None  # share of the predictions of this class that are right; None: it was never predicted
+    recall: float | None  # share of the class's pictures that were found; None: there are none
+    support: int  # pictures of the class
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """So many pictures of one class that were taken for another."""
+
+    label: str
+    predicted: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a list of predictions is worth."""
+
+    count: int  # pictures
+    accuracy: float
+    interval: tuple[float, float]  # 95 %, of the accuracy
+    majority_label: str  # largest class of these pictures
+    majority_accuracy: float  # of always answering it
+    classes: list[ClassScore]  # by label
+    confusions: list[Confusion]  # most frequent first
+
+
+def evaluate(labels: Sequence[str], predicted: Sequence[str]) -> Evaluation:
+    """Compare predictions with the truth.
+
+    Parameters
+    ----------
+    labels
+        The truth, at least one.
+    predicted
+        One for each label.
+
+    References
+    ----------
+    Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference (the interval).
+    """
+    pairs = Counter(zip(labels, predicted, strict=True))
+    support, answers = Counter(labels), Counter(predicted)
+    n_right = sum(count for (label, answer), count in pairs.items() if label == answer)
+    largest, most = min(support.items(), key=lambda entry: (-entry[1], entry[0]))
+    wrong = [(*pair, count) for pair, count in pairs.items() if pair[0] != pair[1]]
+    return Evaluation(
+        count=len(labels),
+        accuracy=n_right / len(labels),
+        interval=wilson_interval(n_right, len(labels)),
+        majority_label=largest,
+        majority_accuracy=most / len(labels),
+        classes=[
+            ClassScore(
+                label,
+                precision=pairs[label, label] / answers[label] if answers[label] else None,
+                recall=pairs[label, label] / support[label] if support[label] else None,
+                support=support[label],
+            )
+            for label in sorted(support.keys() | answers.keys())
+        ],
+        confusions=[Confusion(*entry) for entry in sorted(wrong, key=lambda entry: (-entry[2], entry[:2]))],
+    )
+
+
+def wilson_interval(n_right: int, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of which ``n_right`` of ``count`` were seen."""
+    share, weight = n_right / count, _Z**2 / count
+    middle = share + weight / 2
+    half = _Z * math.sqrt(share * (1 - share) / count + weight / (4 * count))
+    return max(0.0, (middle - half) / (1 + weight)), min(1.0, (middle + half) / (1 + weight))
