@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -37,6 +38,12 @@ class Content:
 
     data: bytes = b""
     shape: tuple[int, ...] = ()  # (H, W, 3) of pixels; empty for a file
+
+    def sha256(self) -> bytes:
+        """Return the digest by which the server knows the image."""
+        digest = hashlib.sha256(b"pixels" + ",".join(map(str, self.shape)).encode() if self.shape else b"")
+        digest.update(self.data)
+        return digest.digest()
 
     def write(self, message: common_pb2.Image) -> None:
         """Put it into a message; nothing where there is nothing, so that the server refuses the image."""

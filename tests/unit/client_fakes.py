@@ -101,6 +101,9 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
 
     def __init__(self) -> None:
         self.upserts: list[collection_pb2.UpsertItemsRequest] = []
+        self.inquiries: list[collection_pb2.UpsertItemsRequest] = []  # which name bytes by their digest
+        self.knows_digests = True
+        self.stored: dict[str, str] = {}  # id -> digest
         self.queries: list[collection_pb2.QueryItemsRequest] = []
         self.pages: list[collection_pb2.ListItemsRequest] = []
         self.ids = [f"i{n}" for n in range(450)]
@@ -115,6 +118,9 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
         )
 
     def UpsertItems(self, request: Any, context: Any) -> collection_pb2.UpsertItemsResponse:
+        if self.knows_digests and any(item.content_sha256 for item in request.items):
+            self.inquiries.append(request)
+            return self._known(request)
         self.upserts.append(request)
         results = []
         for item in request.items:
@@ -123,6 +129,18 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
             done = self.status or f"UPSERT_STATUS_{status}"
             results.append(collection_pb2.UpsertResult(id=item.id, status=done, error=error))
         return collection_pb2.UpsertItemsResponse(results=results)
+
+    def _known(self, request: Any) -> collection_pb2.UpsertItemsResponse:
+        error = common_pb2.ItemError(code="NOT_FOUND", reason="CONTENT_NOT_STORED", message="send its bytes")
+        known = [self.stored.get(item.id, "") == item.content_sha256 for item in request.items]
+        return collection_pb2.UpsertItemsResponse(
+            results=[
+                collection_pb2.UpsertResult(id=item.id, status="UPSERT_STATUS_SKIPPED")
+                if is_known
+                else collection_pb2.UpsertResult(id=item.id, status="UPSERT_STATUS_FAILED", error=error)
+                for item, is_known in zip(request.items, known, strict=True)
+            ]
+        )
 
     def QueryItems(self, request: Any, context: Any) -> collection_pb2.QueryItemsResponse:
         self.queries.append(request)

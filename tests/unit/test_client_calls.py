@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import threading
@@ -216,7 +217,29 @@ def test_each_item_is_reported_with_its_own_status(client: Any, fake: Fake, tmp_
     assert errors == [fc7.NotFound, fc7.ImageDecodeError, fc7.InvalidArgument, fc7.InvalidArgument]
     assert "stands twice" in added[5].error.message
     assert {a.status for a in added[6:]} == {"added"}
-    assert [item.id for request in fake.collections.upserts for item in request.items] == ids
+    assert [item.id for request in fake.collections.inquiries for item in request.items] == ids
+    sent = [own for i, own in enumerate(ids) if i not in (2, 4, 5)]  # what failed here is not sent
+    assert [item.id for request in fake.collections.upserts for item in request.items] == sent
+
+
+def test_only_bytes_that_are_not_stored_are_sent(client: Any, fake: Fake) -> None:
+    pictures = images(70)
+    fake.collections.stored = {f"i{n}": hashlib.sha256(pictures[n]).hexdigest() for n in range(70) if n not in (3, 69)}
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    fake.collections.stored["pixels"] = hashlib.sha256(b"pixels2,2,3" + pixels.tobytes()).hexdigest()
+    added = client.collection("c").add([*pictures, pixels], ids=[*(f"i{n}" for n in range(70)), "pixels"])
+    assert [a.id for a in added if a.status == "added"] == ["i3", "i69"]
+    assert {a.status for a in added} == {"added", "skipped"}
+    assert [[item.image.encoded for item in request.items] for request in fake.collections.upserts] == [
+        [pictures[3]], [pictures[69]],
+    ]  # fmt: skip
+    assert all(not item.image.encoded for request in fake.collections.inquiries for item in request.items)
+
+
+def test_a_server_that_knows_no_digests_gets_the_bytes(client: Any, fake: Fake) -> None:
+    fake.collections.knows_digests = False
+    assert [a.status for a in client.collection("c").add([b"1", b"bad"], ids=["a", "b"])] == ["added", "failed"]
+    assert [item.image.encoded for item in fake.collections.upserts[-1].items] == [b"1", b"bad"]
 
 
 @pytest.mark.parametrize("ids", [["a"], ["a", "b", "c"], "ab"])

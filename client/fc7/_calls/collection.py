@@ -12,7 +12,7 @@ from fc7._calls.batch import BATCH_IMAGES, call_with, next_request, split, split
 from fc7._calls.items import NewItem
 from fc7._calls.message import check_text, newer_server, read_payload, read_provenance, read_tensor, write_vector
 from fc7._calls.step import Call, Emit, Operation, Work
-from fc7.errors import Fc7Error, InvalidArgument
+from fc7.errors import Fc7Error, ImageDecodeError, InvalidArgument, NotFound
 from fc7.features import Features
 from fc7.images import Entry, ImageLike, write_image
 from fc7.results import Added, CollectionFacts, Hit, Item, Metric, Removed, UpsertStatus
@@ -72,7 +72,10 @@ def delete(name: str) -> Operation[None]:
 def upsert(
     collection: str, items: Iterable[NewItem], is_images: bool, replace: bool, report: Callable[[Added], object] | None
 ) -> Operation[list[Added]]:
-    """Add items batch by batch; report each when the server has answered."""
+    """Add items batch by batch; report each when the server has answered.
+
+    Of images the digests go first, and then the bytes of those that are not stored.
+    """
     added: list[Added] = []
     mode = pb.UPSERT_MODE_REPLACE if replace else pb.UPSERT_MODE_MERGE
     batches = split(items, lambda item: item.n_bytes, BATCH_IMAGES if is_images else _VECTORS)
@@ -80,9 +83,20 @@ def upsert(
     def pack(batch: list[NewItem]) -> pb.UpsertItemsRequest:
         return pb.UpsertItemsRequest(collection=collection, items=[item.message for item in batch], mode=mode)
 
-    while (work := (yield next_request(batches, pack)))[0]:
+    def pack_inquiry(batch: list[NewItem]) -> pb.UpsertItemsRequest:
+        return pb.UpsertItemsRequest(collection=collection, items=[item.inquiry for item in batch], mode=mode)
+
+    while (work := (yield next_request(batches, pack_inquiry if is_images else pack)))[0]:
+        batch = work[0]
         response: pb.UpsertItemsResponse = yield call_with(Stub, "UpsertItems", work)
-        for item, result in zip(work[0], response.results, strict=True):
+        results = list(response.results)
+        wanted = [i for i, result in enumerate(results) if batch[i].sha256 and _is_wanted(result)]
+        if wanted:
+            work = yield next_request(iter([[batch[i] for i in wanted]]), pack)
+            response = yield call_with(Stub, "UpsertItems", work)
+            for i, result in zip(wanted, response.results, strict=True):
+                results[i] = result
+        for item, result in zip(batch, results, strict=True):
             added.append(_read_upsert(item, result))
             if report:
                 report(added[-1])
@@ -229,6 +243,11 @@ def _write_id(own: str) -> _Id:
 def _page_size(dim: int, with_features: bool) -> int:
     """Return how many items fit a message, whatever their payloads are."""
     return max(1, MAX_MESSAGE_BYTES * 3 // 4 // (_ITEM_BYTES + 4 * dim * with_features))
+
+
+def _is_wanted(result: pb.UpsertResult) -> bool:
+    """Return whether the server asks for the bytes; version 0.1 takes an item without them for an undecodable image."""
+    return result.HasField("error") and isinstance(read_item_error(result.error), NotFound | ImageDecodeError)
 
 
 def _read_upsert(item: NewItem, result: pb.UpsertResult) -> Added:

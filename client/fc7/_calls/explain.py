@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -25,7 +24,7 @@ from fc7.explanation import (
     TopUnits,
     View,
 )
-from fc7.images import Content, ImageLike, list_images, read_entries, write_image
+from fc7.images import ImageLike, list_images, read_entries, write_image
 from fc7.results import Failure, Timing
 from fc7.status import read_item_error
 from fc7.v1 import explain_pb2 as pb
@@ -81,7 +80,7 @@ def top(
     def digests() -> bytes:
         found = []
         for entry in read_entries(listed):
-            found.append(_sha256(entry.content))
+            found.append(entry.content.sha256())
             if entry.error:
                 unreadable[entry.index] = entry.error
         return b"".join(found)
@@ -198,13 +197,6 @@ def _whole(value: int, what: str, name: str, note: str = "") -> int:
     if not 0 <= number < 2**31:
         raise InvalidArgument(f"{what} {value!r:.64}: whole numbers from 0 to {2**31 - 1} are taken{note}", name=name)
     return number
-
-
-def _sha256(image: Content) -> bytes:
-    """Return the digest by which the server knows an image."""
-    digest = hashlib.sha256(b"pixels" + ",".join(map(str, image.shape)).encode() if image.shape else b"")
-    digest.update(image.data)
-    return digest.digest()
 
 
 def _view(message: pb.View) -> View:

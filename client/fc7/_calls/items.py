@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,14 @@ class NewItem:
     message: pb.NewItem
     error: Fc7Error | None = None
     n_bytes: int = 0  # of the message, about
+    sha256: str = ""  # of its image, hex
+
+    @property
+    def inquiry(self) -> pb.NewItem:
+        """The message with the digest of the image in place of its bytes."""
+        return pb.NewItem(
+            id=self.message.id, payload_json=self.message.payload_json, content_sha256=self.sha256 or None
+        )
 
 
 def from_images(
@@ -50,7 +58,9 @@ def from_images(
         own = _id_of(entry, root) if own is None else own
         item = pb.NewItem()
         entry.content.write(item.image)
-        yield _complete(own, item, _payload_of(entry) if payload is None else payload, entry.n_bytes, entry.error, seen)
+        payload = _payload_of(entry) if payload is None else payload
+        new = _complete(own, item, payload, entry.n_bytes, entry.error, seen)
+        yield new if new.error else replace(new, sha256=entry.content.sha256().hex())
 
 
 def from_features(features: Features, ids: Iterable[str], payloads: Iterable[Payload] | None) -> Iterator[NewItem]:
