@@ -24,13 +24,12 @@ from fc7_models.trained import Facts, Plan, Trained, load_trained
 from fc7_models.trainer import Job, Trainer
 
 MONITOR = 2000  # validation pictures looked at after each epoch
-_REPORT = 20  # steps between two reports
 _DIVERGED = 10  # times the loss of guessing, which no run that learns comes to
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands; handed to ``report`` every 20 steps and after each epoch."""
+    """Where a run stands; handed to ``report`` after each step and each epoch."""
 
     epoch: int  # epochs finished
     step: int
@@ -179,8 +178,7 @@ def _epoch(trainer: Trainer, epoch: int, report: Report) -> tuple[float, float]:
         value = trainer.step(x, labels)
         loss = value if i == 0 else 0.98 * loss + 0.02 * value
         speed = (i + 1) * trainer.batch * trainer.team.size / (time.monotonic() - began)
-        if i % _REPORT == _REPORT - 1:
-            report(Progress(epoch, step + 1, n_all, loss, speed))
+        report(Progress(epoch, step + 1, n_all, loss, speed))
     return loss, speed
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fc7.errors import DataLoss, NotFound
+from fc7.errors import DataLoss, InvalidArgument, NotFound
 from fc7_models.networks import Network, find_network
 from fc7_models.recipes import RECIPES, find_recipe
 
@@ -112,6 +112,8 @@ def load_trained(path: Path) -> Trained:
     ------
     NotFound
         No such file.
+    InvalidArgument
+        It is the ``state.pt`` of a run.
     DataLoss
         Not such a file.
     """
@@ -119,9 +121,17 @@ def load_trained(path: Path) -> Trained:
         raise NotFound(f"file {str(path)!r} does not exist", name=str(path))
     try:
         saved = torch.load(path, weights_only=True)
+        if "identity" in saved:
+            raise InvalidArgument(
+                f"{str(path)!r} is the state that a training goes on from, not a trained network: give the trained.pt "
+                "or an epoch-N.pt beside it",
+                name=str(path),
+            )
         facts = _facts(saved["facts"])
         module = find_network(facts.plan.network).build(len(facts.classes))
         module.load_state_dict(saved["weights"])
+    except InvalidArgument:
+        raise
     except Exception as error:  # the unpickler's own errors share no base
         raise DataLoss(
             f"{str(path)!r} is not a trained network of fc7, or is damaged: {error}", name=str(path)

@@ -308,7 +308,7 @@ def test_what_could_not_be_written_is_refused_before_any_work(
 
 
 class Terminal(io.StringIO):
-    """Standard input where somebody sits."""
+    """A stream where somebody sits."""
 
     def isatty(self) -> bool:
         return True
@@ -558,6 +558,19 @@ def test_failures_end_with_one(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(click.exceptions.Exit) as ended:
         end(3)
     assert ended.value.exit_code == 1
+
+
+def test_a_bar_tells_that_the_work_is_not_counted_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("work", None):
+        pass
+    assert "preparing" in shown.getvalue()
+    assert "0/?" not in shown.getvalue()
+    with progress("work", None) as report:
+        report(2, 3)
+    assert "2/3" in shown.getvalue()
 
 
 def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -299,6 +299,14 @@ def test_a_state_whose_parts_are_damaged_is_a_data_loss(
         load_trained(state.with_name("trained.pt"))
 
 
+def test_a_run_tells_how_far_it_is_before_its_first_epoch_ends(folder: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    train([folder], Plan("lenet-5", epochs=1), tmp_path / "state", told.append)
+    assert [one.step for one in told if one.epoch == 0] == list(range(1, told[-1].n_steps + 1))
+    with pytest.raises(InvalidArgument, match=r"state\.pt' is the state .* give the trained\.pt or an epoch-N\.pt"):
+        load_trained(tmp_path / "state" / "state.pt")
+
+
 def test_files_that_are_no_trained_network(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         load_trained(tmp_path / "nope.pt")

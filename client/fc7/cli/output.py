@@ -166,11 +166,16 @@ def progress(label: str, total: int | None, *, as_json: bool = False) -> Iterato
         return
     from rich import progress as bars
     from rich.console import Console
+    from rich.text import Text
+
+    class Count(bars.MofNCompleteColumn):
+        def render(self, task: bars.Task) -> Text:
+            return Text("preparing") if task.total is None else super().render(task)
 
     columns = (
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
-        bars.MofNCompleteColumn(),
+        Count(),
         bars.TimeRemainingColumn(),
     )
     console = Console(stderr=True)
