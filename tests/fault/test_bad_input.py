@@ -58,6 +58,11 @@ def check(error: Fc7Error | None, code: str, text: str) -> None:
     assert re.search(text, error.message), error.message
 
 
+def nested(depth: int) -> str:
+    """A payload of so many levels."""
+    return '{"a":' * (depth - 1) + "{}" + "}" * (depth - 1)
+
+
 @pytest.fixture(scope="module", params=["embedded", "remote"])
 def shared(
     request: pytest.FixtureRequest, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
@@ -308,17 +313,42 @@ def test_tensors_that_are_not_what_they_say(door: Door, dtype: str, shape: list[
 
 
 @pytest.mark.parametrize(
-    "payload", ["[1]", "{", "NaN", '{"a": NaN}', "[" * 5000 + "]" * 5000, '{"a": "' + "x" * 70_000 + '"}']
+    ("payload", "text"),
+    [
+        ("[1]", "not a JSON object"),
+        ("{", "cannot be stored"),
+        ("NaN", "NaN is not JSON"),
+        ('{"a": NaN}', "NaN is not JSON"),
+        ("[" * 5000 + "]" * 5000, "5000 levels deep: at most 64"),
+        ('{"a": "' + "x" * 70_000 + '"}', "at most 65536"),
+        ('{"a": 1, "b": 2, "a": 3}', "key 'a' stands twice"),
+        ('{"a": 1e400}', "does not fit a double"),
+        *((nested(depth), f"{depth} levels deep") for depth in (65, 500, 986, 990, 1000)),
+    ],
 )
-def test_payloads_that_are_no_json_object(door: Door, payload: str) -> None:
-    image = common_pb2.Image(encoded=jpeg(1))
-    request = collection_pb2.UpsertItemsRequest(
-        collection="c", items=[collection_pb2.NewItem(id="p", image=image, payload_json=payload)]
-    )
+def test_payloads_that_cannot_be_stored_fail_alone(door: Door, payload: str, text: str) -> None:
+    items = [
+        collection_pb2.NewItem(id=f"p{i}", image=common_pb2.Image(encoded=jpeg(1)), payload_json=one)
+        for i, one in enumerate((payload, nested(64)))
+    ]
+    request = collection_pb2.UpsertItemsRequest(collection="c", items=items)
     with grpc.insecure_channel(address_of(door)) as channel:
-        answer = CollectionServiceStub(channel).UpsertItems(request, timeout=20)
-    assert answer.results[0].status == collection_pb2.UPSERT_STATUS_FAILED
-    assert answer.results[0].error.code == "INVALID_ARGUMENT"
+        stub = CollectionServiceStub(channel)
+        bad, good = stub.UpsertItems(request, timeout=20).results
+        stored = stub.GetItems(collection_pb2.GetItemsRequest(collection="c", ids=["p1"]), timeout=20)
+        stub.DeleteItems(collection_pb2.DeleteItemsRequest(collection="c", ids=["p1"]), timeout=20)
+    assert bad.status == collection_pb2.UPSERT_STATUS_FAILED
+    assert bad.error.code == "INVALID_ARGUMENT"
+    assert bad.error.reason == "INVALID_PAYLOAD"
+    assert text in bad.error.message
+    assert not good.HasField("error")
+    assert stored.results[0].item.payload_json == nested(64)
+
+
+@pytest.mark.parametrize("label", ["two\nlines", "a\0b", "\x1b[31mred", "\x85"])
+def test_labels_that_are_more_than_a_line(door: Door, label: str) -> None:
+    attempt = lambda: door.client.train_head("h", images=[jpeg(i) for i in range(4)], labels=[label, label, "b", "b"])  # noqa: E731
+    door.refuses(attempt, "INVALID_ARGUMENT", "has a control character")
 
 
 @pytest.mark.parametrize("item_id", ["", "x" * 1025, "a\0b", "a\nb", "\x7f"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import category
+
 from fc7.errors import InvalidArgument, Reason, ResourceExhausted
 
 MAX_BYTES = 2**30  # of rows: 60,000 of 4096 numbers; a fit holds up to seven times that, most of it D x D and N x D
@@ -48,7 +50,7 @@ def check_label(label: str) -> None:
     Raises
     ------
     InvalidArgument
-        Empty, longer than 256 characters, or not valid Unicode.
+        Empty, longer than 256 characters, not valid Unicode, or with a control character such as a line break.
     """
     if not label:
         raise InvalidArgument("a label is empty: give each row a class", name="labels")
@@ -60,3 +62,7 @@ def check_label(label: str) -> None:
         label.encode()
     except UnicodeEncodeError:
         raise InvalidArgument(f"label {label!r} is not valid Unicode: rename the class", name="labels") from None
+    if any(category(character) == "Cc" for character in label):
+        raise InvalidArgument(
+            f"label {label[:64]!r} has a control character: a label is one line of text", name="labels"
+        )

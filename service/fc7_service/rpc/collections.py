@@ -21,14 +21,13 @@ from fc7_service.rpc.messages import (
     content_sha256,
     extract,
     find_model,
-    read_payload,
     read_vector,
     write_error,
-    write_payload,
     write_provenance,
     write_tensor,
     write_timing,
 )
+from fc7_service.rpc.payload import read_payload, write_payload
 
 _METRIC_NUMBERS: dict[Metric, pb.Metric] = {"cosine": pb.METRIC_COSINE, "l2": pb.METRIC_L2, "dot": pb.METRIC_DOT}
 _METRICS: dict[int, Metric] = {number: name for name, number in _METRIC_NUMBERS.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +16,6 @@ from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, Re
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.bundle import find_maker
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.payload import LARGEST_PAYLOAD
 from fc7_service.explain.worker import Clock
 from fc7_service.features.extractor import VIEWS, Extractor, ImageInput, Timing
 
@@ -87,41 +85,6 @@ def read_vector(vector: collection_pb2.Vector, provenance: Provenance) -> NDArra
             reason=Reason.INVALID_VECTOR,
         )
     return values
-
-
-def read_payload(text: str) -> dict[str, Any]:
-    """Return a payload.
-
-    Raises
-    ------
-    InvalidArgument
-        Not a JSON object, with NaN or Infinity, nested too deeply, or above 64 KiB.
-    """
-    if len(text) > LARGEST_PAYLOAD:
-        raise InvalidArgument(
-            f"payload has {len(text)} characters: at most {LARGEST_PAYLOAD}",
-            name="payload_json",
-            reason=Reason.INVALID_PAYLOAD,
-        )
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        payload = json.loads(text or "{}", parse_constant=refuse)
-        json.dumps(payload, allow_nan=False, ensure_ascii=False).encode()  # neither 1e999 nor half a surrogate pair
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgument(
-            f"payload is not JSON: {error}", name="payload_json", reason=Reason.INVALID_PAYLOAD
-        ) from error
-    if not isinstance(payload, dict):
-        raise InvalidArgument("payload is not a JSON object", name="payload_json", reason=Reason.INVALID_PAYLOAD)
-    return payload
-
-
-def write_payload(payload: dict[str, Any]) -> str:
-    """Return a payload's JSON text."""
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
 
 
 def check_answer(n_bytes: int, name: str) -> None:
