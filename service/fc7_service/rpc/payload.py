@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +11,6 @@ from fc7.errors import InvalidArgument, Reason
 from fc7_service.collections.payload import LARGEST_PAYLOAD
 
 _DEEPEST = 64  # arrays and objects within one another
-_MOST_DIGITS = 17  # as many tell every double from its neighbours
 _LONGEST_INTEGER = 1000  # digits
 
 
@@ -81,15 +79,11 @@ def _whole(literal: str) -> int:
 
 
 def _exact(literal: str) -> float:
-    """Return a number, unless it would come back as another."""
+    """Return a number, unless a double does not keep all the digits that were sent."""
     value, sent = float(literal), Decimal(literal)
     n_digits = len("".join(map(str, sent.as_tuple().digits)).strip("0"))
-    is_ordinary = n_digits <= _MOST_DIGITS and sys.float_info.min <= abs(value) <= sys.float_info.max
-    if not is_ordinary and (math.isinf(value) or sent not in (Decimal(value), Decimal(repr(value)))):
-        raise ValueError(
-            f"the number {literal[:40]} does not fit a double, which keeps {_MOST_DIGITS} digits: shorten it, or send "
-            "it as text"
-        )
+    if math.isinf(value) or Decimal(f"{value:.{max(n_digits - 1, 0)}e}") != sent:
+        raise ValueError(f"the number {literal[:40]} does not fit a double: shorten it, or send it as text")
     return value
 
 
