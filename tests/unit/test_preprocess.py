@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +19,8 @@ from PIL import Image
 
 from fc7.errors import ImageDecodeError, InvalidArgument
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.decode import MAX_IMAGE_BYTES
+from fc7_service.features.colour import over_white
+from fc7_service.features.decode import MAX_IMAGE_BYTES, Picture
 from fc7_service.features.preprocess import preprocess, preprocess_pixels, square, to_tensor, upright
 
 RECIPE = Recipe(resize_px=64, crop_px=64, scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -173,3 +178,192 @@ def test_damaged_jpegs_give_a_tensor_or_a_clear_error(flips: list[tuple[int, int
 def test_pixels_of_another_kind_are_refused(pixels: NDArray[np.uint8]) -> None:
     with pytest.raises(InvalidArgument, match="uint8"):
         preprocess_pixels(pixels, RECIPE)
+
+
+def test_version_2_lays_on_white_what_version_1_shows_below() -> None:
+    rgba = np.zeros((64, 64, 4), np.uint8)
+    rgba[:, :32, 3], rgba[:, 32:, 3] = 255, 128
+    image = Image.fromarray(rgba)
+    for mode in ("RGBA", "LA"):
+        data = encode(image.convert(mode))
+        new, old = (np.asarray(upright(data, RECIPE.in_version(version)))[0, ::63, 0].tolist() for version in (2, 1))
+        assert (new, old) == ([0, 127], [0, 0])
+    palette = Image.new("P", (64, 64), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    data = encode(palette, transparency=1)
+    assert np.asarray(upright(data, RECIPE))[0, 0].tolist() == [255, 255, 255]
+    assert np.asarray(upright(data, RECIPE.in_version(1)))[0, 0].tolist() == [10, 20, 30]
+    for keyed in (Image.new("RGB", (64, 64), (10, 20, 30)), Image.new("L", (64, 64), 7)):
+        key = keyed.getpixel((0, 0))
+        assert np.asarray(upright(encode(keyed, transparency=key), RECIPE)).min() == 255
+    deep = Image.fromarray(np.full((64, 64), 4000, np.uint16))
+    assert np.asarray(upright(encode(deep, transparency=4000), RECIPE)).min() == 255
+
+
+def test_averaging_in_bands_equals_averaging_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray(ramp(701, 613)).convert("RGBA")
+    opaque = image.convert("RGB")
+    monkeypatch.setattr("fc7_service.features.colour._BAND_PX", 5000)
+    for factor in (1, 2, 8):
+        whole = opaque.reduce(factor) if factor > 1 else opaque
+        np.testing.assert_array_equal(np.asarray(over_white(image, factor)), np.asarray(whole))
+
+
+@pytest.mark.parametrize("size", [(640, 480), (5000, 60), (129, 777), (1201, 907)])
+def test_a_lossless_file_of_any_size_equals_its_pixels(size: tuple[int, int]) -> None:
+    pixels = ramp(*size)
+    for fmt, options in (("PNG", {}), ("BMP", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})):
+        data = encode(Image.fromarray(pixels), fmt, **options)
+        np.testing.assert_array_equal(preprocess(data, RECIPE), preprocess_pixels(pixels, RECIPE), err_msg=fmt)
+
+
+def cut(data: bytes, share: float) -> bytes:
+    start = data.rindex(b"\xff\xda")
+    return data[: start + int((len(data) - start) * share)]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"restart_marker_blocks": 3}]
+)
+@pytest.mark.parametrize("size", [(300, 200), (1600, 1200)])
+def test_a_jpeg_short_of_its_end_is_read_if_every_row_is_there(
+    size: tuple[int, int], options: dict[str, object]
+) -> None:
+    # Of a large progressive one the last scan is finer than what is decoded: it may lack.
+    data = encode(Image.fromarray(ramp(*size)), "JPEG", **options)
+    whole = preprocess(data, RECIPE)
+    for n_bytes in (1, 2):
+        np.testing.assert_array_equal(preprocess(data[:-n_bytes], RECIPE), whole)
+    for n_bytes in range(8, len(data) - data.rindex(b"\xff\xda"), 97):
+        try:
+            found = preprocess(data[:-n_bytes], RECIPE)
+        except ImageDecodeError as error:
+            assert f"of its {size[1]} rows are there" in error.message  # noqa: PT017 - most are refused, none may differ
+        else:
+            np.testing.assert_array_equal(found, whole)
+    if size == (300, 200) or not options.get("progressive"):
+        with pytest.raises(ImageDecodeError, match="rows are there"):
+            preprocess(cut(data, 0.5), RECIPE.in_version(1))
+
+
+def test_a_cut_jpeg_says_how_many_rows_it_has() -> None:
+    data = encode(Image.fromarray(ramp(320, 200)), "JPEG", restart_marker_rows=1)
+    at = list(re.finditer(rb"\xff[\xd0-\xd7]", data))[4].end()  # behind five rows of blocks, 16 pixels each
+    with pytest.raises(ImageDecodeError, match=r"truncated: (7[0-9]|80) of its 200 rows"):
+        preprocess(data[:at], RECIPE)
+
+
+def test_a_progressive_jpeg_without_its_last_scans_is_refused() -> None:
+    data = encode(Image.fromarray(ramp(1600, 1200)), "JPEG", progressive=True)
+    for scan in list(re.finditer(rb"\xff\xda", data))[1:]:
+        with pytest.raises(ImageDecodeError, match="0 of its 1200 rows"):
+            preprocess(data[: scan.start()], RECIPE)
+
+
+def test_a_jpeg_with_others_behind_it_is_decoded_smaller_too() -> None:
+    image = Image.fromarray(ramp(2048, 1536))
+    data = encode(image, "MPO", save_all=True, append_images=[image])
+    alone = encode(image, "JPEG")
+    np.testing.assert_array_equal(preprocess(data, RECIPE), preprocess(alone, RECIPE))
+    assert Picture(data, RECIPE).n_bytes == Picture(alone, RECIPE).n_bytes < 10**6
+    assert upright(data, RECIPE.in_version(1)).size == (2048, 1536)
+
+
+def ifd_bomb(order: str = "<") -> bytes:
+    """A TIFF directory of 2,000 tags that each name the same megabyte: 2 GB for who reads them all."""
+    n, size = 2000, 2**20
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}LH", 8, n)
+    tags = b"".join(struct.pack(f"{order}HHLL", 40_000 + i, 7, size, 64) for i in range(n))
+    return head + tags + bytes(size)
+
+
+def test_exif_that_would_fill_the_memory_is_not_read() -> None:
+    import tracemalloc
+
+    image, bomb = Image.fromarray(ramp(64, 64)), b"Exif\0\0" + ifd_bomb()
+    harmless = b"Exif\0\0II*\0\x08\0\0\0".ljust(len(bomb), b"\0")
+    segments = b"".join(
+        b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part
+        for part in (bomb[6 + i : 6 + i + 60_000] for i in range(0, len(bomb), 60_000))
+    )
+    jpeg = encode(image, "JPEG")
+    files = [
+        jpeg[:2] + segments + jpeg[2:],
+        encode(image, "WEBP", exif=bomb, lossless=True),
+        encode(image, "AVIF", exif=harmless).replace(harmless[6:], bomb[6:]),
+        encode(image, "PNG", exif=bomb),
+    ]
+    tracemalloc.start()
+    try:
+        for data in files:
+            assert preprocess(data, RECIPE).shape == (3, 64, 64)
+        with pytest.raises(ImageDecodeError, match="TIFF"):
+            preprocess(ifd_bomb(), RECIPE)
+        assert tracemalloc.get_traced_memory()[1] < 60 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_tiff_is_its_first_page_upright(order: str) -> None:
+    first, second = Image.fromarray(ramp(80, 40)), Image.new("RGB", (10, 10))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(first, "TIFF", save_all=True, append_images=[second], exif=exif)
+    np.testing.assert_array_equal(np.asarray(upright(data, RECIPE)), np.rot90(ramp(80, 40), -1))
+    deep = np.arange(64 * 64, dtype=f"{order}u2").reshape(64, 64) * 16
+    assert np.asarray(upright(encode(Image.fromarray(deep), "TIFF"), RECIPE))[63, 63].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (encode(Image.new("1", (64, 64)), "TIFF", compression="group4"), "compression 4 is not read"),
+        (b"II*\0\x08\0\0\0\1\0\xfe\0\4\0\1\0\0\0\1\0\0\0" + bytes(40), "camera raw"),
+        (b"II*\0\x10\0\0\0CR\2\0", "camera raw"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "video"),
+        (b"\xff\x0a\xfa\x7f", "JPEG XL"),
+        (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff" * 6, "16777216 x 16777216 pixels"),
+        (b"RIFF\0\0\0\0WEBP", "header of the WebP image is truncated"),
+        (png(9_000, 9_000)[:60], "pixels: at most|truncated"),
+    ],
+)
+def test_what_else_is_refused_says_why(data: bytes, text: str) -> None:
+    with pytest.raises(ImageDecodeError, match=text):
+        preprocess(data, RECIPE)
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    data = encode(Image.fromarray(ramp(64, 64)), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(ImageDecodeError, match="more than 500 scans"):
+        preprocess(data[:last] + data[last:-2] * 600 + data[-2:], RECIPE)
+
+
+MEMORY = """
+import io, resource, sys
+from PIL import Image
+from fc7_service.bundle.recipe import Recipe
+from fc7_service.features.preprocess import preprocess
+recipe = Recipe(resize_px=128, crop_px=128, scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+preprocess(open(sys.argv[1], "rb").read(), recipe)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+preprocess(open(sys.argv[2], "rb").read(), recipe)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+def test_large_pictures_take_little_memory(tmp_path: Path) -> None:
+    """In a process of its own: a JPEG of 108 megapixels, and a PNG whose pixels stand in memory once."""
+    blocks = Image.fromarray(ramp(30, 40)[..., 0])
+    phone = blocks.resize((12000, 9000), Image.Resampling.NEAREST)
+    clear = Image.fromarray(np.dstack([ramp(40, 40), ramp(40, 40)[..., 0]])).resize((5000, 5000), 0)
+    for small, large, most in (
+        (encode(blocks, "JPEG"), encode(phone, "JPEG", quality=60), 60 * 2**20),
+        (encode(clear.resize((9, 9))), encode(clear, compress_level=1), 5000 * 5000 * 4 * 1.3),
+    ):
+        (tmp_path / "small").write_bytes(small)
+        (tmp_path / "large").write_bytes(large)
+        command = [sys.executable, "-c", MEMORY, str(tmp_path / "small"), str(tmp_path / "large")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert int(done.stdout) < most

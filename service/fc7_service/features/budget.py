@@ -34,12 +34,11 @@ class Budget:
         finally:
             if turn.done() and not turn.cancelled():
                 self._free += wanted
-            else:
-                self._waiting.remove((wanted, turn))
             self._hand_out()
 
     def _hand_out(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
+        while self._waiting and (self._waiting[0][1].cancelled() or self._waiting[0][0] <= self._free):
             wanted, turn = self._waiting.popleft()
-            self._free -= wanted
-            turn.set_result(None)
+            if not turn.cancelled():  # else its caller has left
+                self._free -= wanted
+                turn.set_result(None)

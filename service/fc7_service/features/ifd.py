@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ORIENTATION, SUBFILE, TILE_WIDTH, TILE_LENGTH, N_PICTURES = 0x0112, 0x00FE, 0x0142, 0x0143, 0xB001
+ORIENTATION, SUBFILE, COMPRESSION, TILE_WIDTH, TILE_LENGTH, N_PICTURES = 0x0112, 0x00FE, 0x0103, 0x0142, 0x0143, 0xB001
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}  # type -> bytes
 _NUMBERS = {3: "H", 4: "L", 8: "h", 9: "l"}

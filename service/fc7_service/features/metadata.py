@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fc7.errors import ImageDecodeError
-from fc7_service.features.ifd import N_PICTURES, ORIENTATION, SUBFILE, TILE_LENGTH, TILE_WIDTH, read_ifd, with_tags
+from fc7_service.features.ifd import (
+    COMPRESSION,
+    N_PICTURES,
+    ORIENTATION,
+    SUBFILE,
+    TILE_LENGTH,
+    TILE_WIDTH,
+    read_ifd,
+    with_tags,
+)
 
 _EXIF, _XMP, _MPF = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
 _MAX_TEXT_BYTES = 2**20  # of a compressed text chunk, unpacked
@@ -41,6 +50,7 @@ _TIFF_TAGS = {
     339,
 }
 _TIFF_TAGS |= {340, 341, 347, 529, 530, 531, 532}
+_TIFF_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946)  # decoders of fax write a line to standard error for each bad row
 _PNG_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
@@ -175,6 +185,11 @@ def _strip_tiff(data: bytes) -> File:
     if data[8:10] == b"CR" or (subfile is not None and (subfile.number or 0) & 1):
         raise ImageDecodeError(
             "the file is camera raw, which fc7 does not read: its first page is a thumbnail. Convert it to JPEG"
+        )
+    compression = tags[COMPRESSION].number if COMPRESSION in tags else 1
+    if compression not in _TIFF_COMPRESSIONS:
+        raise ImageDecodeError(
+            f"the TIFF file's compression {compression} is not read: save it with LZW, Deflate, PackBits, JPEG or none"
         )
     kept = {number: tag for number, tag in tags.items() if number in _TIFF_TAGS}
     if sum(tag.n_bytes for tag in kept.values()) > len(data):  # a decoder reads each of them to the memory
