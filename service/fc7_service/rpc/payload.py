@@ -82,7 +82,7 @@ def _exact(literal: str) -> float:
     """Return a number, unless a double does not keep all the digits that were sent."""
     value, sent = float(literal), Decimal(literal)
     n_digits = len("".join(map(str, sent.as_tuple().digits)).strip("0"))
-    if math.isinf(value) or Decimal(f"{value:.{max(n_digits - 1, 0)}e}") != sent:
+    if math.isinf(value) or sent not in (Decimal(repr(value)), Decimal(f"{value:.{max(n_digits - 1, 0)}e}")):
         raise ValueError(f"the number {literal[:40]} does not fit a double: shorten it, or send it as text")
     return value
 
