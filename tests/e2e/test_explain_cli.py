@@ -168,6 +168,20 @@ def test_match(run: Run, images: Path, tmp_path: Path, layer: str) -> None:
         assert arrays["query"].shape == arrays["neighbour"].shape == (3, PX, PX, 3)
 
 
+def test_a_network_without_a_deconvnet_says_what_is_not_drawn(run: Run, images: Path, tmp_path: Path) -> None:
+    pair, drawn = (images / "one/0.jpg", images / "two/0.jpg"), tmp_path / "drawn.png"
+    said = "nothing was drawn: model 'bare' has no deconvnet for layer 'fc7'"
+    for words in (("match", *pair, "--layer", "fc7"), ("class", pair[0])):
+        found = run(*words, "--model", "bare", "--output", drawn, "--json", code=4, said=said)
+        assert found[0]["units"]
+        assert not drawn.exists()
+        run(*words, "--model", "bare", "--output", tmp_path / "kept.npz", "--json")
+        assert np.load(tmp_path / "kept.npz")["contributions"].size
+    said = "no unit is projected: model 'bare' has no deconvnet for layer 'conv5'"
+    run("match", *pair, "--layer", "conv5", "--model", "bare", "--output", drawn, said=said)
+    assert is_drawn(drawn, 500, 200)
+
+
 def test_match_within_a_collection(run: Run, address: str, images: Path) -> None:
     image = images / "one/0.jpg"
     with fc7.connect(address) as client:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.explanation import (
+    check_drawable,
     check_result,
     class_option,
     head_option,
@@ -131,6 +132,13 @@ def match(
         found = client.explain.match(
             query, other, layer=layer, model=model, collection=collection, strongest=strongest, rule=rule
         )
+    shares = _shares(found.contributions, found.unit_layer, strongest)
+    if as_json:
+        emit({"score": found.score, "unit_layer": found.unit_layer, "rest": found.rest, "units": shares})
+    else:
+        print_rows(shares, as_json=False)
+        say(f"cosine {found.score:.4f}; {found.rest:.4f} of it belongs to no unit")
+    check_drawable(output, found)
     if output is not None:
         from fc7.cli.plate import draw_match
 
@@ -140,12 +148,6 @@ def match(
             found.provenance.to_dict(),
             lambda file: draw_match((query, other), found, file),
         )
-    shares = _shares(found.contributions, found.unit_layer, strongest)
-    if as_json:
-        emit({"score": found.score, "unit_layer": found.unit_layer, "rest": found.rest, "units": shares})
-    else:
-        print_rows(shares, as_json=False)
-        say(f"cosine {found.score:.4f}; {found.rest:.4f} of it belongs to no unit")
 
 
 @explain.command(name="class")
@@ -173,6 +175,14 @@ def class_(
     check_result(output)
     with connection.open() as client:
         found = client.explain.label(image, label=label, head=head, model=model, strongest=strongest, rule=rule)
+    shares = _shares(found.contributions, found.unit_layer, strongest)
+    facts = {"label": found.label, "probability": found.probability, "logit": found.logit, "rest": found.rest}
+    if as_json:
+        emit({**facts, "unit_layer": found.unit_layer, "units": shares})
+    else:
+        print_rows(shares, as_json=False)
+        say(f"{found.label} {found.probability:.4f}: logit {found.logit:.4f}; {found.rest:.4f} belongs to no unit")
+    check_drawable(output, found)
     if output is not None:
         from fc7.cli.plate import draw_class
 
@@ -182,13 +192,6 @@ def class_(
         }
         arrays |= {} if found.positions is None else {"positions": found.positions}
         write_result(output, arrays, found.provenance.to_dict(), lambda file: draw_class(image, found, file))
-    shares = _shares(found.contributions, found.unit_layer, strongest)
-    facts = {"label": found.label, "probability": found.probability, "logit": found.logit, "rest": found.rest}
-    if as_json:
-        emit({**facts, "unit_layer": found.unit_layer, "units": shares})
-    else:
-        print_rows(shares, as_json=False)
-        say(f"{found.label} {found.probability:.4f}: logit {found.logit:.4f}; {found.rest:.4f} belongs to no unit")
 
 
 @explain.command()

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.output import check_output
+from fc7.cli.output import check_output, complain
+from fc7.errors import FailedPrecondition, Reason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fc7 import Place, Projection
+    from fc7 import ClassReason, Match, Place, Projection
 
 image_argument = click.argument("image", type=click.Path(path_type=Path))
 layer_option = click.option("--layer", default="conv5", show_default=True, help="Layer whose units are meant.")
@@ -45,6 +46,31 @@ def check_result(output: Path | None) -> None:
 
         check_format(output)
     check_output(output)
+
+
+def check_drawable(output: Path | None, found: Match | ClassReason) -> None:
+    """Refuse to draw what has nothing but the picture itself; say where a part of a drawing is missing.
+
+    Raises
+    ------
+    FailedPrecondition
+        No unit is projected and the layer has no positions.
+    """
+    from fc7.explanation import Match
+
+    side = found.query if isinstance(found, Match) else found
+    if output is None or output.suffix == ".npz" or side.projections:
+        return
+    model, layer = found.provenance.model, found.unit_layer
+    why = f"model {model!r} has no deconvnet for layer {layer!r}: its graph has branches, or its bundle is older"
+    if side.positions is None:
+        raise FailedPrecondition(
+            f"nothing was drawn: {why}. The figures hold, and --output FILE.npz keeps them; `fc7 explain occlude` "
+            "draws with every network",
+            name=model,
+            reason=Reason.NO_DECONVNET,
+        )
+    complain(str(output), f"no unit is projected: {why}")
 
 
 def write_result(
