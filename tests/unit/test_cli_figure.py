@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fc7.cli.figure import patch, square
+from fc7.cli.figure import Panel, legible, patch, square
+from fc7.cli.figure import draw as draw_figure
 from fc7.cli.sheet import Row, Tile, draw
 from fc7.explanation import View
 from fc7_service.features.preprocess import see
@@ -47,3 +48,28 @@ def test_a_patch_is_a_pixel_at_least(box: tuple[int, int, int, int], first: int)
     inside = drawn[(drawn[..., 1] == 0) & (drawn[..., 2] == 0)]
     assert drawn.shape == (16, 16, 3)
     assert inside[:, 0].min() == 10 * first
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("plain [text]…", "plain [text]…"),
+        ("café Ångström", "cafe Angstrom"),
+        ("日本", r"\u65e5\u672c"),
+        ("cat 😀", r"cat \U0001f600"),
+        ("Жук ß", r"\u0416\u0443\u043a \xdf"),
+        ("e\u0301", r"e\u0301"),
+    ],
+)
+def test_what_the_font_lacks_is_spelt(text: str, drawn: str) -> None:
+    assert legible(text) == drawn
+
+
+def test_no_caption_is_drawn_as_boxes(tmp_path: Path) -> None:
+    def drawn(caption: str) -> bytes:
+        draw([Row(Tile(None, (caption,)), [])], tmp_path / "sheet.png", title=caption)
+        draw_figure([[Panel(Image.new("RGB", (200, 20)), (caption,))]], tmp_path / "figure.png", caption)
+        return b"".join((tmp_path / name).read_bytes() for name in ("sheet.png", "figure.png"))
+
+    assert drawn("日本") == drawn(r"\u65e5\u672c")
+    assert drawn("日本") != drawn("日曜")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+import functools
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ _GAP, _MARGIN, _LINE = 12, 24, 18  # px
 _TEXT, _TITLE = 13, 20  # px, font sizes
 _INK, _FAINT, _RULE, _BOX = "#1f2328", "#6e7781", "#d0d7de", "#ff8c00"
 _HEAT = ("#0d0887", "#7e03a8", "#cc4778", "#f89540", "#f0f921")  # low to high, as matplotlib's plasma
+_NO_CHARACTER = "\U0010fffe"  # which no font has
 _ROUNDING = 1e-5  # of a projection's peak: what a pixel outside the unit's field may hold
 _QUANTILE = 0.995  # of a projection's absolute values becomes full contrast: single pixels would darken the rest
 
@@ -40,6 +43,7 @@ def draw(rows: Sequence[Sequence[Panel]], output: Path, title: str) -> None:
 
     heights = [max(p.image.height + _LINE * len(p.lines) for p in row) + _GAP for row in rows]
     widths = [sum(p.image.width + _GAP for p in row) for row in rows]
+    title = legible(title)
     title_width = int(font(_TITLE).getlength(title))
     top = _MARGIN + 2 * _TITLE
     sheet = Image.new("RGB", (2 * _MARGIN + max(*widths, title_width), top + sum(heights) + _MARGIN), "white")
@@ -194,8 +198,30 @@ def mosaic(images: Sequence[Image.Image], side: int) -> Image.Image:
     return sheet
 
 
+def legible(text: str) -> str:
+    r"""Return text in characters that the font has: é as e, and those without a base letter as their number, \u65e5."""
+    return "".join(map(_spelt, text))
+
+
+@functools.cache
+def _spelt(character: str) -> str:
+    if _is_in_font(character):
+        return character
+    base = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
+    if base and all(map(_is_in_font, base)):
+        return base
+    return character.encode("unicode_escape").decode()
+
+
+def _is_in_font(character: str) -> bool:
+    """Tell a character from the box that stands for those that the font lacks."""
+    shown = font(_TEXT)
+    return bytes(shown.getmask(character)) != bytes(shown.getmask(_NO_CHARACTER))
+
+
 def fit(text: str, width: int) -> str:
-    """Cut a caption to ``width`` pixels."""
+    """Cut a caption to ``width`` pixels, in characters that the font has."""
+    text = legible(text)
     if font(_TEXT).getlength(text) <= width:
         return text
     while text and font(_TEXT).getlength(f"{text}…") > width:

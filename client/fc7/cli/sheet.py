@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fc7.cli.figure import font, upright
+from fc7.cli.figure import font, legible, upright
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def draw(rows: Sequence[Row], output: Path, *, columns: int = 5, title: str = ""
     sheet = Image.new("RGB", (width, top + sum(heights) + _GAP * (len(rows) - 1) + _MARGIN), "white")
     pen = ImageDraw.Draw(sheet)
     if title:
-        pen.text((_MARGIN, _MARGIN), title, _INK, font=font(_TITLE))
+        pen.text((_MARGIN, _MARGIN), legible(title), _INK, font=font(_TITLE))
     for row, height in zip(rows, heights, strict=True):
         _paste(sheet, pen, row.query, _MARGIN, top)
         x = _MARGIN + step_x
@@ -115,6 +115,7 @@ def _picture(path: Path | None) -> tuple[Image.Image | None, str]:
 
 def _shorten(text: str) -> str:
     """Cut a caption to the width of a tile; of a path the end tells more than the beginning."""
+    text = legible(text)
     if font(_TEXT).getlength(text) <= TILE:
         return text
     while text and font(_TEXT).getlength(f"…{text}") > TILE:
