@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fc7.errors import InvalidArgument
@@ -16,12 +16,14 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**4
 VALUES = st.recursive(st.none() | st.booleans() | NUMBERS | st.text(st.characters(exclude_categories=["Cs"])), st.lists)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), VALUES, max_size=5))
 def test_what_python_writes_comes_back(payload):
     assert read_payload(json.dumps(payload)) == payload
     assert json.loads(write_payload(read_payload(json.dumps(payload)))) == payload
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(min_value=1e-300, max_value=1e300))
 def test_seventeen_digits_are_kept(value):
     assert read_payload(f'{{"n": {value:.16e}}}')["n"] == value
