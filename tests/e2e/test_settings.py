@@ -72,7 +72,7 @@ def test_models_are_honoured_without_a_server(folder: Path) -> None:
     ("env", "said"),
     [
         ({"FC7_DEVICE": "gpu"}, "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
-        ({"FC7_THREADS": "0"}, "0 is not in the range x>=1"),
+        ({"FC7_THREADS": "0"}, "0 is not in the range 1<=x<=1024"),
         ({"FC7_THREADS": "two"}, "'two' is not a valid integer"),
     ],
 )

@@ -335,6 +335,30 @@ def test_only_a_yes_is_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     make_sure("Delete all?", is_sure=False)
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "999999999999", "1.5", "many"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("search", "c", "--id", "x", "-k"),
+        ("classify", "a.png", "--top"),
+        ("head", "publish", "h", "--version"),
+        ("head", "show", "h", "--version"),
+        ("head", "delete", "h", "--yes", "--version"),
+        ("head", "evaluate", "h", ".", "--version"),
+        ("explain", "occlude", "a.png", "--square"),
+        ("collection", "items", "c", "--limit"),
+        ("serve", "--threads"),
+    ],
+)
+def test_a_number_that_breaks_its_rule_is_a_usage_error(
+    words: tuple[str, ...], number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, AssertionError("the work began"))
+    result = CliRunner().invoke(main, [*words, number])
+    assert result.exit_code == 2
+    assert f"{number} is not in the range" in result.stderr or f"{number!r} is not a valid integer" in result.stderr
+
+
 def test_a_label_is_of_a_collection() -> None:
     result = CliRunner().invoke(main, ["head", "train", "h", "folder", "--label", "x"])
     assert result.exit_code == 2

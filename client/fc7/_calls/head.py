@@ -120,7 +120,7 @@ def classify(
 ) -> Operation[list[Classification]]:
     """Classify batch by batch."""
     if not 1 <= top < 2**31:
-        raise InvalidArgument(f"top is {top}: at least 1", name="top")
+        raise InvalidArgument(f"top is {top}: it must be from 1 to {2**31 - 1}", name="top")
     head, model = check_text(head, "head"), check_text(model, "model")
     plan = pb.ClassifyRequest(
         head=head,
@@ -149,7 +149,9 @@ def classify(
 
 def _checked(version: int) -> int:
     if not 0 <= version < 2**31:
-        raise InvalidArgument(f"version is {version}: at least 1, or 0", name="version")
+        raise InvalidArgument(
+            f"version is {version}: it must be from 1 to {2**31 - 1}, or 0 for the default", name="version"
+        )
     return version
 
 

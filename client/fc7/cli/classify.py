@@ -11,7 +11,7 @@ from fc7.cli.images import conclude, find_images, paths_argument
 from fc7.cli.member import check_one, ensemble_option, model_option, views_option
 from fc7.cli.output import complain, emit, json_option, progress, table
 from fc7.cli.selection import Selection, exclude_option
-from fc7.cli.setting import Connection, connected
+from fc7.cli.setting import Connection, connected, positive
 
 if TYPE_CHECKING:
     from fc7 import Classification
@@ -27,7 +27,7 @@ _JSON_TOP = 5  # classes per image, where --top says nothing
 @ensemble_option
 @views_option
 @exclude_option
-@click.option("--top", type=click.IntRange(min=1), help="Classes per image. Defaults to 1, with --json to 5.")
+@click.option("--top", type=positive, help="Classes per image. Defaults to 1, with --json to 5.")
 @json_option
 @connected
 def classify(

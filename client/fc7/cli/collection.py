@@ -25,7 +25,7 @@ from fc7.cli.output import (
     yes_option,
 )
 from fc7.cli.selection import Selection, exclude_option
-from fc7.cli.setting import Connection, connected
+from fc7.cli.setting import Connection, connected, positive
 from fc7.errors import AlreadyExists, Fc7Error, NotFound
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def remove(connection: Connection, name: str, ids: tuple[str, ...], as_json: boo
 @click.argument("name")
 @click.argument("image", required=False, type=click.Path(path_type=Path))
 @click.option("--id", "item_id", help="Ask for the neighbours of a stored item, itself left out.")
-@click.option("-k", "k", type=int, default=10, show_default=True, help="Number of neighbours.")
+@click.option("-k", "k", type=positive, default=10, show_default=True, help="Number of neighbours.")
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw query and neighbours here.")
 @json_option
 @connected

@@ -11,7 +11,7 @@ import click
 from fc7.cli.images import conclude
 from fc7.cli.output import complain, emit, json_option, printable, progress, say, table
 from fc7.cli.selection import Selection, exclude_option
-from fc7.cli.setting import Connection, connected
+from fc7.cli.setting import Connection, connected, positive
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _CONFUSIONS = 10  # lines of a table
 @click.command()
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--version", type=click.IntRange(min=1), help="Version, published or not. Defaults to the newest.")
+@click.option("--version", type=positive, help="Version, published or not. Defaults to the newest.")
 @exclude_option
 @json_option
 @connected

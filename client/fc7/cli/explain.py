@@ -23,7 +23,7 @@ from fc7.cli.explanation import (
 )
 from fc7.cli.member import model_option
 from fc7.cli.output import emit, json_option, print_rows, progress, say
-from fc7.cli.setting import Connection, connected
+from fc7.cli.setting import Connection, connected, positive
 from fc7.cli.study import check, correspondence, evolution, invariance
 from fc7.cli.top import top
 from fc7.errors import InvalidArgument, NotFound
@@ -198,9 +198,7 @@ def class_(
 @image_argument
 @head_option
 @class_option
-@click.option(
-    "--square", "square_px", type=click.IntRange(min=1), help="Side in pixels of the view; without: a quarter."
-)
+@click.option("--square", "square_px", type=positive, help="Side in pixels of the view; without: a quarter.")
 @click.option("--grid", type=click.IntRange(2, 64), default=20, show_default=True, help="Views along each side.")
 @model_option
 @output_option

@@ -14,13 +14,13 @@ from fc7.cli.images import conclude
 from fc7.cli.member import model_option
 from fc7.cli.output import complain, emit, json_option, make_sure, progress, say, table, yes_option
 from fc7.cli.selection import Selection, exclude_option
-from fc7.cli.setting import Connection, connected
+from fc7.cli.setting import Connection, connected, positive
 
 if TYPE_CHECKING:
     from fc7 import Head
 
 _COLUMNS = ("name", "version", "published", "classes", "count", "accuracy", "majority", "method", "layer", "created")
-_version = click.option("--version", type=click.IntRange(min=1), help="Version; without: the newest.")
+_version = click.option("--version", type=positive, help="Version; without: the newest.")
 
 
 @click.group()
@@ -133,7 +133,7 @@ def show(connection: Connection, name: str, version: int | None, as_json: bool) 
 
 @head.command()
 @click.argument("name")
-@click.option("--version", type=click.IntRange(min=1), help="Version. Defaults to all of them.")
+@click.option("--version", type=positive, help="Version. Defaults to all of them.")
 @yes_option
 @json_option
 @connected

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.output import check_output, emit, json_option, progress, say, table, write_csv
-from fc7.cli.setting import Connection, connected
+from fc7.cli.setting import Connection, connected, positive
 
 if TYPE_CHECKING:
     from fc7 import Item
@@ -26,7 +26,7 @@ _FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
 
 @click.command()
 @click.argument("name")
-@click.option("--limit", type=click.IntRange(min=1), help="Items at most. Defaults to all, in a table to 100.")
+@click.option("--limit", type=positive, help="Items at most. Defaults to all, in a table to 100.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write: F.csv or F.jsonl.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with the columns id, label, content_sha256, payload.")
 @json_option

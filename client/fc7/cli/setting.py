@@ -47,6 +47,7 @@ class Setting(click.Option):
         return super().get_default(ctx, call) if value is None else value
 
 
+positive = click.IntRange(1, 2**31 - 1)  # what a message to the server can hold
 setting = functools.partial(click.option, cls=Setting)
 
 # Of `fc7 serve`; a command without a server takes them too, from a variable or the file.
@@ -61,7 +62,7 @@ _ENGINE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     ),
     "threads": (
         ("--threads",),
-        {"type": click.IntRange(min=1), "help": "Threads of the engine. Defaults to one per core."},
+        {"type": click.IntRange(1, 1024), "help": "Threads of the engine. Defaults to one per core."},
     ),
 }
 
