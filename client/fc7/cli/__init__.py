@@ -73,6 +73,7 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
+            say("fc7: interrupted", err=True)
             raise click.exceptions.Exit(_INTERRUPTED) from None
         except Exception as error:
             is_broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE

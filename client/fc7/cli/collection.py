@@ -145,17 +145,21 @@ def add(
             if as_json:
                 emit(_outcome(item.id, item.status, item.error))
 
-        _collection(client, name).add(
-            [image.path for image in images],
-            ids=[id_prefix + image.id for image in images],
-            payloads=[_payload(image, label) for image, label in zip(images, labels, strict=True)],
-            replace=replace,
-            report=report,
-        )
+        try:
+            _collection(client, name).add(
+                [image.path for image in images],
+                ids=[id_prefix + image.id for image in images],
+                payloads=[_payload(image, label) for image, label in zip(images, labels, strict=True)],
+                replace=replace,
+                report=report,
+            )
+        except KeyboardInterrupt:
+            say(f"{_summary(name, counts)} of {len(images)}; run the command again to go on", err=True)
+            raise
     if as_json:
         emit({"collection": name, **counts, "passed_over": selection.to_dict()})
     else:
-        say(f"{name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "added"))
+        say(_summary(name, counts))
     conclude(selection, counts["failed"], as_json=as_json)
 
 
@@ -226,6 +230,10 @@ def _collection(client: Client, name: str) -> Collection:
         return client.create_collection(name)
     except AlreadyExists:  # another run was quicker
         return client.collection(name)
+
+
+def _summary(name: str, counts: dict[str, int]) -> str:
+    return f"{name}: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "added")
 
 
 def _outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str]:
