@@ -19,12 +19,11 @@ golden.int8.npz    every layer's output for the inputs of golden.npz
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from fc7.errors import DataLoss, InvalidArgument, NotFound, Reason
 from fc7_service.bundle.graph import refers_outside
@@ -52,7 +51,7 @@ class Layer:
     @property
     def dim(self) -> int:
         """Length of the feature."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +201,25 @@ class Bundle:
 
     def _onnx(self, file: str) -> bytes:
         data = self.read(file)
-        if refers_outside(data):
+        try:
+            is_outside = refers_outside(data)
+        except DataLoss as error:
+            text = f"{file} of bundle {self.name!r} cannot be read: {error.message}"
+            raise DataLoss(text, name=file, reason=Reason.BUNDLE_DAMAGED) from error
+        if is_outside:
             raise InvalidArgument(f"{file} of bundle {self.name!r} refers to other files: store it as one", name=file)
         return data
+
+    def check_files(self) -> None:
+        """Compare every file with the manifest, and look into the graphs.
+
+        Raises
+        ------
+        DataLoss, InvalidArgument
+            As ``graph``; the file is named.
+        """
+        for file in self.files:
+            self._onnx(file) if file.endswith(".onnx") else self.read(file)
 
     def card(self) -> str:
         """Return the model card, Markdown."""

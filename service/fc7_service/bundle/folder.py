@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fc7.errors import DataLoss, FailedPrecondition, NotFound, Reason
 from fc7_service.bundle.bundle import INT8_SUFFIX, LABELS, REQUIRED, Bundle, ClassLabel, Layer
@@ -21,6 +20,7 @@ MANIFEST = "manifest.json"
 
 _SHIPPED = Path(__file__).parent.parent / "bundles"
 _MAX_MANIFEST_BYTES = 2**20
+_LARGEST_LAYER = 2**24  # numbers
 _MAX_FILE_BYTES = 2 * 2**30 - 1  # the limit of a protobuf message, so of an ONNX file
 
 
@@ -88,7 +88,7 @@ def open_bundle(path: Path) -> Bundle:
             files={check_name(f, "file"): (str(v["sha256"]), int(v["size"])) for f, v in manifest["files"].items()},
             versions={str(k): str(v) for k, v in manifest.get("versions", {}).items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataLoss(
             f"manifest of bundle {str(path)!r} is malformed: {error!r}", name=str(path), reason=Reason.BUNDLE_DAMAGED
         ) from error
@@ -161,9 +161,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _MAX_MANIFEST_BYTES:
             raise ValueError(f"more than {_MAX_MANIFEST_BYTES} bytes")
-        manifest = json.loads(file.read_bytes())
+        manifest = json.loads(file.read_bytes(), object_pairs_hook=_without_twins)
         version = int(manifest["format"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise DataLoss(
             f"manifest of bundle {str(path)!r} is damaged: {error!r}", name=str(path), reason=Reason.BUNDLE_DAMAGED
         ) from error
@@ -176,9 +176,16 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key stands twice among {[key for key, _ in pairs][:20]}")
+    return found
+
+
 def _layer(name: str, values: dict[str, Any]) -> Layer:
     shape = tuple(int(n) for n in values["shape"])
-    if not 1 <= len(shape) <= 4 or min(shape) < 1 or np.prod(shape) > 2**24:
+    if not 1 <= len(shape) <= 4 or min(shape) < 1 or math.prod(shape) > _LARGEST_LAYER:
         raise ValueError(f"shape {shape} of layer {name!r}")
     recipe = Recipe.from_dict(values["recipe"]) if "recipe" in values else None
     return Layer(check_name(name, "layer"), shape, str(values.get("transform", NO_TRANSFORM)), recipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, Reason
 from fc7_service.bundle.bundle import GOLDEN, INT8_GOLDEN, Bundle
+
+_MAX_BYTES = 64 * 2**20  # what one message may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,10 @@ def read_golden(bundle: Bundle) -> Golden:
 def _read_arrays(bundle: Bundle, file: str) -> dict[str, NDArray[Any]]:
     data = bundle.read(file)
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            n_bytes = sum(member.file_size for member in archive.infolist())
+        if n_bytes > _MAX_BYTES:
+            raise ValueError(f"unpacked it would have {n_bytes} bytes: at most {_MAX_BYTES}")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:  # what NumPy, zipfile and zlib raise for damage shares no base but Exception

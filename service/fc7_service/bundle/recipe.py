@@ -21,6 +21,10 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 RECIPE_VERSION = 2  # of new recipes; earlier ones are computed as they always were
 
 
+LARGEST_PX = 1024  # a batch of 32 such pictures has 400 MB
+_LARGEST_INPUT = 1e6  # of a network; ordinary ones see 255 at most
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Preprocessing as data.
@@ -85,9 +89,23 @@ class Recipe:
             raise InvalidArgument(f"recipe is malformed: {error} is missing") from error
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidArgument(f"recipe is malformed: {error}") from error
-        if not 0 < recipe.crop_px <= recipe.resize_px <= 4096 or min(recipe.scale, *recipe.std) <= 0:
-            raise InvalidArgument("recipe is out of range: 0 < crop_px <= resize_px <= 4096, scale > 0, std > 0")
+        if not 0 < recipe.crop_px <= recipe.resize_px <= LARGEST_PX or min(recipe.scale, *recipe.std) <= 0:
+            raise InvalidArgument(
+                f"recipe is out of range: crop_px is {recipe.crop_px}, resize_px {recipe.resize_px}, scale "
+                f"{recipe.scale:g}, std {recipe.std}; 0 < crop_px <= resize_px <= {LARGEST_PX}, scale > 0, std > 0"
+            )
+        recipe._check_numbers()
         return recipe
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers that make all pictures alike, or so large that a network answers NaN."""
+        for mean, std in zip(self.mean, self.std, strict=True):
+            span = 255 * self.scale / std
+            if not 1 / _LARGEST_INPUT <= span <= _LARGEST_INPUT or abs(mean / std) > _LARGEST_INPUT:
+                raise InvalidArgument(
+                    f"recipe is out of range: with scale {self.scale:g}, mean {mean:g} and std {std:g} black becomes "
+                    f"{-mean / std:g} and white {span - mean / std:g}; they differ by 1e-6 at least, and stay below 1e6"
+                )
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the canonical JSON form."""

@@ -53,6 +53,7 @@ class Session:
                     name=bundle.name,
                     reason=Reason.BUNDLE_DAMAGED,
                 )
+            _check_size(session, bundle, layers[0])
             self._sessions |= dict.fromkeys(layers, session)
         self.provider: str = session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
@@ -130,6 +131,18 @@ def load(graph: bytes, name: str, *, device: str, threads: int, keeps_memory: bo
         raise DataLoss(
             f"the graph of bundle {name!r} cannot be loaded: {error}", name=name, reason=Reason.BUNDLE_DAMAGED
         ) from error
+
+
+def _check_size(session: Any, bundle: Bundle, layer: str) -> None:
+    """Refuse a recipe whose pictures the graph does not take, before any of them is made."""
+    px, taken = bundle.recipe_of(layer).crop_px, session.get_inputs()[0].shape
+    if len(taken) != 4 or any(isinstance(side, int) and side != px for side in taken[2:]) or taken[1] not in (3, None):
+        raise DataLoss(
+            f"the graph of bundle {bundle.name!r} takes {taken}, its recipe gives (N, 3, {px}, {px}): get the bundle "
+            "again",
+            name=bundle.name,
+            reason=Reason.BUNDLE_DAMAGED,
+        )
 
 
 def _part(graph: bytes, layers: Sequence[str], name: str) -> bytes:

@@ -33,7 +33,9 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
 
     async def GetGolden(self, request: model_pb2.GetGoldenRequest, context: Any) -> model_pb2.GetGoldenResponse:  # noqa: N802
         """Return the golden vectors."""
-        golden = await asyncio.to_thread(read_golden, self._extractor.bundle(request.name))
+        bundle = self._extractor.bundle(request.name)
+        await asyncio.to_thread(bundle.check_files)  # who asks for these wants to know whether the bundle is whole
+        golden = await asyncio.to_thread(read_golden, bundle)
         return model_pb2.GetGoldenResponse(
             pixels=write_tensor(golden.pixels),
             inputs=write_tensor(golden.inputs),
