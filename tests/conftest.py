@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import fc7_service  # noqa: F401  # first of all: it turns off ONNX Runtime's telemetry
@@ -14,12 +16,25 @@ from tiny import make_tiny_bundle
 # A shell that starts the tests in the background has them ignore Ctrl-C, and every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The same examples on every run, and none of them is too slow: a busy machine decides no test.
+hypothesis.settings.register_profile(
+    "fc7", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("fc7")
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of the caller's shell decides a test."""
     for name in [n for n in os.environ if n.startswith("FC7_") and n != "FC7_TEST_DATA"]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training computes in fp32: no test depends on which precision this machine is faster at just now."""
+    if loop := sys.modules.get("fc7_models.train"):
+        monkeypatch.setattr(loop, "choose_precision", lambda team, seconds_of_step: "fp32")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import fc7.v1
 from fc7.channel import Target
 from fc7.local import LocalServer
 from fc7.v1 import admin_pb2, collection_pb2, common_pb2, explain_pb2, feature_pb2, head_pb2, model_pb2
-from servers import jpeg
+from servers import WAIT_S, jpeg
 
 LABELS = ("light", "dark")
 
@@ -91,7 +91,7 @@ def call(channel: grpc.Channel, method: MethodDescriptor, sent: list[Message], m
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
     )
-    answer = start(iter(sent) if method.client_streaming else sent[0], metadata=metadata, timeout=60)
+    answer = start(iter(sent) if method.client_streaming else sent[0], metadata=metadata, timeout=WAIT_S)
     return list(answer) if method.server_streaming else [answer]
 
 

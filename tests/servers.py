@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-STOP_S = 60
+WAIT_S = 300  # for what takes seconds on an idle machine: only what hangs takes longer
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Served:
     def stop(self) -> int:
         """Ask it to end as a supervisor would; return its exit code."""
         self.process.terminate()
-        return self.process.wait(STOP_S)
+        return self.process.wait(WAIT_S)
 
 
 def serve_command(data: Path, *args: str) -> list[str]:
@@ -63,8 +63,8 @@ def serving(data: Path, *args: str) -> Iterator[Served]:
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(STOP_S)
-        reader.join(STOP_S)
+        process.wait(WAIT_S)
+        reader.join(WAIT_S)
         process.stdout.close()
         process.stderr.close()
 

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from fc7_service.bundle.folder import write_bundle
+from servers import WAIT_S
 from tiny import LAYERS, make_tiny_bundle
 
 FC7 = [sys.executable, "-m", "fc7"]
@@ -31,7 +32,7 @@ Run = Callable[..., Done]
 
 def fc7(*words: object, code: int = 0, env: dict[str, str], cwd: Path | None = None) -> Done:
     done = subprocess.run(
-        [*FC7, *map(str, words)], capture_output=True, text=True, env=os.environ | env, cwd=cwd, timeout=100
+        [*FC7, *map(str, words)], capture_output=True, text=True, env=os.environ | env, cwd=cwd, timeout=WAIT_S
     )
     assert done.returncode == code, f"{done.returncode}, not {code}: {done.stderr}"
     assert "Traceback" not in done.stderr
@@ -187,7 +188,6 @@ def test_collections_that_cannot_be(run: Run, images: Path) -> None:
     run("collection", "delete", "made", "--yes")
 
 
-@pytest.mark.timeout(300)
 def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path, tmp_path: Path) -> None:
     run("classify", images, "--head", "colour", code=3)
     run("add", "colours", images, "--label-from-folder")
@@ -414,7 +414,6 @@ def test_the_demonstration_on_own_photographs(images: Path, tmp_path: Path) -> N
     fc7("demo", "--data-from", tmp_path / "missing", "--output", tmp_path / "out", code=3, env={})
 
 
-@pytest.mark.timeout(300)
 def test_a_network_is_trained_exported_and_evaluated(tmp_path: Path) -> None:
     images = paint(tmp_path / "images", n=50)
     train = ("model", "train", images, "--network", "alexnet-64", "--output", "made", "--epochs", 1, "--json")

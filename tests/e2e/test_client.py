@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import fc7
-from servers import jpeg, serving
+from servers import WAIT_S, jpeg, serving
 
 PX = 24
 
@@ -233,7 +233,7 @@ def test_a_holder_that_ends_is_replaced(holder: Serve, tmp_path: Path, tiny_bund
 def test_a_program_may_end_without_closing(tmp_path: Path, tiny_bundle: Path) -> None:
     where = f"data={str(tmp_path / 'data')!r}, models=[{str(tiny_bundle)!r}]"
     code = f"import fc7; fc7.connect({where}).create_collection('c')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT_S)
     assert (done.returncode, done.stderr) == (0, "")
     with fc7.connect(data=tmp_path / "data", models=[str(tiny_bundle)]) as client:
         assert [collection.name for collection in client.collections()] == ["c"]
@@ -241,7 +241,7 @@ def test_a_program_may_end_without_closing(tmp_path: Path, tiny_bundle: Path) ->
 
 def test_an_embedded_server_without_its_dependencies_names_them(tmp_path: Path) -> None:
     code = f"import sys; sys.modules['filelock'] = None; import fc7; fc7.connect(data={str(tmp_path / 'data')!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT_S)
     assert "FailedPrecondition: a server in this process needs filelock" in done.stderr
     assert 'pip install "fc7[cpu]"' in done.stderr
 

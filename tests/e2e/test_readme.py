@@ -13,7 +13,7 @@ from google.protobuf import json_format
 
 from fc7.v1 import feature_pb2
 from fc7_service.bundle.folder import shipped_bundles
-from servers import clean_environment, jpeg, write_jpegs
+from servers import WAIT_S, clean_environment, jpeg, write_jpegs
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -34,12 +34,11 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *command: str) -> str:
     environment = clean_environment() | {"XDG_DATA_HOME": str(folder / "home")}
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=WAIT_S)
     assert result.returncode == 0, (command, result.stderr)
     return result.stdout
 
 
-@pytest.mark.timeout(300)
 def test_every_command_of_the_tour(folder: Path) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if line.startswith("fc7 ")]

@@ -15,10 +15,8 @@ import pytest
 
 import fc7
 from fc7.errors import FailedPrecondition
-from servers import Served, clean_environment, jpeg, serving
+from servers import WAIT_S, Served, clean_environment, jpeg, serving
 from tiny import make_tiny_bundle
-
-pytestmark = pytest.mark.timeout(200)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, *words: object, code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fc7", *map(str, words)]
     env = clean_environment() | {"FC7_DATA": str(folder / "data")} | env
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=WAIT_S, check=False)
     assert done.returncode == code, f"{done.returncode}, not {code}: {done.stderr}"
     return done
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fc7_service.bundle.folder import shipped_bundles
-from servers import clean_environment
+from servers import WAIT_S, clean_environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    result = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    result = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S)
     assert result.returncode == 0, result.stderr
     (built,) = folder.glob("fc7-*.whl")
     return built
@@ -48,6 +48,6 @@ def test_it_runs_elsewhere(wheel: Path, tmp_path: Path) -> None:
     )
     assert str(ROOT) not in where.stdout
     command = [sys.executable, "-m", "fc7", "model", "verify", "--json", "--data", str(tmp_path / "data")]
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=WAIT_S)
     assert result.returncode == 0, result.stderr
     assert all(json.loads(line)["ok"] for line in result.stdout.splitlines())

@@ -22,7 +22,7 @@ from fc7.cli.selection import Selection
 from fc7.errors import Fc7Error
 from fc7.v1 import collection_pb2, common_pb2
 from fc7.v1.collection_pb2_grpc import CollectionServiceStub
-from servers import jpeg, serving, write_jpegs
+from servers import WAIT_S, jpeg, serving, write_jpegs
 
 Attempt = Callable[[], Any]
 
@@ -249,15 +249,15 @@ def test_garbage_bytes_on_the_wire(door: Door) -> None:
         for service, method in [("Feature", "Extract"), ("Collection", "UpsertItems"), ("Head", "Classify")]:
             call = channel.unary_unary(f"/fc7.v1.{service}Service/{method}")
             with pytest.raises(grpc.RpcError) as caught:
-                call(b"\xff" * 40, timeout=20)
+                call(b"\xff" * 40, timeout=WAIT_S)
             assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert "bytes are not the message" in caught.value.details()
         stream = channel.stream_stream("/fc7.v1.FeatureService/StreamExtract")
         with pytest.raises(grpc.RpcError) as caught:
-            list(stream(iter([b"\xff" * 40]), timeout=20))
+            list(stream(iter([b"\xff" * 40]), timeout=WAIT_S))
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary("/fc7.v1.FeatureService/Nope")(b"", timeout=20)
+            channel.unary_unary("/fc7.v1.FeatureService/Nope")(b"", timeout=WAIT_S)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -281,7 +281,7 @@ def test_bytes_that_are_not_even_http2(door: Door) -> None:
         host, port = door.options[1].split(":")
         connection = socket.create_connection((host, int(port)))
     with connection:
-        connection.settimeout(20)
+        connection.settimeout(WAIT_S)
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + bytes(range(256)) * 4)
         try:
             while connection.recv(4096):
@@ -308,7 +308,7 @@ def test_tensors_that_are_not_what_they_say(door: Door, dtype: str, shape: list[
         collection="c", k=1, queries=[collection_pb2.Query(image=common_pb2.Image(pixels=tensor))]
     )
     with grpc.insecure_channel(address_of(door)) as channel:
-        answer = CollectionServiceStub(channel).QueryItems(request, timeout=20)
+        answer = CollectionServiceStub(channel).QueryItems(request, timeout=WAIT_S)
     assert answer.results[0].error.code == "INVALID_ARGUMENT"
 
 
@@ -334,9 +334,9 @@ def test_payloads_that_cannot_be_stored_fail_alone(door: Door, payload: str, tex
     request = collection_pb2.UpsertItemsRequest(collection="c", items=items)
     with grpc.insecure_channel(address_of(door)) as channel:
         stub = CollectionServiceStub(channel)
-        bad, good = stub.UpsertItems(request, timeout=20).results
-        stored = stub.GetItems(collection_pb2.GetItemsRequest(collection="c", ids=["p1"]), timeout=20)
-        stub.DeleteItems(collection_pb2.DeleteItemsRequest(collection="c", ids=["p1"]), timeout=20)
+        bad, good = stub.UpsertItems(request, timeout=WAIT_S).results
+        stored = stub.GetItems(collection_pb2.GetItemsRequest(collection="c", ids=["p1"]), timeout=WAIT_S)
+        stub.DeleteItems(collection_pb2.DeleteItemsRequest(collection="c", ids=["p1"]), timeout=WAIT_S)
     assert bad.status == collection_pb2.UPSERT_STATUS_FAILED
     assert bad.error.code == "INVALID_ARGUMENT"
     assert bad.error.reason == "INVALID_PAYLOAD"

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import fc7
 from fc7.cli import main
-from servers import clean_environment, jpeg, serve_command, serving
+from servers import WAIT_S, clean_environment, jpeg, serve_command, serving
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_damaged_bundle_is_not_served(tiny_bundle: Path, tmp_path: Path, file:
     content[len(content) // 2] ^= 0xFF
     (bundle / file).write_bytes(content)
     command = serve_command(tmp_path / "data", "--model", str(bundle))
-    result = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), timeout=WAIT_S)
     assert result.returncode == 8, result.stderr
     assert "bundle" in result.stderr
     assert "Traceback" not in result.stderr

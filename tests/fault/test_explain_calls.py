@@ -19,9 +19,7 @@ from fc7_service import server
 from fc7_service.explain import explainer
 from fc7_service.explain.explainer import Explainer
 from fc7_service.holder import read_holder
-from servers import jpeg
-
-WAIT_S = 30.0
+from servers import WAIT_S, jpeg
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(recipe=RECIPES, height=SIDES, width=SIDES, colour=st.tuples(*[st.integers(0, 255)] * 3))
 def test_the_views_of_one_colour_are_all_the_same(
     recipe: Recipe, height: int, width: int, colour: tuple[int, ...]
@@ -49,7 +49,7 @@ def test_the_views_of_one_colour_are_all_the_same(
     np.testing.assert_array_equal(views, np.broadcast_to(one, views.shape))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(recipe=RECIPES, height=SIDES, width=SIDES)
 def test_five_are_cut_and_mirrored(recipe: Recipe, height: int, width: int) -> None:
     pixels = noise(height, width)
@@ -141,7 +141,6 @@ def test_provenances_of_means_and_ensembles_are_their_own() -> None:
         assert Provenance.from_dict(one.to_dict()) == one
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), min_size=2, max_size=4))
 def test_joined_features_weigh_the_same(features: list[list[float]]) -> None:
     parts = [np.array(values, np.float32) for values in features]

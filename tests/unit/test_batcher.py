@@ -124,7 +124,7 @@ async def test_close_lets_the_run_end_and_refuses_what_waits() -> None:
         await batcher.submit(tensor(3), "two")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.integers(0, 1000), st.sampled_from(["two", "three"]), st.sampled_from([1, 2]), st.booleans()),

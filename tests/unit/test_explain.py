@@ -110,7 +110,7 @@ async def project(explainer: Explainer, layer: str, seed: int, **options: Any) -
 UNIT: dict[str, Any] = {"units": [], "positions": [], "n_strongest": 9, "rule": ""}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), layer=st.sampled_from(LAYERS))
 def test_the_shares_of_a_cosine_add_up_to_it(
     bundle: Bundle, whole: ort.InferenceSession, shared: Explainer, seeds: tuple[int, int], layer: str

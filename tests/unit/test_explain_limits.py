@@ -31,11 +31,10 @@ from fc7_service.explain.top import Passes, Top
 from fc7_service.explain.view import View
 from fc7_service.features.preprocess import see
 from fc7_service.features.session import load
-from servers import jpeg
+from servers import WAIT_S, jpeg
 from tiny import PX, RECIPE
 
 UNIT: dict[str, Any] = {"units": [], "positions": [], "n_strongest": 2, "rule": ""}
-WAIT_S = 30.0
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ async def test_nothing_is_loaded_before_it_is_needed(extractor: Extractor) -> No
     assert extractor.provider("tiny") == "CPUExecutionProvider"
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.lists(st.integers(-2, 5), max_size=12), max_size=6))
 def test_rows_keep_order_and_ownership_under_concurrency(tiny_bundle: Path, calls: list[list[int]]) -> None:
     """Concurrent calls, each a mix of good and bad images, against one image at a time."""

@@ -152,7 +152,7 @@ def test_what_is_not_a_whole_image_is_refused(data: bytes, text: str) -> None:
         preprocess(data, RECIPE)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, len(JPEG) - 1), st.integers(0, 255)), max_size=20), st.integers(0, len(JPEG)))
 def test_damaged_jpegs_give_a_tensor_or_a_clear_error(flips: list[tuple[int, int]], length: int) -> None:
     data = bytearray(JPEG)

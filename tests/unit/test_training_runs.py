@@ -35,6 +35,7 @@ from fc7_models.train import train
 from fc7_models.trained import Plan, Trained, load_trained, make_plan
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle
+from servers import WAIT_S
 
 PLAN = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
 RUN = """
@@ -63,12 +64,6 @@ main()
 """
 
 
-@pytest.fixture(autouse=True)
-def _fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the machine is fast at decides no test."""
-    monkeypatch.setattr(loop, "choose_precision", lambda team, seconds_of_step: "fp32")
-
-
 def paint(folder: Path, n: int = 40, **colours: tuple[int, int, int]) -> Path:
     """Write an ImageFolder of noisy colours."""
     for c, (name, colour) in enumerate(colours.items()):
@@ -94,7 +89,6 @@ def same_weights(a: Trained, b: Trained, tolerance: float = 0.0) -> None:
         torch.testing.assert_close(b.module.state_dict()[name], weight, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.timeout(300)
 def test_killed_at_a_random_point_it_ends_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -103,7 +97,7 @@ def test_killed_at_a_random_point_it_ends_with_the_same_weights(folder: Path, tm
         return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, text=True, env=environment)
 
     with start("whole") as whole:
-        lines = whole.communicate(timeout=120)[0].count("step")
+        lines = whole.communicate(timeout=WAIT_S)[0].count("step")
     assert (whole.returncode, lines) == (0, 12)
     n = random.randint(1, lines - 1)
     print(f"killed in step {n}")
@@ -117,7 +111,7 @@ def test_killed_at_a_random_point_it_ends_with_the_same_weights(folder: Path, tm
         cut.kill()
     assert cut.returncode == -signal.SIGKILL
     with start("cut") as again:
-        left = again.communicate(timeout=120)[0].count("step")
+        left = again.communicate(timeout=WAIT_S)[0].count("step")
     assert again.returncode == 0
     assert left in {lines - 4 * ((n - 1) // 4), lines - 4 * (n // 4)}  # the epoch's end was reached, or not
     same_weights(*(load_trained(tmp_path / name / "trained.pt") for name in ("whole", "cut")))
@@ -220,7 +214,6 @@ def test_notes_that_are_not_utf8_are_named(tmp_path: Path) -> None:
     assert (done.exit_code, "notes.md' is not UTF-8" in done.output) == (2, True)
 
 
-@pytest.mark.timeout(300)
 def test_two_processes_do_what_one_does_with_twice_the_batch(folder: Path, tmp_path: Path) -> None:
     """76 pictures are one batch of 76, or 38 for each of two."""
     program = tmp_path / "fc7_in_fp32.py"
@@ -230,7 +223,7 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(folder: Path, tmp_p
         *(str(folder), "--network", "lenet-5", "--epochs", "3", "--output", str(tmp_path / "two")),
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=240, env=environment)
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=WAIT_S, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("bundle two in") == 1
     assert done.stderr.count("epoch 3: ") == 1
