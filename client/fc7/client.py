@@ -218,8 +218,8 @@ class Client:
         Parameters
         ----------
         images
-            One image or an iterable of images: paths, bytes of a file, files opened with "rb", Pillow
-            images (as their pixels are, whatever their EXIF says), uint8 arrays (H, W, 3) in RGB or (H, W) in
+            One image or an iterable of images: paths, URLs (http, https), bytes of a file, files opened with "rb",
+            Pillow images (as their pixels are, whatever their EXIF says), uint8 arrays (H, W, 3) in RGB or (H, W) in
             grey. An array of paths or of images (N, H, W, 3) is a list.
         layer
             Output name, empty for the model's default; D is the model's dimension of it.

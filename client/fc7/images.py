@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
 from fc7.pillow import read_pillow
 from fc7.v1 import MAX_MESSAGE_BYTES, common_pb2
+from fc7.web import fetch, is_url
 
 MAX_IMAGE_BYTES = MAX_MESSAGE_BYTES - 2**20  # room for the id, the payload and what else a message holds
-_KINDS = 'a path, bytes, a file opened with "rb", a Pillow image, or an array of uint8 (H, W, 3)'
+_KINDS = 'a path, a URL (http, https), bytes, a file opened with "rb", a Pillow image, or an array of uint8 (H, W, 3)'
 
 
 class PillowImage(Protocol):
@@ -66,6 +67,8 @@ class Entry:
     @property
     def name(self) -> str:
         """The path, or which image of the list it is."""
+        if is_url(self.source):
+            return self.source
         path = path_of(self.source)
         return f"image {self.index}" if path is None else text_of(str(path))
 
@@ -127,7 +130,7 @@ def read_entries(images: Iterable[ImageLike]) -> Iterator[Entry]:
 
 def path_of(image: ImageLike) -> Path | None:
     """Return the path of an image that is given by one."""
-    return Path(image) if isinstance(image, str | os.PathLike) else None
+    return Path(image) if isinstance(image, str | os.PathLike) and not is_url(image) else None
 
 
 def text_of(file_name: str) -> str:
@@ -144,9 +147,11 @@ def read_image(image: ImageLike) -> Content:
     Raises
     ------
     NotFound
-        The file does not exist (any more).
+        The file or URL does not exist (any more).
     FailedPrecondition
-        The file cannot be read.
+        The file or URL cannot be read.
+    Unavailable, DeadlineExceeded
+        The server of a URL cannot be reached, or is too slow.
     ImageDecodeError
         Pillow cannot decode it.
     ResourceExhausted
@@ -157,6 +162,8 @@ def read_image(image: ImageLike) -> Content:
     path = path_of(image)
     if path is not None:
         return Content(_read_file(path))
+    if isinstance(image, str):
+        return Content(fetch(image, MAX_IMAGE_BYTES))
     if isinstance(image, bytes | bytearray | memoryview):
         _check_size(memoryview(image).nbytes, "image")
         return Content(bytes(image))  # of bytes no copy

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -16,6 +17,7 @@ from denied import refuse_folder
 from fc7.cli import main
 from fc7.images import Content
 from servers import jpeg
+from site_of_pictures import Site, running
 
 
 @dataclass
@@ -26,8 +28,8 @@ class Here:
     data: Path
     folder: Path
 
-    def run(self, *words: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, [*map(str, words), "--data", str(self.data)])
+    def run(self, *words: object, code: int = 0, given: bytes = b"") -> Result:
+        result = CliRunner().invoke(main, [*map(str, words), "--data", str(self.data)], input=given)
         assert result.exit_code == code, result.output
         assert "Traceback" not in result.output
         return result
@@ -61,6 +63,12 @@ def write_jpegs(folder: Path, names: list[str]) -> None:
     for seed, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(jpeg(1000 + seed))
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with running() as site:
+        yield site
 
 
 def counts(added: int = 0, replaced: int = 0, skipped: int = 0, failed: int = 0) -> dict[str, int]:
@@ -207,3 +215,51 @@ def test_a_data_set_trains_on_its_training_part(here: Here) -> None:
     assert done.stderr.splitlines()[-1] == "passed over: 4 in val"
     here.add(here.folder / "p", "--label-from-folder")
     assert {payload["label"] for payload in here.payloads().values()} == {"a", "b"}
+
+
+def test_a_picture_from_standard_input(here: Here) -> None:
+    write_jpegs(here.folder / "p", ["1.jpg", "2.jpg", "3.jpg"])
+    here.add(here.folder / "p")
+    picture = (here.folder / "p/2.jpg").read_bytes()
+    (hit,) = here.run(
+        "search", "c", "-", "-k", 1, "--json", "--sheet", here.folder / "s.png", given=picture
+    ).stdout.splitlines()
+    assert json.loads(hit)["id"] == "2.jpg"
+    assert (here.folder / "s.png").is_file()
+    here.run("extract", "-", here.folder / "p/2.jpg", "--output", here.folder / "f.npz", given=picture)
+    with np.load(here.folder / "f.npz") as stored:
+        assert stored["ids"].tolist() == ["-", "2.jpg"]
+        assert np.array_equal(*stored["features"])
+    assert json.loads(here.run("classify", "-", "--json", given=picture).stdout)["path"] == "-"
+    assert here.run("add", "c", "-", "--id", "mine", given=picture).stdout == "c: 1 added\n"
+    assert here.payloads()["mine"] == {}
+
+
+def test_what_standard_input_cannot_be(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.client.create_collection("c")
+    assert "standard input is empty" in here.run("classify", "-", code=2).stderr
+    assert "--id ID" in here.run("add", "c", "-", code=2, given=jpeg(1)).stderr
+    assert "give - once" in here.run("classify", "-", "-", code=2, given=jpeg(1)).stderr
+    write_jpegs(here.folder / "p", ["1.jpg"])
+    assert "--id goes with one image" in here.run("add", "c", here.folder / "p", "--id", "x", code=2).stderr
+    monkeypatch.setattr("fc7.images.MAX_IMAGE_BYTES", 100)
+    assert "more than 100 bytes" in here.run("classify", "-", code=2, given=jpeg(1)).stderr
+    here.run("classify", "-", code=1, given=b"no picture")
+
+
+def test_a_picture_by_its_url(here: Here, site: Site) -> None:
+    write_jpegs(here.folder / "p", ["1.jpg", "2.jpg"])
+    here.add(here.folder / "p")
+    site.picture = (here.folder / "p/2.jpg").read_bytes()
+    url = f"{site.url}/picture.jpg"
+    assert json.loads(here.run("search", "c", url, "-k", 1, "--json").stdout)["id"] == "2.jpg"
+    assert [a.id for a in here.client.collection("c").add(url)] == [url]
+    assert here.payloads()[url] == {"url": url}
+    assert taken(here.add(url)) == counts(skipped=1)
+    assert taken(here.add(url, "--id", "named")) == counts(added=1)
+    by_url, by_path = here.client.extract([url, here.folder / "p/2.jpg"]).values
+    assert np.array_equal(by_url, by_path)
+    failed = here.run("classify", url, f"{site.url}/gone.jpg", "--json", code=1)
+    assert [json.loads(line)["path"] for line in failed.stdout.splitlines()] == [url, f"{site.url}/gone.jpg"]
+    assert "/gone.jpg: " in failed.stderr
+    assert "its server answers 404" in failed.stderr

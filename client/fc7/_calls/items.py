@@ -104,6 +104,8 @@ def _a_list(ids: Iterable[str]) -> Iterable[str]:
 
 def _id_of(entry: Entry, root: Path | str | None) -> str:
     path = path_of(entry.source)
+    if isinstance(entry.source, str) and path is None:
+        return entry.source  # a URL
     if path is None:
         raise InvalidArgument(f"{entry.name} has no path to name it: give ids=", name="ids")
     if root is None:
@@ -116,4 +118,6 @@ def _id_of(entry: Entry, root: Path | str | None) -> str:
 
 def _payload_of(entry: Entry) -> Payload:
     path = path_of(entry.source)
-    return {} if path is None else {"path": text_of(Path(os.path.abspath(path)).as_posix())}
+    if path is not None:
+        return {"path": text_of(Path(os.path.abspath(path)).as_posix())}
+    return {"url": entry.source} if isinstance(entry.source, str) else {}

@@ -32,7 +32,7 @@ _JSON_TOP = 5  # classes per image, where --top says nothing
 @connected
 def classify(
     connection: Connection,
-    paths: tuple[Path, ...],
+    paths: tuple[Path | str, ...],
     head: str,
     model: str,
     ensemble: tuple[str, ...],
@@ -42,6 +42,8 @@ def classify(
     as_json: bool,
 ) -> None:
     """Classify images with a head or the network's own classes.
+
+    PATH is a file, a folder, a URL (http, https) or - for standard input.
 
     Of a head the published version is used; `fc7 head publish` says which that is. The
     probabilities of several views, and of an ensemble of networks, are averaged.
@@ -56,7 +58,7 @@ def classify(
         for first in range(0, len(images), _BATCH):
             batch = images[first : first + _BATCH]
             answers = client.classify(
-                [image.path for image in batch],
+                [image.source for image in batch],
                 head=head,
                 model=model,
                 ensemble=ensemble,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.images import Found, as_text, conclude, find_items, paths_argument
+from fc7.cli.images import Found, Location, as_text, conclude, find_items, paths_argument, read_query
 from fc7.cli.items import items
 from fc7.cli.member import model_option
 from fc7.cli.output import (
@@ -108,6 +108,7 @@ def delete(connection: Connection, name: str, is_sure: bool, as_json: bool) -> N
     help="Store an image's first folder below PATH, or below its train/ and val/, as payload.label.",
 )
 @click.option("--id-prefix", default="", help="Text put before every id.")
+@click.option("--id", "item_id", help="Id of the one image given; an image from standard input needs it.")
 @click.option("--replace", is_flag=True, help="Replace items of the same id as a whole, whatever path they came from.")
 @exclude_option
 @json_option
@@ -115,16 +116,18 @@ def delete(connection: Connection, name: str, is_sure: bool, as_json: bool) -> N
 def add(
     connection: Connection,
     name: str,
-    paths: tuple[Path, ...],
+    paths: tuple[Path | str, ...],
     label_from_folder: bool,
     id_prefix: str,
+    item_id: str | None,
     replace: bool,
     selection: Selection,
     as_json: bool,
 ) -> None:
     """Add images to a collection, which is created where missing.
 
-    An id is the path below PATH (a lone file: its name). An id that is there with the same
+    PATH is a file, a folder, a URL (http, https) or - for standard input. An id is the path
+    below PATH (a lone file: its name; a URL: itself). An id that is there with the same
     bytes is skipped, so a run that was cut off is simply run again. A file that has changed is
     replaced. Labels and other keys of its payload stay. An id that is there with other bytes
     from another path is refused. `payload.path` is the image's absolute path. What is printed
@@ -133,6 +136,7 @@ def add(
     from fc7.cli.classes import folder_labels
 
     images = find_items(paths, "two runs with an --id-prefix each", selection)
+    _check_id(images, item_id, id_prefix)
     labels = folder_labels(images) if label_from_folder else [None] * len(images)
     counts = dict.fromkeys(STATUSES, 0)
     with connection.open() as client, progress("add", len(images), as_json=as_json) as advance:
@@ -147,8 +151,8 @@ def add(
 
         try:
             _collection(client, name).add(
-                [image.path for image in images],
-                ids=[id_prefix + image.id for image in images],
+                [image.source for image in images],
+                ids=[item_id or id_prefix + image.id for image in images],
                 payloads=[_payload(image, label) for image, label in zip(images, labels, strict=True)],
                 replace=replace,
                 report=report,
@@ -185,7 +189,7 @@ def remove(connection: Connection, name: str, ids: tuple[str, ...], as_json: boo
 
 @click.command()
 @click.argument("name")
-@click.argument("image", required=False, type=click.Path(path_type=Path))
+@click.argument("image", required=False, type=Location())
 @click.option("--id", "item_id", help="Ask for the neighbours of a stored item, itself left out.")
 @click.option("-k", "k", type=positive, default=10, show_default=True, help="Number of neighbours.")
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw query and neighbours here.")
@@ -194,7 +198,7 @@ def remove(connection: Connection, name: str, ids: tuple[str, ...], as_json: boo
 def search(
     connection: Connection,
     name: str,
-    image: Path | None,
+    image: Path | str | None,
     item_id: str | None,
     k: int,
     sheet: Path | None,
@@ -202,7 +206,8 @@ def search(
 ) -> None:
     """Find the nearest items of an image or of a stored item.
 
-    The sheet finds pictures by `payload.path` and draws a grey tile where one is absent.
+    IMAGE is a file, a URL (http, https) or - for standard input. The sheet finds pictures by
+    `payload.path` and draws a grey tile where one is absent.
     """
     if (image is None) == (item_id is None):
         raise click.UsageError("give either IMAGE or --id ID")
@@ -210,9 +215,10 @@ def search(
         _check_sheet(sheet)
     with connection.open() as client:
         found = client.collection(name)
-        hits = found.search(image, k=k) if item_id is None else found.search(id=item_id, k=k)
+        hits = found.search(id=item_id, k=k) if image is None else found.search(read_query(image), k=k)
         if sheet is not None:
-            query = {"path": str(image)} if item_id is None else _stored_payload(found, item_id)
+            shown = {"path": str(image)} if isinstance(image, Path) else {}
+            query = shown if item_id is None else _stored_payload(found, item_id)
             _draw(sheet, item_id or as_text(Path(str(image))), query, hits)
     if as_json:
         for hit in hits:
@@ -241,8 +247,19 @@ def _outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str
 
 
 def _payload(image: Found, label: str | None) -> dict[str, Any]:
-    path = {"path": as_text(Path(os.path.abspath(image.path)))}
-    return path if label is None else path | {"label": label}
+    payload: dict[str, Any] = {}
+    if isinstance(image.source, Path):
+        payload["path"] = as_text(Path(os.path.abspath(image.source)))
+    elif isinstance(image.source, str):
+        payload["url"] = image.source
+    return payload if label is None else payload | {"label": label}
+
+
+def _check_id(images: Sequence[Found], item_id: str | None, id_prefix: str) -> None:
+    if item_id is not None and (id_prefix or len(images) != 1 or images[0].root is not None):
+        raise click.UsageError("--id goes with one image, not with a folder, several images or --id-prefix")
+    if item_id is None and any(isinstance(image.source, bytes) for image in images):
+        raise click.UsageError("an image from standard input has no name: give it an id with --id ID")
 
 
 def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @connected
 def extract(
     connection: Connection,
-    paths: tuple[Path, ...],
+    paths: tuple[Path | str, ...],
     output: Path,
     layer: str,
     model: str,
@@ -43,6 +43,8 @@ def extract(
     as_json: bool,
 ) -> None:
     """Write the features of images to a file.
+
+    PATH is a file, a folder, a URL (http, https) or - for standard input.
 
     F.npz holds `ids`, `features` (float32, a row an image) and `provenance` (JSON); F.parquet
     the columns `id` and `features`, and the provenance in its schema's metadata. An image that
@@ -54,7 +56,7 @@ def extract(
     images = find_items(paths, "write two files", selection)
     with connection.open() as client, progress("extract", len(images), as_json=as_json) as report:
         features = client.extract(
-            [image.path for image in images],
+            [image.source for image in images],
             layer=layer,
             model=model,
             ensemble=ensemble,

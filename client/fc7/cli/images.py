@@ -1,7 +1,8 @@
-"""The images that PATH arguments name, and their ids."""
+"""The images that arguments name, and their ids: files, folders, URLs and standard input."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +15,29 @@ from fc7.cli.selection import Selection
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7.formats import READ
 
+_INPUT = "-"  # standard input, where an argument names it
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An image file."""
+    """An image."""
 
-    id: str  # path below the PATH that was given, with "/"; a lone file: its name
-    path: Path  # as reached from the PATH given
+    id: str  # path below the PATH that was given, with "/"; a lone file: its name; a URL: itself
+    source: Path | str | bytes  # a file as reached from the PATH given, a URL, or what came from standard input
     root: Path | None = None  # the PATH given, where it is a folder
 
     @property
+    def path(self) -> Path:
+        """The file of an image that was found in a folder."""
+        assert isinstance(self.source, Path)
+        return self.source
+
+    @property
     def name(self) -> str:
-        """The path as text, to be shown."""
-        return as_text(self.path)
+        """The path or the URL as text, to be shown."""
+        if isinstance(self.source, bytes):
+            return _INPUT
+        return as_text(self.source) if isinstance(self.source, Path) else self.source
 
     @property
     def folder(self) -> str | None:
@@ -35,14 +46,53 @@ class Found:
         return first if slash else None
 
 
+class Location(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click
+    """A file or a folder as a `Path`; a URL and "-" as text."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        """Return the path, the URL or "-"."""
+        from fc7.web import is_url
+
+        return value if value == _INPUT or is_url(value) else Path(value)
+
+
 def paths_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument PATH..."""
-    argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+    argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=Location())
     return argument(command)
 
 
-def find_images(paths: Sequence[Path], selection: Selection) -> list[Found]:
-    """List the images of files and folders, folders searched recursively and sorted.
+def read_input() -> bytes:
+    """Return the picture on standard input.
+
+    Raises
+    ------
+    click.UsageError
+        It is a terminal.
+    InvalidArgument
+        It is empty, or too large.
+    """
+    from fc7.images import MAX_IMAGE_BYTES
+
+    if sys.stdin.isatty():
+        raise click.UsageError("standard input is a terminal: send a picture into it, for example with < picture.jpg")
+    data = sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1)
+    if not data:
+        raise InvalidArgument("standard input is empty: send one picture into it, and give - once", name=_INPUT)
+    if len(data) > MAX_IMAGE_BYTES:
+        raise InvalidArgument(f"standard input has more than {MAX_IMAGE_BYTES} bytes: send one picture", name=_INPUT)
+    return data
+
+
+def read_query(image: Path | str) -> Path | str | bytes:
+    """Return one image that an argument names."""
+    return read_input() if image == _INPUT else image
+
+
+def find_images(paths: Sequence[Path | str], selection: Selection) -> list[Found]:
+    """List the images of files, URLs, standard input and folders, the latter searched recursively and sorted.
 
     Raises
     ------
@@ -56,7 +106,7 @@ def find_images(paths: Sequence[Path], selection: Selection) -> list[Found]:
     return [image for path in paths for image in _below(path, selection)]
 
 
-def find_items(paths: Sequence[Path], way_out: str, selection: Selection) -> list[Found]:
+def find_items(paths: Sequence[Path | str], way_out: str, selection: Selection) -> list[Found]:
     """List images as `find_images` does, each of an id of its own.
 
     Raises
@@ -76,7 +126,9 @@ def find_items(paths: Sequence[Path], way_out: str, selection: Selection) -> lis
     return list(found.values())
 
 
-def _below(path: Path, selection: Selection) -> list[Found]:
+def _below(path: Path | str, selection: Selection) -> list[Found]:
+    if isinstance(path, str):
+        return [Found(path, read_query(path))]
     if path.is_dir():
         return _in_folder(path, selection)
     if not path.exists():
