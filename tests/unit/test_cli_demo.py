@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import RidgeClassifierCV
 
+from fc7.cli import demo
 from fc7.cli.images import Found
 from fc7.cli.raw import nearest, raw_values, ridge_labels
 from fc7.cli.selection import Selection
@@ -126,3 +127,15 @@ def test_a_photograph_is_turned_upright_first(tmp_path: Path) -> None:
     tall.save(tmp_path / "turned.jpg", exif=exif)
     views = take_views([Found("turned", tmp_path / "turned.jpg")], tmp_path / "views", lambda n: None)
     assert len(views) == N_VIEWS
+
+
+def test_of_many_photographs_thirty_are_taken_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(120):
+        (tmp_path / f"{i:03}.png").write_bytes(b"x")
+    taken: list[str] = []
+    monkeypatch.setattr(demo, "take_views", lambda photos, *_: taken.extend(photo.id for photo in photos))
+    demo._views(tmp_path, tmp_path / "views", Selection())
+    assert taken == [f"{i:03}.png" for i in range(0, 120, 4)]
+    assert capsys.readouterr().err == "120 photographs: 30 are taken, evenly along their sorted names\n"

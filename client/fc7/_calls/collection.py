@@ -92,8 +92,8 @@ def upsert(
         results = list(response.results)
         wanted = [i for i, result in enumerate(results) if batch[i].sha256 and _is_wanted(result)]
         if wanted:
-            work = yield next_request(iter([[batch[i] for i in wanted]]), pack)
-            response = yield call_with(Stub, "UpsertItems", work)
+            _, request = yield next_request(iter([[batch[i] for i in wanted]]), pack)
+            response = yield call_with(Stub, "UpsertItems", (batch, request))  # as patient as with the whole batch
             for i, result in zip(wanted, response.results, strict=True):
                 results[i] = result
         for item, result in zip(batch, results, strict=True):
