@@ -85,6 +85,7 @@ class Reason(Enum):
 
     RESOURCE_EXHAUSTED = Rule("ResourceExhausted", "A limit is reached. The text says which.")
     QUEUE_FULL = Rule("ResourceExhausted", "Too much work waits already. Send it again after `retry_after_s`.")
+    TOO_MANY_CALLS = Rule("ResourceExhausted", "Too many calls are under way. Send it again after `retry_after_s`.")
     ANSWER_TOO_LARGE = Rule("ResourceExhausted", "The answer would not fit one message. Ask for less.")
     WORK_TOO_LARGE = Rule("ResourceExhausted", "The call asks for more work than one may. Ask for less.")
     DISK_FULL = Rule("ResourceExhausted", "The disk is full; nothing was written. Free space, then repeat the call.")

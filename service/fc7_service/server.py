@@ -109,8 +109,8 @@ class Server:
 
         settings = self._settings
         scopes = read_tokens(settings.token_file) if settings.token_file else {}
-        one_time = "" if self._door else secrets.token_urlsafe(32)
-        if one_time and (scopes or settings.listen is None):
+        one_time = secrets.token_urlsafe(32)
+        if scopes or settings.listen is None:
             scopes[digest(one_time)] = "admin"
         self._guard = Guard(Tokens(scopes), self._log)
         self._grpc = grpc.aio.server(interceptors=(self._guard,), options=_OPTIONS)
@@ -145,7 +145,8 @@ class Server:
                 if self._settings.listen is not None:
                     await asyncio.sleep(_SETTLE_S)
                 stopping = asyncio.ensure_future(self._grpc.stop(self._settings.drain_s))
-                self._guard.end_watches()
+                await asyncio.wait((stopping, asyncio.ensure_future(self._guard.stop())), return_when="FIRST_COMPLETED")
+                await self._grpc.stop(None)  # nobody waits any more: idle connections need not answer
                 await stopping
             self._heads.close()
             self._explainer.close()

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fc7.errors import InvalidArgument, PermissionDenied, Unauthenticated
@@ -50,6 +51,18 @@ _NEEDED = {method: scope for scope, methods in NEEDED.items() for method in meth
 _OPEN_SERVICE = "/grpc.health.v1.Health/"
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a call, as far as the log tells."""
+
+    scope: str = ""  # empty for a caller without a token
+    token: str = ""  # first digits of the digest of the token; "" where none is asked for
+
+
+NOBODY = Caller()  # without a token on a server that asks for one: health alone
+_EVERYBODY = Caller("admin")  # where no token is asked for
+
+
 class Tokens:
     """The tokens of a server, kept as SHA-256 digests.
 
@@ -62,8 +75,8 @@ class Tokens:
     def __init__(self, scopes: Mapping[str, str]) -> None:
         self._scopes = dict(scopes)
 
-    def check(self, method: str, authorization: str, *, is_known: bool = True) -> None:
-        """Let a call through or refuse it.
+    def check(self, method: str, authorization: str, *, is_known: bool = True) -> Caller:
+        """Let a call through, returning whose it is, or refuse it.
 
         Parameters
         ----------
@@ -81,18 +94,22 @@ class Tokens:
         PermissionDenied
             The token's scope is too weak for this method.
         """
-        if not self._scopes or method.startswith(_OPEN_SERVICE):
-            return
+        if not self._scopes:
+            return _EVERYBODY
         sent, scope = digest(authorization.removeprefix("Bearer ")), ""
         for known, its_scope in self._scopes.items():
             if hmac.compare_digest(known, sent) and authorization.startswith("Bearer "):
                 scope = its_scope
+        if not scope and method.startswith(_OPEN_SERVICE):
+            return NOBODY
         if not scope:
             raise Unauthenticated("a token of this server is needed: send metadata authorization: Bearer TOKEN")
-        needed = _NEEDED.get(method, "admin") if is_known else "read"
+        is_open = not is_known or method.startswith(_OPEN_SERVICE)
+        needed = "read" if is_open else _NEEDED.get(method, "admin")
         if SCOPES.index(scope) < SCOPES.index(needed):
             name = method.rpartition("/")[2]
             raise PermissionDenied(f"{name} needs a token of scope {needed!r}: this one has {scope!r}", name=name)
+        return Caller(scope, sent[:8])
 
 
 def digest(token: str) -> str:

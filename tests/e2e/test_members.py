@@ -15,13 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 import fc7
+from doors import private_door
 from fc7.cli import main
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7.v1 import common_pb2, feature_pb2, feature_pb2_grpc
 from fc7_models.evaluate import evaluate
 from fc7_service.bundle.folder import write_bundle
 from fc7_service.features.preprocess import preprocess_views
-from fc7_service.holder import read_holder
 from servers import jpeg, write_jpegs
 from tiny import LAYERS, RECIPE, make_tiny_bundle
 
@@ -147,9 +147,7 @@ def test_networks_of_other_classes_are_no_ensemble(client: fc7.Client, folder: P
 
 
 def test_the_server_itself_refuses_other_numbers_of_views(client: fc7.Client, folder: Path) -> None:
-    holder = read_holder(folder / "data")
-    assert holder is not None
-    with grpc.insecure_channel(holder.address) as channel:
+    with private_door(folder / "data") as channel:
         stub = feature_pb2_grpc.FeatureServiceStub(channel)
         image = common_pb2.Image(encoded=jpeg(1))
         for views in (-1, 2, 100):

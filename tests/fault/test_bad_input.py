@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import fc7
+from doors import holder_of, private_door
 from fc7.cli import main
 from fc7.cli.selection import Selection
 from fc7.errors import Fc7Error
@@ -245,7 +246,7 @@ def test_paths_that_are_not_there(door: Door, tmp_path: Path) -> None:
 
 
 def test_garbage_bytes_on_the_wire(door: Door) -> None:
-    with grpc.insecure_channel(address_of(door)) as channel:
+    with open_channel(door) as channel:
         for service, method in [("Feature", "Extract"), ("Collection", "UpsertItems"), ("Head", "Classify")]:
             call = channel.unary_unary(f"/fc7.v1.{service}Service/{method}")
             with pytest.raises(grpc.RpcError) as caught:
@@ -261,22 +262,16 @@ def test_garbage_bytes_on_the_wire(door: Door) -> None:
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def address_of(door: Door) -> str:
-    return door.options[1] if door.options[0] == "--server" else f"unix:{private_socket(Path(door.options[1]))}"
-
-
-def private_socket(data: Path) -> str:
-    from fc7_service.holder import read_holder
-
-    holder = read_holder(data)
-    assert holder is not None
-    return holder.address.removeprefix("unix:")
+def open_channel(door: Door) -> grpc.Channel:
+    return (
+        grpc.insecure_channel(door.options[1]) if door.options[0] == "--server" else private_door(Path(door.options[1]))
+    )
 
 
 def test_bytes_that_are_not_even_http2(door: Door) -> None:
     if door.options[0] != "--server":
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(private_socket(Path(door.options[1])))
+        connection.connect(holder_of(Path(door.options[1])).address.removeprefix("unix:"))
     else:
         host, port = door.options[1].split(":")
         connection = socket.create_connection((host, int(port)))
@@ -307,7 +302,7 @@ def test_tensors_that_are_not_what_they_say(door: Door, dtype: str, shape: list[
     request = collection_pb2.QueryItemsRequest(
         collection="c", k=1, queries=[collection_pb2.Query(image=common_pb2.Image(pixels=tensor))]
     )
-    with grpc.insecure_channel(address_of(door)) as channel:
+    with open_channel(door) as channel:
         answer = CollectionServiceStub(channel).QueryItems(request, timeout=WAIT_S)
     assert answer.results[0].error.code == "INVALID_ARGUMENT"
 
@@ -332,7 +327,7 @@ def test_payloads_that_cannot_be_stored_fail_alone(door: Door, payload: str, tex
         for i, one in enumerate((payload, nested(64)))
     ]
     request = collection_pb2.UpsertItemsRequest(collection="c", items=items)
-    with grpc.insecure_channel(address_of(door)) as channel:
+    with open_channel(door) as channel:
         stub = CollectionServiceStub(channel)
         bad, good = stub.UpsertItems(request, timeout=WAIT_S).results
         stored = stub.GetItems(collection_pb2.GetItemsRequest(collection="c", ids=["p1"]), timeout=WAIT_S)

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 import fc7
+from doors import private_door
 from explained import make_explained_bundle
 from fc7.v1 import common_pb2
 from fc7.v1 import explain_pb2 as pb
@@ -18,7 +19,6 @@ from fc7.v1.explain_pb2_grpc import ExplainServiceStub
 from fc7_service import server
 from fc7_service.explain import explainer
 from fc7_service.explain.explainer import Explainer
-from fc7_service.holder import read_holder
 from servers import WAIT_S, jpeg
 
 
@@ -28,9 +28,7 @@ def bundle(tmp_path: Path) -> str:
 
 
 def open_channel(data: Path) -> grpc.Channel:
-    holder = read_holder(data)
-    assert holder is not None
-    return grpc.insecure_channel(holder.address)
+    return private_door(data)
 
 
 def test_a_stream_that_stands_still_is_ended(bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

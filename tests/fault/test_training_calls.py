@@ -17,6 +17,7 @@ import grpc
 import numpy as np
 import pytest
 
+from doors import private_door_aio
 from fc7.errors import Unavailable
 from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, head_pb2_grpc
 from fc7.v1 import head_pb2 as pb
@@ -82,7 +83,7 @@ async def door(tiny_bundle: Path, tmp_path: Path) -> AsyncIterator[Door]:
     folder = DataFolder(tmp_path / "data")
     server = Server(Settings(tmp_path / "data", listen=None, models=(str(tiny_bundle),), drain_s=0.1), folder)
     holder = await server.start()
-    async with grpc.aio.insecure_channel(holder.address) as channel:
+    async with private_door_aio(holder) as channel:
         yield Door(server, channel, tmp_path / "data")
     await server.stop()
     folder.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from fc7.errors import ImageDecodeError
+from fc7.errors import ImageDecodeError, Reason
 
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBX", "RGBA", "CMYK", "YCbCr", *_GREY_16}
@@ -22,7 +22,10 @@ def check_mode(mode: str) -> None:
     """
     if mode not in _MODES:
         kind = "floating-point numbers" if mode == "F" else f"of the kind {mode}"
-        raise ImageDecodeError(f"the image's pixels are {kind}: save it with 8 or 16 bits, in grey or RGB")
+        raise ImageDecodeError(
+            f"the image's pixels are {kind}: save it with 8 or 16 bits, in grey or RGB",
+            reason=Reason.UNSUPPORTED_FORMAT,
+        )
 
 
 def over_white(image: Image.Image, factor: int) -> Image.Image:

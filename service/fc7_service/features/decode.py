@@ -22,7 +22,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from fc7.errors import ImageDecodeError, InvalidArgument
+from fc7.errors import ImageDecodeError, InvalidArgument, Reason
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features import jpeg
 from fc7_service.features.colour import check_mode, over_white, without_alpha
@@ -86,9 +86,12 @@ class Picture:
             self.n_bytes = 4 * image.shape[0] * image.shape[1]
             return
         if not image:
-            raise ImageDecodeError("the image is empty: 0 bytes")
+            raise ImageDecodeError("the image is empty: 0 bytes", reason=Reason.IMAGE_EMPTY)
         if len(image) > MAX_IMAGE_BYTES:
-            raise ImageDecodeError(f"the image has {len(image)} bytes: at most {MAX_IMAGE_BYTES} are accepted")
+            raise ImageDecodeError(
+                f"the image has {len(image)} bytes: at most {MAX_IMAGE_BYTES} are accepted",
+                reason=Reason.IMAGE_TOO_LARGE,
+            )
         self._name = format_of(image)
         self._file = strip(image, self._name)
         self._image = _open(self._file.data, self._name)
@@ -116,7 +119,9 @@ class Picture:
         except ImageDecodeError:
             raise
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, ...
-            raise ImageDecodeError(f"the image is truncated or damaged: {error}") from error
+            raise ImageDecodeError(
+                f"the image is truncated or damaged: {error}", reason=Reason.IMAGE_DAMAGED
+            ) from error
 
     def _scale(self) -> None:
         """Choose the scale; refuse what takes too much memory even so."""
@@ -128,14 +133,17 @@ class Picture:
             if jpeg.is_buffered(self._file.data):
                 n_buffered = 2 * n_pixels * max(1, self._image.layers)
                 if self._file.data.count(b"\xff\xda") > jpeg.MAX_SCANS:
-                    raise ImageDecodeError(f"the JPEG has more than {jpeg.MAX_SCANS} scans: save it again")
+                    raise ImageDecodeError(
+                        f"the JPEG has more than {jpeg.MAX_SCANS} scans: save it again", reason=Reason.IMAGE_TOO_LARGE
+                    )
             elif n_pixels <= MAX_JPEG_PIXELS:
                 n_pixels = -(-width // self._factor) * -(-height // self._factor)
             self._draft(self._image)
         if n_pixels > MAX_IMAGE_PIXELS:
             raise ImageDecodeError(
                 f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted, and "
-                f"{MAX_JPEG_PIXELS} of a JPEG that is not progressive"
+                f"{MAX_JPEG_PIXELS} of a JPEG that is not progressive",
+                reason=Reason.IMAGE_TOO_LARGE,
             )
         n_copied = 4 if self._recipe.version == 1 else 0  # version 1 changes colours at full size
         self.n_bytes = n_buffered + n_pixels * (_BYTES_PER_PX.get(self._name, 4) + n_copied)
@@ -173,7 +181,7 @@ def from_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         raise InvalidArgument(f"pixels are {pixels.dtype} {pixels.shape}: uint8 (H, W, 3) is expected")
     if pixels.shape[0] * pixels.shape[1] > MAX_IMAGE_PIXELS:
-        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels")
+        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels", reason=Reason.IMAGE_TOO_LARGE)
     return Image.fromarray(pixels)
 
 
@@ -186,9 +194,13 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
     except ImageDecodeError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels") from error
+        raise ImageDecodeError(
+            f"the image has more than {MAX_IMAGE_PIXELS} pixels", reason=Reason.IMAGE_TOO_LARGE
+        ) from error
     except Exception as error:  # a parser that fails on a damaged header may raise anything
-        raise ImageDecodeError(f"the header of the {name} image is truncated or damaged: {error}") from error
+        raise ImageDecodeError(
+            f"the header of the {name} image is truncated or damaged: {error}", reason=Reason.IMAGE_DAMAGED
+        ) from error
 
 
 def _check_webp(data: bytes) -> None:
@@ -201,7 +213,10 @@ def _check_webp(data: bytes) -> None:
     else:
         width, height = (size & 0x3FFF for size in struct.unpack_from("<HH", data, 26))
     if width * height > MAX_IMAGE_PIXELS:
-        raise ImageDecodeError(f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted")
+        raise ImageDecodeError(
+            f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted",
+            reason=Reason.IMAGE_TOO_LARGE,
+        )
 
 
 def _factor(size: tuple[int, int], resize_px: int) -> int:

@@ -1,4 +1,8 @@
-"""The one interceptor: tokens, errors to statuses, garbage bytes, the request log."""
+"""The one interceptor: tokens, limits, reading and parsing, errors to statuses, the request log.
+
+Every method becomes a handler of raw bytes, so that nothing is read before the caller is known, and nothing is parsed
+before it is counted.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,24 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
-from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted, Unavailable
+from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason, ResourceExhausted, Unavailable
 from fc7_service.rpc.messages import check_answer
-from fc7_service.tokens import Tokens
+from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
+from fc7_service.rpc.wire import MAX_ITEMS, check_fields
+from fc7_service.tokens import NOBODY, Caller, Tokens
 
-MAX_ITEMS = 4096  # of one request: an empty image costs four bytes on the wire and a kilobyte here
-_DETAIL_BYTES = 1024  # above 16 KiB of details gRPC replaces the status by another
+MAX_CALLS = 1000  # under way at once; a call that waits costs some kilobytes
+_RETRY_AFTER_S = 1.0
+_ARRIVAL_S = 300.0  # for each message: as long as our clients wait for an answer
+_INLINE_BYTES = 64 * 2**10  # smaller messages are parsed faster than a thread is woken
 _WATCH = "/grpc.health.v1.Health/Watch"
 _logger = logging.getLogger(__name__)
 
@@ -37,206 +45,206 @@ class Guard(grpc.aio.ServerInterceptor):
     Parameters
     ----------
     tokens
-        Asked for every call, except those through the private Unix socket, which
-        only this user can reach.
+        Asked for every call.
     log
         Called once a request; None for no log.
     """
 
     def __init__(self, tokens: Tokens, log: Log | None) -> None:
-        self._tokens, self._log = tokens, log
+        self._tokens, self.log = tokens, log
         self._watches: set[asyncio.Task[Any]] = set()
+        self._n_calls = 0
+        self._has_none = asyncio.Event()
+        self._has_none.set()
+        self.is_stopping = False
+        self.parsers = ThreadPoolExecutor(2, thread_name_prefix="fc7-parse")
 
-    def end_watches(self) -> None:
-        """End the watches of health, which would hold up the end of the server; other calls are left alone."""
+    async def stop(self) -> None:
+        """End the watches of health, which would hold up the end of the server; return when no call is under way."""
+        self.is_stopping = True
         for task in self._watches:
             task.cancel()
+        await self._has_none.wait()
 
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
         """Return the method's handler with the guard around it."""
-        method = details.method
         handler = await continuation(details)
-        authorization = dict(details.invocation_metadata or ()).get("authorization", "")
+        return grpc.stream_stream_rpc_method_handler(_Around(self, details, handler).run, None, _to_bytes)
 
-        def admit(context: Any) -> None:
-            if not context.peer().startswith("unix:"):
-                self._tokens.check(method, authorization, is_known=handler is not None)
-            if method == _WATCH and (task := asyncio.current_task()) is not None:
-                self._watches.add(task)
-                task.add_done_callback(self._watches.discard)
+    def admit(self, method: str, authorization: str, *, is_known: bool) -> Caller:
+        """Return who calls; refuse whoever may not, and everybody where too many calls are under way."""
+        caller = self._tokens.check(method, authorization, is_known=is_known)
+        if self._n_calls > MAX_CALLS and caller is not NOBODY:
+            raise ResourceExhausted(
+                f"{MAX_CALLS} calls are under way: retry after {_RETRY_AFTER_S:g} s",
+                retry_after_s=_RETRY_AFTER_S,
+                reason=Reason.TOO_MANY_CALLS,
+            )
+        if method == _WATCH and (task := asyncio.current_task()) is not None:
+            self._watches.add(task)
+            task.add_done_callback(self._watches.discard)
+        return caller
 
-        return _Around(method, handler or _unknown(method), admit, self._log).handler()
-
-
-def _unknown(method: str) -> Any:
-    """Return a handler for a method that no service has; a token is asked for first."""
-
-    async def refuse(request: bytes, context: Any) -> None:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, _cut(f"method {method} does not exist", _DETAIL_BYTES))
-
-    return grpc.unary_unary_rpc_method_handler(refuse)
+    def count(self, change: int) -> None:
+        """Note that a call began (1) or ended (-1)."""
+        self._n_calls += change
+        if self._n_calls:
+            self._has_none.clear()
+        else:
+            self._has_none.set()
 
 
 class _Around:
-    """One method with the guard around it."""
+    """One call with the guard around it."""
 
-    def __init__(self, method: str, handler: Any, admit: Callable[[Any], None], log: Log | None) -> None:
-        self._method, self._handler, self._admit, self._log = method, handler, admit, log
+    def __init__(self, guard: Guard, details: Any, handler: Any) -> None:
+        self._guard, self._method, self._handler = guard, details.method, handler
+        self._authorization = str(dict(details.invocation_metadata or ()).get("authorization", ""))
+        self._caller = NOBODY
+        self._start, self._n_items, self._peer = time.monotonic(), 0, ""
 
-    def handler(self) -> Any:
-        """Return a handler of the same arity."""
+    async def run(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        """Answer a call; errors end it with their status."""
+        self._peer = context.peer()  # now: once the call is over, gRPC ends the process that asks
+        self._guard.count(1)
+        context.add_done_callback(lambda _: self._guard.count(-1))  # once its status is sent
+        try:
+            async with aclosing(self._answers(messages, context)) as answers:
+                async for answer in answers:
+                    yield answer
+        except GeneratorExit:  # the caller left while an answer was under way
+            self._write("CANCELLED")
+            raise
+        except BaseException as error:
+            failure = await self._fail(error, context)
+        else:
+            self._write("OK")
+            return
+        raise failure  # here, where it does not drag along the first error, whose frames hold the message
+
+    async def _answers(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
         inner = self._handler
-        codec = {
-            "request_deserializer": _tolerant(inner.request_deserializer),
-            "response_serializer": inner.response_serializer,
-        }
-        if inner.stream_stream:
-            return grpc.stream_stream_rpc_method_handler(
-                self._stream(inner.stream_stream, is_request_stream=True), **codec
+        self._caller = self._guard.admit(self._method, self._authorization, is_known=inner is not None)
+        if inner is None:
+            await context.abort(
+                grpc.StatusCode.UNIMPLEMENTED, cut(f"method {self._method} does not exist", DETAIL_BYTES)
             )
-        if inner.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(inner.unary_stream, is_request_stream=False), **codec
-            )
-        return grpc.unary_unary_rpc_method_handler(self._unary(inner.unary_unary), **codec)
+        if inner.request_streaming:
+            request: Any = self._each(messages)
+        else:
+            request = await self._only(messages)
+            self._n_items = _count(request)
+        if not inner.response_streaming:
+            if (answer := await inner.unary_unary(request, context)) is not None:  # None: it ended the call itself
+                yield self._packed(answer)
+            return
+        answers = (inner.stream_stream or inner.unary_stream)(request, context)
+        if not hasattr(answers, "__aiter__"):  # a coroutine that writes through the context, as health's Watch does
+            await answers
+            return
+        async with aclosing(answers):
+            async for answer in answers:
+                self._n_items += 1
+                yield self._packed(answer)
 
-    def _unary(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def guarded(request: Any, context: Any) -> Any:
-            start, n_items = time.monotonic(), _count(request)
-            try:
-                self._admit(context)
-                answer = _fitting(await call(_checked(request), context))
-            except BaseException as error:
-                raise await self._fail(error, context, start, n_items) from None
-            self._write("OK", start, n_items)
-            return answer
+    async def _only(self, messages: AsyncIterator[bytes]) -> Any:
+        """Return the request; of a caller without a token, who may ask for health alone, nothing is read."""
+        if self._caller is NOBODY:
+            return self._handler.request_deserializer(b"")
+        data = await self._next(messages)
+        if data is None:
+            raise InvalidArgument("the request has no message", reason=Reason.MALFORMED_MESSAGE)
+        return await self._parsed(data)
 
-        return guarded
+    async def _each(self, messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        while (data := await self._next(messages)) is not None:
+            yield await self._parsed(data)
 
-    def _stream(self, call: Callable[..., Any], *, is_request_stream: bool) -> Callable[..., Any]:
-        async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
-            start, n_answers = time.monotonic(), 0
-            try:
-                self._admit(context)
-                source = _each_checked(request) if is_request_stream else _checked(request)
-                answers = call(source, context)
-                if hasattr(answers, "__aiter__"):
-                    async for answer in answers:
-                        n_answers += 1
-                        yield answer
-                else:  # a coroutine that writes through the context, as the health service's Watch does
-                    await answers
-            except GeneratorExit:  # the caller left while an answer was under way
-                self._write("CANCELLED", start, n_answers)
-                raise
-            except BaseException as error:
-                raise await self._fail(error, context, start, n_answers) from None
-            self._write("OK", start, n_answers)
+    async def _next(self, messages: AsyncIterator[bytes]) -> bytes | None:
+        """Return the next message; None where the caller has sent all."""
+        try:
+            async with asyncio.timeout(_ARRIVAL_S):
+                return await anext(aiter(messages), None)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no message came for {_ARRIVAL_S:g} s: call again", reason=Reason.ARRIVAL_TOO_SLOW
+            ) from None
 
-        return guarded
+    async def _parsed(self, data: bytes) -> Any:
+        if len(data) <= _INLINE_BYTES:
+            return _parse(self._handler.request_deserializer, data)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._guard.parsers, _parse, self._handler.request_deserializer, data)
 
-    async def _fail(self, error: BaseException, context: Any, start: float, n_items: int) -> BaseException:
+    def _packed(self, answer: Any) -> bytes:
+        """Return the bytes of an answer; refuse one that no client could receive, in words that gRPC does not have."""
+        data: bytes = self._handler.response_serializer(answer)
+        check_answer(len(data), "items")
+        return data
+
+    async def _fail(self, error: BaseException, context: Any) -> BaseException:
         """Log the error, end the call with its status; return what the handler must raise."""
         if isinstance(error, grpc.aio.AbortError):  # the health service's own refusals
-            self._write(_NAMES.get(context.code(), "UNKNOWN"), start, n_items)
+            self._write(name_of(context.code()))
             return error
         if isinstance(error, asyncio.CancelledError):
-            if context.cancelled() or context.done():
-                self._write("CANCELLED", start, n_items)
+            task = asyncio.current_task()
+            if task is not None and task.cancelling() and not self._guard.is_stopping:  # the caller's doing
+                left_s = context.time_remaining()
+                self._write("CANCELLED" if left_s is None or left_s > 0 else "DEADLINE_EXCEEDED")
                 return error
             error = Unavailable("the server is stopping: send the call again", reason=Reason.SERVER_STOPPING)
         incident = ""
         if not isinstance(error, Fc7Error):
             incident = secrets.token_hex(6)
-            if self._log:
-                self._log("incident", error=error, method=self._method, incident=incident)
+            if self._guard.log:
+                self._guard.log("incident", error=error, method=self._method, incident=incident)
             else:
                 _logger.error("incident %s in %s", incident, self._method, exc_info=error)
             error = Fc7Error(f"internal error, incident {incident}: the server's log has the details")
-        self._write(error.code, start, n_items, error.reason)
+        self._write(error.code, error.reason)
+        status = rpc_status.to_status(to_status(error))
+        del error
         try:
-            await context.abort_with_status(rpc_status.to_status(to_status(error)))
+            await context.abort_with_status(status)
         except BaseException as abort:  # abort answers by raising
             return abort
-        return error
+        raise AssertionError("abort returned")
 
-    def _write(self, code: str, start: float, n_items: int, reason: str = "") -> None:
-        if self._log:
-            ms = round((time.monotonic() - start) * 1000, 2)
-            self._log("request", method=self._method, code=code, ms=ms, items=n_items, reason=reason)
-
-
-def to_status(error: Fc7Error) -> status_pb2.Status:
-    """Return ``google.rpc.Status`` with ErrorInfo(reason, domain "fc7") and, for a full queue, RetryInfo."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain="fc7", metadata={"name": _cut(error.name, 256)})
-    details: list[Any] = [info]
-    if isinstance(error, ResourceExhausted) and error.retry_after_s is not None:
-        delay = duration_pb2.Duration()
-        delay.FromNanoseconds(int(error.retry_after_s * 1e9))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    if isinstance(error, InvalidArgument) and error.name:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=_cut(error.name, 256))
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    status = status_pb2.Status(code=_NUMBERS[error.code], message=_cut(error.message, _DETAIL_BYTES))
-    for detail in details:
-        packed = any_pb2.Any()
-        packed.Pack(detail)
-        status.details.append(packed)
-    return status
+    def _write(self, code: str, reason: str = "") -> None:
+        if self._guard.log:
+            self._guard.log(
+                "request",
+                method=self._method,
+                code=code,
+                ms=round((time.monotonic() - self._start) * 1000, 2),
+                items=self._n_items,
+                reason=reason,
+                peer=self._peer,
+                scope=self._caller.scope,
+                token=self._caller.token,
+            )
 
 
-_NUMBERS: dict[str, int] = {code.name: code.value[0] for code in grpc.StatusCode}
-_NAMES = {number: name for name, number in _NUMBERS.items()} | {code: code.name for code in grpc.StatusCode}
+def _to_bytes(answer: Any) -> bytes:
+    """Serialise what a handler writes through the context itself."""
+    return answer if isinstance(answer, bytes) else bytes(answer.SerializeToString())
 
 
-def _cut(text: str, n_bytes: int) -> str:
-    """Return the front of ``text`` that fits ``n_bytes`` of UTF-8."""
-    return text.encode("utf-8", "replace")[:n_bytes].decode("utf-8", "ignore")
-
-
-class _Garbage:
-    """Stands for a message whose bytes are not that message."""
-
-    def ListFields(self) -> list[Any]:  # noqa: N802
-        """Count like a message: no items."""
-        return []
-
-
-def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    if deserialize is None:
-        return None
-
-    def read(data: bytes) -> Any:
-        try:
-            return deserialize(data)
-        except Exception:  # the parser's own error types; the caller is told, the server goes on
-            return _Garbage()
-
-    return read
-
-
-def _checked(request: Any) -> Any:
-    if isinstance(request, _Garbage):
+def _parse(deserialize: Callable[[bytes], Any], data: bytes) -> Any:
+    """Return the message of ``data``, counted first."""
+    check_fields(data, deserialize.__self__.DESCRIPTOR)  # type: ignore[attr-defined]
+    try:
+        request = deserialize(data)
+    except Exception:  # the parser's own error types; the caller is told, the server goes on
         raise InvalidArgument(
             "the request's bytes are not the message that this method takes", reason=Reason.MALFORMED_MESSAGE
-        )
+        ) from None
     if (count := _count(request)) > MAX_ITEMS:
         raise InvalidArgument(
             f"the request holds {count} items: at most {MAX_ITEMS}, so send it in parts", reason=Reason.TOO_MANY_ITEMS
         )
     return request
-
-
-def _fitting(answer: Any) -> Any:
-    """Refuse an answer that no client could receive, in words that gRPC does not have."""
-    if answer is not None:  # None: the handler ended the call itself
-        check_answer(answer.ByteSize(), "items")
-    return answer
-
-
-async def _each_checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield _checked(request)
 
 
 def _count(request: Any) -> int:
