@@ -19,8 +19,7 @@ import pytest
 
 from fc7.errors import DataLoss, Fc7Error, ResourceExhausted, Unavailable
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.collection import Collection
-from fc7_service.collections.library import Collections, Damaged
+from fc7_service.collections.library import Collections, Damaged, Summary
 from fc7_service.collections.store import Item
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
@@ -83,7 +82,7 @@ def faults(folder, text):
     assert re.search(text, photos.fault)
     with pytest.raises(DataLoss, match="set aside"):
         library.get("photos")
-    assert isinstance(good, Collection)
+    assert isinstance(good, Summary)
     assert len(library.get("good").search(QUERY, 100)[0]) == N
     library.close()
     assert evidence(folder) == before

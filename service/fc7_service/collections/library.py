@@ -1,4 +1,4 @@
-"""All collections of a data folder: one folder each, opened when first asked for."""
+"""All collections of a data folder: one folder each, opened when asked for, closed when others are asked for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import errno
 import shutil
 import threading
 import uuid
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fc7.errors import AlreadyExists, DataLoss, Fc7Error, NotFound, Reason, ResourceExhausted, Unavailable
+from fc7.errors import AlreadyExists, DataLoss, NotFound, Reason, ResourceExhausted, Unavailable
 from fc7_service.bundle.disk import sync_folder
 from fc7_service.bundle.names import check_name
 from fc7_service.bundle.provenance import Provenance
@@ -28,6 +31,38 @@ class Damaged:
     fault: str
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a list shows of a collection."""
+
+    name: str
+    count: int
+    provenance: Provenance
+    metric: Metric
+    dim: int
+    index_name: str
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    collection: Collection
+    n_users: int = 0
+
+
+class Use:
+    """A collection that stays open until the end of a ``with`` block, or until this is forgotten."""
+
+    def __init__(self, library: Collections, entry: _Entry) -> None:
+        self._collection = entry.collection
+        self._end = weakref.finalize(self, library._release, entry)
+
+    def __enter__(self) -> Collection:
+        return self._collection
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+
+
 class Collections:
     """The collections below one folder, which no other process may use.
 
@@ -35,13 +70,19 @@ class Collections:
     ----------
     path
         Made where it is missing.
+    most_open
+        How many may be open at once: each holds files, and its index memory. Those in use are never closed, so that
+        as many calls as are under way may exceed it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._open: dict[str, Collection | Damaged] = {}
-        self._leaving: set[str] = set()  # names of collections that are being closed to be deleted
-        self._lock = threading.Lock()
+    def __init__(self, path: Path, most_open: int = 64) -> None:
+        self._path, self._most_open = path, most_open
+        self._open: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
+        self._aside: dict[str, Damaged] = {}
+        self._summaries: dict[str, Summary] = {}  # of those that were closed: nobody else changes them
+        self._busy: set[str] = set()  # being opened, closed or made: others wait for it
+        self._leaving: set[str] = set()  # being deleted: to others they are gone
+        self._changed = threading.Condition()
         path.mkdir(parents=True, exist_ok=True)
         for rest in (*path.glob(_HALF_MADE + "*"), *path.glob(_DELETED + "*")):
             shutil.rmtree(rest, ignore_errors=True)
@@ -59,39 +100,29 @@ class Collections:
             The disk is full, or cannot be written.
         """
         check_name(name, "collection")
-        with self._lock:
+        with self._changed:
             if name in self._leaving:
                 raise AlreadyExists(
                     f"collection {name!r} is being deleted: create it when that is done",
                     name=name,
                     reason=Reason.COLLECTION_EXISTS,
                 )
+            self._changed.wait_for(lambda: name not in self._busy)
             if (self._path / name).exists():
                 raise AlreadyExists(
                     f"collection {name!r} exists already: choose another name",
                     name=name,
                     reason=Reason.COLLECTION_EXISTS,
                 )
-            part = self._path / f"{_HALF_MADE}{uuid.uuid4().hex}"
-            try:
-                part.mkdir()
-                make_store(part, Facts(provenance, dim, metric), name)
-                sync_folder(part)
-                part.rename(self._path / name)
-                sync_folder(self._path)
-            except OSError as error:
-                text = f"collection {name!r} cannot be made: {error}"
-                if error.errno == errno.ENOSPC:
-                    raise ResourceExhausted(text, name=name, reason=Reason.DISK_FULL) from error
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    raise Unavailable(text, name=name, reason=Reason.TOO_MANY_FILES) from error
-                raise Unavailable(text, name=name) from error
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-            return self._opened(name)
+            self._busy.add(name)
+        try:
+            self._make(name, Facts(provenance, dim, metric))
+        finally:
+            self._end_busy({name})
+        return self.get(name)
 
     def get(self, name: str) -> Collection:
-        """Return a collection that serves.
+        """Return a collection that serves; ``use`` it for more than to read what it is.
 
         Raises
         ------
@@ -99,30 +130,43 @@ class Collections:
             No such collection.
         DataLoss
             It is set aside.
+        Unavailable
+            It cannot be opened now.
         """
-        check_name(name, "collection")
-        with self._lock:
-            collection = self._opened(name)
-        try:
-            collection.check()
-        except DataLoss as error:
-            with self._lock:  # first, so that nobody finds it closed and not yet set aside
-                if self._open.get(name) is collection:
-                    self._open[name] = Damaged(name, error.message)
-            collection.close()
-            with self._lock:
-                return self._opened(name)  # raises
-        return collection
+        with self.use(name) as collection:
+            return collection
 
-    def list(self) -> builtins.list[Collection | Damaged]:
-        """Return all collections by name, the damaged ones too."""
-        found: list[Collection | Damaged] = []
-        with self._lock:
-            for name in self._names():
-                try:
-                    found.append(self._opened(name))
-                except Fc7Error as error:
-                    found.append(self._open.get(name) or Damaged(name, error.message))
+    def use(self, name: str) -> Use:
+        """Return a collection that serves, and that is not closed before its use ends; raises what ``get`` does."""
+        check_name(name, "collection")
+        entry = self._entry(name)
+        use = Use(self, entry)
+        try:
+            entry.collection.check()
+        except DataLoss as error:
+            damaged = Damaged(name, error.message)
+            with self._changed:  # first, so that nobody finds it closed and not yet set aside
+                if self._open.get(name) is entry:
+                    del self._open[name]
+                    self._aside[name] = damaged
+            entry.collection.close()
+            raise _set_aside(damaged) from error
+        return use
+
+    def list(self) -> builtins.list[Summary | Damaged]:
+        """Return what there is by name, the damaged ones too; those that were open once are not opened again."""
+        found: builtins.list[Summary | Damaged] = []
+        for name in self._names():
+            try:
+                found.append(self._summary(name))
+            except NotFound:  # deleted meanwhile
+                continue
+            except DataLoss as error:
+                found.append(self._aside.get(name) or Damaged(name, error.message))
+            except Unavailable as error:
+                if error.reason == Reason.TOO_MANY_FILES.name:
+                    raise
+                found.append(Damaged(name, error.message))
         return found
 
     def delete(self, name: str) -> None:
@@ -137,53 +181,138 @@ class Collections:
         """
         check_name(name, "collection")
         gone = self._path / f"{_DELETED}{uuid.uuid4().hex}"
-        with self._lock:
-            if name not in self._names():
+        with self._changed:
+            self._changed.wait_for(lambda: name not in self._busy)
+            if name in self._leaving or not (self._path / name).is_dir():
                 raise _no_collection(name)
-            collection = self._open.pop(name, None)
             self._leaving.add(name)
+            entry = self._open.pop(name, None)
+            self._forget(name)
         try:
-            if isinstance(collection, Collection):
-                collection.close()  # first, as Windows renames no open file
-            with self._lock:
-                (self._path / name).rename(gone)
-                sync_folder(self._path)
+            if entry is not None:
+                entry.collection.close()  # first, as Windows renames no open file
+            (self._path / name).rename(gone)
+            sync_folder(self._path)
         except OSError as error:
-            raise Unavailable(f"collection {name!r} cannot be deleted: {error}", name=name) from error
+            raise _unavailable(f"collection {name!r} cannot be deleted: {error}", name, error) from error
         finally:
-            with self._lock:
+            with self._changed:
                 self._leaving.discard(name)
         shutil.rmtree(gone, ignore_errors=True)  # what stays is removed at the next start
 
     def close(self) -> None:
         """Close all."""
-        with self._lock:
-            for collection in self._open.values():
-                if isinstance(collection, Collection):
-                    collection.close()
+        with self._changed:
+            entries = builtins.list(self._open.values())
             self._open.clear()
+            for name in (*self._aside, *self._summaries):
+                self._forget(name)
+        for entry in entries:
+            entry.collection.close()
+
+    def _make(self, name: str, facts: Facts) -> None:
+        part = self._path / f"{_HALF_MADE}{uuid.uuid4().hex}"
+        try:
+            part.mkdir()
+            make_store(part, facts, name)
+            sync_folder(part)
+            part.rename(self._path / name)
+            sync_folder(self._path)
+        except OSError as error:
+            text = f"collection {name!r} cannot be made: {error}"
+            if error.errno == errno.ENOSPC:
+                raise ResourceExhausted(text, name=name, reason=Reason.DISK_FULL) from error
+            raise _unavailable(text, name, error) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
     def _names(self) -> builtins.list[str]:
-        names = {entry.name for entry in self._path.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        try:
+            names = {entry.name for entry in self._path.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        except OSError as error:
+            raise _unavailable(f"the collections cannot be listed: {error}", "", error) from error
         return sorted(names - self._leaving)
 
-    def _opened(self, name: str) -> Collection:
-        """Return the collection, opened; the caller holds the lock."""
-        if name not in self._open:
-            if name in self._leaving or not (self._path / name).is_dir():
+    def _summary(self, name: str) -> Summary:
+        with self._changed:
+            if (summary := self._summaries.get(name)) is not None:
+                return summary
+        with Use(self, self._entry(name)) as collection:
+            return _summarise(collection)
+
+    def _entry(self, name: str) -> _Entry:
+        """Return the collection, opened and with one user more."""
+        with self._changed:
+            self._changed.wait_for(lambda: name not in self._busy)
+            if (entry := self._open.get(name)) is not None:
+                self._open.move_to_end(name)
+                entry.n_users += 1
+            elif name in self._leaving or not (self._path / name).is_dir():
                 raise _no_collection(name)
-            try:
-                self._open[name] = Collection(self._path / name)
-            except DataLoss as error:
-                self._open[name] = Damaged(name, error.message)
-        found = self._open[name]
-        if isinstance(found, Damaged):
-            raise DataLoss(
-                f"collection {name!r} is set aside: {found.fault}; restore it from a backup, or delete the collection",
-                name=name,
-                reason=Reason.COLLECTION_DAMAGED,
-            )
-        return found
+            elif name in self._aside:
+                raise _set_aside(self._aside[name])
+            else:
+                self._busy.add(name)
+        if entry is not None:
+            self._make_room(0)  # of more than may be open, which were all in use at once
+            return entry
+        try:
+            self._make_room(1)
+            entry = _Entry(Collection(self._path / name), 1)
+        except DataLoss as error:
+            self._aside[name] = Damaged(name, error.message)
+            raise _set_aside(self._aside[name]) from error
+        finally:
+            with self._changed:
+                if entry is not None:
+                    self._open[name] = entry
+                    self._summaries.pop(name, None)
+            self._end_busy({name})
+        return entry
+
+    def _make_room(self, n_more: int) -> None:
+        """Close what was used least recently, until ``n_more`` fit; what is in use stays open."""
+        with self._changed:
+            n_over = len(self._open) + n_more - self._most_open
+            idle = [name for name, entry in self._open.items() if not entry.n_users][: max(0, n_over)]
+            closing = {name: self._open.pop(name) for name in idle}
+            self._busy |= closing.keys()
+        try:
+            for name, entry in closing.items():
+                self._summaries[name] = _summarise(entry.collection)
+                entry.collection.close()
+        finally:
+            self._end_busy(closing.keys())
+
+    def _end_busy(self, names: Iterable[str]) -> None:
+        with self._changed:
+            self._busy.difference_update(names)
+            self._changed.notify_all()
+
+    def _release(self, entry: _Entry) -> None:
+        with self._changed:
+            entry.n_users -= 1
+
+    def _forget(self, name: str) -> None:
+        self._aside.pop(name, None)
+        self._summaries.pop(name, None)
+
+
+def _summarise(collection: Collection) -> Summary:
+    return Summary(
+        collection.name,
+        collection.count,
+        collection.provenance,
+        collection.metric,
+        collection.dim,
+        collection.index_name,
+    )
+
+
+def _unavailable(text: str, name: str, error: OSError) -> Unavailable:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return Unavailable(text, name=name, reason=Reason.TOO_MANY_FILES)
+    return Unavailable(text, name=name)
 
 
 def _no_collection(name: str) -> NotFound:
@@ -191,4 +320,13 @@ def _no_collection(name: str) -> NotFound:
         f"there is no collection {name!r}: `fc7 collection list` shows those there are",
         name=name,
         reason=Reason.COLLECTION_NOT_FOUND,
+    )
+
+
+def _set_aside(damaged: Damaged) -> DataLoss:
+    name = damaged.name
+    return DataLoss(
+        f"collection {name!r} is set aside: {damaged.fault}; restore it from a backup, or delete the collection",
+        name=name,
+        reason=Reason.COLLECTION_DAMAGED,
     )

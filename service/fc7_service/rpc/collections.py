@@ -13,7 +13,7 @@ from fc7.errors import Fc7Error, InvalidArgument, NotFound, Reason, ResourceExha
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc, common_pb2
 from fc7_service.collections.collection import Collection, check_id
-from fc7_service.collections.library import Collections, Damaged
+from fc7_service.collections.library import Collections, Damaged, Summary, Use
 from fc7_service.collections.store import Item, Metric, StoredItem
 from fc7_service.features.extractor import Extractor, Timing
 from fc7_service.rpc.messages import (
@@ -65,7 +65,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
 
     async def GetCollection(self, request: pb.GetCollectionRequest, context: Any) -> pb.GetCollectionResponse:  # noqa: N802
         """Return one collection's facts."""
-        return pb.GetCollectionResponse(collection=_facts(await self._get(request.name)))
+        collection = await asyncio.to_thread(self._collections.get, request.name)
+        return pb.GetCollectionResponse(collection=_facts(collection))
 
     async def ListCollections(self, request: pb.ListCollectionsRequest, context: Any) -> pb.ListCollectionsResponse:  # noqa: N802
         """List the collections by name."""
@@ -79,63 +80,59 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: Any) -> pb.UpsertItemsResponse:  # noqa: N802
         """Add or replace items; answer once they are on disk."""
-        collection = await self._get(request.collection)
-        if request.mode not in _IS_MERGED:
-            raise InvalidArgument(f"mode {request.mode} is unknown", name="mode", reason=Reason.UNKNOWN_ENUM_VALUE)
-        upsert = _Upsert(collection, self._extractor, request.items, _IS_MERGED[request.mode])
-        timing = await upsert.run()
-        return pb.UpsertItemsResponse(results=upsert.results(), timing=write_timing(timing))
+        with await self._use(request.collection) as collection:
+            if request.mode not in _IS_MERGED:
+                raise InvalidArgument(f"mode {request.mode} is unknown", name="mode", reason=Reason.UNKNOWN_ENUM_VALUE)
+            upsert = _Upsert(collection, self._extractor, request.items, _IS_MERGED[request.mode])
+            timing = await upsert.run()
+            return pb.UpsertItemsResponse(results=upsert.results(), timing=write_timing(timing))
 
     async def GetItems(self, request: pb.GetItemsRequest, context: Any) -> pb.GetItemsResponse:  # noqa: N802
         """Return items by id."""
-        collection = await self._get(request.collection)
-        return await asyncio.to_thread(_get_items, collection, list(request.ids), request.with_features)
+        with await self._use(request.collection) as collection:
+            return await asyncio.to_thread(_get_items, collection, list(request.ids), request.with_features)
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Any) -> pb.ListItemsResponse:  # noqa: N802
         """List items page by page."""
-        collection = await self._get(request.collection)
-        size = request.page_size or _DEFAULT_PAGE
-        if not 1 <= size <= _LARGEST_PAGE:
-            raise InvalidArgument(f"page_size is {size}: 1 to {_LARGEST_PAGE}", name="page_size")
-        token = request.page_token or "0"
-        if not (token.isascii() and token.isdecimal() and len(token) <= 19):
-            raise InvalidArgument("page_token is not one that this server gave", name="page_token")
-        return await asyncio.to_thread(_page, collection, int(token), size, request.with_features)
+        with await self._use(request.collection) as collection:
+            size = request.page_size or _DEFAULT_PAGE
+            if not 1 <= size <= _LARGEST_PAGE:
+                raise InvalidArgument(f"page_size is {size}: 1 to {_LARGEST_PAGE}", name="page_size")
+            token = request.page_token or "0"
+            if not (token.isascii() and token.isdecimal() and len(token) <= 19):
+                raise InvalidArgument("page_token is not one that this server gave", name="page_token")
+            return await asyncio.to_thread(_page, collection, int(token), size, request.with_features)
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, context: Any) -> pb.DeleteItemsResponse:  # noqa: N802
         """Delete items by id."""
-        collection = await self._get(request.collection)
-        were_there = await asyncio.to_thread(collection.delete, list(request.ids))
-        return pb.DeleteItemsResponse(
-            results=[
-                pb.DeleteItemResult(id=item_id, error=None if was_there else write_error(_no_item(item_id, collection)))
-                for item_id, was_there in zip(request.ids, were_there, strict=True)
-            ]
-        )
+        with await self._use(request.collection) as collection:
+            were_there = await asyncio.to_thread(collection.delete, list(request.ids))
+            results = [_deletion(*each, collection) for each in zip(request.ids, were_there, strict=True)]
+        return pb.DeleteItemsResponse(results=results)
 
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Any) -> pb.QueryItemsResponse:  # noqa: N802
         """Find the nearest items of each query."""
-        collection = await self._get(request.collection)
-        if request.k < 1:
-            raise InvalidArgument(f"k is {request.k}: at least 1", name="k")
-        if not request.queries:
-            raise InvalidArgument("queries is empty: send one at least", name="queries")
-        n_hits = len(request.queries) * min(request.k, collection.count)
-        if n_hits > _MOST_HITS:
-            raise ResourceExhausted(
-                f"the answer would have {n_hits} hits: at most {_MOST_HITS}, so send fewer queries or a smaller k",
-                name="k",
-                reason=Reason.ANSWER_TOO_LARGE,
+        with await self._use(request.collection) as collection:
+            if request.k < 1:
+                raise InvalidArgument(f"k is {request.k}: at least 1", name="k")
+            if not request.queries:
+                raise InvalidArgument("queries is empty: send one at least", name="queries")
+            n_hits = len(request.queries) * min(request.k, collection.count)
+            if n_hits > _MOST_HITS:
+                raise ResourceExhausted(
+                    f"the answer would have {n_hits} hits: at most {_MOST_HITS}, so send fewer queries or a smaller k",
+                    name="k",
+                    reason=Reason.ANSWER_TOO_LARGE,
+                )
+            found, timing = await _queries(collection, self._extractor, request.queries)
+            own = [query.id or None for query in request.queries]
+            results = await asyncio.to_thread(_search, collection, found, request.k, own)
+            return pb.QueryItemsResponse(
+                results=results, metric=_METRIC_NUMBERS[collection.metric], timing=write_timing(timing)
             )
-        found, timing = await _queries(collection, self._extractor, request.queries)
-        own = [query.id or None for query in request.queries]
-        results = await asyncio.to_thread(_search, collection, found, request.k, own)
-        return pb.QueryItemsResponse(
-            results=results, metric=_METRIC_NUMBERS[collection.metric], timing=write_timing(timing)
-        )
 
-    async def _get(self, name: str) -> Collection:
-        return await asyncio.to_thread(self._collections.get, name)
+    async def _use(self, name: str) -> Use:
+        return await asyncio.to_thread(self._collections.use, name)
 
 
 class _Upsert:
@@ -303,7 +300,7 @@ def _page(collection: Collection, after: int, size: int, with_features: bool) ->
     return answer
 
 
-def _facts(collection: Collection | Damaged) -> pb.Collection:
+def _facts(collection: Collection | Summary | Damaged) -> pb.Collection:
     if isinstance(collection, Damaged):
         return pb.Collection(name=collection.name, fault=collection.fault)
     return pb.Collection(
@@ -321,6 +318,10 @@ def _item(item: StoredItem) -> pb.Item:
     return pb.Item(
         id=item.id, payload_json=write_payload(item.payload), content_sha256=item.content_sha256, feature=feature
     )
+
+
+def _deletion(id: str, was_there: bool, collection: Collection) -> pb.DeleteItemResult:
+    return pb.DeleteItemResult(id=id, error=None if was_there else write_error(_no_item(id, collection)))
 
 
 def _no_item(id: str, collection: Collection) -> NotFound:
