@@ -26,6 +26,7 @@ from fc7_service.heads import limits, registry
 from fc7_service.heads.fit import Fit
 from fc7_service.heads.registry import Heads
 from fc7_service.holder import DataFolder
+from fc7_service.rpc import guard
 from fc7_service.rpc import heads as rpc_heads
 from fc7_service.rpc.messages import Extracted
 from fc7_service.server import Server, end_calls
@@ -248,7 +249,7 @@ async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.Mo
         return Extracted([batch[3], batch[4]], PROVENANCE, Timing(0.0, 0.0, 0.0))
 
     monkeypatch.setattr(rpc_heads, "extract_patiently", extract)
-    rows = rpc_heads._Rows(cast(Extractor, None), "tiny", PROVENANCE)
+    rows = rpc_heads._Rows(cast(Extractor, None), "tiny", PROVENANCE, rpc_heads._Room())
     await rows.take(images("ab").images)
     gc.collect()
     assert all(batch() is None for batch in batches)
@@ -269,6 +270,34 @@ async def test_more_trainings_than_may_wait_are_told_when_to_come_back(
     fits.go_on.set()
     versions = [(await call.read()).head.version for call in calls]
     assert sorted(versions) == [1, 2]
+
+
+async def test_silent_calls_keep_no_other_from_training(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place is counted where the fit begins; what came before is bounded by its bytes."""
+    monkeypatch.setattr(rpc_heads, "_MOST_TRAININGS", 2)
+    silent = [door.heads.TrainHead() for _ in range(6)]
+    for call in silent:
+        await call.write(PLAN)
+        await call.write(images("ab"))
+        assert (await call.read()).progress.stage == "extract"
+    call = door.heads.TrainHead(iter((PLAN, images("aabb"))))
+    answers = [answer async for answer in call]
+    assert answers[-1].head.version == 1
+    monkeypatch.setattr(rpc_heads, "_MOST_ROW_BYTES", 6 * 2 * 8 * 4)
+    refused = door.heads.TrainHead(iter((PLAN, images("aabb"))))
+    with pytest.raises(grpc.aio.AioRpcError, match=r"384 bytes of features wait.*retry after"):
+        await refused.read()
+    for call in silent:
+        call.cancel()
+
+
+async def test_a_stream_that_stands_still_is_ended(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_ARRIVAL_S", 0.1)
+    call = door.heads.TrainHead()
+    await call.write(PLAN)
+    with pytest.raises(grpc.aio.AioRpcError, match="no message came for") as caught:
+        await call.read()
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_a_collection_is_read_when_its_turn_comes(door: Door, fits: Fits, monkeypatch: Any) -> None:

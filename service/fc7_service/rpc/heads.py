@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,7 +37,8 @@ from fc7_service.rpc.messages import (
 )
 
 _DEFAULT_TOP = 5
-_MOST_TRAININGS = 8  # of one server at once: each may hold a gibibyte of rows while it waits for its turn
+_MOST_TRAININGS = 8  # that are fitted or wait for their turn
+_MOST_ROW_BYTES = 4 * 2**30  # of all training calls whose images have come
 _RETRY_AFTER_S = 10.0
 
 
@@ -45,7 +47,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
 
     def __init__(self, heads: Heads, extractor: Extractor, collections: Collections) -> None:
         self._heads, self._extractor, self._collections = heads, extractor, collections
-        self._n_trainings = 0
+        self._n_trainings, self._room = 0, _Room()
 
     async def TrainHead(  # noqa: N802
         self, requests: AsyncIterator[pb.TrainHeadRequest], context: Any
@@ -54,6 +56,34 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         first = await anext(aiter(requests), None)
         if first is None or first.WhichOneof("part") != "plan":
             raise InvalidArgument("the first message of TrainHead is the plan", name="plan")
+        async for response in self._train(first.plan, requests):
+            yield response
+
+    async def _train(
+        self, plan: pb.HeadPlan, requests: AsyncIterator[pb.TrainHeadRequest]
+    ) -> AsyncIterator[pb.TrainHeadResponse]:
+        self._heads.check_name(plan.name)
+        if plan.collection:
+            await _end_of(requests, plan)
+            with await asyncio.to_thread(self._collections.use, plan.collection) as collection:
+                read = partial(collection.labelled, plan.label_field or "label", limits.max_rows(collection.dim))
+                with self._place():
+                    yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=collection.count, stage="fit"))
+                    head = await self._heads.train_in_turn(plan.name, read, collection.provenance)
+        else:
+            provenance = self._extractor.bundle(plan.model).provenance(plan.layer)
+            with closing(_Rows(self._extractor, plan.model, provenance, self._room)) as rows:
+                async for request in requests:
+                    _check_images(request)
+                    yield pb.TrainHeadResponse(progress=await rows.take(request.images))
+                with self._place():
+                    yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=len(rows.labels), stage="fit"))
+                    head = await self._heads.train_in_turn(plan.name, rows.end, provenance)
+        yield pb.TrainHeadResponse(head=await asyncio.to_thread(self._facts, head))
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Hold a place among the trainings that are fitted or wait for their turn."""
         if self._n_trainings >= _MOST_TRAININGS:
             raise ResourceExhausted(
                 f"{self._n_trainings} trainings are under way or wait: retry after {_RETRY_AFTER_S:g} s",
@@ -63,46 +93,25 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             )
         self._n_trainings += 1
         try:
-            async for response in self._train(first.plan, requests):
-                yield response
+            yield
         finally:
             self._n_trainings -= 1
-
-    async def _train(
-        self, plan: pb.HeadPlan, requests: AsyncIterator[pb.TrainHeadRequest]
-    ) -> AsyncIterator[pb.TrainHeadResponse]:
-        read: Callable[[], Rows]
-        self._heads.check_name(plan.name)
-        if plan.collection:
-            await _end_of(requests, plan)
-            collection = await asyncio.to_thread(self._collections.get, plan.collection)
-            provenance, n_rows = collection.provenance, collection.count
-            read = partial(collection.labelled, plan.label_field or "label", limits.max_rows(collection.dim))
-        else:
-            provenance = self._extractor.bundle(plan.model).provenance(plan.layer)
-            rows = _Rows(self._extractor, plan.model, provenance)
-            async for request in requests:
-                _check_images(request)
-                yield pb.TrainHeadResponse(progress=await rows.take(request.images))
-            read, n_rows = rows.end, len(rows.labels)
-        yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=n_rows, stage="fit"))
-        head = await self._heads.train_in_turn(plan.name, read, provenance)
-        yield pb.TrainHeadResponse(head=self._facts(head))
 
     async def PublishHead(self, request: pb.PublishHeadRequest, context: Any) -> pb.PublishHeadResponse:  # noqa: N802
         """Make a version the one that Classify uses."""
         head = await asyncio.to_thread(self._heads.publish, request.name, request.version)
-        return pb.PublishHeadResponse(head=self._facts(head))
+        return pb.PublishHeadResponse(head=await asyncio.to_thread(self._facts, head))
 
     async def GetHead(self, request: pb.GetHeadRequest, context: Any) -> pb.GetHeadResponse:  # noqa: N802
         """Return one version of a head."""
         head = await asyncio.to_thread(self._heads.get, request.name, request.version)
-        return pb.GetHeadResponse(head=self._facts(head))
+        return pb.GetHeadResponse(head=await asyncio.to_thread(self._facts, head))
 
     async def ListHeads(self, request: pb.ListHeadsRequest, context: Any) -> pb.ListHeadsResponse:  # noqa: N802
         """List the newest version of every head, or all versions."""
         heads = await asyncio.to_thread(self._heads.list, all_versions=request.all_versions)
-        return pb.ListHeadsResponse(heads=[self._facts(head) for head in heads])
+        facts = await asyncio.to_thread(lambda: [self._facts(head) for head in heads])  # each reads a file
+        return pb.ListHeadsResponse(heads=facts)
 
     async def DeleteHead(self, request: pb.DeleteHeadRequest, context: Any) -> pb.DeleteHeadResponse:  # noqa: N802
         """Delete a head or one version of it."""
@@ -181,11 +190,34 @@ class _Member:
     version: int = 0  # of a head
 
 
-class _Rows:
-    """Labelled features, collected from the images of one training call."""
+class _Room:
+    """Memory for the rows of all training calls together."""
 
-    def __init__(self, extractor: Extractor, model: str, provenance: Provenance) -> None:
+    def __init__(self) -> None:
+        self._n_bytes = 0
+
+    def take(self, n_bytes: int) -> None:
+        """Take room, or refuse a call that found none."""
+        if self._n_bytes + n_bytes > _MOST_ROW_BYTES:
+            raise ResourceExhausted(
+                f"{self._n_bytes} bytes of features wait for other trainings: retry after {_RETRY_AFTER_S:g} s",
+                name="images",
+                retry_after_s=_RETRY_AFTER_S,
+                reason=Reason.QUEUE_FULL,
+            )
+        self._n_bytes += n_bytes
+
+    def give_back(self, n_bytes: int) -> None:
+        """Give room back."""
+        self._n_bytes -= n_bytes
+
+
+class _Rows:
+    """Labelled features, collected from the images of one training call; to be closed."""
+
+    def __init__(self, extractor: Extractor, model: str, provenance: Provenance, room: _Room) -> None:
         self._extractor, self._model, self._provenance = extractor, model, provenance
+        self._room, self._n_bytes = room, 0
         self._values: list[NDArray[np.float32]] = []
         self._seen = 0
         self._classes: set[str] = set()
@@ -206,6 +238,8 @@ class _Rows:
             if isinstance(row, Fc7Error):
                 failed.append(pb.FailedImage(index=self._seen + i, error=write_error(row)))
                 continue
+            self._room.take(row.nbytes)
+            self._n_bytes += row.nbytes
             self._values.append(row.copy())  # a view would keep the whole answer of the engine
             self.labels.append(part.labels[i])
             self.groups.append(content_sha256(part.images[i]))
@@ -223,6 +257,10 @@ class _Rows:
             )
         values, self._values = self._values, []
         return np.stack(values), self.labels, self.groups
+
+    def close(self) -> None:
+        """Give the room back."""
+        self._room.give_back(self._n_bytes)
 
 
 async def _end_of(requests: AsyncIterator[pb.TrainHeadRequest], plan: pb.HeadPlan) -> None:
