@@ -8,18 +8,14 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
-import tempfile
 import time
 from functools import partial
-from pathlib import Path
 
 import grpc
 
 from fc7.errors import FailedPrecondition, InvalidArgument, Reason
 from fc7.v1 import (
-    MAX_MESSAGE_BYTES,
     admin_pb2_grpc,
     collection_pb2_grpc,
     explain_pb2_grpc,
@@ -30,30 +26,25 @@ from fc7.v1 import (
 from fc7_service.bundle.folder import open_model, shipped_bundles
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.collections.library import Collections
+from fc7_service.door import file_limit, make_private_door, server_options, share_files
 from fc7_service.explain.explainer import Explainer
 from fc7_service.explain.view import ImageInput, View
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.session import load
 from fc7_service.heads.registry import Heads
-from fc7_service.holder import DOOR_PREFIX, DataFolder, Holder
+from fc7_service.holder import DataFolder, Holder
 from fc7_service.rpc.admin import AdminServicer
 from fc7_service.rpc.collections import CollectionServicer
 from fc7_service.rpc.explain import ExplainServicer
 from fc7_service.rpc.features import FeatureServicer
-from fc7_service.rpc.guard import Guard, Log
+from fc7_service.rpc.guard import MAX_CALLS, Guard, Log
 from fc7_service.rpc.heads import HeadServicer
 from fc7_service.rpc.models import ModelServicer
 from fc7_service.settings import Settings, split_address
 from fc7_service.tokens import Tokens, digest, read_tokens
 
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.so_reuseport", 0),  # else a second server would bind the same port silently
-    ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-)
+# What ends a server, after the calls under way.
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
 # grpc.aio forgets a call that has arrived but not yet been handed to Python when it stops: its
 # caller would see CANCELLED. Between saying NOT_SERVING and stopping, such calls are taken up.
@@ -85,7 +76,8 @@ class Server:
         if len({bundle.name for bundle in bundles}) < len(bundles):
             raise InvalidArgument("two of the models have the same name: name each once", name="models")
         self._extractor = Extractor(bundles, device=settings.device, threads=settings.threads)
-        self._collections = Collections(folder.path / "collections")
+        self._files = share_files(file_limit(is_raised=False))
+        self._collections = Collections(folder.path / "collections", self._files.n_collections)
         self._heads = Heads(folder.path / "heads")
         self._explainer = Explainer(
             bundles,
@@ -94,8 +86,9 @@ class Server:
             folder=folder.path / "explain",
         )
         self._log = log
-        self._door = Path(tempfile.mkdtemp(prefix=DOOR_PREFIX)) if hasattr(socket, "AF_UNIX") else None
+        self._door = make_private_door()
         self._started = time.monotonic()
+        self._is_started = False
 
     async def start(self) -> Holder:
         """Bind, answer, announce; return how to reach it.
@@ -113,7 +106,11 @@ class Server:
         if scopes or settings.listen is None:
             scopes[digest(one_time)] = "admin"
         self._guard = Guard(Tokens(scopes), self._log)
-        self._grpc = grpc.aio.server(interceptors=(self._guard,), options=_OPTIONS)
+        self._grpc = grpc.aio.server(
+            interceptors=(self._guard,),
+            options=server_options(self._files.n_connections),
+            maximum_concurrent_rpcs=2 * MAX_CALLS,  # health checks too; the guard refuses others before
+        )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         self._register()
@@ -128,6 +125,7 @@ class Server:
             await self._extractor.warm_up()
             self._reflect()
         await self._grpc.start()
+        self._is_started = True
         for name in _services():
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         holder = Holder(os.getpid(), address, one_time, listen)
@@ -140,7 +138,7 @@ class Server:
         try:
             if hasattr(self, "_keeping"):
                 self._keeping.cancel()
-            if hasattr(self, "_grpc"):
+            if self._is_started:
                 await self._health.enter_graceful_shutdown()
                 if self._settings.listen is not None:
                     await asyncio.sleep(_SETTLE_S)
@@ -148,6 +146,7 @@ class Server:
                 await asyncio.wait((stopping, asyncio.ensure_future(self._guard.stop())), return_when="FIRST_COMPLETED")
                 await self._grpc.stop(None)  # nobody waits any more: idle connections need not answer
                 await stopping
+                self._guard.close()
             self._heads.close()
             self._explainer.close()
             self._extractor.close()  # in this thread: where the interpreter ends, others cannot be started
@@ -203,10 +202,10 @@ class Server:
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT, then drain; return the exit code 0.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then drain; return the exit code 0.
 
-    Prints ``listening on HOST:PORT`` on standard output once every model is warm, and one
-    JSON line a request on standard error.
+    Prints ``listening on HOST:PORT`` on standard output once every model is warm, unless it is
+    told to end before, and one JSON line per request on standard error.
 
     Raises
     ------
@@ -215,31 +214,39 @@ def serve(settings: Settings) -> int:
     InvalidArgument, NotFound, DataLoss
         Settings, files or bundles that cannot be served.
     """
+    from fc7_service.log import JsonLog
+
     settings.check()
-    folder = DataFolder(settings.data)
+    file_limit(is_raised=True)
+    folder, log = DataFolder(settings.data), JsonLog()
     try:
-        asyncio.run(_serve(settings, folder))
+        asyncio.run(_serve(settings, folder, log))
     finally:
+        log.close()
         folder.release()
     return 0
 
 
-async def _serve(settings: Settings, folder: DataFolder) -> None:
-    from fc7_service.log import json_log
-
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+async def _serve(settings: Settings, folder: DataFolder, log: Log) -> None:
+    is_told, loop = asyncio.Event(), asyncio.get_running_loop()
+    signals = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # `nohup` ignores SIGHUP
+    for number in signals:
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
-            loop.add_signal_handler(number, stop.set)
-    server = Server(settings, folder, json_log())
+            loop.add_signal_handler(number, is_told.set)
+    server = Server(settings, folder, log)
+    starting, stop = asyncio.ensure_future(server.start()), asyncio.ensure_future(is_told.wait())
     try:
-        holder = await server.start()
-        sys.stdout.write(f"listening on {holder.listen}\n")
-        sys.stdout.flush()
-        await stop.wait()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+        starting.cancel()  # a signal came during the warm-up; otherwise this does nothing
+        await asyncio.wait((starting,))
+        if not starting.cancelled():
+            sys.stdout.write(f"listening on {starting.result().listen}\n")
+            sys.stdout.flush()
+            await stop
+        for number in signals:
             loop.remove_signal_handler(number)  # a second signal ends the process at once
     finally:
+        stop.cancel()
         await server.stop()
         await end_calls()
 

@@ -48,7 +48,7 @@ NEEDED = {
     "admin": ("/fc7.v1.AdminService/GetServerInfo",),  # facts about the machine: paths, versions, process id
 }
 _NEEDED = {method: scope for scope, methods in NEEDED.items() for method in methods}
-_OPEN_SERVICE = "/grpc.health.v1.Health/"
+HEALTH = "/grpc.health.v1.Health/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,11 @@ class Tokens:
         for known, its_scope in self._scopes.items():
             if hmac.compare_digest(known, sent) and authorization.startswith("Bearer "):
                 scope = its_scope
-        if not scope and method.startswith(_OPEN_SERVICE):
+        if not scope and method.startswith(HEALTH):
             return NOBODY
         if not scope:
             raise Unauthenticated("a token of this server is needed: send metadata authorization: Bearer TOKEN")
-        is_open = not is_known or method.startswith(_OPEN_SERVICE)
+        is_open = not is_known or method.startswith(HEALTH)
         needed = "read" if is_open else _NEEDED.get(method, "admin")
         if SCOPES.index(scope) < SCOPES.index(needed):
             name = method.rpartition("/")[2]

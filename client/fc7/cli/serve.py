@@ -21,8 +21,8 @@ from fc7.cli.setting import engine_settings, setting
 def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any) -> None:
     """Serve trained networks, collections and heads over gRPC.
 
-    Prints `listening on HOST:PORT` once every model is warm; logs one JSON line a request on
-    standard error; ends after the calls under way on SIGTERM or Ctrl-C.
+    Prints `listening on HOST:PORT` once every model is warm; logs one JSON line per request on
+    standard error. On SIGTERM, SIGHUP or Ctrl-C the calls under way end first.
     """
     from fc7.local import default_data
     from fc7_service.server import serve as run

@@ -22,13 +22,13 @@ from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason, Reso
 from fc7_service.rpc.messages import check_answer
 from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
 from fc7_service.rpc.wire import MAX_ITEMS, check_fields
-from fc7_service.tokens import NOBODY, Caller, Tokens
+from fc7_service.tokens import HEALTH, NOBODY, Caller, Tokens
 
 MAX_CALLS = 1000  # under way at once; a call that waits costs some kilobytes
 _RETRY_AFTER_S = 1.0
 _ARRIVAL_S = 300.0  # for each message: as long as our clients wait for an answer
 _INLINE_BYTES = 64 * 2**10  # smaller messages are parsed faster than a thread is woken
-_WATCH = "/grpc.health.v1.Health/Watch"
+_WATCH = f"{HEALTH}Watch"
 _logger = logging.getLogger(__name__)
 
 
@@ -57,7 +57,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self._has_none = asyncio.Event()
         self._has_none.set()
         self.is_stopping = False
-        self.parsers = ThreadPoolExecutor(2, thread_name_prefix="fc7-parse")
+        self._parsers = ThreadPoolExecutor(2, thread_name_prefix="fc7-parse")
 
     async def stop(self) -> None:
         """End the watches of health, which would hold up the end of the server; return when no call is under way."""
@@ -74,7 +74,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def admit(self, method: str, authorization: str, *, is_known: bool) -> Caller:
         """Return who calls; refuse whoever may not, and everybody where too many calls are under way."""
         caller = self._tokens.check(method, authorization, is_known=is_known)
-        if self._n_calls > MAX_CALLS and caller is not NOBODY:
+        if self._n_calls > MAX_CALLS and not method.startswith(HEALTH):
             raise ResourceExhausted(
                 f"{MAX_CALLS} calls are under way: retry after {_RETRY_AFTER_S:g} s",
                 retry_after_s=_RETRY_AFTER_S,
@@ -84,6 +84,16 @@ class Guard(grpc.aio.ServerInterceptor):
             self._watches.add(task)
             task.add_done_callback(self._watches.discard)
         return caller
+
+    def close(self) -> None:
+        """Give the threads back; no call may be under way."""
+        self._parsers.shutdown()
+
+    async def parse(self, deserialize: Callable[[bytes], Any], data: bytes) -> Any:
+        """Return the message of ``data``; a large one is parsed in a thread."""
+        if len(data) <= _INLINE_BYTES:
+            return _parse(deserialize, data)
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, _parse, deserialize, data)
 
     def count(self, change: int) -> None:
         """Note that a call began (1) or ended (-1)."""
@@ -154,11 +164,11 @@ class _Around:
         data = await self._next(messages)
         if data is None:
             raise InvalidArgument("the request has no message", reason=Reason.MALFORMED_MESSAGE)
-        return await self._parsed(data)
+        return await self._guard.parse(self._handler.request_deserializer, data)
 
     async def _each(self, messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         while (data := await self._next(messages)) is not None:
-            yield await self._parsed(data)
+            yield await self._guard.parse(self._handler.request_deserializer, data)
 
     async def _next(self, messages: AsyncIterator[bytes]) -> bytes | None:
         """Return the next message; None where the caller has sent all."""
@@ -169,12 +179,6 @@ class _Around:
             raise DeadlineExceeded(
                 f"no message came for {_ARRIVAL_S:g} s: call again", reason=Reason.ARRIVAL_TOO_SLOW
             ) from None
-
-    async def _parsed(self, data: bytes) -> Any:
-        if len(data) <= _INLINE_BYTES:
-            return _parse(self._handler.request_deserializer, data)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._guard.parsers, _parse, self._handler.request_deserializer, data)
 
     def _packed(self, answer: Any) -> bytes:
         """Return the bytes of an answer; refuse one that no client could receive, in words that gRPC does not have."""

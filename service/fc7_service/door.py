@@ -1,0 +1,86 @@
+"""How a server is reached: the private door, and how many may come through any."""
+
+from __future__ import annotations
+
+import re
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fc7.v1 import MAX_MESSAGE_BYTES
+from fc7_service.holder import DOOR_PREFIX
+
+_SOCKET_PATH = r"[A-Za-z0-9/._-]{1,100}"  # longer ones do not fit sockets; other characters differ between gRPC's ends
+_RESERVED_FILES = 64  # of the process itself, its networks, and the file being written
+_FILES_A_COLLECTION = 6
+_MOST_FILES = 65_536  # more are of no use to us
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """How the files that this process may open are shared out."""
+
+    n_connections: int  # through each door
+    n_collections: int  # open at once
+
+
+def share_files(n_files: int) -> Files:
+    """Return how ``n_files`` are shared out: a quarter to each of two doors, half to collections, after a reserve."""
+    free = max(0, n_files - _RESERVED_FILES)
+    return Files(
+        n_connections=min(max(free // 4, 16), 4096), n_collections=min(max(free // 2 // _FILES_A_COLLECTION, 4), 64)
+    )
+
+
+def file_limit(*, is_raised: bool) -> int:
+    """Return how many files this process may have open.
+
+    Parameters
+    ----------
+    is_raised
+        Raise the limit first as far as it goes: for a process that is ours alone.
+    """
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return 8192
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if is_raised and soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return most if soft == resource.RLIM_INFINITY else soft
+
+
+def make_private_door() -> Path | None:
+    """Return a new folder for a Unix socket, this user's alone; None where a socket in it could not be reached."""
+    if not hasattr(socket, "AF_UNIX"):
+        return None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=DOOR_PREFIX))
+    except OSError:
+        return None
+    if re.fullmatch(_SOCKET_PATH, f"{folder}/s"):
+        return folder
+    folder.rmdir()
+    return None
+
+
+def server_options(n_connections: int) -> tuple[tuple[str, Any], ...]:
+    """Return the options of a gRPC server that bound what a connection may cost."""
+    return (
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.so_reuseport", 0),  # else a second server would bind the same port silently
+        ("grpc.max_allowed_incoming_connections", n_connections),  # of each port; more are closed at once
+        ("grpc.max_concurrent_streams", 1000),  # of a connection
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", 300_000),  # clients connect again with their next call
+        ("grpc.max_connection_age_ms", 3_600_000),  # calls under way go on; spreads clients after a restart
+        ("grpc.keepalive_time_ms", 60_000),  # finds peers that went silent
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    )
