@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fc7.errors import DataLoss, Reason, ResourceExhausted, Unavailable
+from fc7_service.bundle.disk import can_open_files
 
 FORMAT = 1  # user_version: raise it with every change that an older fc7 cannot read
 APPLICATION = 0x66633763  # "fc7c"
@@ -33,7 +34,7 @@ def examine(path: Path) -> sqlite3.Connection:
 
 
 def prepare(writer: sqlite3.Connection, path: Path) -> None:
-    """Make a connection the one that writes, and fold the log in."""
+    """Make a connection the one that writes, and fold the log in where the disk has room for that."""
     run, name = writer.execute, path.parent.name
     run("PRAGMA synchronous=FULL")
     run("PRAGMA fullfsync=1")  # macOS: through the drive's cache
@@ -45,7 +46,12 @@ def prepare(writer: sqlite3.Connection, path: Path) -> None:
             "keep the data folder on a local disk",
             name=name,
         )
-    run("PRAGMA wal_checkpoint(TRUNCATE)")
+    try:
+        run("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        if primary(error) == sqlite3.SQLITE_FULL:
+            return  # the log stays as it is and is read with the file: only writes need space
+        raise
     needed = run("PRAGMA page_count").fetchone()[0] * run("PRAGMA page_size").fetchone()[0]
     size = path.stat().st_size
     if size < needed:
@@ -109,7 +115,8 @@ def faults(name: str) -> Iterator[None]:
             sqlite3.SQLITE_LOCKED,
             sqlite3.SQLITE_PERM,
         ):
-            raise Unavailable(f"collection {name!r} cannot be used now: {error}", name=name) from error
+            reason = Reason.UNAVAILABLE if can_open_files() else Reason.TOO_MANY_FILES
+            raise Unavailable(f"collection {name!r} cannot be used now: {error}", name=name, reason=reason) from error
         raise
 
 

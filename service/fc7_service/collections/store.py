@@ -227,12 +227,19 @@ class Store:
             raise
 
     def acknowledge(self) -> None:
-        """Note the last commit, so that its loss is noticed; ``Unavailable``, and no more writes, if that fails."""
+        """Note the last commit, so that its loss is noticed.
+
+        Raises
+        ------
+        Unavailable
+            It cannot be noted; no more writes are taken, unless files had run out, which passes.
+        """
         try:
             with faults(self.name):
                 self._tally.note(self._writer)
         except Fc7Error as error:
-            self._fault = str(error.__cause__)
+            if error.reason != Reason.TOO_MANY_FILES.name:
+                self._fault = str(error.__cause__)
             raise
 
     def find(self, id: str) -> Row | Broken | None:

@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 
 from fc7.errors import DataLoss, Reason, Unavailable
-from fc7_service.bundle.disk import sync_folder
+from fc7_service.bundle.disk import is_out_of_files, sync_folder
 
 _FILE = "acknowledged"
 _MAGIC = b"fc7n"
@@ -67,6 +67,13 @@ class Tally:
             if not is_there:
                 sync_folder(self._path.parent)
         except OSError as error:
+            if is_out_of_files(error):  # the commit is on disk, and the next note counts it too
+                raise Unavailable(
+                    f"{self._name}/{_FILE} cannot be opened ({error.strerror}): what this call wrote is stored, but "
+                    "not yet noted as such; repeat the call",
+                    name=self._name,
+                    reason=Reason.TOO_MANY_FILES,
+                ) from error
             raise Unavailable(
                 f"{self._name}/{_FILE} cannot be written ({error}): what this call wrote may be stored or not; "
                 "check the disk, restart the server, then repeat the call",

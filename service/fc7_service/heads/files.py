@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, Reason, ResourceExhausted
-from fc7_service.bundle.disk import sync_folder
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, Reason, ResourceExhausted, Unavailable
+from fc7_service.bundle.disk import is_out_of_files, sync_folder
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.head import HeadVersion, Softmax
 
@@ -44,12 +44,12 @@ def read_record(path: Path, name: str) -> dict[str, Any]:
     FailedPrecondition
         A newer fc7 wrote it.
     """
+    data = _read(path, name)
     try:
-        data = path.read_bytes()
         values: dict[str, Any] = json.loads(data)
         del values["sha256"]
         is_whole, is_newer = _seal(values) == data, values.pop("format") > FORMAT
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         is_whole = is_newer = False
     where = f"{path.parent.name}/{path.name}"
     if not is_whole:
@@ -114,10 +114,7 @@ def read_softmax(folder: Path, head: HeadVersion) -> Softmax:
     """
     from safetensors.numpy import load
 
-    try:
-        data = (folder / WEIGHTS).read_bytes()
-    except OSError:
-        data = b""
+    data = _read(folder / WEIGHTS, head.name)
     if hashlib.sha256(data).hexdigest() != head.weights_sha256:
         raise DataLoss(
             f"head {head.name!r}: {head.version}/{WEIGHTS} is missing or damaged; {_REMEDY}",
@@ -125,6 +122,19 @@ def read_softmax(folder: Path, head: HeadVersion) -> Softmax:
             reason=Reason.HEAD_DAMAGED,
         )
     return Softmax(**load(data))
+
+
+def _read(path: Path, name: str) -> bytes:
+    """Return a file's bytes; none where it cannot be read, unless that passes."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if is_out_of_files(error):
+            text = (
+                f"head {name!r}: {path.parent.name}/{path.name} cannot be opened now: {error.strerror}; try again soon"
+            )
+            raise Unavailable(text, name=name, reason=Reason.TOO_MANY_FILES) from error
+        return b""
 
 
 def pack(softmax: Softmax) -> bytes:
@@ -151,6 +161,8 @@ def changing(name: str) -> Iterator[None]:
         text = f"head {name!r} cannot be changed on disk: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceExhausted(f"{text}; free some space", name=name, reason=Reason.DISK_FULL) from error
+        if is_out_of_files(error):
+            raise Unavailable(f"{text}; try again soon", name=name, reason=Reason.TOO_MANY_FILES) from error
         raise FailedPrecondition(text, name=name) from error
 
 

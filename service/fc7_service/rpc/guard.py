@@ -19,6 +19,7 @@ import grpc
 from grpc_status import rpc_status
 
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason, ResourceExhausted, Unavailable
+from fc7_service.bundle.disk import is_out_of_files
 from fc7_service.rpc.messages import check_answer
 from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
 from fc7_service.rpc.wire import MAX_ITEMS, check_fields
@@ -199,6 +200,9 @@ class _Around:
                 return error
             error = Unavailable("the server is stopping: send the call again", reason=Reason.SERVER_STOPPING)
         incident = ""
+        if not isinstance(error, Fc7Error) and is_out_of_files(error):
+            text = "the server may open no more files: send the call again"
+            error = Unavailable(text, reason=Reason.TOO_MANY_FILES)
         if not isinstance(error, Fc7Error):
             incident = secrets.token_hex(6)
             if self._guard.log:
