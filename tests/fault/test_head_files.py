@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
+import fc7
 from fc7.errors import DataLoss, FailedPrecondition, ResourceExhausted
 from fc7_service.heads import files
 from fc7_service.heads.head import UNREADABLE
@@ -86,13 +88,33 @@ def test_an_unreadable_head_is_listed_as_such(folder):
 def test_a_damaged_pointer_hides_nothing_and_is_healed_by_publishing(folder):
     (folder / "hurt" / "published.json").write_bytes(b"\xff")
     heads = Heads(folder)
-    assert heads.published("hurt") == 0
-    assert [head.name for head in heads.list()] == ["good", "hurt"]
-    assert heads.get("hurt").version == 1
+    train(heads, "hurt")
+    train(heads, "hurt")
+    (folder / "hurt" / "2" / "weights.safetensors").write_bytes(b"cut")
+    for ask in (heads.check_published, heads.classifier):
+        with pytest.raises(DataLoss, match=r"hurt/published.json is damaged, .*Whole versions: 1, 3\. Publish one"):
+            ask("hurt")
+    good, hurt = heads.list()
+    assert good.method != UNREADABLE
+    assert (hurt.name, hurt.version, hurt.method) == ("hurt", 3, UNREADABLE)
+    assert heads.get("hurt").version == 3
     with pytest.raises(DataLoss):
         heads.delete("hurt", 1)  # it may be the published one
     heads.publish("hurt", 1)
     assert heads.classifier("hurt").version.version == 1
+    assert heads.list()[1].method != UNREADABLE
+    heads.check_published("hurt")
+
+
+def test_the_caller_hears_of_a_damaged_pointer(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "data" / "heads")
+    (tmp_path / "data" / "heads" / "hurt" / "published.json").write_bytes(b"\xff")
+    with fc7.connect(data=tmp_path / "data") as client:
+        with pytest.raises(DataLoss, match=r"hurt/published.json is damaged, .*Whole versions: 1\."):
+            client.head("hurt")
+        assert [head.method == UNREADABLE for head in client.heads()] == [False, True]
+        client.publish_head("hurt")
+        assert client.head("hurt").published_version == 1
 
 
 def test_damaged_weights_are_not_published(folder):

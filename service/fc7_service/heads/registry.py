@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -216,15 +217,18 @@ class Heads:
     def list(self, *, all_versions: bool = False) -> list[HeadVersion]:
         """Return the newest version of each head, by name; or all versions, oldest first.
 
-        One whose manifest cannot be read is listed with method "unreadable" and no classes;
-        ``get`` says why.
+        One whose manifest cannot be read is listed with method "unreadable" and no classes, one whose
+        `published.json` is damaged with that method; ``get`` and ``check_published`` say why.
         """
         with self._lock:
             names = sorted(os.listdir(self._path)) if self._path.is_dir() else []
             found = []
             for name in names:
                 versions = sorted(self._versions(name))
-                found += [self._readable(name, version) for version in (versions if all_versions else versions[-1:])]
+                heads = [self._readable(name, version) for version in (versions if all_versions else versions[-1:])]
+                if versions and not self._has_pointer(name):
+                    heads = [replace(head, method=UNREADABLE) for head in heads]
+                found += heads
             return found
 
     def published(self, name: str) -> int:
@@ -233,6 +237,24 @@ class Heads:
             return self._published(name)
         except Fc7Error:
             return 0
+
+    def check_published(self, name: str) -> None:
+        """Refuse a head of which nobody can tell what is published.
+
+        Raises
+        ------
+        DataLoss, FailedPrecondition
+            Its `published.json` is damaged (the versions that are whole are named), or a newer fc7 wrote it.
+        """
+        with self._lock:
+            self._pointer(name)
+
+    def _has_pointer(self, name: str) -> bool:
+        try:
+            self._pointer(name)
+        except (DataLoss, FailedPrecondition):
+            return False
+        return True
 
     def delete(self, name: str, version: int = 0) -> None:
         """Delete one version, or with 0 the whole head.
@@ -352,7 +374,28 @@ class Heads:
 
     def _pointer(self, name: str) -> dict[str, int]:
         path = self._path / name / POINTER
-        return read_record(path, name) if path.exists() else {"published": 0, "last_deleted": 0}
+        if not path.exists():
+            return {"published": 0, "last_deleted": 0}
+        try:
+            return read_record(path, name)
+        except DataLoss as error:
+            whole = [n for n in sorted(self._versions(name)) if self._is_whole(name, n)]
+            versions = (
+                f"Whole versions: {', '.join(map(str, whole))}. Publish one of them" if whole else "Train it again"
+            )
+            raise DataLoss(
+                f"head {name!r}: {name}/{POINTER} is damaged, so nobody knows which version is published. {versions}.",
+                name=name,
+                reason=Reason.HEAD_DAMAGED,
+            ) from error
+
+    def _is_whole(self, name: str, version: int) -> bool:
+        folder = self._folder(name, version)
+        try:
+            read_softmax(folder, read_head(folder, name, version))
+        except (DataLoss, FailedPrecondition):
+            return False
+        return True
 
     def _published(self, name: str) -> int:
         return self._pointer(name)["published"]

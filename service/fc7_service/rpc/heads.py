@@ -105,6 +105,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
     async def GetHead(self, request: pb.GetHeadRequest, context: Any) -> pb.GetHeadResponse:  # noqa: N802
         """Return one version of a head."""
         head = await asyncio.to_thread(self._heads.get, request.name, request.version)
+        await asyncio.to_thread(self._heads.check_published, request.name)
         return pb.GetHeadResponse(head=await asyncio.to_thread(self._facts, head))
 
     async def ListHeads(self, request: pb.ListHeadsRequest, context: Any) -> pb.ListHeadsResponse:  # noqa: N802
