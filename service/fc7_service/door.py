@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import secrets
 import socket
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fc7.v1 import MAX_MESSAGE_BYTES
-from fc7_service.holder import DOOR_PREFIX
+from fc7_service.holder import DOOR_PREFIX, SOCKET
 
 _SOCKET_PATH = r"[A-Za-z0-9/._-]{1,100}"  # longer ones do not fit sockets; other characters differ between gRPC's ends
 _RESERVED_FILES = 64  # of the process itself, its networks, and the file being written
@@ -54,18 +56,25 @@ def file_limit(*, is_raised: bool) -> int:
     return most if soft == resource.RLIM_INFINITY else soft
 
 
-def make_private_door() -> Path | None:
-    """Return a new folder for a Unix socket, this user's alone; None where a socket in it could not be reached."""
+def make_private_door(record: Callable[[Path], None]) -> Path | None:
+    """Return a new folder for a Unix socket, this user's alone; None where a socket in it could not be reached.
+
+    Parameters
+    ----------
+    record
+        Takes note of the folder before it is made.
+    """
     if not hasattr(socket, "AF_UNIX"):
         return None
     try:
-        folder = Path(tempfile.mkdtemp(prefix=DOOR_PREFIX))
+        folder = Path(tempfile.gettempdir()) / f"{DOOR_PREFIX}{secrets.token_hex(8)}"
+        if not re.fullmatch(_SOCKET_PATH, f"{folder}/{SOCKET}"):
+            return None
+        record(folder)
+        folder.mkdir(mode=0o700)
     except OSError:
         return None
-    if re.fullmatch(_SOCKET_PATH, f"{folder}/s"):
-        return folder
-    folder.rmdir()
-    return None
+    return folder
 
 
 def server_options(n_connections: int) -> tuple[tuple[str, Any], ...]:

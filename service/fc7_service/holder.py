@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from fc7.errors import FailedPrecondition, Reason
 
 DOOR_PREFIX = "fc7-"  # of the temporary folder that holds a private socket
-_ADDRESS_FILE = "holder.json"
+SOCKET = "s"  # in that folder
+_ADDRESS_FILE, _DOOR_FILE = "holder.json", "door.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +62,39 @@ class DataFolder:
             raise FailedPrecondition(f"data folder {str(path)!r} cannot be used: {error}", name=str(path)) from error
         self._sweep()
 
+    def record_door(self, door: Path) -> None:
+        """Note the folder of a private socket before it is made: the next holder removes it if this one is killed."""
+        self._write(_DOOR_FILE, {"door": str(door), "folder": str(self.path.resolve())})
+
     def _sweep(self) -> None:
         """Remove what a holder that was killed has left: its address, and its socket's folder."""
-        left = read_holder(self.path)
-        if left is not None and left.address.startswith("unix:") and left.folder == str(self.path.resolve()):
-            door = Path(left.address.removeprefix("unix:")).parent
-            if door.name.startswith(DOOR_PREFIX) and door.parent == Path(tempfile.gettempdir()):
-                shutil.rmtree(door, ignore_errors=True)
-        (self.path / _ADDRESS_FILE).unlink(missing_ok=True)
+        try:
+            left = json.loads((self.path / _DOOR_FILE).read_text())
+            door, is_of_here = Path(left["door"]), left["folder"] == str(self.path.resolve())  # a copy's is not ours
+        except (OSError, ValueError, KeyError, TypeError):
+            is_of_here = False
+        if is_of_here and door.name.startswith(DOOR_PREFIX):
+            with contextlib.suppress(OSError):  # nothing else is removed, whatever the record says
+                (door / SOCKET).unlink(missing_ok=True)
+                door.rmdir()
+        for file in (_DOOR_FILE, _ADDRESS_FILE):
+            (self.path / file).unlink(missing_ok=True)
 
     def announce(self, holder: Holder) -> None:
         """Write where the holder can be reached, readable by this user alone."""
-        part = self.path / f"{_ADDRESS_FILE}.part"
+        self._write(_ADDRESS_FILE, asdict(replace(holder, folder=str(self.path.resolve()))))
+
+    def _write(self, file: str, values: dict[str, Any]) -> None:
+        part = self.path / f"{file}.part"
         part.unlink(missing_ok=True)
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(asdict(replace(holder, folder=str(self.path.resolve()))), file)
-        os.replace(part, self.path / _ADDRESS_FILE)
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            json.dump(values, opened)
+        os.replace(part, self.path / file)
 
     def release(self) -> None:
         """Give the folder back."""
-        (self.path / _ADDRESS_FILE).unlink(missing_ok=True)
+        for file in (_ADDRESS_FILE, _DOOR_FILE):
+            (self.path / file).unlink(missing_ok=True)
         self._lock.release()
 
 

@@ -32,7 +32,7 @@ from fc7_service.explain.view import ImageInput, View
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.session import load
 from fc7_service.heads.registry import Heads
-from fc7_service.holder import DataFolder, Holder
+from fc7_service.holder import SOCKET, DataFolder, Holder
 from fc7_service.rpc.admin import AdminServicer
 from fc7_service.rpc.collections import CollectionServicer
 from fc7_service.rpc.explain import ExplainServicer
@@ -86,7 +86,7 @@ class Server:
             folder=folder.path / "explain",
         )
         self._log = log
-        self._door = make_private_door()
+        self._door = make_private_door(folder.record_door)
         self._started = time.monotonic()
         self._is_started = False
 
@@ -116,7 +116,7 @@ class Server:
         self._register()
 
         if self._door:
-            address = f"unix:{self._door}/s"
+            address = f"unix:{self._door}/{SOCKET}"
             self._grpc.add_insecure_port(address)
         else:
             address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
@@ -159,7 +159,7 @@ class Server:
         """Keep the socket young: cleaners of temporary files remove what nobody has touched for days."""
         while self._door:
             await asyncio.sleep(_TOUCH_S)
-            for path in (self._door, self._door / "s"):
+            for path in (self._door, self._door / SOCKET):
                 with contextlib.suppress(OSError):
                     os.utime(path)
 

@@ -267,7 +267,7 @@ def test_any_folder_of_temporary_files_will_do(
 ) -> None:
     (tmp_path / name).mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
-    assert make_private_door() is None
+    assert make_private_door(lambda _: None) is None
     assert not list((tmp_path / name).iterdir())
     with fc7.connect(data=tmp_path / "data", models=[str(tiny_bundle)]) as client:
         assert client.extract(jpeg(1)).values.shape == (1, 8)
@@ -278,4 +278,4 @@ def test_any_folder_of_temporary_files_will_do(
 
 def test_no_folder_of_temporary_files_will_do_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    assert make_private_door() is None
+    assert make_private_door(lambda _: None) is None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import fc7
 from fc7._calls.batch import BATCH_IMAGES
@@ -56,3 +60,24 @@ def test_every_printed_id_is_there_with_its_bytes(tiny_bundle: Path, tmp_path: P
             folder = tmp_path / f"part{i}"
             collection.add(sorted(folder.glob("*.jpg")), root=folder)
         assert client.collection("c").count == KILLS * PER_KILL
+
+
+@pytest.mark.parametrize("moment", ["asyncio.Event", "fc7_service.holder.DataFolder.announce", "grpc.aio.server"])
+def test_an_embedded_owner_that_is_killed_while_it_starts_leaves_no_folder(
+    tiny_bundle: Path, tmp_path: Path, moment: str
+) -> None:
+    scratch = tmp_path / "t"
+    scratch.mkdir()
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    program = f"""
+import os, signal, sys, unittest.mock, fc7, fc7_service.server, asyncio, grpc
+with unittest.mock.patch("{moment}", lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)):
+    fc7.connect(data=sys.argv[1], models=[sys.argv[2]]).models()
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "data"), str(tiny_bundle)]
+    assert subprocess.run(command, env=environment).returncode == -signal.SIGKILL
+    assert len(list(scratch.iterdir())) == 1
+    whole = program.replace("os.kill(os.getpid(), signal.SIGKILL)", "None").partition("with ")[0]
+    whole += "fc7.connect(data=sys.argv[1], models=[sys.argv[2]]).close()"
+    subprocess.run([sys.executable, "-c", whole, *command[3:]], env=environment, check=True)
+    assert list(scratch.iterdir()) == []
