@@ -2,17 +2,25 @@
 
 Messages with protoc's own type hints, services with those of mypy-protobuf. The import path of a stub is that of
 its `.proto`, so nothing is patched afterwards. A test compares the committed stubs with new ones.
+
+Beside them `contract.txt` lists what goes over the wire: every field with its number, type and label. It may grow; a
+line that is changed or lost would break clients that are out there, and is refused.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 
 PROTO = Path(__file__).parent
+CONTRACT = PROTO / "contract.txt"
+_FIELD = descriptor_pb2.FieldDescriptorProto
 
 
 def generate(out: Path) -> None:
@@ -34,10 +42,68 @@ def generate(out: Path) -> None:
     )
 
 
+def contract() -> list[str]:
+    """Return a line for each part of the contract that goes over the wire."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "set"
+        _run(sorted(PROTO.glob("fc7/v1/*.proto")), f"--descriptor_set_out={out}")
+        found = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
+    lines = [line for file in found.file for line in _lines(file)]
+    return sorted(lines)
+
+
+def lost(before: list[str], after: list[str]) -> list[str]:
+    """Return the lines of a contract that are no more, or say something else."""
+    return sorted(set(before) - set(after))
+
+
+def _lines(file: descriptor_pb2.FileDescriptorProto) -> Iterator[str]:
+    for message in file.message_type:
+        yield from _lines_of(message, f"{file.package}.{message.name}")
+    for enum in file.enum_type:
+        for value in enum.value:
+            yield f"enum {file.package}.{enum.name} {value.number} {value.name}"
+    for service in file.service:
+        for method in service.method:
+            asked, answered = (
+                f"{'stream ' * is_stream}{kind}"
+                for is_stream, kind in (
+                    (method.client_streaming, method.input_type),
+                    (method.server_streaming, method.output_type),
+                )
+            )
+            yield f"rpc {file.package}.{service.name}/{method.name} ({asked}) ({answered})"
+
+
+def _lines_of(message: descriptor_pb2.DescriptorProto, name: str) -> Iterator[str]:
+    for field in message.field:
+        kind = field.type_name or _FIELD.Type.Name(field.type).removeprefix("TYPE_").lower()
+        label = _FIELD.Label.Name(field.label).removeprefix("LABEL_").lower()
+        yield f"field {name} {field.number} {field.name} {label} {kind}"
+    for nested in message.nested_type:
+        yield from _lines_of(nested, f"{name}.{nested.name}")
+
+
+def keep_contract() -> None:
+    """Write the contract's list where it has only grown.
+
+    Raises
+    ------
+    SystemExit
+        Something that clients rely on was renumbered, renamed, removed or given another type.
+    """
+    now, before = contract(), CONTRACT.read_text().splitlines() if CONTRACT.exists() else []
+    if gone := lost(before, now):
+        raise SystemExit("the contract may only grow, but these are changed or gone:\n" + "\n".join(gone))
+    CONTRACT.write_text("\n".join(now) + "\n")
+
+
 def _run(files: list[Path], *options: str) -> None:
     if protoc.main(["protoc", f"-I{PROTO}", *options, *map(str, files)]):
         raise SystemExit("protoc failed: its message stands above")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        keep_contract()
     generate(Path(sys.argv[1]) if len(sys.argv) > 1 else PROTO.parent / "client")

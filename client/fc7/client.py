@@ -374,9 +374,16 @@ class Client:
         """Return the newest version of every head, by name; or all versions, oldest first."""
         return self._session.run(heads.list_all(all_versions), timeout_s)
 
-    def delete_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> None:
-        """Delete a head, or one version of it; the published version is refused."""
-        self._session.run(heads.delete(name, version), timeout_s)
+    def delete_head(
+        self,
+        name: str,
+        version: int | None = None,
+        *,
+        all_versions: bool = False,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Delete a version of a head that is not published or, with ``all_versions``, the whole head."""
+        self._session.run(heads.delete(name, version, all_versions), timeout_s)
 
     def classify(
         self,

@@ -235,8 +235,9 @@ def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path, tmp_pat
     assert failed == ["cut.png", "empty.png", "text.png"]
     assert "label" in rows(run("classify", images / "red" / "0.png", "--json"))[0]
     run("head", "delete", "colour", "--version", 1, "--yes", code=4)
+    assert "--all" in run("head", "delete", "colour", "--yes", code=2).stderr
     run("head", "delete", "colour", "--version", 2, "--yes")
-    assert "deleted" in run("head", "delete", "colour", "--yes").stdout
+    assert "deleted" in run("head", "delete", "colour", "--all", "--yes").stdout
     run("collection", "delete", "colours", "--yes")
 
 

@@ -111,7 +111,7 @@ def test_a_head_averages_its_probabilities_over_the_views(client: fc7.Client, fo
     assert dict(ten.top)["x"] == pytest.approx(np.mean([one["x"] for one in single]), abs=1e-5)
     with pytest.raises(InvalidArgument, match="ensemble goes without head"):
         client.classify(image, head="h", ensemble=["a", "b"])
-    client.delete_head("h")
+    client.delete_head("h", all_versions=True)
 
 
 def pixels_of_views(image: bytes) -> np.ndarray:

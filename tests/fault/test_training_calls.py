@@ -236,7 +236,7 @@ async def test_the_plan_comes_once_and_first(door: Door) -> None:
 async def test_a_stream_ends_where_memory_would(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_BYTES", 6 * (8 * 4 + limits.ROW_BYTES))
     assert (await door.train(PLAN, images("aabbab")))[-1].head.count == 6
-    await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h"))
+    await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h", all_versions=True))
     await door.refuses("RESOURCE_EXHAUSTED", "8 rows of 8 .* at most 6", PLAN, images("aabb"), images("abab", 4))
 
 
@@ -270,6 +270,21 @@ async def test_more_trainings_than_may_wait_are_told_when_to_come_back(
     fits.go_on.set()
     versions = [(await call.read()).head.version for call in calls]
     assert sorted(versions) == [1, 2]
+
+
+async def test_a_forgotten_version_deletes_nothing(door: Door) -> None:
+    call = door.heads.TrainHead(iter((PLAN, images("aabb"))))
+    assert [answer async for answer in call][-1].head.version == 1
+    await door.heads.PublishHead(pb.PublishHeadRequest(name="h"))
+    both = pb.DeleteHeadRequest(name="h", version=1, all_versions=True)
+    for request in (pb.DeleteHeadRequest(name="h"), pb.DeleteHeadRequest(name="h", version=0), both):
+        with pytest.raises(grpc.aio.AioRpcError, match="name one, at least 1, or say all_versions") as caught:
+            await door.heads.DeleteHead(request)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    listed = await door.heads.ListHeads(pb.ListHeadsRequest())
+    assert [head.published_version for head in listed.heads] == [1]
+    await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h", all_versions=True))
+    assert not (await door.heads.ListHeads(pb.ListHeadsRequest())).heads
 
 
 async def test_silent_calls_keep_no_other_from_training(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

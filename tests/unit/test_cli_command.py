@@ -315,7 +315,8 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    "words", [("collection", "delete", "c"), ("head", "delete", "h"), ("head", "delete", "h", "--version", "2")]
+    "words",
+    [("collection", "delete", "c"), ("head", "delete", "h", "--all"), ("head", "delete", "h", "--version", "2")],
 )
 def test_what_deletes_asks_first(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, AssertionError("it was deleted"))

@@ -88,7 +88,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "publish_head": lambda c, **t: c.publish_head("h", **t),
     "head": lambda c, **t: c.head("h", **t),
     "heads": lambda c, **t: c.heads(**t),
-    "delete_head": lambda c, **t: c.delete_head("h", **t),
+    "delete_head": lambda c, **t: c.delete_head("h", all_versions=True, **t),
     "classify": lambda c, **t: c.classify(b"1", **t),
     "server_info": lambda c, **t: c.server_info(**t),
 }

@@ -5,11 +5,14 @@ The rules are those of `buf lint` (STANDARD and COMMENTS) as far as the contract
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from google.protobuf import descriptor_pb2
@@ -132,3 +135,53 @@ def _parts_of_message(message: M, path: tuple[int, ...], name: str) -> Iterator[
             yield f"{name}.{oneof.name}", (*path, M.ONEOF_DECL_FIELD_NUMBER, i)
     for i, nested in enumerate(message.nested_type):
         yield from _parts_of_message(nested, (*path, M.NESTED_TYPE_FIELD_NUMBER, i), f"{name}.{nested.name}")
+
+
+def _generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", PROTO / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_contract_has_only_grown() -> None:
+    generate = _generator()
+    kept = generate.CONTRACT.read_text().splitlines()
+    assert generate.lost(kept, generate.contract()) == [], "clients out there rely on these"
+    assert kept == generate.contract(), "run `make proto`"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("string name = 1;", "string name = 99;"),
+        ("string name = 1;", "bytes name = 1;"),
+        ("string name = 1;", "repeated string name = 1;"),
+        ("string name = 1;", "string title = 1;"),
+        ("string name = 1;", ""),
+        ("returns (stream TrainHeadResponse)", "returns (TrainHeadResponse)"),
+    ],
+)
+def test_what_clients_rely_on_cannot_change(tmp_path: Path, old: str, new: str) -> None:
+    shutil.copytree(PROTO, tmp_path / "proto")
+    changed = tmp_path / "proto/fc7/v1/head.proto"
+    assert old in changed.read_text()
+    changed.write_text(changed.read_text().replace(old, new))
+    ran = subprocess.run([sys.executable, tmp_path / "proto/generate.py"], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "the contract may only grow" in ran.stderr
+
+
+def test_an_addition_is_taken_up(tmp_path: Path) -> None:
+    shutil.copytree(PROTO, tmp_path / "proto")
+    changed = tmp_path / "proto/fc7/v1/admin.proto"
+    changed.write_text(
+        changed.read_text().replace(
+            "message GetServerInfoRequest {}", "message GetServerInfoRequest {\n  bool more = 1;\n}"
+        )
+    )
+    (tmp_path / "client").mkdir()
+    subprocess.run([sys.executable, tmp_path / "proto/generate.py"], check=True)
+    assert "fc7.v1.GetServerInfoRequest 1 more" in (tmp_path / "proto/contract.txt").read_text()

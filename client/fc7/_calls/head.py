@@ -103,9 +103,14 @@ def list_all(all_versions: bool) -> Operation[list[Head]]:
     return [_read_head(head) for head in response.heads]
 
 
-def delete(name: str, version: int) -> Operation[None]:
-    """Delete a head or one version of it."""
-    yield Call(Stub, "DeleteHead", pb.DeleteHeadRequest(name=check_text(name, "name"), version=_checked(version)))
+def delete(name: str, version: int | None, all_versions: bool) -> Operation[None]:
+    """Delete one version of a head, or all of them."""
+    request = pb.DeleteHeadRequest(
+        name=check_text(name, "name"),
+        version=None if version is None else _checked(version),
+        all_versions=all_versions,
+    )
+    yield Call(Stub, "DeleteHead", request)
 
 
 def classify(

@@ -133,16 +133,19 @@ def show(connection: Connection, name: str, version: int | None, as_json: bool) 
 
 @head.command()
 @click.argument("name")
-@click.option("--version", type=positive, help="Version. Defaults to all of them.")
+@click.option("--version", type=positive, help="Version to delete; the published one is refused.")
+@click.option("--all", "is_all", is_flag=True, help="Delete the whole head, published or not.")
 @yes_option
 @json_option
 @connected
-def delete(connection: Connection, name: str, version: int | None, is_sure: bool, as_json: bool) -> None:
-    """Delete a head or one version of it. Asks first; without a terminal, --yes is needed."""
+def delete(connection: Connection, name: str, version: int | None, is_all: bool, is_sure: bool, as_json: bool) -> None:
+    """Delete one version of a head, or with --all the whole head. Asks first; without a terminal, --yes is needed."""
+    if is_all == (version is not None):
+        raise click.UsageError("Name what to delete: one version with --version N, or the whole head with --all.")
     what = f"head {name!r} with all its versions" if version is None else f"version {version} of head {name!r}"
     make_sure(f"Delete {what}?", is_sure=is_sure)
     with connection.open() as client:
-        client.delete_head(name, version or 0)
+        client.delete_head(name, version, all_versions=is_all)
     if as_json:
         emit({"name": name, "version": version, "status": "deleted"})
     else:

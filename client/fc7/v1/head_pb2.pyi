@@ -136,12 +136,14 @@ class ListHeadsResponse(_message.Message):
     def __init__(self, heads: _Optional[_Iterable[_Union[Head, _Mapping]]] = ...) -> None: ...
 
 class DeleteHeadRequest(_message.Message):
-    __slots__ = ("name", "version")
+    __slots__ = ("name", "version", "all_versions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    ALL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+    all_versions: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., all_versions: bool = ...) -> None: ...
 
 class DeleteHeadResponse(_message.Message):
     __slots__ = ()

@@ -138,7 +138,8 @@ class Extractor:
                     task.cancel()
         done = [outcome for outcome in outcomes if isinstance(outcome, _Done)]
         rows = [row.values for d in done for row in d.rows]
-        views = np.stack(rows).reshape(-1, n_views, dim) if rows else np.empty((0, n_views, dim), np.float32)
+        stacked = await asyncio.to_thread(np.stack, rows) if rows else np.empty(0, np.float32)
+        views = stacked.reshape(-1, n_views, dim)
         return Extraction(views, [o if isinstance(o, Fc7Error) else None for o in outcomes], _timing(done))
 
     async def warm_up(self) -> None:

@@ -225,23 +225,8 @@ async def _queries(
     collection: Collection, extractor: Extractor, queries: Sequence[pb.Query]
 ) -> tuple[list[Any], Timing]:
     """Return each query's feature (D,) float32 or its error."""
-    found: list[Any] = []
-    images: list[int] = []
-    for i, query in enumerate(queries):
-        kind = query.WhichOneof("source")
-        try:
-            if kind == "vector":
-                vector = read_vector(query.vector, collection.provenance)
-                collection.check_vector(vector)
-                found.append(vector)
-            elif kind == "id":
-                (item,) = await asyncio.to_thread(collection.get, [query.id], True)
-                found.append(item if isinstance(item, Fc7Error) else item.vector)
-            else:
-                images.append(i)
-                found.append(None)
-        except Fc7Error as error:
-            found.append(error)
+    found = await asyncio.to_thread(_given, collection, queries)
+    images = [i for i, query in enumerate(queries) if query.WhichOneof("source") not in ("vector", "id")]
     if not images:
         return found, _NO_TIME
     provenance = collection.provenance
@@ -255,6 +240,27 @@ async def _queries(
         except Fc7Error as error:  # for example a black image, whose feature has no direction
             found[i] = error
     return found, extracted.timing
+
+
+def _given(collection: Collection, queries: Sequence[pb.Query]) -> list[Any]:
+    """Return the feature of each query that brings or names one, or its error; None for images."""
+    stored = iter(collection.get([query.id for query in queries if query.WhichOneof("source") == "id"], True))
+    found: list[Any] = []
+    for query in queries:
+        kind = query.WhichOneof("source")
+        try:
+            if kind == "vector":
+                vector = read_vector(query.vector, collection.provenance)
+                collection.check_vector(vector)
+                found.append(vector)
+            elif kind == "id":
+                item = next(stored)
+                found.append(item if isinstance(item, Fc7Error) else item.vector)
+            else:
+                found.append(None)
+        except Fc7Error as error:
+            found.append(error)
+    return found
 
 
 def _search(collection: Collection, vectors: Sequence[Any], k: int, own: Sequence[str | None]) -> list[pb.QueryResult]:
@@ -276,23 +282,26 @@ def _search(collection: Collection, vectors: Sequence[Any], k: int, own: Sequenc
 
 def _get_items(collection: Collection, ids: list[str], with_features: bool) -> pb.GetItemsResponse:
     """Return one result an id; stop where the answer would not fit a message."""
-    answer = pb.GetItemsResponse()
+    answer, n_bytes = pb.GetItemsResponse(), 0
     for start in range(0, len(ids), _STEP):
         for item in collection.get(ids[start : start + _STEP], with_features):
             if isinstance(item, Fc7Error):
-                answer.results.add(error=write_error(item))
+                result = answer.results.add(error=write_error(item))
             else:
-                answer.results.add(item=_item(item))
-        check_answer(answer.ByteSize(), "ids")
+                result = answer.results.add(item=_item(item))
+            n_bytes += result.ByteSize()  # of one: that of the answer would serialise all of it each time
+        check_answer(n_bytes, "ids")
     return answer
 
 
 def _page(collection: Collection, after: int, size: int, with_features: bool) -> pb.ListItemsResponse:
     """Return at most ``size`` items, fewer where more would make a large message."""
-    answer, rest = pb.ListItemsResponse(), after
-    while len(answer.items) < size and answer.ByteSize() < _PAGE_BYTES:
+    answer, rest, n_bytes = pb.ListItemsResponse(), after, 0
+    while len(answer.items) < size and n_bytes < _PAGE_BYTES:
         found, following = collection.page(rest, min(_STEP, size - len(answer.items)), with_features)
-        answer.items.extend(_item(item) for item in found)
+        items = [_item(item) for item in found]
+        answer.items.extend(items)
+        n_bytes += sum(item.ByteSize() for item in items)
         if following is None:
             return answer
         rest = following

@@ -44,17 +44,7 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
         dim = sum(self._dim(model, request.layer) for model in models)
         check_answer(4 * dim * len(request.images), "images")
         parts = [await extract(self._extractor, request.images, model, request.layer, n_views) for model in models]
-        found = _join(parts) if request.ensemble else parts[0]
-        values = [row for row in found.rows if not isinstance(row, Fc7Error)]
-        return feature_pb2.ExtractResponse(
-            features=write_tensor(np.stack(values) if values else np.empty((0, dim), np.float32)),
-            items=[
-                feature_pb2.ItemResult(error=write_error(row) if isinstance(row, Fc7Error) else None)
-                for row in found.rows
-            ],
-            provenance=write_provenance(found.provenance),
-            timing=write_timing(found.timing),
-        )
+        return await asyncio.to_thread(_answer, parts, bool(request.ensemble), dim)  # up to a whole message
 
     async def StreamExtract(  # noqa: N802
         self, requests: AsyncIterator[feature_pb2.StreamExtractRequest], context: Any
@@ -103,6 +93,19 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
     def _dim(self, model: str, layer: str) -> int:
         bundle = self._extractor.bundle(model)
         return bundle.layers[bundle.provenance(layer).layer].dim
+
+
+def _answer(parts: list[Extracted], is_ensemble: bool, dim: int) -> feature_pb2.ExtractResponse:
+    found = _join(parts) if is_ensemble else parts[0]
+    values = [row for row in found.rows if not isinstance(row, Fc7Error)]
+    return feature_pb2.ExtractResponse(
+        features=write_tensor(np.stack(values) if values else np.empty((0, dim), np.float32)),
+        items=[
+            feature_pb2.ItemResult(error=write_error(row) if isinstance(row, Fc7Error) else None) for row in found.rows
+        ],
+        provenance=write_provenance(found.provenance),
+        timing=write_timing(found.timing),
+    )
 
 
 def _join(parts: list[Extracted]) -> Extracted:

@@ -116,6 +116,11 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
 
     async def DeleteHead(self, request: pb.DeleteHeadRequest, context: Any) -> pb.DeleteHeadResponse:  # noqa: N802
         """Delete a head or one version of it."""
+        if request.all_versions == request.HasField("version") or (request.HasField("version") and request.version < 1):
+            raise InvalidArgument(
+                f"version of head {request.name[:64]!r} to delete: name one, at least 1, or say all_versions",
+                name="version",
+            )
         await asyncio.to_thread(self._heads.delete, request.name, request.version)
         return pb.DeleteHeadResponse()
 

@@ -172,7 +172,7 @@ async def extract(
         No image at all.
     """
     found = await extract_views(extractor, images, model, layer, n_views)
-    rows = [row if isinstance(row, Fc7Error) else row.mean(axis=0) for row in found.rows]
+    rows = [row if isinstance(row, Fc7Error) else row[0] if n_views == 1 else row.mean(axis=0) for row in found.rows]
     return Extracted(rows, found.provenance.over_views(n_views), found.timing)
 
 
