@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         ServerInfo,
         Timing,
     )
+    from fc7.stream import AsyncFeatureStream, FeatureStream
 
 __all__ = [
     "Aborted",
@@ -69,6 +70,7 @@ __all__ = [
     "AsyncClient",
     "AsyncCollection",
     "AsyncExplain",
+    "AsyncFeatureStream",
     "ClassReason",
     "Classification",
     "Client",
@@ -79,6 +81,7 @@ __all__ = [
     "FailedPrecondition",
     "Failure",
     "Fc7Error",
+    "FeatureStream",
     "Features",
     "Golden",
     "Head",
@@ -114,10 +117,12 @@ _ELSEWHERE = {
     "AsyncClient": "fc7.aio",
     "AsyncCollection": "fc7.aio",
     "AsyncExplain": "fc7.explain",
+    "AsyncFeatureStream": "fc7.stream",
     "ClassReason": "fc7.explanation",
     "Client": "fc7.client",
     "Collection": "fc7.collection",
     "Explain": "fc7.explain",
+    "FeatureStream": "fc7.stream",
     "Features": "fc7.features",
     "ImageLike": "fc7.images",
     "Match": "fc7.explanation",

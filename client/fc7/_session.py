@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from typing import Any, TypeVar
@@ -60,7 +60,7 @@ class Session:
             pass
         return progress.value
 
-    def iterate(self, operation: Operation[None], timeout_s: float | None = None) -> Iterator[Any]:
+    def iterate(self, operation: Operation[None], timeout_s: float | None = None) -> Generator[Any, None, None]:
         """Yield what an operation emits; the time runs from here on."""
         return self._emitted(Progress(operation, self._timeout_s if timeout_s is None else timeout_s))
 
@@ -97,7 +97,7 @@ class Session:
         if self._streams is not None:
             self._streams.channel.close()
 
-    def _emitted(self, progress: Progress[Any]) -> Iterator[Any]:
+    def _emitted(self, progress: Progress[Any]) -> Generator[Any, None, None]:
         with closing(progress):
             while (step := progress.step()) is not None:
                 if isinstance(step, Emit):
@@ -213,7 +213,7 @@ class AsyncSession:
             pass
         return progress.value
 
-    def iterate(self, operation: Operation[None], timeout_s: float | None = None) -> AsyncIterator[Any]:
+    def iterate(self, operation: Operation[None], timeout_s: float | None = None) -> AsyncGenerator[Any, None]:
         """Yield what an operation emits; the time runs from here on."""
         return self._emitted(Progress(operation, self._timeout_s if timeout_s is None else timeout_s))
 
@@ -250,7 +250,7 @@ class AsyncSession:
         if self._streams is not None:
             self._streams.channel.close()
 
-    async def _emitted(self, progress: Progress[Any]) -> AsyncIterator[Any]:
+    async def _emitted(self, progress: Progress[Any]) -> AsyncGenerator[Any, None]:
         with closing(progress):
             while (step := progress.step()) is not None:
                 if isinstance(step, Emit):

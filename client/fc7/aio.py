@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fc7._calls import admin, collection, feature, items, model
 from fc7._calls import head as heads
-from fc7._calls.feature import OnError
+from fc7._calls.feature import OnError, OnStreamError
 from fc7._calls.items import Payload
 from fc7._session import AsyncSession, Session
 from fc7.channel import Target
@@ -34,6 +31,7 @@ from fc7.results import (
     Removed,
     ServerInfo,
 )
+from fc7.stream import AsyncFeatureStream
 
 
 class AsyncClient:
@@ -114,11 +112,15 @@ class AsyncClient:
         *,
         layer: str = "",
         model: str = "",
+        ensemble: Sequence[str] = (),
         views: int = 1,
+        on_error: OnStreamError = "yield",
         timeout_s: float | None = None,
-    ) -> AsyncIterator[NDArray[np.float32] | Fc7Error]:
-        """Yield one feature or error an image, as `Client.extract_stream`."""
-        return self._session.iterate(feature.extract_stream(images, layer, model, views), timeout_s)
+    ) -> AsyncFeatureStream:
+        """Yield one feature or error per image, as `Client.extract_stream`."""
+        facts = feature.StreamFacts()
+        operation = feature.extract_stream(images, layer, model, ensemble, views, on_error, facts)
+        return AsyncFeatureStream(self._session.iterate(operation, timeout_s), facts)
 
     async def models(self, *, timeout_s: float | None = None) -> list[Model]:
         """Return the server's models, as `Client.models`."""
@@ -138,9 +140,10 @@ class AsyncClient:
         """Create an empty collection, as `Client.create_collection`."""
         return self._collection(await self._session.run(collection.create(name, layer, model, metric), timeout_s))
 
-    async def collection(self, name: str, *, timeout_s: float | None = None) -> AsyncCollection:
-        """Return a collection."""
-        return self._collection(await self._session.run(collection.get(name), timeout_s))
+    async def collection(self, name: str, *, check: bool = True, timeout_s: float | None = None) -> AsyncCollection:
+        """Return a collection, as `Client.collection`."""
+        facts = await self._session.run(collection.get(name), timeout_s) if check else collection.unknown(name)
+        return self._collection(facts)
 
     async def collections(self, *, timeout_s: float | None = None) -> list[AsyncCollection]:
         """Return all collections, by name."""
@@ -157,6 +160,7 @@ class AsyncClient:
         collection: str | None = None,
         label: str = "label",
         images: ImageLike | Iterable[ImageLike] | None = None,
+        features: Features | None = None,
         labels: Iterable[str] | None = None,
         layer: str = "",
         model: str = "",
@@ -164,8 +168,8 @@ class AsyncClient:
         report: Callable[[int], object] | None = None,
     ) -> Head:
         """Train the next version of a head, as `Client.train_head`."""
-        plan = heads.plan(name, collection, label, layer, model)
-        return await self._session.run(heads.train(plan, images, labels, report), timeout_s)
+        plan = heads.plan(name, collection, label, layer, model, features)
+        return await self._session.run(heads.train(plan, images, features, labels, report), timeout_s)
 
     async def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Make a version the one that `classify` uses; 0 for the newest."""
@@ -229,11 +233,18 @@ class AsyncClient:
         return AsyncCollection(**vars(facts), _session=self._session)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class AsyncCollection(CollectionFacts):
     """A named set of items, as `Collection`."""
 
-    _session: AsyncSession = field(compare=False)
+    _session: AsyncSession
+
+    def __aiter__(self) -> AsyncIterator[Item]:
+        return self.items()
+
+    async def refresh(self, *, timeout_s: float | None = None) -> None:
+        """Ask the server for the facts of this collection as they are now."""
+        vars(self).update(vars(await self._session.run(collection.get(self.name), timeout_s)))
 
     async def add(
         self,
@@ -248,7 +259,7 @@ class AsyncCollection(CollectionFacts):
     ) -> list[Added]:
         """Add or replace images, as `Collection.add`."""
         new = items.from_images(images, ids, root, payloads)
-        return await self._session.run(collection.upsert(self.name, new, True, replace, report), timeout_s)
+        return await self._session.run(collection.upsert(self, new, True, replace, report), timeout_s)
 
     async def add_vectors(
         self,
@@ -262,7 +273,7 @@ class AsyncCollection(CollectionFacts):
     ) -> list[Added]:
         """Add features that were extracted before, as `Collection.add_vectors`."""
         new = items.from_features(features, ids, payloads)
-        return await self._session.run(collection.upsert(self.name, new, False, replace, report), timeout_s)
+        return await self._session.run(collection.upsert(self, new, False, replace, report), timeout_s)
 
     async def search(
         self,
@@ -277,10 +288,20 @@ class AsyncCollection(CollectionFacts):
         return await self._session.run(collection.search(self.name, image, id, features, k), timeout_s)
 
     async def search_many(
-        self, images: ImageLike | Iterable[ImageLike], *, k: int = 10, timeout_s: float | None = None
+        self,
+        images: ImageLike | Iterable[ImageLike] | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        features: Features | None = None,
+        k: int = 10,
+        timeout_s: float | None = None,
     ) -> list[list[Hit] | Fc7Error]:
-        """Return the nearest items of each image, or its error, in input order."""
-        return await self._session.run(collection.search_many(self.name, images, k), timeout_s)
+        """Return the nearest items of each image, stored item or row of features, in input order.
+
+        A query that fails is answered by its error.
+        """
+        operation = collection.search_many(self.name, images, ids, features, k)
+        return await self._session.run(operation, timeout_s)
 
     async def get(
         self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None
@@ -294,4 +315,4 @@ class AsyncCollection(CollectionFacts):
 
     async def remove(self, ids: Iterable[str], *, timeout_s: float | None = None) -> list[Removed]:
         """Delete items; one that was not there has its error."""
-        return await self._session.run(collection.delete_items(self.name, ids), timeout_s)
+        return await self._session.run(collection.delete_items(self, ids), timeout_s)

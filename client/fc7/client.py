@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fc7._calls import admin, collection, feature, model
 from fc7._calls import head as heads
-from fc7._calls.feature import OnError
+from fc7._calls.feature import OnError, OnStreamError
 from fc7._session import Session
 from fc7.bundle import check_default, check_served
 from fc7.channel import Target, read_target
 from fc7.collection import Collection
-from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason
+from fc7.errors import FailedPrecondition, InvalidArgument, Reason
 from fc7.explain import Explain
 from fc7.features import Features
 from fc7.images import ImageLike
 from fc7.local import LocalServer
 from fc7.results import Classification, CollectionFacts, Golden, Head, Metric, Model, ServerInfo
+from fc7.stream import FeatureStream
 
 
 def connect(
@@ -266,14 +264,33 @@ class Client:
         *,
         layer: str = "",
         model: str = "",
+        ensemble: Sequence[str] = (),
         views: int = 1,
+        on_error: OnStreamError = "yield",
         timeout_s: float | None = None,
-    ) -> Iterator[NDArray[np.float32] | Fc7Error]:
-        """Yield one feature float32 (D,) or error an image, in input order; for lists without end.
+    ) -> FeatureStream:
+        """Yield one feature float32 (D,) or error per image, in input order; for lists without end.
 
         The images are read in another thread, a few ahead of the answers.
+
+        Parameters
+        ----------
+        images, layer, model, ensemble, views
+            As `extract` takes them.
+        on_error
+            An unreadable image is yielded as its error, ends the call, or is skipped: then the features no longer
+            stand beside the images.
+        timeout_s
+            Seconds for the whole stream; None takes the client's default.
+
+        Returns
+        -------
+        FeatureStream
+            An iterator with `.provenance` and `.close()`.
         """
-        return self._session.iterate(feature.extract_stream(images, layer, model, views), timeout_s)
+        facts = feature.StreamFacts()
+        operation = feature.extract_stream(images, layer, model, ensemble, views, on_error, facts)
+        return FeatureStream(self._session.iterate(operation, timeout_s), facts)
 
     def models(self, *, timeout_s: float | None = None) -> list[Model]:
         """Return the server's models, the default one first; without classes and card."""
@@ -310,9 +327,22 @@ class Client:
         """
         return self._collection(self._session.run(collection.create(name, layer, model, metric), timeout_s))
 
-    def collection(self, name: str, *, timeout_s: float | None = None) -> Collection:
-        """Return a collection."""
-        return self._collection(self._session.run(collection.get(name), timeout_s))
+    def collection(self, name: str, *, check: bool = True, timeout_s: float | None = None) -> Collection:
+        """Return a collection.
+
+        Parameters
+        ----------
+        check
+            Ask the server for it. Without that, the collection is bound by its name alone: one that is missing is
+            told by its first call, and its facts are empty until `Collection.refresh`.
+
+        Raises
+        ------
+        NotFound
+            There is no such collection.
+        """
+        facts = self._session.run(collection.get(name), timeout_s) if check else collection.unknown(name)
+        return self._collection(facts)
 
     def collections(self, *, timeout_s: float | None = None) -> list[Collection]:
         """Return all collections, by name."""
@@ -329,6 +359,7 @@ class Client:
         collection: str | None = None,
         label: str = "label",
         images: ImageLike | Iterable[ImageLike] | None = None,
+        features: Features | None = None,
         labels: Iterable[str] | None = None,
         layer: str = "",
         model: str = "",
@@ -345,6 +376,8 @@ class Client:
             Take the features of this collection, and as label this field of each payload.
         images, labels
             Or take these images, one label each. Unreadable ones are left out and listed in `.failed`.
+        features, labels
+            Or take these features, one label per row. A model of the server must have made them, each from one view.
         layer, model
             What the images go through; empty for the server's default and that model's default.
         report
@@ -359,8 +392,8 @@ class Client:
         ----------
         Krizhevsky et al. 2012, section 3.5: the softmax layer alone is fitted anew.
         """
-        plan = heads.plan(name, collection, label, layer, model)
-        return self._session.run(heads.train(plan, images, labels, report), timeout_s)
+        plan = heads.plan(name, collection, label, layer, model, features)
+        return self._session.run(heads.train(plan, images, features, labels, report), timeout_s)
 
     def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Make a version the one that `classify` uses; 0 for the newest."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fc7._calls import collection, items
@@ -15,11 +15,39 @@ from fc7.images import ImageLike
 from fc7.results import Added, CollectionFacts, Hit, Item, Removed
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Collection(CollectionFacts):
-    """A named set of items of one provenance; the facts are those of when it was fetched."""
+    """A named set of items of one provenance.
 
-    _session: Session = field(compare=False)
+    ``count`` is as of the last answer about it: after `add` and `remove` it is right, and `refresh` asks for what
+    others did. ``len(collection)`` asks the server. ``id in collection`` looks for one item, and iterating yields all
+    of them, page by page.
+    """
+
+    _session: Session
+
+    def __len__(self) -> int:
+        self.refresh()
+        return self.count
+
+    def __bool__(self) -> bool:
+        return True  # also where it is empty: and no question to the server
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self._session.run(collection.contains(self, id))
+
+    def __iter__(self) -> Iterator[Item]:
+        return self.items()
+
+    def refresh(self, *, timeout_s: float | None = None) -> None:
+        """Ask the server for the facts of this collection as they are now.
+
+        Raises
+        ------
+        NotFound
+            It was deleted.
+        """
+        vars(self).update(vars(self._session.run(collection.get(self.name), timeout_s)))
 
     def add(
         self,
@@ -65,7 +93,7 @@ class Collection(CollectionFacts):
             An image without path and id, or lists of different lengths.
         """
         new = items.from_images(images, ids, root, payloads)
-        return self._session.run(collection.upsert(self.name, new, True, replace, report), timeout_s)
+        return self._session.run(collection.upsert(self, new, True, replace, report), timeout_s)
 
     def add_vectors(
         self,
@@ -82,7 +110,7 @@ class Collection(CollectionFacts):
         Payloads and ``replace`` are as in `add`.
         """
         new = items.from_features(features, ids, payloads)
-        return self._session.run(collection.upsert(self.name, new, False, replace, report), timeout_s)
+        return self._session.run(collection.upsert(self, new, False, replace, report), timeout_s)
 
     def search(
         self,
@@ -116,10 +144,20 @@ class Collection(CollectionFacts):
         return self._session.run(collection.search(self.name, image, id, features, k), timeout_s)
 
     def search_many(
-        self, images: ImageLike | Iterable[ImageLike], *, k: int = 10, timeout_s: float | None = None
+        self,
+        images: ImageLike | Iterable[ImageLike] | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        features: Features | None = None,
+        k: int = 10,
+        timeout_s: float | None = None,
     ) -> list[list[Hit] | Fc7Error]:
-        """Return the nearest items of each image, or its error, in input order."""
-        return self._session.run(collection.search_many(self.name, images, k), timeout_s)
+        """Return the nearest items of each image, stored item or row of features, in input order.
+
+        A query that fails is answered by its error.
+        """
+        operation = collection.search_many(self.name, images, ids, features, k)
+        return self._session.run(operation, timeout_s)
 
     def get(
         self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None
@@ -133,4 +171,4 @@ class Collection(CollectionFacts):
 
     def remove(self, ids: Iterable[str], *, timeout_s: float | None = None) -> list[Removed]:
         """Delete items; one that was not there has its error."""
-        return self._session.run(collection.delete_items(self.name, ids), timeout_s)
+        return self._session.run(collection.delete_items(self, ids), timeout_s)

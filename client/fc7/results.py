@@ -94,9 +94,9 @@ class Golden:
         return f"Golden({len(self.pixels)} images, layers {' '.join(self.layers)})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class CollectionFacts:
-    """What a collection was when its facts were fetched."""
+    """What is known of a collection; `count` as of the last answer about it."""
 
     name: str
     count: int
@@ -107,7 +107,8 @@ class CollectionFacts:
     fault: str  # empty while it serves
 
     def __repr__(self) -> str:
-        state = f"damaged: {self.fault}" if self.fault else f"{self.count} items, {self.metric}"
+        known = f"{self.count} items, {self.metric}" if self.dim else "not asked for"
+        state = f"damaged: {self.fault}" if self.fault else known
         return f"{type(self).__name__}({self.name!r}, {state})"
 
 

@@ -84,10 +84,13 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     answers["added"] = await got(photos.add(images, ids=map(str, range(90)), payloads=payloads))
     answers["path"] = str(await got(photos.add([good, broken, folder / "gone.png"], root=folder.parent)))
     changed = [{"label": "above"}, {"label": "below", "n": 1}]
+    counts = [photos.count]
     answers["again"] = await got(photos.add(images[:2], ids=["0", "1"], payloads=changed))
     vectors = await got(client.extract(images[:3]))
     answers["vectors"] = await got(photos.add_vectors(vectors, ["v0", "v1", "v2"]))
+    counts.append(photos.count)
     now = await got(client.collection("photos"))
+    assert (counts[0] + 3, photos.count) == (now.count, now.count)
     answers["facts"] = (now.name, now.count, now.provenance, now.metric, now.dim, now.index, now.fault)
     answers["search"] = [
         [hit.id for hit in await got(photos.search(images[4], k=5))],
@@ -98,6 +101,8 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
             for a in await got(photos.search_many([good, broken], k=1))
         ],
     ]
+    many = [await got(photos.search_many(features=vectors, k=2)), await got(photos.search_many(ids=["4", "5"], k=2))]
+    answers["many"] = [[hit.id for hit in found] for answer in many for found in answer]
     answers["get"] = str(await got(photos.get(["v1", "nobody"])))
     items = await got(photos.items(with_features=True))
     answers["items"] = ([(item.id, item.payload, item.content_sha256) for item in items], [i.feature for i in items])
@@ -106,6 +111,14 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     answers["head"] = (head.version, head.classes, head.count, head.accuracy, head.method, head.weights_sha256)
     other = await got(client.train_head("kind", images=[*images, broken], labels=[*LABELS, "above"]))
     answers["other head"] = (other.version, other.count, str(other.failed), other.parent_version)
+    kept = await got(client.extract(images))
+    on_features = await got(client.train_head("kept", features=kept, labels=LABELS))
+    assert (on_features.classes, on_features.provenance) == (["above", "below"], kept.provenance)
+    answers["on features"] = (on_features.count, on_features.accuracy, on_features.method)
+    stream = client.extract_stream(images[:2])
+    assert len([one async for one in stream] if hasattr(stream, "__aiter__") else list(stream)) == 2
+    assert stream.provenance == kept.provenance
+    await got(client.delete_head("kept"))
     answers["published"] = [(await got(client.publish_head("kind", v))).published_version for v in (1, 2)]
     answers["heads"] = [str(one) for one in await got(client.heads())] + [str(await got(client.head("kind", 1)))]
     answers["versions"] = [(one.version, one.majority_accuracy) for one in await got(client.heads(all_versions=True))]
@@ -175,6 +188,7 @@ def test_embedded_remote_and_awaited_answer_alike(tmp_path: Path, tiny_bundle: P
         remote = asyncio.run(tour(client, folder))
     with Serve(tmp_path / "awaited", tiny_bundle) as server:
         third = asyncio.run(awaited(server.address))
+    asyncio.run(embedded_awaited(tmp_path, tiny_bundle))
     assert embedded["classes"] == ["above", "below", "above", "below", embedded["classes"][4]]
     assert [kind for kind, _, _ in embedded["errors"]] == [
         "NotFound", "NotFound", "AlreadyExists", "InvalidArgument", "FailedPrecondition", "InvalidArgument", "NotFound",
@@ -184,6 +198,28 @@ def test_embedded_remote_and_awaited_answer_alike(tmp_path: Path, tiny_bundle: P
     for key, value in embedded.items():
         assert_same(value, remote[key], f"remote {key}")
         assert_same(value, third[key], f"awaited {key}")
+
+
+async def embedded_awaited(tmp_path: Path, tiny_bundle: Path) -> None:
+    """An AsyncClient without an address: the server of this process, or of the one that holds the folder."""
+    folder = tmp_path / "embedded awaited"
+    async with fc7.AsyncClient(data=folder, models=[str(tiny_bundle)]) as client:
+        assert (await client.server_info()).pid == os.getpid()
+        photos = await client.create_collection("c")
+        await photos.add(pictures()[:3], ids=["a", "b", "c"])
+        assert photos.count == 3
+        assert [one.shape async for one in client.extract_stream(pictures()[:2]) if not isinstance(one, fc7.Fc7Error)]
+    with Serve(folder, tiny_bundle) as server:  # the folder was given back
+        client = fc7.AsyncClient(data=folder, models=[str(tiny_bundle)])  # and without a block
+        assert (await client.collection("c")).count == 3
+        assert (await client.server_info()).pid == server.process.pid
+        server.process.kill()
+        server.process.wait()
+        await client.delete_collection("c")  # this process takes over
+        assert (await client.server_info()).pid == os.getpid()
+        await client.close()
+    with pytest.raises(fc7.FailedPrecondition, match="closed"):
+        await client.models()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -231,6 +232,41 @@ async def test_the_plan_comes_once_and_first(door: Door) -> None:
     await door.refuses("INVALID_ARGUMENT", "second plan", PLAN, images("aabb"), PLAN)
     await door.refuses("INVALID_ARGUMENT", "first message .* is the plan", images("aabb"), PLAN)
     await door.refuses("INVALID_ARGUMENT", "first message .* is the plan")
+
+
+def features(labels: str, n_rows: int | None = None, dim: int = 8, dtype: str = "float32") -> pb.TrainHeadRequest:
+    n_rows = len(labels) if n_rows is None else n_rows
+    values = np.random.default_rng(len(labels)).normal(size=(n_rows, dim)).astype(dtype)
+    tensor = common_pb2.Tensor(dtype=dtype, shape=values.shape, data=values.tobytes())
+    return pb.TrainHeadRequest(features=pb.LabelledFeatures(values=tensor, labels=labels))
+
+
+async def test_features_are_of_a_model_that_is_here(door: Door) -> None:
+    provenance = door.server._extractor.bundle("tiny").provenance("fc7")
+    message = common_pb2.Provenance(**provenance.to_dict())
+    plan = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", provenance=message))
+    dim = door.server._extractor.bundle("tiny").layers["fc7"].dim
+    assert (await door.train(plan, features("aabb", dim=dim), features("ab", dim=dim)))[-1].head.count == 6
+    await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h"), timeout=SOON_S)
+
+    other = common_pb2.Provenance(**replace(provenance, graph_sha256="0" * 64).to_dict())
+    forged = common_pb2.Provenance(**provenance.to_dict() | {"graph_sha256": "0" * 64})
+    for wrong, code, text in [
+        (other, "FAILED_PRECONDITION", "the features to train on was made with"),
+        (forged, "INVALID_ARGUMENT", "does not match its digest"),
+        (common_pb2.Provenance(), "INVALID_ARGUMENT", "provenance is malformed"),
+    ]:
+        await door.refuses(code, text, pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", provenance=wrong)))
+    named = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", provenance=message, model="tiny"))
+    await door.refuses("INVALID_ARGUMENT", "leave both empty", named)
+    await door.refuses("INVALID_ARGUMENT", "images came in a call whose plan is for features", plan, images("aabb"))
+    await door.refuses("INVALID_ARGUMENT", "features came in a call whose plan is for images", PLAN, features("aabb"))
+    for part in (features("aabb", dim=dim + 1), features("aabb", 3, dim), features("aabb", dim=dim, dtype="float16")):
+        await door.refuses("INVALID_ARGUMENT", "came with 4 labels: float32", plan, part)
+    await door.refuses("INVALID_ARGUMENT", "label", plan, features("a\nbb", dim=dim))
+    bad = features("aabb", dim=dim)
+    bad.features.values.data = b"\xff" * len(bad.features.values.data)  # NaN
+    await door.refuses("INVALID_ARGUMENT", "finite", plan, bad)
 
 
 async def test_a_stream_ends_where_memory_would(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

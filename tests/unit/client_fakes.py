@@ -73,6 +73,7 @@ class Features(feature_pb2_grpc.FeatureServiceServicer):
         self.requests: list[feature_pb2.ExtractRequest] = []
         self.on_extract: Any = lambda request, context: None
         self.n_streamed = 0
+        self.streamed: Any = None  # the last request of a stream
         self.stream_ended = threading.Event()
 
     def Extract(self, request: feature_pb2.ExtractRequest, context: Any) -> feature_pb2.ExtractResponse:
@@ -90,9 +91,12 @@ class Features(feature_pb2_grpc.FeatureServiceServicer):
         context.add_callback(self.stream_ended.set)
         for request in requests:
             self.n_streamed += 1
+            self.streamed = request
             error = refusal(request.image)
             yield feature_pb2.StreamExtractResponse(
-                feature=None if error else tensor(feature_of(request.image)), error=error
+                feature=None if error else tensor(feature_of(request.image)),
+                error=error,
+                provenance=PROVENANCE if self.n_streamed == 1 else None,
             )
 
 
@@ -100,6 +104,7 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
     """One collection "c"; ids begin with "old" where the item was there."""
 
     def __init__(self) -> None:
+        self.n_fetched = 0
         self.upserts: list[collection_pb2.UpsertItemsRequest] = []
         self.inquiries: list[collection_pb2.UpsertItemsRequest] = []  # which name bytes by their digest
         self.knows_digests = True
@@ -111,6 +116,7 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
         self.status: Any = None  # in place of what was done
 
     def GetCollection(self, request: Any, context: Any) -> collection_pb2.GetCollectionResponse:
+        self.n_fetched += 1
         return collection_pb2.GetCollectionResponse(
             collection=collection_pb2.Collection(
                 name=request.name, count=len(self.ids), provenance=PROVENANCE, metric=self.metric, dim=3, index="exact"
@@ -128,7 +134,27 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
             status = "FAILED" if error else "REPLACED" if item.id.startswith("old") else "ADDED"
             done = self.status or f"UPSERT_STATUS_{status}"
             results.append(collection_pb2.UpsertResult(id=item.id, status=done, error=error))
-        return collection_pb2.UpsertItemsResponse(results=results)
+            self.ids += [] if error or item.id.startswith("old") else [item.id]
+        return collection_pb2.UpsertItemsResponse(results=results, count=len(self.ids))
+
+    def DeleteItems(self, request: Any, context: Any) -> collection_pb2.DeleteItemsResponse:
+        results = []
+        for own in request.ids:
+            error = None if own in self.ids else common_pb2.ItemError(reason="NOT_FOUND", code="NOT_FOUND")
+            results.append(collection_pb2.DeleteItemResult(id=own, error=error))
+        self.ids = [own for own in self.ids if own not in request.ids]
+        return collection_pb2.DeleteItemsResponse(results=results, count=len(self.ids))
+
+    def GetItems(self, request: Any, context: Any) -> collection_pb2.GetItemsResponse:
+        gone = common_pb2.ItemError(reason="ITEM_NOT_FOUND", code="NOT_FOUND", message="no such item")
+        return collection_pb2.GetItemsResponse(
+            results=[
+                collection_pb2.GetItemResult(item=collection_pb2.Item(id=own, payload_json="{}"))
+                if own in self.ids
+                else collection_pb2.GetItemResult(error=gone)
+                for own in request.ids
+            ]
+        )
 
     def _known(self, request: Any) -> collection_pb2.UpsertItemsResponse:
         error = common_pb2.ItemError(code="NOT_FOUND", reason="CONTENT_NOT_STORED", message="send its bytes")
@@ -147,14 +173,16 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
         results = []
         for query in request.queries:
             error = refusal(query.image) if query.WhichOneof("source") == "image" else None
-            hit = collection_pb2.Hit(id=query.id or f"{len(content(query.image))}", score=0.5, payload_json='{"a":1}')
+            vector = np.frombuffer(query.vector.values.data, "<f4")
+            name = query.id or (f"v{vector[0]:g}" if len(vector) else f"{len(content(query.image))}")
+            hit = collection_pb2.Hit(id=name, score=0.5, payload_json='{"a":1}')
             results.append(collection_pb2.QueryResult(error=error, hits=[] if error else [hit]))
         return collection_pb2.QueryItemsResponse(results=results)
 
     def ListItems(self, request: Any, context: Any) -> collection_pb2.ListItemsResponse:
         self.pages.append(request)
         start = int(request.page_token or 0)
-        end = start + request.page_size
+        end = start + (request.page_size or 1000)
         feature = tensor([1, 2, 3]) if request.with_features else None
         return collection_pb2.ListItemsResponse(
             items=[collection_pb2.Item(id=own, payload_json="{}", feature=feature) for own in self.ids[start:end]],
@@ -165,6 +193,8 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
 class Heads(head_pb2_grpc.HeadServiceServicer):
     def __init__(self) -> None:
         self.labels: list[str] = []
+        self.plan: Any = None
+        self.parts: list[Any] = []
         self.n_calls = 0
         self.is_refused = False
         self.ended = threading.Event()
@@ -176,15 +206,16 @@ class Heads(head_pb2_grpc.HeadServiceServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
         seen = 0
         try:
-            plan = next(requests).plan
+            plan = self.plan = next(requests).plan
             for request in requests:
                 failed = [
                     head_pb2.FailedImage(index=seen + i, error=refusal(image))
                     for i, image in enumerate(request.images.images)
                     if refusal(image)
                 ]
-                seen += len(request.images.images)
-                self.labels += request.images.labels
+                seen += len(request.images.images) + len(request.features.labels)
+                self.labels += [*request.images.labels, *request.features.labels]
+                self.parts.append(request)
                 yield head_pb2.TrainHeadResponse(progress=head_pb2.TrainProgress(extracted=seen, failed=failed))
             # As the service: this cannot be sent to a caller who broke off, whose end may look like a regular one here.
             yield head_pb2.TrainHeadResponse(progress=head_pb2.TrainProgress(extracted=seen, stage="fit"))

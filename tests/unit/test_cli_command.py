@@ -484,7 +484,7 @@ class Hostile(Classifying):
     def model(self, name: str) -> Model:
         return Model("m", "n", [], {HOSTILE: HOSTILE}, "", [], f"line\n\tindented\n{HOSTILE}", "", "fc7")
 
-    def collection(self, name: str) -> Hostile:
+    def collection(self, name: str, *, check: bool) -> Hostile:
         return self
 
     def search(self, *_: object, **__: object) -> list[Hit]:

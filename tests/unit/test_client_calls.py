@@ -314,7 +314,7 @@ def test_a_training_that_breaks_off_here_breaks_off_there(client: Any, fake: Fak
 
 def test_a_training_is_read_to_its_end() -> None:
     """Otherwise the call is still under way when an embedded server stops, and gRPC prints a traceback."""
-    operation = head.train(head.plan("h", "c", "label", "", ""), None, None, None)
+    operation = head.train(head.plan("h", "c", "label", "", "", None), None, None, None, None)
     assert isinstance(next(operation), Open)
     step = operation.send("stream")
     assert isinstance(step, Next)

@@ -17,6 +17,7 @@ E = TypeVar("E")
 
 BATCH_BYTES = MAX_MESSAGE_BYTES // 4
 BATCH_IMAGES = 64
+ROWS = 1024  # features or ids of a request, where the bytes allow
 _BULK = 16  # images; where fewer are sent together, the server makes batches out of many calls
 _ABSENT: Any = object()
 

@@ -8,14 +8,17 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, get_args
 
-from fc7._calls.batch import BATCH_IMAGES, call_with, next_request, split, split_images
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7._calls.batch import BATCH_IMAGES, ROWS, call_with, next_request, split
 from fc7._calls.items import NewItem
-from fc7._calls.message import check_text, newer_server, read_payload, read_provenance, read_tensor, write_vector
+from fc7._calls.message import check_text, newer_server, read_payload, read_provenance, read_tensor, write_tensor
 from fc7._calls.step import Call, Emit, Operation, Work
 from fc7.errors import Fc7Error, ImageDecodeError, InvalidArgument, NotFound
 from fc7.features import Features
-from fc7.images import Entry, ImageLike, write_image
-from fc7.results import Added, CollectionFacts, Hit, Item, Metric, Removed, UpsertStatus
+from fc7.images import Entry, ImageLike, list_images, read_entries, write_image
+from fc7.results import Added, CollectionFacts, Hit, Item, Metric, Provenance, Removed, UpsertStatus
 from fc7.status import read_item_error
 from fc7.v1 import MAX_MESSAGE_BYTES
 from fc7.v1 import collection_pb2 as pb
@@ -29,7 +32,6 @@ _STATUSES: dict[int, UpsertStatus] = {
     pb.UPSERT_STATUS_REPLACED: "replaced",
     pb.UPSERT_STATUS_SKIPPED: "skipped",
 }
-_VECTORS = 1024  # a request, where the bytes allow
 _IDS = 1000  # a request; an id has at most 1 KiB
 _ITEM_BYTES = 2**18  # a payload of 64 Ki characters, each of four bytes
 _HITS = 10_000  # a response, about, over all its queries
@@ -58,6 +60,11 @@ def get(name: str) -> Operation[CollectionFacts]:
     return _read_facts(response.collection)
 
 
+def unknown(name: str) -> CollectionFacts:
+    """Return what is known of a collection that the server was not asked for."""
+    return CollectionFacts(check_text(name, "name"), 0, Provenance(*[""] * 7), "cosine", 0, "", "")
+
+
 def list_all() -> Operation[list[CollectionFacts]]:
     """Return the facts of all collections, by name."""
     response: pb.ListCollectionsResponse = yield Call(Stub, "ListCollections", pb.ListCollectionsRequest())
@@ -70,7 +77,11 @@ def delete(name: str) -> Operation[None]:
 
 
 def upsert(
-    collection: str, items: Iterable[NewItem], is_images: bool, replace: bool, report: Callable[[Added], object] | None
+    collection: CollectionFacts,
+    items: Iterable[NewItem],
+    is_images: bool,
+    replace: bool,
+    report: Callable[[Added], object] | None,
 ) -> Operation[list[Added]]:
     """Add items batch by batch; report each when the server has answered.
 
@@ -78,13 +89,13 @@ def upsert(
     """
     added: list[Added] = []
     mode = pb.UPSERT_MODE_REPLACE if replace else pb.UPSERT_MODE_MERGE
-    batches = split(items, lambda item: item.n_bytes, BATCH_IMAGES if is_images else _VECTORS)
+    batches = split(items, lambda item: item.n_bytes, BATCH_IMAGES if is_images else ROWS)
 
     def pack(batch: list[NewItem]) -> pb.UpsertItemsRequest:
-        return pb.UpsertItemsRequest(collection=collection, items=[item.message for item in batch], mode=mode)
+        return pb.UpsertItemsRequest(collection=collection.name, items=[item.message for item in batch], mode=mode)
 
     def pack_inquiry(batch: list[NewItem]) -> pb.UpsertItemsRequest:
-        return pb.UpsertItemsRequest(collection=collection, items=[item.inquiry for item in batch], mode=mode)
+        return pb.UpsertItemsRequest(collection=collection.name, items=[item.inquiry for item in batch], mode=mode)
 
     while (work := (yield next_request(batches, pack_inquiry if is_images else pack)))[0]:
         batch = work[0]
@@ -96,6 +107,8 @@ def upsert(
             response = yield call_with(Stub, "UpsertItems", (batch, request))  # as patient as with the whole batch
             for i, result in zip(wanted, response.results, strict=True):
                 results[i] = result
+        if response.HasField("count"):
+            collection.count = response.count
         for item, result in zip(batch, results, strict=True):
             added.append(_read_upsert(item, result))
             if report:
@@ -109,35 +122,50 @@ def search(
     """Return the neighbours of one image, stored item or feature."""
     queries = pb.QueryItemsRequest(collection=collection, k=_checked(k))
     queries.queries.append((yield Work(partial(_write_query, image, id, features))))
-    (found,) = yield from _query(Call(Stub, "QueryItems", queries))
+    (found,) = yield from _ask(Call(Stub, "QueryItems", queries))
     if isinstance(found, Fc7Error):
         raise found
     return found
 
 
 def search_many(
-    collection: str, images: ImageLike | Iterable[ImageLike], k: int
+    collection: str,
+    images: ImageLike | Iterable[ImageLike] | None,
+    ids: Iterable[str] | None,
+    features: Features | None,
+    k: int,
 ) -> Operation[list[list[Hit] | Fc7Error]]:
-    """Return the neighbours of each image."""
+    """Return the neighbours of each image, stored item or feature."""
     answers: list[list[Hit] | Fc7Error] = []
-    batches = split_images(images, max(1, min(BATCH_IMAGES, _HITS // _checked(k))))
+    most = BATCH_IMAGES if images is not None else ROWS
+    queries = _queries(images, ids, features)
+    batches = split(queries, lambda query: query.n_bytes, max(1, min(most, _HITS // _checked(k))))
 
-    def pack(batch: list[Entry]) -> pb.QueryItemsRequest:
+    def pack(batch: list[_Query]) -> pb.QueryItemsRequest:
         request = pb.QueryItemsRequest(collection=collection, k=k)
-        for entry in batch:
-            entry.content.write(request.queries.add().image)
+        for query in batch:
+            query.write(request.queries.add())
         return request
 
     while (work := (yield next_request(batches, pack)))[0]:
-        batch = work[0]
-        found = yield from _query(call_with(Stub, "QueryItems", work))
-        answers += [entry.error or answer for entry, answer in zip(batch, found, strict=True)]
+        found = yield from _ask(call_with(Stub, "QueryItems", work))
+        answers += [query.error or answer for query, answer in zip(work[0], found, strict=True)]
     return answers
+
+
+def contains(collection: CollectionFacts, id: str) -> Operation[bool]:
+    """Return whether an item is stored."""
+    (item,) = yield from get_items(collection, [id], False)
+    if isinstance(item, Fc7Error) and not isinstance(item, NotFound):
+        raise item
+    return isinstance(item, Item)
 
 
 def get_items(collection: CollectionFacts, ids: Iterable[str], with_features: bool) -> Operation[list[Item | Fc7Error]]:
     """Return items by id."""
     items: list[Item | Fc7Error] = []
+    if with_features and not collection.dim:
+        collection = yield from get(collection.name)
     for part in _parts(ids, _page_size(collection.dim, with_features)):
         sent = [own.sent for own in part]
         request = pb.GetItemsRequest(collection=collection.name, ids=sent, with_features=with_features)
@@ -157,7 +185,7 @@ def list_items(collection: CollectionFacts, with_features: bool) -> Operation[No
     while True:
         request = pb.ListItemsRequest(
             collection=collection.name,
-            page_size=_page_size(collection.dim, with_features),
+            page_size=_page_size(collection.dim, with_features) if collection.dim else 0,
             page_token=token,
             with_features=with_features,
         )
@@ -169,17 +197,59 @@ def list_items(collection: CollectionFacts, with_features: bool) -> Operation[No
             return
 
 
-def delete_items(collection: str, ids: Iterable[str]) -> Operation[list[Removed]]:
+def delete_items(collection: CollectionFacts, ids: Iterable[str]) -> Operation[list[Removed]]:
     """Delete items by id."""
     removed: list[Removed] = []
     for part in _parts(ids, _IDS):
-        request = pb.DeleteItemsRequest(collection=collection, ids=[own.sent for own in part])
+        request = pb.DeleteItemsRequest(collection=collection.name, ids=[own.sent for own in part])
         response: pb.DeleteItemsResponse = yield Call(Stub, "DeleteItems", request)
+        if response.HasField("count"):
+            collection.count = response.count
         removed += [
             Removed(own.id, own.error or (read_item_error(result.error) if result.HasField("error") else None))
             for own, result in zip(part, response.results, strict=True)
         ]
     return removed
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """One of many queries on its way."""
+
+    write: Callable[[pb.Query], object]
+    n_bytes: int
+    error: Fc7Error | None = None  # why the server cannot answer it
+
+
+def _queries(
+    images: ImageLike | Iterable[ImageLike] | None, ids: Iterable[str] | None, features: Features | None
+) -> Iterator[_Query]:
+    if sum(given is not None for given in (images, ids, features)) != 1:
+        raise InvalidArgument("search_many takes one of images, ids= and features=", name="images")
+    if ids is not None:
+        for part in _parts(ids, ROWS):
+            for own in part:
+                yield _Query(partial(_write_id_to, own.sent), len(own.sent), own.error)
+    elif features is not None:
+        for row in features.values:
+            yield _Query(partial(_write_vector_to, row, features.provenance.digest), row.nbytes)
+    else:
+        for entry in read_entries(list_images(images)):
+            yield _Query(partial(_write_image_to, entry), entry.n_bytes, entry.error)
+
+
+def _write_id_to(id: str, query: pb.Query) -> None:
+    query.id = id
+
+
+def _write_vector_to(row: NDArray[np.float32], digest: str, query: pb.Query) -> None:
+    query.vector.values.CopyFrom(write_tensor(row))
+    query.vector.provenance_digest = digest
+
+
+def _write_image_to(entry: Entry, query: pb.Query) -> None:
+    query.image.SetInParent()
+    entry.content.write(query.image)
 
 
 def _checked(k: int) -> int:
@@ -188,7 +258,7 @@ def _checked(k: int) -> int:
     return k
 
 
-def _query(call: Call) -> Operation[list[list[Hit] | Fc7Error]]:
+def _ask(call: Call) -> Operation[list[list[Hit] | Fc7Error]]:
     response: pb.QueryItemsResponse = yield call
     answers: list[list[Hit] | Fc7Error] = yield Work(partial(_read_hits, response))
     return answers
@@ -212,7 +282,7 @@ def _write_query(image: ImageLike | None, id: str | None, features: Features | N
         if len(features) != 1:
             raise InvalidArgument(f"features has {len(features)} rows: search for one, features[i]", name="features")
         digest = features.provenance.digest
-        return pb.Query(vector=pb.Vector(values=write_vector(features.values[0]), provenance_digest=digest))
+        return pb.Query(vector=pb.Vector(values=write_tensor(features.values[0]), provenance_digest=digest))
     return pb.Query(image=write_image(image))  # type: ignore[arg-type]  # one of the three is given
 
 

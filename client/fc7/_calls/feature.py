@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from fc7.v1 import feature_pb2 as pb
 from fc7.v1.feature_pb2_grpc import FeatureServiceStub
 
 OnError = Literal["raise", "skip"]
+OnStreamError = Literal["yield", "raise", "skip"]
 
 
 def extract(
@@ -57,25 +58,48 @@ def extract(
     return features
 
 
-def extract_stream(images: Iterable[ImageLike], layer: str, model: str, views: int) -> Operation[None]:
-    """Emit one feature (D,) or error an image, in the order given."""
-    layer, model, views = check_text(layer, "layer"), check_text(model, "model"), check_views(views)
+class StreamFacts:
+    """What a stream has told of itself so far."""
+
+    provenance: Provenance | None = None
+
+
+def extract_stream(
+    images: Iterable[ImageLike],
+    layer: str,
+    model: str,
+    ensemble: Sequence[str],
+    views: int,
+    on_error: OnStreamError,
+    facts: StreamFacts,
+) -> Operation[None]:
+    """Emit one feature (D,) or error per image, in the order given."""
+    if on_error not in get_args(OnStreamError):
+        raise InvalidArgument(f"on_error is {on_error!r}. Give 'yield', 'raise' or 'skip'", name="on_error")
+    layer, model = check_text(layer, "layer"), check_text(model, "model")
+    ensemble, views = check_names(ensemble, "ensemble"), check_views(views)
     under_way: deque[Entry] = deque()
 
     def requests() -> Iterator[pb.StreamExtractRequest]:
         for entry in read_entries(list_images(images)):
             under_way.append(entry)
-            request = pb.StreamExtractRequest(model=model, layer=layer, views=views)
+            request = pb.StreamExtractRequest(model=model, layer=layer, views=views, ensemble=ensemble)
             entry.content.write(request.image)
             yield request
 
     stream = yield Open(FeatureServiceStub, "StreamExtract", requests(), timeout_s=None)
     while (answer := (yield Next(stream))) is not None:
         entry = under_way.popleft()
+        if answer.HasField("provenance"):
+            facts.provenance = read_provenance(answer.provenance)
         if answer.WhichOneof("result") == "feature":
             yield Emit(read_tensor(answer.feature))
-        else:
-            yield Emit(entry.error or read_item_error(answer.error))
+            continue
+        error = entry.error or read_item_error(answer.error)
+        if on_error == "raise":
+            raise _naming_image(error, entry)
+        if on_error == "yield":
+            yield Emit(error)
 
 
 @dataclass(slots=True)
@@ -120,5 +144,5 @@ def _naming_image(error: Fc7Error, entry: Entry) -> Fc7Error:
     """Return an image's error with the image in its text, for the end of a whole call."""
     text = error.message if entry.name in error.message else f"{entry.name}: {error.message}"
     named = type(error)(text, name=error.name or entry.name)
-    named.index = entry.index
+    named.index, named.reason = entry.index, error.reason
     return named

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from fc7._calls.batch import align, call_with, next_request, split, split_images, write_images
-from fc7._calls.message import check_names, check_text, check_views, read_provenance
+import numpy as np
+
+from fc7._calls.batch import ROWS, align, call_with, next_request, split, split_images, write_images
+from fc7._calls.message import (
+    check_names,
+    check_text,
+    check_views,
+    read_provenance,
+    write_provenance,
+    write_tensor,
+)
 from fc7._calls.step import Call, Next, Open, Operation, read_to_end
 from fc7.errors import Aborted, Fc7Error, InvalidArgument, Reason
+from fc7.features import Features
 from fc7.images import Entry, ImageLike, list_images, read_entries
 from fc7.results import Classification, Failure, Head
 from fc7.status import read_item_error
@@ -21,11 +31,17 @@ _TRAINING_S = 24 * 3600.0  # a training call ends after a day, whatever happens
 Report = Callable[[int], object]
 
 
-def plan(name: str, collection: str | None, label: str, layer: str, model: str) -> pb.HeadPlan:
-    """Return what to train; a collection has its own model and layer."""
+def plan(
+    name: str, collection: str | None, label: str, layer: str, model: str, features: Features | None
+) -> pb.HeadPlan:
+    """Return what to train; a collection and features have their own model and layer."""
     plan = pb.HeadPlan(name=check_text(name, "name"))
     if collection is not None:
         plan.collection, plan.label_field = check_text(collection, "collection"), check_text(label, "label")
+    elif features is not None:
+        if layer or model:
+            raise InvalidArgument("features have a model and a layer of their own. Leave both out", name="features")
+        plan.provenance.CopyFrom(write_provenance(features.provenance))
     else:
         plan.layer, plan.model = check_text(layer, "layer"), check_text(model, "model")
     return plan
@@ -34,17 +50,23 @@ def plan(name: str, collection: str | None, label: str, layer: str, model: str) 
 def train(
     plan: pb.HeadPlan,
     images: ImageLike | Iterable[ImageLike] | None,
+    features: Features | None,
     labels: Iterable[str] | None,
     report: Report | None,
 ) -> Operation[Head]:
-    """Train on a collection, or on labelled images that are read as the server takes them."""
-    if (images is None) != (labels is None) or bool(plan.collection) == (images is not None):
-        raise InvalidArgument("train_head takes collection=, or images= with labels=", name="collection")
+    """Train on a collection, on labelled features, or on labelled images that are read as the server takes them."""
+    n_sources = bool(plan.collection) + (images is not None) + (features is not None)
+    if n_sources != 1 or (labels is None) != bool(plan.collection):
+        raise InvalidArgument(
+            "train_head takes collection=, or images= with labels=, or features= with labels=", name="collection"
+        )
     unreadable: dict[int, Fc7Error] = {}
     names: list[str] = []  # of the images sent
 
     def requests() -> Iterator[pb.TrainHeadRequest]:
         yield pb.TrainHeadRequest(plan=plan)
+        if features is not None and labels is not None:
+            yield from _labelled(features, labels)
         if images is None or labels is None:
             return
         pairs: Iterator[tuple[Entry, str]] = align(read_entries(list_images(images)), labels, "images", "labels")
@@ -67,6 +89,16 @@ def train(
         if report:
             report(progress.extracted)
     raise Aborted("the server ended the training without a head: train again")
+
+
+def _labelled(features: Features, labels: Iterable[str]) -> Iterator[pb.TrainHeadRequest]:
+    """Yield features with their labels, in parts that fit a message."""
+    pairs: Iterator[tuple[Any, str]] = align(features.values, labels, "features", "labels")
+    for batch in split(pairs, lambda pair: int(pair[0].nbytes), ROWS):
+        request = pb.TrainHeadRequest()
+        request.features.values.CopyFrom(write_tensor(np.stack([row for row, _ in batch])))
+        request.features.labels.extend(check_text(label, "label") for _, label in batch)
+        yield request
 
 
 def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure]) -> Operation[Any]:

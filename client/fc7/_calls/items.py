@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fc7._calls.batch import align
-from fc7._calls.message import check_text, write_payload, write_vector
+from fc7._calls.message import check_text, write_payload, write_tensor
 from fc7.errors import Fc7Error, InvalidArgument
 from fc7.features import Features
 from fc7.images import Entry, ImageLike, list_images, path_of, read_entries, text_of
@@ -75,7 +75,7 @@ def from_features(features: Features, ids: Iterable[str], payloads: Iterable[Pay
     pairs = zip(with_ids, repeat({})) if payloads is None else align(with_ids, payloads, "features", "payloads")
     seen: set[str] = set()
     for (values, own), payload in pairs:
-        vector = pb.Vector(values=write_vector(values), provenance_digest=features.provenance.digest)
+        vector = pb.Vector(values=write_tensor(values), provenance_digest=features.provenance.digest)
         yield _complete(own, pb.NewItem(vector=vector), payload, values.nbytes, None, seen)
 
 

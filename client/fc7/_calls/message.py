@@ -37,8 +37,8 @@ def newer_server(what: str) -> FailedPrecondition:
     )
 
 
-def write_vector(values: NDArray[np.float32]) -> common_pb2.Tensor:
-    """Return the message of one feature (D,)."""
+def write_tensor(values: NDArray[np.float32]) -> common_pb2.Tensor:
+    """Return the message of one feature (D,) or of several (N, D)."""
     return common_pb2.Tensor(dtype="float32", shape=values.shape, data=values.astype("<f4").tobytes())
 
 
@@ -53,6 +53,11 @@ def read_provenance(message: common_pb2.Provenance) -> Provenance:
         transform=message.transform,
         precision=message.precision,
     )
+
+
+def write_provenance(provenance: Provenance) -> common_pb2.Provenance:
+    """Return the message of a provenance."""
+    return common_pb2.Provenance(**provenance.to_dict())
 
 
 def add_timing(total: Timing, message: common_pb2.Timing) -> Timing:

@@ -175,7 +175,7 @@ def add(
 def remove(connection: Connection, name: str, ids: tuple[str, ...], as_json: bool) -> None:
     """Remove items from a collection."""
     with connection.open() as client:
-        removed = client.collection(name).remove(ids)
+        removed = client.collection(name, check=False).remove(ids)
     for item in removed:
         if item.error is not None:
             complain(item.id, item.error)
@@ -214,7 +214,7 @@ def search(
     if sheet is not None:
         _check_sheet(sheet)
     with connection.open() as client:
-        found = client.collection(name)
+        found = client.collection(name, check=False)
         hits = found.search(id=item_id, k=k) if image is None else found.search(read_query(image), k=k)
         if sheet is not None:
             shown = {"path": str(image)} if isinstance(image, Path) else {}

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from fc7.v1 import common_pb2 as fc7_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x63\x37/v1/collection.proto\x12\x06\x66\x63\x37.v1\x1a\x13\x66\x63\x37/v1/common.proto\"\x9c\x01\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12&\n\nprovenance\x18\x03 \x01(\x0b\x32\x12.fc7.v1.Provenance\x12\x1e\n\x06metric\x18\x04 \x01(\x0e\x32\x0e.fc7.v1.Metric\x12\x0b\n\x03\x64im\x18\x05 \x01(\x03\x12\r\n\x05index\x18\x06 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x07 \x01(\t\"e\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x1e\n\x06metric\x18\x04 \x01(\x0e\x32\x0e.fc7.v1.Metric\"B\n\x18\x43reateCollectionResponse\x12&\n\ncollection\x18\x01 \x01(\x0b\x32\x12.fc7.v1.Collection\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"?\n\x15GetCollectionResponse\x12&\n\ncollection\x18\x01 \x01(\x0b\x32\x12.fc7.v1.Collection\"\x18\n\x16ListCollectionsRequest\"B\n\x17ListCollectionsResponse\x12\'\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x12.fc7.v1.Collection\"\'\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCollectionResponse\"C\n\x06Vector\x12\x1e\n\x06values\x18\x01 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12\x19\n\x11provenance_digest\x18\x02 \x01(\t\"\x91\x01\n\x07NewItem\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x05image\x18\x02 \x01(\x0b\x32\r.fc7.v1.ImageH\x00\x12 \n\x06vector\x18\x03 \x01(\x0b\x32\x0e.fc7.v1.VectorH\x00\x12\x18\n\x0e\x63ontent_sha256\x18\x05 \x01(\tH\x00\x12\x14\n\x0cpayload_json\x18\x04 \x01(\tB\x08\n\x06source\"j\n\x12UpsertItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1e\n\x05items\x18\x02 \x03(\x0b\x32\x0f.fc7.v1.NewItem\x12 \n\x04mode\x18\x03 \x01(\x0e\x32\x12.fc7.v1.UpsertMode\"\\\n\x13UpsertItemsResponse\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.fc7.v1.UpsertResult\x12\x1e\n\x06timing\x18\x02 \x01(\x0b\x32\x0e.fc7.v1.Timing\"q\n\x0cUpsertResult\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x06status\x18\x02 \x01(\x0e\x32\x14.fc7.v1.UpsertStatus\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"a\n\x04Item\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0cpayload_json\x18\x02 \x01(\t\x12\x16\n\x0e\x63ontent_sha256\x18\x03 \x01(\t\x12\x1f\n\x07\x66\x65\x61ture\x18\x04 \x01(\x0b\x32\x0e.fc7.v1.Tensor\"I\n\x0fGetItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x15\n\rwith_features\x18\x03 \x01(\x08\":\n\x10GetItemsResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.fc7.v1.GetItemResult\"[\n\rGetItemResult\x12\x1c\n\x04item\x18\x01 \x01(\x0b\x32\x0c.fc7.v1.ItemH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x42\x08\n\x06result\"d\n\x10ListItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x15\n\rwith_features\x18\x04 \x01(\x08\"I\n\x11ListItemsResponse\x12\x1b\n\x05items\x18\x01 \x03(\x0b\x32\x0c.fc7.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x12\x44\x65leteItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\"@\n\x13\x44\x65leteItemsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.fc7.v1.DeleteItemResult\"O\n\x10\x44\x65leteItemResult\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"a\n\x05Query\x12\x1e\n\x05image\x18\x01 \x01(\x0b\x32\r.fc7.v1.ImageH\x00\x12 \n\x06vector\x18\x02 \x01(\x0b\x32\x0e.fc7.v1.VectorH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"R\n\x11QueryItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1e\n\x07queries\x18\x02 \x03(\x0b\x32\r.fc7.v1.Query\x12\t\n\x01k\x18\x03 \x01(\x05\"z\n\x12QueryItemsResponse\x12$\n\x07results\x18\x01 \x03(\x0b\x32\x13.fc7.v1.QueryResult\x12\x1e\n\x06metric\x18\x02 \x01(\x0e\x32\x0e.fc7.v1.Metric\x12\x1e\n\x06timing\x18\x03 \x01(\x0b\x32\x0e.fc7.v1.Timing\"Y\n\x0bQueryResult\x12\x19\n\x04hits\x18\x01 \x03(\x0b\x32\x0b.fc7.v1.Hit\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"6\n\x03Hit\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x14\n\x0cpayload_json\x18\x03 \x01(\t*R\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\r\n\tMETRIC_L2\x10\x02\x12\x0e\n\nMETRIC_DOT\x10\x03*\x97\x01\n\x0cUpsertStatus\x12\x1d\n\x19UPSERT_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13UPSERT_STATUS_ADDED\x10\x01\x12\x1a\n\x16UPSERT_STATUS_REPLACED\x10\x02\x12\x19\n\x15UPSERT_STATUS_SKIPPED\x10\x03\x12\x18\n\x14UPSERT_STATUS_FAILED\x10\x04*Y\n\nUpsertMode\x12\x1b\n\x17UPSERT_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13UPSERT_MODE_REPLACE\x10\x01\x12\x15\n\x11UPSERT_MODE_MERGE\x10\x02\x32\xb9\x05\n\x11\x43ollectionService\x12U\n\x10\x43reateCollection\x12\x1f.fc7.v1.CreateCollectionRequest\x1a .fc7.v1.CreateCollectionResponse\x12L\n\rGetCollection\x12\x1c.fc7.v1.GetCollectionRequest\x1a\x1d.fc7.v1.GetCollectionResponse\x12R\n\x0fListCollections\x12\x1e.fc7.v1.ListCollectionsRequest\x1a\x1f.fc7.v1.ListCollectionsResponse\x12U\n\x10\x44\x65leteCollection\x12\x1f.fc7.v1.DeleteCollectionRequest\x1a .fc7.v1.DeleteCollectionResponse\x12\x46\n\x0bUpsertItems\x12\x1a.fc7.v1.UpsertItemsRequest\x1a\x1b.fc7.v1.UpsertItemsResponse\x12=\n\x08GetItems\x12\x17.fc7.v1.GetItemsRequest\x1a\x18.fc7.v1.GetItemsResponse\x12@\n\tListItems\x12\x18.fc7.v1.ListItemsRequest\x1a\x19.fc7.v1.ListItemsResponse\x12\x46\n\x0b\x44\x65leteItems\x12\x1a.fc7.v1.DeleteItemsRequest\x1a\x1b.fc7.v1.DeleteItemsResponse\x12\x43\n\nQueryItems\x12\x19.fc7.v1.QueryItemsRequest\x1a\x1a.fc7.v1.QueryItemsResponseB\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x63\x37/v1/collection.proto\x12\x06\x66\x63\x37.v1\x1a\x13\x66\x63\x37/v1/common.proto\"\x9c\x01\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12&\n\nprovenance\x18\x03 \x01(\x0b\x32\x12.fc7.v1.Provenance\x12\x1e\n\x06metric\x18\x04 \x01(\x0e\x32\x0e.fc7.v1.Metric\x12\x0b\n\x03\x64im\x18\x05 \x01(\x03\x12\r\n\x05index\x18\x06 \x01(\t\x12\r\n\x05\x66\x61ult\x18\x07 \x01(\t\"e\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x1e\n\x06metric\x18\x04 \x01(\x0e\x32\x0e.fc7.v1.Metric\"B\n\x18\x43reateCollectionResponse\x12&\n\ncollection\x18\x01 \x01(\x0b\x32\x12.fc7.v1.Collection\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"?\n\x15GetCollectionResponse\x12&\n\ncollection\x18\x01 \x01(\x0b\x32\x12.fc7.v1.Collection\"\x18\n\x16ListCollectionsRequest\"B\n\x17ListCollectionsResponse\x12\'\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x12.fc7.v1.Collection\"\'\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCollectionResponse\"C\n\x06Vector\x12\x1e\n\x06values\x18\x01 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12\x19\n\x11provenance_digest\x18\x02 \x01(\t\"\x91\x01\n\x07NewItem\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x05image\x18\x02 \x01(\x0b\x32\r.fc7.v1.ImageH\x00\x12 \n\x06vector\x18\x03 \x01(\x0b\x32\x0e.fc7.v1.VectorH\x00\x12\x18\n\x0e\x63ontent_sha256\x18\x05 \x01(\tH\x00\x12\x14\n\x0cpayload_json\x18\x04 \x01(\tB\x08\n\x06source\"j\n\x12UpsertItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1e\n\x05items\x18\x02 \x03(\x0b\x32\x0f.fc7.v1.NewItem\x12 \n\x04mode\x18\x03 \x01(\x0e\x32\x12.fc7.v1.UpsertMode\"z\n\x13UpsertItemsResponse\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.fc7.v1.UpsertResult\x12\x1e\n\x06timing\x18\x02 \x01(\x0b\x32\x0e.fc7.v1.Timing\x12\x12\n\x05\x63ount\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_count\"q\n\x0cUpsertResult\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x06status\x18\x02 \x01(\x0e\x32\x14.fc7.v1.UpsertStatus\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"a\n\x04Item\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0cpayload_json\x18\x02 \x01(\t\x12\x16\n\x0e\x63ontent_sha256\x18\x03 \x01(\t\x12\x1f\n\x07\x66\x65\x61ture\x18\x04 \x01(\x0b\x32\x0e.fc7.v1.Tensor\"I\n\x0fGetItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x15\n\rwith_features\x18\x03 \x01(\x08\":\n\x10GetItemsResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.fc7.v1.GetItemResult\"[\n\rGetItemResult\x12\x1c\n\x04item\x18\x01 \x01(\x0b\x32\x0c.fc7.v1.ItemH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x42\x08\n\x06result\"d\n\x10ListItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x15\n\rwith_features\x18\x04 \x01(\x08\"I\n\x11ListItemsResponse\x12\x1b\n\x05items\x18\x01 \x03(\x0b\x32\x0c.fc7.v1.Item\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x12\x44\x65leteItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\"^\n\x13\x44\x65leteItemsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.fc7.v1.DeleteItemResult\x12\x12\n\x05\x63ount\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_count\"O\n\x10\x44\x65leteItemResult\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"a\n\x05Query\x12\x1e\n\x05image\x18\x01 \x01(\x0b\x32\r.fc7.v1.ImageH\x00\x12 \n\x06vector\x18\x02 \x01(\x0b\x32\x0e.fc7.v1.VectorH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"R\n\x11QueryItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1e\n\x07queries\x18\x02 \x03(\x0b\x32\r.fc7.v1.Query\x12\t\n\x01k\x18\x03 \x01(\x05\"z\n\x12QueryItemsResponse\x12$\n\x07results\x18\x01 \x03(\x0b\x32\x13.fc7.v1.QueryResult\x12\x1e\n\x06metric\x18\x02 \x01(\x0e\x32\x0e.fc7.v1.Metric\x12\x1e\n\x06timing\x18\x03 \x01(\x0b\x32\x0e.fc7.v1.Timing\"Y\n\x0bQueryResult\x12\x19\n\x04hits\x18\x01 \x03(\x0b\x32\x0b.fc7.v1.Hit\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"6\n\x03Hit\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x14\n\x0cpayload_json\x18\x03 \x01(\t*R\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\r\n\tMETRIC_L2\x10\x02\x12\x0e\n\nMETRIC_DOT\x10\x03*\x97\x01\n\x0cUpsertStatus\x12\x1d\n\x19UPSERT_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13UPSERT_STATUS_ADDED\x10\x01\x12\x1a\n\x16UPSERT_STATUS_REPLACED\x10\x02\x12\x19\n\x15UPSERT_STATUS_SKIPPED\x10\x03\x12\x18\n\x14UPSERT_STATUS_FAILED\x10\x04*Y\n\nUpsertMode\x12\x1b\n\x17UPSERT_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13UPSERT_MODE_REPLACE\x10\x01\x12\x15\n\x11UPSERT_MODE_MERGE\x10\x02\x32\xb9\x05\n\x11\x43ollectionService\x12U\n\x10\x43reateCollection\x12\x1f.fc7.v1.CreateCollectionRequest\x1a .fc7.v1.CreateCollectionResponse\x12L\n\rGetCollection\x12\x1c.fc7.v1.GetCollectionRequest\x1a\x1d.fc7.v1.GetCollectionResponse\x12R\n\x0fListCollections\x12\x1e.fc7.v1.ListCollectionsRequest\x1a\x1f.fc7.v1.ListCollectionsResponse\x12U\n\x10\x44\x65leteCollection\x12\x1f.fc7.v1.DeleteCollectionRequest\x1a .fc7.v1.DeleteCollectionResponse\x12\x46\n\x0bUpsertItems\x12\x1a.fc7.v1.UpsertItemsRequest\x1a\x1b.fc7.v1.UpsertItemsResponse\x12=\n\x08GetItems\x12\x17.fc7.v1.GetItemsRequest\x1a\x18.fc7.v1.GetItemsResponse\x12@\n\tListItems\x12\x18.fc7.v1.ListItemsRequest\x1a\x19.fc7.v1.ListItemsResponse\x12\x46\n\x0b\x44\x65leteItems\x12\x1a.fc7.v1.DeleteItemsRequest\x1a\x1b.fc7.v1.DeleteItemsResponse\x12\x43\n\nQueryItems\x12\x19.fc7.v1.QueryItemsRequest\x1a\x1a.fc7.v1.QueryItemsResponseB\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,12 +33,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fc7.v1.collection_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\014fc7/v1;fc7v1'
-  _globals['_METRIC']._serialized_start=2346
-  _globals['_METRIC']._serialized_end=2428
-  _globals['_UPSERTSTATUS']._serialized_start=2431
-  _globals['_UPSERTSTATUS']._serialized_end=2582
-  _globals['_UPSERTMODE']._serialized_start=2584
-  _globals['_UPSERTMODE']._serialized_end=2673
+  _globals['_METRIC']._serialized_start=2406
+  _globals['_METRIC']._serialized_end=2488
+  _globals['_UPSERTSTATUS']._serialized_start=2491
+  _globals['_UPSERTSTATUS']._serialized_end=2642
+  _globals['_UPSERTMODE']._serialized_start=2644
+  _globals['_UPSERTMODE']._serialized_end=2733
   _globals['_COLLECTION']._serialized_start=57
   _globals['_COLLECTION']._serialized_end=213
   _globals['_CREATECOLLECTIONREQUEST']._serialized_start=215
@@ -64,37 +64,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPSERTITEMSREQUEST']._serialized_start=869
   _globals['_UPSERTITEMSREQUEST']._serialized_end=975
   _globals['_UPSERTITEMSRESPONSE']._serialized_start=977
-  _globals['_UPSERTITEMSRESPONSE']._serialized_end=1069
-  _globals['_UPSERTRESULT']._serialized_start=1071
-  _globals['_UPSERTRESULT']._serialized_end=1184
-  _globals['_ITEM']._serialized_start=1186
-  _globals['_ITEM']._serialized_end=1283
-  _globals['_GETITEMSREQUEST']._serialized_start=1285
-  _globals['_GETITEMSREQUEST']._serialized_end=1358
-  _globals['_GETITEMSRESPONSE']._serialized_start=1360
-  _globals['_GETITEMSRESPONSE']._serialized_end=1418
-  _globals['_GETITEMRESULT']._serialized_start=1420
-  _globals['_GETITEMRESULT']._serialized_end=1511
-  _globals['_LISTITEMSREQUEST']._serialized_start=1513
-  _globals['_LISTITEMSREQUEST']._serialized_end=1613
-  _globals['_LISTITEMSRESPONSE']._serialized_start=1615
-  _globals['_LISTITEMSRESPONSE']._serialized_end=1688
-  _globals['_DELETEITEMSREQUEST']._serialized_start=1690
-  _globals['_DELETEITEMSREQUEST']._serialized_end=1743
-  _globals['_DELETEITEMSRESPONSE']._serialized_start=1745
-  _globals['_DELETEITEMSRESPONSE']._serialized_end=1809
-  _globals['_DELETEITEMRESULT']._serialized_start=1811
-  _globals['_DELETEITEMRESULT']._serialized_end=1890
-  _globals['_QUERY']._serialized_start=1892
-  _globals['_QUERY']._serialized_end=1989
-  _globals['_QUERYITEMSREQUEST']._serialized_start=1991
-  _globals['_QUERYITEMSREQUEST']._serialized_end=2073
-  _globals['_QUERYITEMSRESPONSE']._serialized_start=2075
-  _globals['_QUERYITEMSRESPONSE']._serialized_end=2197
-  _globals['_QUERYRESULT']._serialized_start=2199
-  _globals['_QUERYRESULT']._serialized_end=2288
-  _globals['_HIT']._serialized_start=2290
-  _globals['_HIT']._serialized_end=2344
-  _globals['_COLLECTIONSERVICE']._serialized_start=2676
-  _globals['_COLLECTIONSERVICE']._serialized_end=3373
+  _globals['_UPSERTITEMSRESPONSE']._serialized_end=1099
+  _globals['_UPSERTRESULT']._serialized_start=1101
+  _globals['_UPSERTRESULT']._serialized_end=1214
+  _globals['_ITEM']._serialized_start=1216
+  _globals['_ITEM']._serialized_end=1313
+  _globals['_GETITEMSREQUEST']._serialized_start=1315
+  _globals['_GETITEMSREQUEST']._serialized_end=1388
+  _globals['_GETITEMSRESPONSE']._serialized_start=1390
+  _globals['_GETITEMSRESPONSE']._serialized_end=1448
+  _globals['_GETITEMRESULT']._serialized_start=1450
+  _globals['_GETITEMRESULT']._serialized_end=1541
+  _globals['_LISTITEMSREQUEST']._serialized_start=1543
+  _globals['_LISTITEMSREQUEST']._serialized_end=1643
+  _globals['_LISTITEMSRESPONSE']._serialized_start=1645
+  _globals['_LISTITEMSRESPONSE']._serialized_end=1718
+  _globals['_DELETEITEMSREQUEST']._serialized_start=1720
+  _globals['_DELETEITEMSREQUEST']._serialized_end=1773
+  _globals['_DELETEITEMSRESPONSE']._serialized_start=1775
+  _globals['_DELETEITEMSRESPONSE']._serialized_end=1869
+  _globals['_DELETEITEMRESULT']._serialized_start=1871
+  _globals['_DELETEITEMRESULT']._serialized_end=1950
+  _globals['_QUERY']._serialized_start=1952
+  _globals['_QUERY']._serialized_end=2049
+  _globals['_QUERYITEMSREQUEST']._serialized_start=2051
+  _globals['_QUERYITEMSREQUEST']._serialized_end=2133
+  _globals['_QUERYITEMSRESPONSE']._serialized_start=2135
+  _globals['_QUERYITEMSRESPONSE']._serialized_end=2257
+  _globals['_QUERYRESULT']._serialized_start=2259
+  _globals['_QUERYRESULT']._serialized_end=2348
+  _globals['_HIT']._serialized_start=2350
+  _globals['_HIT']._serialized_end=2404
+  _globals['_COLLECTIONSERVICE']._serialized_start=2736
+  _globals['_COLLECTIONSERVICE']._serialized_end=3433
 # @@protoc_insertion_point(module_scope)

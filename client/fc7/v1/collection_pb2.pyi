@@ -142,12 +142,14 @@ class UpsertItemsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ..., mode: _Optional[_Union[UpsertMode, str]] = ...) -> None: ...
 
 class UpsertItemsResponse(_message.Message):
-    __slots__ = ("results", "timing")
+    __slots__ = ("results", "timing", "count")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[UpsertResult]
     timing: _common_pb2.Timing
-    def __init__(self, results: _Optional[_Iterable[_Union[UpsertResult, _Mapping]]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ...) -> None: ...
+    count: int
+    def __init__(self, results: _Optional[_Iterable[_Union[UpsertResult, _Mapping]]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class UpsertResult(_message.Message):
     __slots__ = ("id", "status", "error")
@@ -224,10 +226,12 @@ class DeleteItemsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeleteItemsResponse(_message.Message):
-    __slots__ = ("results",)
+    __slots__ = ("results", "count")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[DeleteItemResult]
-    def __init__(self, results: _Optional[_Iterable[_Union[DeleteItemResult, _Mapping]]] = ...) -> None: ...
+    count: int
+    def __init__(self, results: _Optional[_Iterable[_Union[DeleteItemResult, _Mapping]]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class DeleteItemResult(_message.Message):
     __slots__ = ("id", "error")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from fc7.v1 import common_pb2 as fc7_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x63\x37/v1/feature.proto\x12\x06\x66\x63\x37.v1\x1a\x13\x66\x63\x37/v1/common.proto\"n\n\x0e\x45xtractRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x1d\n\x06images\x18\x03 \x03(\x0b\x32\r.fc7.v1.Image\x12\r\n\x05views\x18\x04 \x01(\x05\x12\x10\n\x08\x65nsemble\x18\x05 \x03(\t\"\x9e\x01\n\x0f\x45xtractResponse\x12 \n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12!\n\x05items\x18\x02 \x03(\x0b\x32\x12.fc7.v1.ItemResult\x12&\n\nprovenance\x18\x03 \x01(\x0b\x32\x12.fc7.v1.Provenance\x12\x1e\n\x06timing\x18\x04 \x01(\x0b\x32\x0e.fc7.v1.Timing\"=\n\nItemResult\x12%\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"a\n\x14StreamExtractRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x1c\n\x05image\x18\x03 \x01(\x0b\x32\r.fc7.v1.Image\x12\r\n\x05views\x18\x04 \x01(\x05\"\x90\x01\n\x15StreamExtractResponse\x12!\n\x07\x66\x65\x61ture\x18\x01 \x01(\x0b\x32\x0e.fc7.v1.TensorH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x12&\n\nprovenance\x18\x03 \x01(\x0b\x32\x12.fc7.v1.ProvenanceB\x08\n\x06result2\x9e\x01\n\x0e\x46\x65\x61tureService\x12:\n\x07\x45xtract\x12\x16.fc7.v1.ExtractRequest\x1a\x17.fc7.v1.ExtractResponse\x12P\n\rStreamExtract\x12\x1c.fc7.v1.StreamExtractRequest\x1a\x1d.fc7.v1.StreamExtractResponse(\x01\x30\x01\x42\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x63\x37/v1/feature.proto\x12\x06\x66\x63\x37.v1\x1a\x13\x66\x63\x37/v1/common.proto\"n\n\x0e\x45xtractRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x1d\n\x06images\x18\x03 \x03(\x0b\x32\r.fc7.v1.Image\x12\r\n\x05views\x18\x04 \x01(\x05\x12\x10\n\x08\x65nsemble\x18\x05 \x03(\t\"\x9e\x01\n\x0f\x45xtractResponse\x12 \n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12!\n\x05items\x18\x02 \x03(\x0b\x32\x12.fc7.v1.ItemResult\x12&\n\nprovenance\x18\x03 \x01(\x0b\x32\x12.fc7.v1.Provenance\x12\x1e\n\x06timing\x18\x04 \x01(\x0b\x32\x0e.fc7.v1.Timing\"=\n\nItemResult\x12%\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"s\n\x14StreamExtractRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05layer\x18\x02 \x01(\t\x12\x1c\n\x05image\x18\x03 \x01(\x0b\x32\r.fc7.v1.Image\x12\r\n\x05views\x18\x04 \x01(\x05\x12\x10\n\x08\x65nsemble\x18\x05 \x03(\t\"\x90\x01\n\x15StreamExtractResponse\x12!\n\x07\x66\x65\x61ture\x18\x01 \x01(\x0b\x32\x0e.fc7.v1.TensorH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x12&\n\nprovenance\x18\x03 \x01(\x0b\x32\x12.fc7.v1.ProvenanceB\x08\n\x06result2\x9e\x01\n\x0e\x46\x65\x61tureService\x12:\n\x07\x45xtract\x12\x16.fc7.v1.ExtractRequest\x1a\x17.fc7.v1.ExtractResponse\x12P\n\rStreamExtract\x12\x1c.fc7.v1.StreamExtractRequest\x1a\x1d.fc7.v1.StreamExtractResponse(\x01\x30\x01\x42\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,9 +40,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEMRESULT']._serialized_start=326
   _globals['_ITEMRESULT']._serialized_end=387
   _globals['_STREAMEXTRACTREQUEST']._serialized_start=389
-  _globals['_STREAMEXTRACTREQUEST']._serialized_end=486
-  _globals['_STREAMEXTRACTRESPONSE']._serialized_start=489
-  _globals['_STREAMEXTRACTRESPONSE']._serialized_end=633
-  _globals['_FEATURESERVICE']._serialized_start=636
-  _globals['_FEATURESERVICE']._serialized_end=794
+  _globals['_STREAMEXTRACTREQUEST']._serialized_end=504
+  _globals['_STREAMEXTRACTRESPONSE']._serialized_start=507
+  _globals['_STREAMEXTRACTRESPONSE']._serialized_end=651
+  _globals['_FEATURESERVICE']._serialized_start=654
+  _globals['_FEATURESERVICE']._serialized_end=812
 # @@protoc_insertion_point(module_scope)

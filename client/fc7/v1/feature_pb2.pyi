@@ -40,16 +40,18 @@ class ItemResult(_message.Message):
     def __init__(self, error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class StreamExtractRequest(_message.Message):
-    __slots__ = ("model", "layer", "image", "views")
+    __slots__ = ("model", "layer", "image", "views", "ensemble")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     VIEWS_FIELD_NUMBER: _ClassVar[int]
+    ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
     model: str
     layer: str
     image: _common_pb2.Image
     views: int
-    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., views: _Optional[int] = ...) -> None: ...
+    ensemble: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., layer: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., views: _Optional[int] = ..., ensemble: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StreamExtractResponse(_message.Message):
     __slots__ = ("feature", "error", "provenance")

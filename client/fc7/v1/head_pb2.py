@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from fc7.v1 import common_pb2 as fc7_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x66\x63\x37/v1/head.proto\x12\x06\x66\x63\x37.v1\x1a\x13\x66\x63\x37/v1/common.proto\"\xc4\x02\n\x04Head\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x19\n\x11published_version\x18\x03 \x01(\x05\x12&\n\nprovenance\x18\x04 \x01(\x0b\x32\x12.fc7.v1.Provenance\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\r\n\x05\x63ount\x18\x06 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x07 \x01(\x01\x12\x10\n\x08held_out\x18\x08 \x01(\x03\x12\x0e\n\x06method\x18\t \x01(\t\x12\x0f\n\x07seconds\x18\n \x01(\x01\x12\x16\n\x0eweights_sha256\x18\x0b \x01(\t\x12\x0f\n\x07\x63reated\x18\x0c \x01(\t\x12\x16\n\x0eparent_version\x18\r \x01(\x05\x12\x1e\n\x11majority_accuracy\x18\x0e \x01(\x01H\x00\x88\x01\x01\x42\x14\n\x12_majority_accuracy\"f\n\x10TrainHeadRequest\x12 \n\x04plan\x18\x01 \x01(\x0b\x32\x10.fc7.v1.HeadPlanH\x00\x12(\n\x06images\x18\x02 \x01(\x0b\x32\x16.fc7.v1.LabelledImagesH\x00\x42\x06\n\x04part\"_\n\x08HeadPlan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncollection\x18\x02 \x01(\t\x12\x13\n\x0blabel_field\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\r\n\x05layer\x18\x05 \x01(\t\"?\n\x0eLabelledImages\x12\x1d\n\x06images\x18\x01 \x03(\x0b\x32\r.fc7.v1.Image\x12\x0e\n\x06labels\x18\x02 \x03(\t\"d\n\x11TrainHeadResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.fc7.v1.TrainProgressH\x00\x12\x1c\n\x04head\x18\x02 \x01(\x0b\x32\x0c.fc7.v1.HeadH\x00\x42\x06\n\x04part\"V\n\rTrainProgress\x12\x11\n\textracted\x18\x01 \x01(\x03\x12#\n\x06\x66\x61iled\x18\x02 \x03(\x0b\x32\x13.fc7.v1.FailedImage\x12\r\n\x05stage\x18\x03 \x01(\t\">\n\x0b\x46\x61iledImage\x12\r\n\x05index\x18\x01 \x01(\x03\x12 \n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemError\"3\n\x12PublishHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"1\n\x13PublishHeadResponse\x12\x1a\n\x04head\x18\x01 \x01(\x0b\x32\x0c.fc7.v1.Head\"/\n\x0eGetHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"-\n\x0fGetHeadResponse\x12\x1a\n\x04head\x18\x01 \x01(\x0b\x32\x0c.fc7.v1.Head\"(\n\x10ListHeadsRequest\x12\x14\n\x0c\x61ll_versions\x18\x01 \x01(\x08\"0\n\x11ListHeadsResponse\x12\x1b\n\x05heads\x18\x01 \x03(\x0b\x32\x0c.fc7.v1.Head\"Y\n\x11\x44\x65leteHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0c\x61ll_versions\x18\x03 \x01(\x08\x42\n\n\x08_version\"\x14\n\x12\x44\x65leteHeadResponse\"\x91\x01\n\x0f\x43lassifyRequest\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x1d\n\x06images\x18\x03 \x03(\x0b\x32\r.fc7.v1.Image\x12\x0b\n\x03top\x18\x04 \x01(\x05\x12\r\n\x05views\x18\x05 \x01(\x05\x12\x10\n\x08\x65nsemble\x18\x06 \x03(\t\x12\x14\n\x0chead_version\x18\x07 \x01(\x05\"\x99\x01\n\x10\x43lassifyResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.fc7.v1.ClassifyResult\x12&\n\nprovenance\x18\x02 \x01(\x0b\x32\x12.fc7.v1.Provenance\x12\x14\n\x0chead_version\x18\x03 \x01(\x05\x12\x1e\n\x06timing\x18\x04 \x01(\x0b\x32\x0e.fc7.v1.Timing\"b\n\x0e\x43lassifyResult\x12\x1f\n\x03top\x18\x01 \x03(\x0b\x32\x12.fc7.v1.Prediction\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"0\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x32\x9d\x03\n\x0bHeadService\x12\x44\n\tTrainHead\x12\x18.fc7.v1.TrainHeadRequest\x1a\x19.fc7.v1.TrainHeadResponse(\x01\x30\x01\x12\x46\n\x0bPublishHead\x12\x1a.fc7.v1.PublishHeadRequest\x1a\x1b.fc7.v1.PublishHeadResponse\x12:\n\x07GetHead\x12\x16.fc7.v1.GetHeadRequest\x1a\x17.fc7.v1.GetHeadResponse\x12@\n\tListHeads\x12\x18.fc7.v1.ListHeadsRequest\x1a\x19.fc7.v1.ListHeadsResponse\x12\x43\n\nDeleteHead\x12\x19.fc7.v1.DeleteHeadRequest\x1a\x1a.fc7.v1.DeleteHeadResponse\x12=\n\x08\x43lassify\x12\x17.fc7.v1.ClassifyRequest\x1a\x18.fc7.v1.ClassifyResponseB\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x66\x63\x37/v1/head.proto\x12\x06\x66\x63\x37.v1\x1a\x13\x66\x63\x37/v1/common.proto\"\xc4\x02\n\x04Head\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x19\n\x11published_version\x18\x03 \x01(\x05\x12&\n\nprovenance\x18\x04 \x01(\x0b\x32\x12.fc7.v1.Provenance\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\r\n\x05\x63ount\x18\x06 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x07 \x01(\x01\x12\x10\n\x08held_out\x18\x08 \x01(\x03\x12\x0e\n\x06method\x18\t \x01(\t\x12\x0f\n\x07seconds\x18\n \x01(\x01\x12\x16\n\x0eweights_sha256\x18\x0b \x01(\t\x12\x0f\n\x07\x63reated\x18\x0c \x01(\t\x12\x16\n\x0eparent_version\x18\r \x01(\x05\x12\x1e\n\x11majority_accuracy\x18\x0e \x01(\x01H\x00\x88\x01\x01\x42\x14\n\x12_majority_accuracy\"\x94\x01\n\x10TrainHeadRequest\x12 \n\x04plan\x18\x01 \x01(\x0b\x32\x10.fc7.v1.HeadPlanH\x00\x12(\n\x06images\x18\x02 \x01(\x0b\x32\x16.fc7.v1.LabelledImagesH\x00\x12,\n\x08\x66\x65\x61tures\x18\x03 \x01(\x0b\x32\x18.fc7.v1.LabelledFeaturesH\x00\x42\x06\n\x04part\"\x87\x01\n\x08HeadPlan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncollection\x18\x02 \x01(\t\x12\x13\n\x0blabel_field\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\r\n\x05layer\x18\x05 \x01(\t\x12&\n\nprovenance\x18\x06 \x01(\x0b\x32\x12.fc7.v1.Provenance\"?\n\x0eLabelledImages\x12\x1d\n\x06images\x18\x01 \x03(\x0b\x32\r.fc7.v1.Image\x12\x0e\n\x06labels\x18\x02 \x03(\t\"B\n\x10LabelledFeatures\x12\x1e\n\x06values\x18\x01 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12\x0e\n\x06labels\x18\x02 \x03(\t\"d\n\x11TrainHeadResponse\x12)\n\x08progress\x18\x01 \x01(\x0b\x32\x15.fc7.v1.TrainProgressH\x00\x12\x1c\n\x04head\x18\x02 \x01(\x0b\x32\x0c.fc7.v1.HeadH\x00\x42\x06\n\x04part\"V\n\rTrainProgress\x12\x11\n\textracted\x18\x01 \x01(\x03\x12#\n\x06\x66\x61iled\x18\x02 \x03(\x0b\x32\x13.fc7.v1.FailedImage\x12\r\n\x05stage\x18\x03 \x01(\t\">\n\x0b\x46\x61iledImage\x12\r\n\x05index\x18\x01 \x01(\x03\x12 \n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemError\"3\n\x12PublishHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"1\n\x13PublishHeadResponse\x12\x1a\n\x04head\x18\x01 \x01(\x0b\x32\x0c.fc7.v1.Head\"/\n\x0eGetHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"-\n\x0fGetHeadResponse\x12\x1a\n\x04head\x18\x01 \x01(\x0b\x32\x0c.fc7.v1.Head\"(\n\x10ListHeadsRequest\x12\x14\n\x0c\x61ll_versions\x18\x01 \x01(\x08\"0\n\x11ListHeadsResponse\x12\x1b\n\x05heads\x18\x01 \x03(\x0b\x32\x0c.fc7.v1.Head\"Y\n\x11\x44\x65leteHeadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0c\x61ll_versions\x18\x03 \x01(\x08\x42\n\n\x08_version\"\x14\n\x12\x44\x65leteHeadResponse\"\x91\x01\n\x0f\x43lassifyRequest\x12\x0c\n\x04head\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x1d\n\x06images\x18\x03 \x03(\x0b\x32\r.fc7.v1.Image\x12\x0b\n\x03top\x18\x04 \x01(\x05\x12\r\n\x05views\x18\x05 \x01(\x05\x12\x10\n\x08\x65nsemble\x18\x06 \x03(\t\x12\x14\n\x0chead_version\x18\x07 \x01(\x05\"\x99\x01\n\x10\x43lassifyResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.fc7.v1.ClassifyResult\x12&\n\nprovenance\x18\x02 \x01(\x0b\x32\x12.fc7.v1.Provenance\x12\x14\n\x0chead_version\x18\x03 \x01(\x05\x12\x1e\n\x06timing\x18\x04 \x01(\x0b\x32\x0e.fc7.v1.Timing\"b\n\x0e\x43lassifyResult\x12\x1f\n\x03top\x18\x01 \x03(\x0b\x32\x12.fc7.v1.Prediction\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.fc7.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"0\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x32\x9d\x03\n\x0bHeadService\x12\x44\n\tTrainHead\x12\x18.fc7.v1.TrainHeadRequest\x1a\x19.fc7.v1.TrainHeadResponse(\x01\x30\x01\x12\x46\n\x0bPublishHead\x12\x1a.fc7.v1.PublishHeadRequest\x1a\x1b.fc7.v1.PublishHeadResponse\x12:\n\x07GetHead\x12\x16.fc7.v1.GetHeadRequest\x1a\x17.fc7.v1.GetHeadResponse\x12@\n\tListHeads\x12\x18.fc7.v1.ListHeadsRequest\x1a\x19.fc7.v1.ListHeadsResponse\x12\x43\n\nDeleteHead\x12\x19.fc7.v1.DeleteHeadRequest\x1a\x1a.fc7.v1.DeleteHeadResponse\x12=\n\x08\x43lassify\x12\x17.fc7.v1.ClassifyRequest\x1a\x18.fc7.v1.ClassifyResponseB\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,42 +35,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'Z\014fc7/v1;fc7v1'
   _globals['_HEAD']._serialized_start=51
   _globals['_HEAD']._serialized_end=375
-  _globals['_TRAINHEADREQUEST']._serialized_start=377
-  _globals['_TRAINHEADREQUEST']._serialized_end=479
-  _globals['_HEADPLAN']._serialized_start=481
-  _globals['_HEADPLAN']._serialized_end=576
-  _globals['_LABELLEDIMAGES']._serialized_start=578
-  _globals['_LABELLEDIMAGES']._serialized_end=641
-  _globals['_TRAINHEADRESPONSE']._serialized_start=643
-  _globals['_TRAINHEADRESPONSE']._serialized_end=743
-  _globals['_TRAINPROGRESS']._serialized_start=745
-  _globals['_TRAINPROGRESS']._serialized_end=831
-  _globals['_FAILEDIMAGE']._serialized_start=833
-  _globals['_FAILEDIMAGE']._serialized_end=895
-  _globals['_PUBLISHHEADREQUEST']._serialized_start=897
-  _globals['_PUBLISHHEADREQUEST']._serialized_end=948
-  _globals['_PUBLISHHEADRESPONSE']._serialized_start=950
-  _globals['_PUBLISHHEADRESPONSE']._serialized_end=999
-  _globals['_GETHEADREQUEST']._serialized_start=1001
-  _globals['_GETHEADREQUEST']._serialized_end=1048
-  _globals['_GETHEADRESPONSE']._serialized_start=1050
-  _globals['_GETHEADRESPONSE']._serialized_end=1095
-  _globals['_LISTHEADSREQUEST']._serialized_start=1097
-  _globals['_LISTHEADSREQUEST']._serialized_end=1137
-  _globals['_LISTHEADSRESPONSE']._serialized_start=1139
-  _globals['_LISTHEADSRESPONSE']._serialized_end=1187
-  _globals['_DELETEHEADREQUEST']._serialized_start=1189
-  _globals['_DELETEHEADREQUEST']._serialized_end=1278
-  _globals['_DELETEHEADRESPONSE']._serialized_start=1280
-  _globals['_DELETEHEADRESPONSE']._serialized_end=1300
-  _globals['_CLASSIFYREQUEST']._serialized_start=1303
-  _globals['_CLASSIFYREQUEST']._serialized_end=1448
-  _globals['_CLASSIFYRESPONSE']._serialized_start=1451
-  _globals['_CLASSIFYRESPONSE']._serialized_end=1604
-  _globals['_CLASSIFYRESULT']._serialized_start=1606
-  _globals['_CLASSIFYRESULT']._serialized_end=1704
-  _globals['_PREDICTION']._serialized_start=1706
-  _globals['_PREDICTION']._serialized_end=1754
-  _globals['_HEADSERVICE']._serialized_start=1757
-  _globals['_HEADSERVICE']._serialized_end=2170
+  _globals['_TRAINHEADREQUEST']._serialized_start=378
+  _globals['_TRAINHEADREQUEST']._serialized_end=526
+  _globals['_HEADPLAN']._serialized_start=529
+  _globals['_HEADPLAN']._serialized_end=664
+  _globals['_LABELLEDIMAGES']._serialized_start=666
+  _globals['_LABELLEDIMAGES']._serialized_end=729
+  _globals['_LABELLEDFEATURES']._serialized_start=731
+  _globals['_LABELLEDFEATURES']._serialized_end=797
+  _globals['_TRAINHEADRESPONSE']._serialized_start=799
+  _globals['_TRAINHEADRESPONSE']._serialized_end=899
+  _globals['_TRAINPROGRESS']._serialized_start=901
+  _globals['_TRAINPROGRESS']._serialized_end=987
+  _globals['_FAILEDIMAGE']._serialized_start=989
+  _globals['_FAILEDIMAGE']._serialized_end=1051
+  _globals['_PUBLISHHEADREQUEST']._serialized_start=1053
+  _globals['_PUBLISHHEADREQUEST']._serialized_end=1104
+  _globals['_PUBLISHHEADRESPONSE']._serialized_start=1106
+  _globals['_PUBLISHHEADRESPONSE']._serialized_end=1155
+  _globals['_GETHEADREQUEST']._serialized_start=1157
+  _globals['_GETHEADREQUEST']._serialized_end=1204
+  _globals['_GETHEADRESPONSE']._serialized_start=1206
+  _globals['_GETHEADRESPONSE']._serialized_end=1251
+  _globals['_LISTHEADSREQUEST']._serialized_start=1253
+  _globals['_LISTHEADSREQUEST']._serialized_end=1293
+  _globals['_LISTHEADSRESPONSE']._serialized_start=1295
+  _globals['_LISTHEADSRESPONSE']._serialized_end=1343
+  _globals['_DELETEHEADREQUEST']._serialized_start=1345
+  _globals['_DELETEHEADREQUEST']._serialized_end=1434
+  _globals['_DELETEHEADRESPONSE']._serialized_start=1436
+  _globals['_DELETEHEADRESPONSE']._serialized_end=1456
+  _globals['_CLASSIFYREQUEST']._serialized_start=1459
+  _globals['_CLASSIFYREQUEST']._serialized_end=1604
+  _globals['_CLASSIFYRESPONSE']._serialized_start=1607
+  _globals['_CLASSIFYRESPONSE']._serialized_end=1760
+  _globals['_CLASSIFYRESULT']._serialized_start=1762
+  _globals['_CLASSIFYRESULT']._serialized_end=1860
+  _globals['_PREDICTION']._serialized_start=1862
+  _globals['_PREDICTION']._serialized_end=1910
+  _globals['_HEADSERVICE']._serialized_start=1913
+  _globals['_HEADSERVICE']._serialized_end=2326
 # @@protoc_insertion_point(module_scope)

@@ -40,26 +40,30 @@ class Head(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., published_version: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., held_out: _Optional[int] = ..., method: _Optional[str] = ..., seconds: _Optional[float] = ..., weights_sha256: _Optional[str] = ..., created: _Optional[str] = ..., parent_version: _Optional[int] = ..., majority_accuracy: _Optional[float] = ...) -> None: ...
 
 class TrainHeadRequest(_message.Message):
-    __slots__ = ("plan", "images")
+    __slots__ = ("plan", "images", "features")
     PLAN_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     plan: HeadPlan
     images: LabelledImages
-    def __init__(self, plan: _Optional[_Union[HeadPlan, _Mapping]] = ..., images: _Optional[_Union[LabelledImages, _Mapping]] = ...) -> None: ...
+    features: LabelledFeatures
+    def __init__(self, plan: _Optional[_Union[HeadPlan, _Mapping]] = ..., images: _Optional[_Union[LabelledImages, _Mapping]] = ..., features: _Optional[_Union[LabelledFeatures, _Mapping]] = ...) -> None: ...
 
 class HeadPlan(_message.Message):
-    __slots__ = ("name", "collection", "label_field", "model", "layer")
+    __slots__ = ("name", "collection", "label_field", "model", "layer", "provenance")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     label_field: str
     model: str
     layer: str
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., label_field: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ...) -> None: ...
+    provenance: _common_pb2.Provenance
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., label_field: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ...) -> None: ...
 
 class LabelledImages(_message.Message):
     __slots__ = ("images", "labels")
@@ -68,6 +72,14 @@ class LabelledImages(_message.Message):
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     labels: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LabelledFeatures(_message.Message):
+    __slots__ = ("values", "labels")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    values: _common_pb2.Tensor
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TrainHeadResponse(_message.Message):
     __slots__ = ("progress", "head")

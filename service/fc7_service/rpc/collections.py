@@ -85,7 +85,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 raise InvalidArgument(f"mode {request.mode} is unknown", name="mode", reason=Reason.UNKNOWN_ENUM_VALUE)
             upsert = _Upsert(collection, self._extractor, request.items, _IS_MERGED[request.mode])
             timing = await upsert.run()
-            return pb.UpsertItemsResponse(results=upsert.results(), timing=write_timing(timing))
+            return pb.UpsertItemsResponse(results=upsert.results(), timing=write_timing(timing), count=collection.count)
 
     async def GetItems(self, request: pb.GetItemsRequest, context: Any) -> pb.GetItemsResponse:  # noqa: N802
         """Return items by id."""
@@ -108,7 +108,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         with await self._use(request.collection) as collection:
             were_there = await asyncio.to_thread(collection.delete, list(request.ids))
             results = [_deletion(*each, collection) for each in zip(request.ids, were_there, strict=True)]
-        return pb.DeleteItemsResponse(results=results)
+            return pb.DeleteItemsResponse(results=results, count=collection.count)
 
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Any) -> pb.QueryItemsResponse:  # noqa: N802
         """Find the nearest items of each query."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import Fc7Error
-from fc7.v1 import feature_pb2, feature_pb2_grpc
+from fc7.v1 import common_pb2, feature_pb2, feature_pb2_grpc
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.features.ensemble import join
 from fc7_service.features.extractor import Extractor
@@ -53,21 +53,28 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
         pending: asyncio.Queue[asyncio.Task[Extracted] | None] = asyncio.Queue(_AHEAD)
 
         async def read() -> None:
-            model, layer, n_views = "", "", 1
+            models, layer, n_views, is_joined = [""], "", 1, False
             is_first = True
             try:
                 async for request in requests:
                     if is_first:
-                        model, layer, is_first = request.model, request.layer, False
-                        n_views = read_views(request.views)
-                        self._extractor.bundle(model).provenance(layer)  # an unknown name ends the stream
-                    work = extract_patiently(self._extractor, [request.image], model, layer, n_views)
-                    task = asyncio.create_task(work)
+                        layer, is_first = request.layer, False
+                        n_views, is_joined = read_views(request.views), bool(request.ensemble)
+                        models = read_models(self._extractor, request.model, request.ensemble)
+                        for model in models:
+                            self._extractor.bundle(model).provenance(layer)  # an unknown name ends the stream
+                    task = asyncio.create_task(extract_one(request.image, models, layer, n_views, is_joined))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     await pending.put(task)
             finally:
                 await pending.put(None)
+
+        async def extract_one(
+            image: common_pb2.Image, models: list[str], layer: str, n_views: int, is_joined: bool
+        ) -> Extracted:
+            parts = [await extract_patiently(self._extractor, [image], model, layer, n_views) for model in models]
+            return _join(parts) if is_joined else parts[0]
 
         tasks: set[asyncio.Task[Extracted]] = set()
         reader = asyncio.create_task(read())

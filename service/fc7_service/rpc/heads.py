@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from fc7_service.rpc.messages import (
     extract_views,
     find_model,
     read_models,
+    read_tensor,
     read_views,
     write_error,
     write_provenance,
@@ -71,15 +73,30 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
                     yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=collection.count, stage="fit"))
                     head = await self._heads.train_in_turn(plan.name, read, collection.provenance)
         else:
-            provenance = self._extractor.bundle(plan.model).provenance(plan.layer)
-            with closing(_Rows(self._extractor, plan.model, provenance, self._room)) as rows:
+            model, layer = self._source(plan)
+            provenance = self._extractor.bundle(model).provenance(layer)
+            kind = "features" if plan.HasField("provenance") else "images"
+            with closing(_Rows(self._extractor, model, provenance, self._room)) as rows:
                 async for request in requests:
-                    _check_images(request)
-                    yield pb.TrainHeadResponse(progress=await rows.take(request.images))
+                    _check_part(request, kind)
+                    if kind == "features":
+                        yield pb.TrainHeadResponse(progress=rows.take_features(request.features))
+                    else:
+                        yield pb.TrainHeadResponse(progress=await rows.take(request.images))
                 with self._place():
                     yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=len(rows.labels), stage="fit"))
                     head = await self._heads.train_in_turn(plan.name, rows.end, provenance)
         yield pb.TrainHeadResponse(head=await asyncio.to_thread(self._facts, head))
+
+    def _source(self, plan: pb.HeadPlan) -> tuple[str, str]:
+        """Return the model and the layer that a plan for images or features names."""
+        if not plan.HasField("provenance"):
+            return plan.model, plan.layer
+        if plan.model or plan.layer:
+            raise InvalidArgument("features have a model and a layer of their own: leave both empty", name="provenance")
+        fields = {field.name: value for field, value in plan.provenance.ListFields()}
+        provenance = Provenance.from_dict(fields)
+        return find_model(self._extractor, provenance, "the features to train on"), provenance.layer
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -244,16 +261,39 @@ class _Rows:
             if isinstance(row, Fc7Error):
                 failed.append(pb.FailedImage(index=self._seen + i, error=write_error(row)))
                 continue
-            self._room.take(row.nbytes)
-            self._n_bytes += row.nbytes
-            self._values.append(row.copy())  # a view would keep the whole answer of the engine
-            self.labels.append(part.labels[i])
-            self.groups.append(content_sha256(part.images[i]))
+            row = row.copy()  # a view would keep the whole answer of the engine
+            self._keep(row, part.labels[i], content_sha256(part.images[i]))
         self._seen += len(part.images)
         self._classes.update(part.labels)
         if self._values:
             limits.check_size(len(self._values), len(self._values[0]), len(self._classes))
         return pb.TrainProgress(extracted=len(self.labels), failed=failed, stage="extract")
+
+    def take_features(self, part: pb.LabelledFeatures) -> pb.TrainProgress:
+        """Keep one part of the features; return how far the call is."""
+        dim = self._extractor.bundle(self._model).layers[self._provenance.layer].dim
+        values = read_tensor(part.values, "values")
+        if values.dtype != np.float32 or values.shape != (len(part.labels), dim):
+            raise InvalidArgument(
+                f"{values.dtype} {values.shape} came with {len(part.labels)} labels: float32 (N, {dim}) and N labels "
+                "are expected",
+                name="values",
+                reason=Reason.INVALID_VECTOR,
+            )
+        for label in part.labels:
+            limits.check_label(label)
+        for row, label in zip(values, part.labels, strict=True):
+            self._keep(row, label, hashlib.sha256(row.tobytes()).hexdigest())
+        self._classes.update(part.labels)
+        limits.check_size(len(self._values), dim, len(self._classes))
+        return pb.TrainProgress(extracted=len(self.labels), stage="extract")
+
+    def _keep(self, row: NDArray[np.float32], label: str, group: str) -> None:
+        self._room.take(row.nbytes)
+        self._n_bytes += row.nbytes
+        self._values.append(row)
+        self.labels.append(label)
+        self.groups.append(group)
 
     def end(self) -> Rows:
         """Return the features (N, D), the labels and the content hashes; keep no feature."""
@@ -279,15 +319,21 @@ async def _end_of(requests: AsyncIterator[pb.TrainHeadRequest], plan: pb.HeadPla
                 name=field,
             )
     async for request in requests:
-        _check_images(request)
+        _check_part(request, "images")
         raise InvalidArgument(
             f"images were sent beside the collection {plan.collection[:64]!r}: train on one or the other", name="images"
         )
 
 
-def _check_images(request: pb.TrainHeadRequest) -> None:
-    if request.WhichOneof("part") == "plan":
+def _check_part(request: pb.TrainHeadRequest, kind: str) -> None:
+    """Refuse a second plan, and features among images or images among features."""
+    part = request.WhichOneof("part")
+    if part == "plan":
         raise InvalidArgument("a second plan came: only the first message holds one", name="plan")
+    if part not in (kind, None):
+        raise InvalidArgument(
+            f"{part} came in a call whose plan is for {kind}: a plan with a provenance is for features", name=part
+        )
 
 
 def _average(members: list[_Member], found: list[Extracted]) -> list[NDArray[np.float32] | Fc7Error]:
