@@ -115,8 +115,10 @@ def faults(name: str) -> Iterator[None]:
             sqlite3.SQLITE_LOCKED,
             sqlite3.SQLITE_PERM,
         ):
-            reason = Reason.UNAVAILABLE if can_open_files() else Reason.TOO_MANY_FILES
-            raise Unavailable(f"collection {name!r} cannot be used now: {error}", name=name, reason=reason) from error
+            text = f"collection {name!r} cannot be used now: {error}"
+            if can_open_files():
+                raise Unavailable(text, name=name, reason=Reason.UNAVAILABLE) from error
+            raise Unavailable(text, name=name, reason=Reason.TOO_MANY_FILES) from error
         raise
 
 
