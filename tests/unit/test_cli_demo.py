@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.linear_model import RidgeClassifierCV
+from sklearn.linear_model import Ridge, RidgeClassifierCV
 
 from fc7.cli import demo
 from fc7.cli.images import Found
-from fc7.cli.raw import nearest, raw_values, ridge_labels
+from fc7.cli.raw import nearest, raw_values, ridge_fits, ridge_labels
 from fc7.cli.selection import Selection
 from fc7.cli.sheet import TILE, Row, Tile, check_format, draw
 from fc7.cli.views import N_VIEWS, PICTURES, SIZE, named_pictures, own_pictures, take_views, view
@@ -89,6 +89,21 @@ def test_ridge_agrees_with_scikit_learn() -> None:
     right = np.mean(np.array(ours) == labels[100:])
     assert right > 0.8
     assert abs(right - np.mean(theirs == labels[100:])) <= 0.05
+
+
+@pytest.mark.parametrize(("n", "dim"), [(12, 40), (12, 4)])
+def test_what_is_left_out_is_predicted_as_by_a_fit_without_it(n: int, dim: int) -> None:
+    rng = np.random.default_rng(0)
+    x, targets = rng.standard_normal((n, dim)), rng.standard_normal((n, 2))
+    x = (x - x.mean(0)).astype(np.float32)
+    fits = list(ridge_fits(x, targets))
+    assert len(fits) > 3
+    for dual, residuals, penalty in fits:
+        whole = Ridge(penalty).fit(x, targets)
+        np.testing.assert_allclose((x.T @ dual).T, whole.coef_, rtol=1e-4, atol=1e-6)
+        for i in range(n):
+            rest = Ridge(penalty).fit(np.delete(x, i, 0), np.delete(targets, i, 0))
+            np.testing.assert_allclose(residuals[i], targets[i] - rest.predict(x[i : i + 1])[0], rtol=1e-3, atol=1e-5)
 
 
 def test_a_sheet_shows_pictures_and_says_what_is_missing(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,18 +43,40 @@ def ridge_labels(train: NDArray[np.float32], labels: Sequence[str], test: NDArra
     one_hot = np.array([[float(label == name) for name in classes] for label in labels])  # (N, C)
     mean, deviation = train.mean(0), train.std(0) + 1e-6
     x, z = (train - mean) / deviation, (test - mean) / deviation
-    centre = one_hot.mean(0)
-    values, vectors = np.linalg.eigh((x @ x.T).astype(np.float64))  # (N,), (N, N)
-    turned = vectors.T @ (one_hot - centre)  # (N, C)
-    best, best_error = np.zeros_like(turned), np.inf
-    for penalty in _PENALTIES:
-        shrunk = 1 / (values + penalty * values.mean())
-        dual = vectors @ (shrunk[:, None] * turned)  # (N, C)
-        left_out = dual / ((vectors**2) @ shrunk)[:, None]  # residual of each row, itself left out
-        error = float((left_out**2).mean())
-        if error < best_error:
-            best, best_error = dual, error
+    best, _, _ = min(ridge_fits(x, one_hot), key=lambda fit: float((fit[1] ** 2).mean()))
     return [classes[i] for i in (z @ (x.T @ best)).argmax(1)]
+
+
+def ridge_fits(
+    x: NDArray[np.float32], targets: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], float]]:
+    """Fit ridge regression with an intercept, once per penalty.
+
+    Parameters
+    ----------
+    x
+        float32 (N, D); each column is centred here.
+    targets
+        float64 (N, C).
+
+    Yields
+    ------
+    tuple
+        The dual weights (N, C): ``x.T @ dual`` are the weights. The residual (N, C) that each row has where
+        it is left out of the fit. The penalty.
+    """
+    import numpy as np
+
+    exact = x - x.mean(0, dtype=np.float64)
+    values, vectors = np.linalg.eigh(exact @ exact.T)  # (N,), (N, N)
+    turned = vectors.T @ (targets - targets.mean(0))  # (N, C)
+    for share in _PENALTIES:
+        penalty = float(share * values.mean())
+        shrunk = 1 / (values + penalty)
+        dual = vectors @ (shrunk[:, None] * turned)
+        # The direction that centring made zero is the intercept's, which has no penalty: 1/N of every row is its part.
+        freedom = (vectors**2) @ shrunk - 1 / (len(x) * penalty)
+        yield dual, dual / freedom[:, None], penalty
 
 
 def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
