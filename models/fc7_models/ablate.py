@@ -110,7 +110,10 @@ def ablate(folder: Path, plan: Plan, output: Path, report: Callable[[int, int], 
 
 
 def layer_variants(base: Network, name: str) -> list[Variant]:
-    """Return the rows of table 3 of 2013, in this network's own widths.
+    """Return rows after table 3 of 2013, in this network's own widths.
+
+    Two things differ from the table. Its larger layers 3, 4, 5 have 512, 1024, 512 maps in place of 384, 384, 256;
+    here each has twice its own. Its row that also enlarges layers 6, 7 is left out.
 
     Raises
     ------

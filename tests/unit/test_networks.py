@@ -92,6 +92,14 @@ def test_local_response_norm_is_the_printed_formula() -> None:
     )
 
 
+def test_local_response_norm_is_computed_in_fp32_under_autocast() -> None:
+    x = 5 * torch.randn(2, 96, 7, 7, generator=torch.Generator().manual_seed(0))
+    for values in (x, x.bfloat16()):  # as a convolution in bf16 hands it on
+        with torch.autocast("cpu", torch.bfloat16):
+            found = LocalResponseNorm(96)(values)
+        torch.testing.assert_close(found, LocalResponseNorm(96)(values.float()), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("size", [(3, 3), (8, 8), (7, 13), (16, 5)])
 def test_grid_pool_is_adaptive_pool(size: tuple[int, int]) -> None:
     x = torch.randn(2, 5, *size)

@@ -22,6 +22,8 @@ class LocalResponseNorm(nn.Module):
     ``s ** 0.75 == sqrt(s) * sqrt(sqrt(s))`` and ordinary operators are faster
     than the LRN operator of ONNX Runtime.
 
+    Always computed in fp32: in bf16 the divisor, 2 and a little more, takes a handful of values.
+
     References
     ----------
     Krizhevsky, Sutskever & Hinton 2012, section 3.3.
@@ -39,6 +41,9 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``x`` (N, C, H, W) across C."""
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self(x.float())
         root = torch.nn.functional.conv2d(x * x, self.weight, self.bias).sqrt()
         return x / (root * root.sqrt())
 
