@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fc7.errors import InvalidArgument
 from fc7_models.networks import NETWORKS, Network, find_network
@@ -130,11 +131,11 @@ def layer_variants(base: Network, name: str) -> list[Variant]:
     m1, m2, m3, m4, m5 = (part.out_channels for part in module.modules() if isinstance(part, nn.Conv2d))
     units, inputs = module.fc6.out_features, module.fc6.in_features
     thin = {"maps": (m1, m2, m2, m2, m5)}  # what conv2 gives passes to conv5
-    convolutions, hidden = _remove("conv3", "conv4"), _remove("fc6", "fc7")
+    convolutions, hidden = _remove("conv3", "conv4"), _remove("fc6", "norm6", "fc7", "norm7")
     return [
         Variant("layers", "as it is"),
         Variant("layers", "without layers 3, 4", thin, [convolutions]),
-        Variant("layers", "without layer 7", edits=[_remove("fc7"), _drop_once]),
+        Variant("layers", "without layer 7", edits=[_remove("fc7", "norm7"), _drop_once]),
         Variant("layers", "without layers 6, 7", {"units": inputs}, [hidden, _keep_all]),
         Variant("layers", "without layers 3, 4, 6, 7", thin | {"units": inputs}, [convolutions, hidden, _keep_all]),
         Variant("layers", "layers 6, 7: half the units", {"units": units // 2}),
@@ -165,12 +166,12 @@ def _train(
 
 def _result(variant: Variant, trained: Trained, base: Network, pictures: Pictures) -> Result:
     rows = np.sort(np.random.default_rng(0).permutation(len(pictures))[:MONITOR])
-    facts = trained.facts
+    facts, ((_, pixels),) = trained.facts, pictures.gather(rows)  # of the one folder
     return Result(
         table=variant.table,
         variant=variant.name,
         parameters=sum(parameter.numel() for parameter in trained.module.parameters()),
-        train_top1=accuracy(trained.module, base, pictures.gather(rows), pictures.labels[rows])[0],
+        train_top1=accuracy(trained.module, base, pixels, pictures.labels[rows])[0],
         top1=facts.top1,
         top5=facts.top5,
         seconds=facts.seconds,
@@ -197,7 +198,7 @@ def _keep_all(module: Any) -> None:
 def _drop_norm(module: Any) -> None:
     for part in list(module.modules()):
         for name, child in part.named_children():
-            if isinstance(child, LocalResponseNorm | nn.BatchNorm2d):
+            if isinstance(child, LocalResponseNorm | _BatchNorm):
                 setattr(part, name, nn.Identity())
         if isinstance(part, nn.Conv2d) and part.bias is None:
             part.bias = nn.Parameter(torch.zeros(part.out_channels))

@@ -1,6 +1,6 @@
 """Random views of a whole batch at once, each a function of its pictures and of uniform random numbers.
 
-The numbers are drawn outside, ``DRAWS`` a picture, so that several processes that share a batch see the
+The numbers are drawn outside, ``distort.DRAWS`` a picture, so that several processes that share a batch see the
 same views as one process that has it all.
 """
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from fc7_models.distort import distort
 from fc7_models.recipes import Views
 
 AREA = (0.3, 1.0)  # share of the picture's area that a crop keeps
@@ -23,7 +24,6 @@ TURN_DEGREES = 10.0
 BRIGHTNESS = (0.6, 1.4)
 SATURATION = (0.5, 1.5)
 GREY = 0.15  # share of pictures that lose their colour
-DRAWS = 12  # random numbers a picture
 
 Augment = Callable[[Tensor, int, Tensor], Tensor]
 _CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # and the centre, as shares of the room
@@ -39,7 +39,7 @@ def affine(pixels: Tensor, size_px: int, draws: Tensor) -> Tensor:
     size_px
         Side of the squares returned.
     draws
-        float32 (N, DRAWS), uniform in 0..1.
+        float32 (N, DRAWS), uniform in 0..1, on the CPU.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def affine(pixels: Tensor, size_px: int, draws: Tensor) -> Tensor:
     Szegedy et al. 2014, section 6, for crops of random area and aspect;
     Krizhevsky et al. 2012, section 4.1, for mirroring and colour.
     """
-    n, column = len(pixels), iter(draws.T)
+    n, column = len(pixels), iter(draws.to(pixels.device).T)
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * next(column)
@@ -81,7 +81,7 @@ def crops(pixels: Tensor, size_px: int, draws: Tensor) -> Tensor:
 
 def ten_crops(pixels: Tensor, size_px: int, draws: Tensor) -> Tensor:
     """Cut a corner or the centre of each picture and mirror half of them (2013, section 3)."""
-    places = draws.new_tensor(_CORNERS)[(draws[:, 0] * len(_CORNERS)).long()]  # (N, 2)
+    places = torch.tensor(_CORNERS)[(draws[:, 0] * len(_CORNERS)).long()]  # (N, 2)
     return _cut(pixels, size_px, places[:, 0], places[:, 1], draws[:, 2] < 0.5)
 
 
@@ -91,7 +91,13 @@ def whole(pixels: Tensor, size_px: int, draws: Tensor) -> Tensor:
     return _cut(pixels, size_px, middle, middle, middle > 1)
 
 
-AUGMENTATIONS: dict[Views, Augment] = {"affine": affine, "crops": crops, "ten crops": ten_crops, "whole": whole}
+AUGMENTATIONS: dict[Views, Augment] = {
+    "affine": affine,
+    "distorted": distort,
+    "crops": crops,
+    "ten crops": ten_crops,
+    "whole": whole,
+}
 
 
 def principal_colours(pixels: NDArray[np.uint8]) -> Tensor:
@@ -103,7 +109,7 @@ def principal_colours(pixels: NDArray[np.uint8]) -> Tensor:
     Parameters
     ----------
     pixels
-        uint8 (N, H, W, 3).
+        uint8 (..., 3).
 
     Returns
     -------
@@ -121,14 +127,14 @@ def principal_colours(pixels: NDArray[np.uint8]) -> Tensor:
 
 def shift_colours(x: Tensor, colours: Tensor, deviation: float, draws: Tensor) -> Tensor:
     """Add to each picture of ``x`` (N, 3, H, W) a normal multiple of each principal colour; the last three draws."""
-    amounts = deviation * torch.special.ndtri(draws[:, -3:].clamp(1e-6, 1 - 1e-6))
+    amounts = deviation * torch.special.ndtri(draws[:, -3:].clamp(1e-6, 1 - 1e-6)).to(x.device)
     return x + (amounts @ colours)[:, :, None, None]
 
 
 def _cut(pixels: Tensor, size_px: int, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
     room = torch.tensor([pixels.shape[2] - size_px, pixels.shape[3] - size_px]) + 1
-    corners = torch.stack([down, right], 1).cpu() * room  # a share of one would be beyond the last place
+    corners = torch.stack([down, right], 1) * room  # a share of one would be beyond the last place
     places = corners.long().minimum(room - 1).tolist()
     rows = [p[:, top : top + size_px, left : left + size_px] for p, (top, left) in zip(pixels, places, strict=True)]
     x = torch.stack(rows).float()
-    return torch.where(mirror[:, None, None, None], x.flip(3), x)
+    return torch.where(mirror.to(x.device)[:, None, None, None], x.flip(3), x)

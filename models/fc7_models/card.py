@@ -36,6 +36,7 @@ biases it has. Not for identifying people, nor for decisions about them.
 
 _VIEWS: dict[Views, str] = {
     "affine": "crops, turns, mirroring, brightness, saturation, grey",
+    "distorted": "crops, turns, mirroring, resampling, JPEG, blur, sharpening, brightness, saturation, grey",
     "crops": "random crops, mirroring",
     "ten crops": "corners and centre, mirroring",
     "whole": "none",
@@ -76,6 +77,8 @@ def _start(facts: Facts) -> str:
     runs = [
         f"{run.epochs} epochs of `{run.recipe}` on {run.n_pictures:,} pictures of {run.data} "
         f"({run.seconds / 3600:.1f} hours)"
+        if run.epochs
+        else f"the bundle {run.data}"
         for run in facts.earlier
     ]
     return f"the weights of earlier runs ({'; then '.join(runs)})" if runs else "random weights"
@@ -83,7 +86,10 @@ def _start(facts: Facts) -> str:
 
 def _crops(trained: Trained, recipe: TrainingRecipe) -> str:
     plan, epochs = trained.facts.plan, trained.facts.epochs or trained.facts.plan.epochs
-    first, last = (recipe.size_px(trained.network, epoch / plan.epochs) for epoch in (0, epochs - 1))
+    last_step = (epochs - 1e-6) / plan.epochs
+    first, last = (
+        recipe.size_px(trained.network, done, has_start=bool(trained.facts.earlier)) for done in (0, last_step)
+    )
     return f"grow from {first} to {last}" if first < last else f"of {first}"
 
 
@@ -106,6 +112,8 @@ def _optimiser(recipe: TrainingRecipe) -> str:
 
 def _loss(recipe: TrainingRecipe, has_heads: bool) -> str:
     text = "softmax cross-entropy"
+    if recipe.likeness:
+        text += f", and {recipe.likeness} times that of {recipe.n_views} views of a picture finding each other"
     if recipe.label_smoothing:
         text += f", label smoothing {recipe.label_smoothing}"
     return f"{text}; a softmax a folder over shared layers, the first one kept" if has_heads else text

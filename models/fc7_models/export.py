@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from fc7.errors import DataLoss, InvalidArgument
 from fc7_models.card import write_card
 from fc7_models.forward import Report
 from fc7_models.networks import Network
+from fc7_models.networks.layers import normed_layers
 from fc7_models.pack import Contents, check_target, golden_inputs, pack, run_graph
 from fc7_models.pooling import HALF, NAME, add_pooled
 from fc7_models.trained import Trained
@@ -95,13 +96,16 @@ def export_bundle(
 
 
 def fold(module: nn.Module) -> nn.Module:
-    """Return a copy for inference, each batch normalisation folded into its convolution, pooling after ReLU."""
+    """Return a copy for inference, each batch normalisation folded into the layer before it, pooling after ReLU."""
     module = copy.deepcopy(module).eval()
     for parent in list(module.modules()):
         for name, block in parent.named_children():
             match list(block.children()):
                 case [nn.Conv2d() as conv, *pool, nn.BatchNorm2d() as norm, relu]:  # of ``conv_norm_relu``
                     setattr(parent, name, nn.Sequential(fuse_conv_bn_eval(conv, norm), relu, *pool))
+    for layer, follower in normed_layers(module):
+        setattr(module, layer, fuse_linear_bn_eval(getattr(module, layer), getattr(module, follower)))
+        setattr(module, follower, nn.Identity())
     return module
 
 

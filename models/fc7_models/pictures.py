@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fc7.errors import InvalidArgument
-from fc7_models.dataset import Dataset, Pixels, load_pixels, picture_name, read_dataset
+from fc7_models.dataset import Dataset, Pixels, from_picture, load_pixels, picture_name, read_dataset
 from fc7_models.near import ACROSS, RULES, WITHIN, Rule, find_near
 from fc7_service.bundle.recipe import Recipe
+from fc7_service.features.preprocess import upright
+
+_MEASURED = 100  # pictures of a folder that tell its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Pictures:
     validation pictures are those of the first folder, whose head comes first.
     """
 
-    parts: Sequence[NDArray[np.uint8]]  # a folder each, (N_i, px, px, 3)
+    parts: Sequence[NDArray[np.uint8]]  # a folder each, (N_i, px_i, px_i, 3)
     rows: NDArray[np.int64]  # (N,) the pictures to train on, counted through all parts
     labels: Tensor  # (N,) int64, outputs
     heads: list[list[str]]  # the class ids of each head, in the order of the outputs
@@ -52,18 +56,20 @@ class Pictures:
         ends = np.cumsum([len(head) for head in self.heads]).tolist()
         return list(zip([0, *ends], ends, strict=False))
 
-    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return pictures to train on, uint8 (len(rows), px, px, 3)."""
-        wanted, first = self.rows[rows], 0
-        found = np.empty((len(rows), *self.held_out.shape[1:]), np.uint8)
+    def gather(self, rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+        """Return pictures to train on: of each folder their places in ``rows``, and uint8 (n, px, px, 3)."""
+        wanted, first, found = self.rows[rows], 0, []
         for part in self.parts:
-            here = (first <= wanted) & (wanted < first + len(part))
-            found[here] = part[wanted[here] - first]
+            here = np.flatnonzero((first <= wanted) & (wanted < first + len(part)))
+            if len(here):
+                found.append((here, part[wanted[here] - first]))
             first += len(part)
         return found
 
 
-def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_heads: bool = False) -> Pictures:
+def read_pictures(
+    folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_heads: bool = False, source_px: int | None = None
+) -> Pictures:
     """Decode the pictures of ``folders``, and leave out those that a validation picture is nearly the same as.
 
     In the first folder, whose pictures may well look alike, these are near-exact copies alone.
@@ -78,6 +84,8 @@ def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_h
         Folder for the decoded pictures.
     has_heads
         Number the classes of each folder for themselves.
+    source_px
+        Keep the pictures to train on at their own size, up to this one; None keeps them as the recipe resizes them.
 
     Raises
     ------
@@ -88,7 +96,7 @@ def read_pictures(folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_h
     held_out = read_dataset(folders[0], "val")
     heads = [one.classes for one in sets] if has_heads else [sorted({c for one in sets for c in one.classes})]
     _check_classes(held_out, sets[0].classes)
-    parts = [load_pixels(one, recipe, cache) for one in sets]
+    parts = [load_pixels(one, _own_size(one, recipe, source_px), cache) for one in sets]
     validation = load_pixels(held_out, recipe, cache)
     numbers = [_numbers(heads, i if has_heads else 0, one.labels) for i, one in enumerate(sets)]
     labels = torch.tensor([number for part in numbers for number in part])
@@ -118,6 +126,17 @@ def _near(pixels: Pixels, others: Pixels, cache: Path, rule: Rule) -> NDArray[np
         part.write_bytes(find_near(pixels, others, rule).tobytes())
         os.replace(part, path)
     return np.frombuffer(path.read_bytes(), np.uint8) != 0
+
+
+def _own_size(pictures: Dataset, recipe: Recipe, most_px: int | None) -> Recipe:
+    """Return the recipe with the size that most of some pictures have, but no more than ``most_px``."""
+    if most_px is None:
+        return recipe
+    some = pictures.paths[:: math.ceil(len(pictures.paths) / _MEASURED)]
+    large = replace(recipe, resize_px=most_px, crop_px=most_px)
+    sides = [from_picture(path, lambda data: min(upright(data, large).size)) for path in some]
+    px = min(most_px, int(np.median(sides)))
+    return replace(recipe, resize_px=px, crop_px=px)
 
 
 def _key(pixels: Pixels) -> str:

@@ -18,10 +18,12 @@ MOMENTUM = 0.9  # K12 section 5, ZF section 3
 WEIGHT_DECAY = 5e-4  # K12 section 5; ZF names none. Not on biases and batch normalisation
 WARM_UP = 0.05  # share of all steps
 WARM_UP_STEPS = 200  # at least, but no more than half of all
+GROWN = 0.6  # share of the steps whose small crops are for networks that know nothing yet
+LOWER_RATE = 1 / 3  # of the recipe's, for a run that begins with weights
 PATIENCE = 3  # epochs without a smaller error that end a learning rate; by hand in both papers
 DROPS = 3  # "reduced three times prior to termination" (K12 section 5)
 
-Views = Literal["affine", "crops", "ten crops", "whole"]  # see ``fc7_models.augment``
+Views = Literal["affine", "distorted", "crops", "ten crops", "whole"]  # see ``fc7_models.augment``
 Growth = tuple[tuple[float, float], ...]
 
 
@@ -36,17 +38,25 @@ class TrainingRecipe:
     schedule: Literal["cosine", "plateau"]
     label_smoothing: float
     average: float  # highest decay of the running average of the weights, a step; 0 takes the weights themselves
-    growth: Growth  # until this share of the epochs, crops of this share of the network's size, if it takes any
+    growth: Growth  # until this share of the steps, crops of this share of the network's size, if it takes any
     views: Views
     colour_noise: float = 0.0  # deviation of the shifts along the principal colours
     max_filter_rms: float | None = None  # convolution filters above it are scaled down to it after each step
     filter_step: float | None = None  # of ``Muon`` beside that learning rate, for filters that normalisation follows
+    source_px: int | None = None  # pictures are kept at their own size up to this one; None: at the network's
+    n_views: int = 1  # of each picture in a batch
+    likeness: float = 0.0  # weight of the loss that tells the views of a picture from those of the others
 
-    def size_px(self, network: Network, done: float) -> int:
-        """Return the side of the views of ``network`` when this share of the epochs is done."""
+    def size_px(self, network: Network, done: float, *, has_start: bool = False) -> int:
+        """Return the side of the views of ``network`` when this share of the steps is done.
+
+        A run that begins with weights passes over the small crops of the first ``GROWN``.
+        """
         crop_px = network.recipe.crop_px
         if not network.is_any_size:
             return crop_px
+        if has_start:
+            done = GROWN + (1 - GROWN) * done
         return round(crop_px * next(share for until, share in self.growth if done < until))
 
 
@@ -64,6 +74,22 @@ RECIPES = {
         growth=((0.3, 0.5), (0.65, 0.625), (0.9, 0.75), (1.0, 0.875)),
         views="affine",
         filter_step=0.03,
+    ),
+    # Views as pictures get about; two of each, which also have to find each other (Berman et al. 2019).
+    "robust": TrainingRecipe(
+        epochs=50,
+        batch=256,
+        learning_rate=0.17,
+        is_nesterov=True,
+        schedule="cosine",
+        label_smoothing=0.0,
+        average=0.998,
+        growth=((0.3, 0.5), (0.6, 0.75), (0.85, 1.0), (1.0, 1.5)),
+        views="distorted",
+        filter_step=0.03,
+        source_px=128,
+        n_views=2,
+        likeness=0.5,
     ),
     # Krizhevsky, Sutskever & Hinton 2012, sections 4.1 and 5: crops of 224 of 256, roughly 90 cycles.
     "krizhevsky2012": TrainingRecipe(

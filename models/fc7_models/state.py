@@ -1,4 +1,4 @@
-"""The state of a run after each epoch, from which the next process goes on."""
+"""The state of a run, from which the next process goes on."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class State:
         self.parts = parts
         self.identity = identity
         self.epoch = 0  # finished
+        self.step = 0  # of the epoch that is under way
+        self.loss = 0.0  # its running loss
         self.seconds = 0.0
         self.precision: Precision | None = None  # None: not chosen yet
         self.rows: list[dict[str, float]] = []  # of the log
@@ -38,7 +40,14 @@ class State:
     def save(self, path: Path) -> None:
         """Write the state at once or not at all."""
         states = {name: part.state_dict() for name, part in self.parts.items()}
-        facts = {"epoch": self.epoch, "seconds": self.seconds, "precision": self.precision, "rows": self.rows}
+        facts = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss": self.loss,
+            "seconds": self.seconds,
+            "precision": self.precision,
+            "rows": self.rows,
+        }
         save_file(states | facts | {"identity": self.identity}, path)
 
     def load(self, path: Path) -> None:
@@ -66,7 +75,8 @@ class State:
         try:
             for name, part in self.parts.items():
                 part.load_state_dict(saved[name])
-            self.epoch, self.seconds = int(saved["epoch"]), float(saved["seconds"])
+            self.epoch, self.step = int(saved["epoch"]), int(saved["step"])
+            self.loss, self.seconds = float(saved["loss"]), float(saved["seconds"])
             self.precision, self.rows = saved["precision"], [dict(row) for row in saved["rows"]]
         except Exception as error:  # those of modules and optimizers share no base either
             raise _damaged(path, error) from error

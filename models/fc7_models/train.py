@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -12,18 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from fc7.errors import FailedPrecondition, InvalidArgument
+from fc7.errors import FailedPrecondition
 from fc7_models.log import Log
 from fc7_models.networks import find_network
 from fc7_models.pictures import Pictures, read_pictures
 from fc7_models.precision import choose_precision
 from fc7_models.recipes import find_recipe
+from fc7_models.start import Start, load_start
 from fc7_models.state import State, is_kept
 from fc7_models.team import Team, alone
-from fc7_models.trained import Facts, Plan, Trained, load_trained
+from fc7_models.trained import Facts, Plan, Trained
 from fc7_models.trainer import Job, Trainer
 
 MONITOR = 2000  # validation pictures looked at after each epoch
+_SAVE_S = 300.0  # between two savings of the state, but for the end of an epoch
 _DIVERGED = 10  # times the loss of guessing, which no run that learns comes to
 
 
@@ -60,13 +61,13 @@ def train(
     plan
         Network, recipe, epochs, batch, peak learning rate, seed.
     checkpoints
-        Folder for the decoded pictures, the state after each epoch, the weights after some
-        of them (``epoch-N.pt``), the log and at the end ``trained.pt``. A run that finds its
+        Folder for the decoded pictures, the state (every five minutes), the weights after some
+        epochs (``epoch-N.pt``), the log and at the end ``trained.pt``. A run that finds its
         own state there goes on from it.
     report
         Called with the progress.
     start
-        File of an earlier run (see ``load_trained``) whose weights this one begins with; the
+        File of an earlier run, or bundle (see ``load_start``), whose weights this one begins with; the
         softmax begins anew where the classes differ. None begins with random weights.
     team
         Processes that share the work; None: this one alone.
@@ -90,21 +91,19 @@ def train(
     """
     job = Job(plan, find_network(plan.network), find_recipe(plan.recipe))
     team = team or alone()
-    earlier = _load_start(start, plan) if start else None
+    earlier = load_start(start, plan) if start else None
     with team.first_alone():
-        pictures = read_pictures(folders, job.network.recipe, checkpoints, has_heads=plan.has_heads)
+        pictures = read_pictures(
+            folders,
+            job.network.recipe,
+            checkpoints,
+            has_heads=plan.has_heads,
+            source_px=job.recipe.source_px if job.network.is_any_size else None,
+        )
     trained = run(job, pictures, checkpoints, report, team, start=earlier)
     if team.is_first:
         trained.save(checkpoints / "trained.pt")
     return trained
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a run begins with, and the digest of its file."""
-
-    trained: Trained
-    sha256: str
 
 
 def run(
@@ -147,13 +146,18 @@ def run(
         )
 
     for epoch in range(state.epoch, plan.epochs):
-        began = time.monotonic()
-        loss, speed = _epoch(trainer, epoch, report)
-        _check_loss(team.agree(loss), pictures, plan, epoch)
-        state.epoch, state.seconds = epoch + 1, state.seconds + time.monotonic() - began
+        speed = _epoch(trainer, state, path, report)
+        loss = state.loss
+        _check_loss(team.agree(loss), trainer, epoch)
+        state.epoch, state.step = epoch + 1, 0
         top1, top5 = trainer.accuracy(pictures.held_out[monitor], pictures.held_out_labels[monitor])
         trainer.plateau.see(1 - team.agree(top1))
-        row = {"epoch": epoch + 1, "time": round(time.time()), "size_px": trainer.size_px(epoch), "loss": loss}
+        row = {
+            "epoch": epoch + 1,
+            "time": round(time.time()),
+            "size_px": trainer.size_px((epoch + 1) * trainer.n_steps - 1),
+            "loss": loss,
+        }
         row |= {"learning_rate": trainer.learning_rate, "top1": top1, "top5": top5, "pictures_per_s": speed}
         state.rows.append(row)
         if log:
@@ -168,22 +172,29 @@ def run(
     return Trained(trainer.result(), facts(plan.epochs, len(pictures.held_out), top1, top5))
 
 
-def _epoch(trainer: Trainer, epoch: int, report: Report) -> tuple[float, float]:
-    """Run one epoch; return the running loss and pictures a second."""
-    began, loss = time.monotonic(), 0.0
-    n_all = trainer.n_steps * trainer.plan.epochs
-    for i, (x, labels) in enumerate(trainer.batches(epoch)):
-        step = epoch * trainer.n_steps + i
+def _epoch(trainer: Trainer, state: State, path: Path, report: Report) -> float:
+    """Run what is left of an epoch, and save the state now and then; return pictures a second."""
+    epoch, first, n_steps = state.epoch, state.step, trainer.n_steps
+    began = saved = time.monotonic()
+    for i, (x, labels) in enumerate(trainer.batches(epoch, first), first):
+        step = epoch * n_steps + i
         trainer.set_rate(step)
         value = trainer.step(x, labels)
-        loss = value if i == 0 else 0.98 * loss + 0.02 * value
-        speed = (i + 1) * trainer.batch * trainer.team.size / (time.monotonic() - began)
-        report(Progress(epoch, step + 1, n_all, loss, speed))
-    return loss, speed
+        state.step, state.loss = i + 1, value if i == 0 else 0.98 * state.loss + 0.02 * value
+        now = time.monotonic()
+        speed = (i + 1 - first) * trainer.batch * trainer.team.size / (now - began)
+        report(Progress(epoch, step + 1, n_steps * trainer.plan.epochs, state.loss, speed))
+        is_last = i + 1 == n_steps
+        if is_last or (trainer.team.is_first and now - saved >= _SAVE_S):
+            state.seconds, saved = state.seconds + now - saved, now
+            if not is_last:  # then the run saves it, once it has looked at validation pictures
+                state.save(path)
+    return speed
 
 
-def _check_loss(loss: float, pictures: Pictures, plan: Plan, epoch: int) -> None:
-    guessing = math.log(max(map(len, pictures.heads)))
+def _check_loss(loss: float, trainer: Trainer, epoch: int) -> None:
+    plan, guessing = trainer.plan, math.log(max(map(len, trainer.pictures.heads)))
+    guessing += trainer.recipe.likeness * math.log(trainer.batch)
     if not loss <= _DIVERGED * guessing:  # nor is it nan
         raise FailedPrecondition(
             f"training of {plan.network!r} by {plan.recipe!r} diverged: its loss in epoch {epoch + 1} is {loss:.3g}, "
@@ -191,17 +202,6 @@ def _check_loss(loss: float, pictures: Pictures, plan: Plan, epoch: int) -> None
             "'krizhevsky2012', in a new checkpoint folder",
             name=plan.recipe,
         )
-
-
-def _load_start(path: Path, plan: Plan) -> Start:
-    trained = load_trained(path)
-    if trained.facts.plan.network != plan.network:
-        raise InvalidArgument(
-            f"{str(path)!r} holds the network {trained.facts.plan.network!r}, not {plan.network!r}: "
-            "a run begins with weights of its own network",
-            name=str(path),
-        )
-    return Start(trained, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def _identity(plan: Plan, pictures: Pictures, team: Team, start: Start | None) -> dict[str, Any]:

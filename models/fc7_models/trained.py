@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fc7.errors import DataLoss, InvalidArgument, NotFound
 from fc7_models.networks import Network, find_network
-from fc7_models.recipes import RECIPES, find_recipe
+from fc7_models.networks.layers import normed_layers
+from fc7_models.recipes import LOWER_RATE, RECIPES, find_recipe
 
 _MODERN = RECIPES["modern"]
 
@@ -40,8 +42,17 @@ class Plan:
         return self.learning_rate * (min(1.0, n_pictures / self.batch) if is_scaled else 1.0)
 
 
-def make_plan(network: str, *, recipe: str = "modern", epochs: int | None = None, has_heads: bool = False) -> Plan:
+def make_plan(
+    network: str,
+    *,
+    recipe: str = "modern",
+    epochs: int | None = None,
+    has_heads: bool = False,
+    has_start: bool = False,
+) -> Plan:
     """Return the plan of a recipe, with its batch, its learning rate and, for None, its epochs.
+
+    A run that begins with weights has a lower rate: it is to keep what they know.
 
     Raises
     ------
@@ -50,16 +61,17 @@ def make_plan(network: str, *, recipe: str = "modern", epochs: int | None = None
     """
     find_network(network)
     known = find_recipe(recipe)
-    return Plan(network, epochs or known.epochs, known.batch, known.learning_rate, recipe=recipe, has_heads=has_heads)
+    rate = known.learning_rate * (LOWER_RATE if has_start else 1)
+    return Plan(network, epochs or known.epochs, known.batch, rate, recipe=recipe, has_heads=has_heads)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished training that another one began with."""
+    """A finished training that another one began with, or a bundle."""
 
     data: str
     recipe: str
-    epochs: int
+    epochs: int  # 0: a bundle, named by ``data``, of whose training nothing more is known
     n_pictures: int
     seconds: float
 
@@ -129,7 +141,7 @@ def load_trained(path: Path) -> Trained:
             )
         facts = _facts(saved["facts"])
         module = find_network(facts.plan.network).build(len(facts.classes))
-        module.load_state_dict(saved["weights"])
+        module.load_state_dict(complete(saved["weights"], module))
     except InvalidArgument:
         raise
     except Exception as error:  # the unpickler's own errors share no base
@@ -137,6 +149,23 @@ def load_trained(path: Path) -> Trained:
             f"{str(path)!r} is not a trained network of fc7, or is damaged: {error}", name=str(path)
         ) from error
     return Trained(module.eval(), facts)
+
+
+def complete(weights: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Return weights with what batch normalisation misses in them: such that it adds its bias and does nothing else.
+
+    Files of before fc6 and fc7 were normalised have none for these; see ``settle`` for training on.
+    """
+    weights = dict(weights)
+    for name, part in module.named_modules():
+        if isinstance(part, _BatchNorm):
+            nothing = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - part.eps}
+            for kind, value in nothing.items():
+                weights.setdefault(f"{name}.{kind}", torch.full_like(part.bias, value))
+            weights.setdefault(f"{name}.num_batches_tracked", torch.tensor(0))
+    for layer, _ in normed_layers(module):
+        weights.setdefault(f"{layer}.bias", torch.zeros_like(getattr(module, layer).bias))
+    return weights
 
 
 def save_file(value: dict[str, Any], path: Path) -> None:

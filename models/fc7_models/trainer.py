@@ -16,15 +16,18 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fc7.errors import InvalidArgument
-from fc7_models.augment import AUGMENTATIONS, DRAWS, principal_colours, shift_colours
+from fc7_models.augment import AUGMENTATIONS, principal_colours, shift_colours
+from fc7_models.distort import DRAWS
 from fc7_models.networks import Network
 from fc7_models.pictures import Pictures
 from fc7_models.recipes import Plateau, TrainingRecipe, cosine, limit_filters, make_optimizers
+from fc7_models.start import settle
 from fc7_models.state import Part, Precision
 from fc7_models.team import Team
 from fc7_models.trained import Plan, Trained
 
 _COLOURS_FROM = 1000  # pictures whose colours stand for all
+TEMPERATURE = 0.1  # of ``likeness``, as in SimCLR
 _TIMED = 3  # steps, of which the fastest counts
 
 
@@ -56,20 +59,23 @@ class Trainer:
                 name="pictures",
             )
         self.precision: Precision = "fp32"
-        self.batch = max(1, min(plan.batch, len(pictures) // team.size))  # of this process
-        self.n_steps = len(pictures) // (self.batch * team.size)  # an epoch
+        self.has_start = False
+        n_views = recipe.n_views
+        self.batch = n_views * max(1, min(plan.batch // n_views, len(pictures) // team.size))  # views, of this process
+        self.n_steps = n_views * len(pictures) // (self.batch * team.size)  # an epoch
         torch.manual_seed(plan.seed)
         module = network.build(pictures.n_outputs)
         if team.size > 1 and team.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         self.module: nn.Module = module.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
         self.average = AveragedModel(self.module, multi_avg_fn=averaging(recipe.average), use_buffers=True)
-        self.optimizers = make_optimizers(self.module, recipe, plan.peak_rate(len(pictures)))
+        self.optimizers = make_optimizers(self.module, recipe, plan.peak_rate(n_views * len(pictures)))
         self.plateau = Plateau()
         self._shared = team.share(self.module)
         if recipe.colour_noise:
             rows = np.linspace(0, len(pictures) - 1, min(len(pictures), _COLOURS_FROM)).astype(np.int64)
-            self._colours = principal_colours(pictures.gather(rows)[:, ::4, ::4]).to(team.device)
+            few = [part[:, ::4, ::4].reshape(-1, 3) for _, part in pictures.gather(rows)]
+            self._colours = principal_colours(np.concatenate(few)).to(team.device)
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -82,11 +88,16 @@ class Trainer:
         }
 
     def begin_with(self, earlier: Trained) -> None:
-        """Take over the weights of a network; the last layer's only where it has the same classes."""
+        """Take over the weights of a network; the last layer's only where the first head has the same classes."""
+        self.has_start = True
         weights = earlier.module.state_dict()
-        if self.pictures.heads != [earlier.facts.classes]:
-            weights |= {name: value for name, value in self.module.state_dict().items() if name.startswith("fc8.")}
+        for name, value in self.module.state_dict().items():
+            if name.startswith("fc8."):
+                known = weights[name] if self.pictures.heads[0] == earlier.facts.classes else value[:0]
+                weights[name] = torch.cat([known.to(value.device), value[len(known) :]])
         self.module.load_state_dict(weights)
+        views, _ = next(self.batches(0))
+        settle(self.module, views)
 
     @property
     def learning_rate(self) -> float:
@@ -100,32 +111,35 @@ class Trainer:
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = group["initial_lr"] * share
 
-    def size_px(self, epoch: int) -> int:
-        """Return the side of the views of an epoch."""
-        return self.recipe.size_px(self.network, epoch / self.plan.epochs)
+    def size_px(self, step: int) -> int:
+        """Return the side of the views of a step, counted through all epochs."""
+        done = step / (self.n_steps * self.plan.epochs)
+        return self.recipe.size_px(self.network, done, has_start=self.has_start)
 
-    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's share of each batch: float32 (N, 3, H, W), and outputs int64 (N,).
 
-        One thread reads the next pictures meanwhile. All randomness of an epoch comes from seed
-        and epoch alone, so that a run can go on from the end of any.
+        The views of a picture follow each other. One thread reads the next pictures meanwhile. All randomness comes
+        from seed, epoch and step alone, so that a run can go on from any step; ``first`` is the one to begin with.
         """
-        seed, team = self.plan.seed, self.team
-        torch.manual_seed((seed * 1_000_003 + epoch) * team.size + team.rank)  # for dropout
+        seed, team, n_views = self.plan.seed, self.team, self.recipe.n_views
         order = np.random.default_rng([seed, epoch]).permutation(len(self.pictures))
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        n, size_px = self.batch * team.size, self.size_px(epoch)
+        n = self.batch * team.size
         mine = slice(team.rank * self.batch, (team.rank + 1) * self.batch)
         self._shared.train()
         with ThreadPoolExecutor(1) as reader:
-            shares = [order[i * n : (i + 1) * n][mine] for i in range(self.n_steps)]
-            ahead = reader.submit(self._read, shares[0])
-            for i, rows in enumerate(shares):
-                pixels = ahead.result()
-                if i + 1 < len(shares):
+            rows = order[: self.n_steps * n // n_views].repeat(n_views).reshape(self.n_steps, n)
+            shares = rows[:, mine]
+            ahead = reader.submit(self._read, shares[first])
+            for i in range(first, self.n_steps):
+                groups = ahead.result()
+                if i + 1 < self.n_steps:
                     ahead = reader.submit(self._read, shares[i + 1])
-                draws = torch.rand(n, DRAWS, generator=generator)[mine]
-                yield self._views(pixels, size_px, draws), self.pictures.labels[rows].to(team.device)
+                number = (seed * 1_000_003 + epoch) * 1_000_003 + i
+                draws = torch.rand(n, DRAWS, generator=torch.Generator().manual_seed(number))[mine]
+                torch.manual_seed(number * team.size + team.rank)  # for dropout
+                size_px = self.size_px(epoch * self.n_steps + i)
+                yield self._views(groups, size_px, draws), self.pictures.labels[shares[i]].to(team.device)
 
     def step(self, x: Tensor, labels: Tensor) -> float:
         """Learn from a batch; return its loss."""
@@ -144,7 +158,7 @@ class Trainer:
         """Return how long a step takes that leaves no trace."""
         module, px = copy.deepcopy(self.module).train(), self.size_px(0)
         x = torch.rand(self.batch, 3, px, px, device=self.team.device).contiguous(memory_format=torch.channels_last)
-        labels = self.pictures.labels[: self.batch].to(self.team.device)
+        labels = self.pictures.labels.repeat_interleave(self.recipe.n_views)[: self.batch].to(self.team.device)
         times = []
         for _ in range(_TIMED):
             began = time.perf_counter()
@@ -166,14 +180,19 @@ class Trainer:
         module.load_state_dict(weights)
         return module.eval()
 
-    def _read(self, rows: NDArray[np.int64]) -> Tensor:
-        pixels = torch.from_numpy(self.pictures.gather(rows))
-        return pixels.pin_memory() if self.team.device.type == "cuda" else pixels  # pinned, a GPU fetches by itself
+    def _read(self, rows: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:
+        groups = [(torch.from_numpy(where), torch.from_numpy(part)) for where, part in self.pictures.gather(rows)]
+        if self.team.device.type == "cuda":  # a GPU fetches by itself what is pinned
+            groups = [(where, part.pin_memory()) for where, part in groups]
+        return groups
 
-    def _views(self, pixels: Tensor, size_px: int, draws: Tensor) -> Tensor:
-        recipe, draws = self.recipe, draws.to(self.team.device)
-        x = pixels.to(self.team.device, non_blocking=True).permute(0, 3, 1, 2)  # channels last in memory
-        x = AUGMENTATIONS[recipe.views](x, size_px, draws)
+    def _views(self, groups: list[tuple[Tensor, Tensor]], size_px: int, draws: Tensor) -> Tensor:
+        """Return the views of pictures of several folders: their places in the batch, uint8 (n, px, px, 3)."""
+        recipe, device = self.recipe, self.team.device
+        x = torch.empty((len(draws), 3, size_px, size_px), device=device)
+        for where, part in groups:
+            pixels = part.to(device, non_blocking=True).permute(0, 3, 1, 2)  # channels last in memory
+            x[where.to(device)] = AUGMENTATIONS[recipe.views](pixels, size_px, draws[where])
         if recipe.colour_noise:
             x = shift_colours(x, self._colours, recipe.colour_noise, draws)
         return normalise(x, self.network)
@@ -182,9 +201,10 @@ class Trainer:
         return torch.autocast(self.team.device.type, torch.bfloat16, enabled=precision == "bf16")
 
     def _loss(self, module: nn.Module, x: Tensor, labels: Tensor, precision: Precision) -> Tensor:
-        """Return the mean cross-entropy, each picture's among the classes of its own head."""
+        """Return the mean cross-entropy, each picture's among the classes of its own head, and that of likeness."""
         with self._autocast(precision):
-            logits = module(x)["logits"].float()
+            layers = module(x)
+        logits = layers["logits"].float()
         total = logits.new_zeros(())
         for first, end in self.pictures.spans:
             mine = (first <= labels) & (labels < end)
@@ -195,7 +215,34 @@ class Trainer:
                     label_smoothing=self.recipe.label_smoothing,
                     reduction="sum",
                 )
-        return total / len(labels)
+        total = total / len(labels)
+        if self.recipe.likeness:
+            total = total + self.recipe.likeness * likeness(layers["conv5"].float(), self.recipe.n_views)
+        return total
+
+
+def likeness(maps: Tensor, n_views: int) -> Tensor:
+    """Return how badly the views of a picture find each other among those of a batch: a cross-entropy.
+
+    Parameters
+    ----------
+    maps
+        float32 (N, C, H, W), nowhere negative; the views of a picture follow each other.
+    n_views
+        Of each picture.
+
+    References
+    ----------
+    Berman et al. 2019, "MultiGrain", for classes and views learnt together, and for generalised means as pooling;
+    Chen et al. 2020, "SimCLR", equation 1, for the loss.
+    """
+    pooled = maps.clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3)
+    features = nn.functional.normalize(pooled - pooled.mean(0), dim=1)
+    scores = features @ features.T / TEMPERATURE
+    others = scores - torch.diag(torch.full_like(scores[0], torch.inf))
+    picture = torch.arange(len(maps), device=maps.device) // n_views
+    same = (picture[:, None] == picture).fill_diagonal_(False)
+    return -others.log_softmax(1)[same].mean()
 
 
 def averaging(decay: float) -> Callable[[Any, Any, Tensor | int], None]:

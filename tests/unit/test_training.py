@@ -14,8 +14,9 @@ from PIL import Image
 from denied import refuse_folder
 from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
 from fc7_models import pictures
-from fc7_models.augment import AUGMENTATIONS, DRAWS
+from fc7_models.augment import AUGMENTATIONS
 from fc7_models.dataset import load_pixels, read_dataset
+from fc7_models.distort import DRAWS
 from fc7_models.evaluate import evaluate
 from fc7_models.export import export_bundle
 from fc7_models.networks import find_network

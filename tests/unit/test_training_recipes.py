@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from fc7.errors import InvalidArgument, NotFound
-from fc7_models import augment
+from fc7_models import augment, distort
 from fc7_models.card import write_card
 from fc7_models.dataset import read_dataset
 from fc7_models.muon import Muon
@@ -61,7 +61,7 @@ def test_the_optimizer_is_sgd_and_spares_biases(name: str) -> None:
     (optimizer,) = make_optimizers(module, find_recipe(name), 0.01)
     weights, others = optimizer.param_groups
     assert (weights["momentum"], weights["weight_decay"], others["weight_decay"]) == (0.9, 5e-4, 0)
-    assert weights["nesterov"] == (name == "modern")
+    assert weights["nesterov"] == (name in {"modern", "robust"})
     assert [len(group["params"]) for group in optimizer.param_groups] == [1, 3]
 
 
@@ -69,7 +69,7 @@ def test_muon_takes_the_filters_that_normalisation_follows() -> None:
     module = find_network("alexnet-64").build(3)
     sgd, muon = make_optimizers(module, find_recipe("modern"), 0.1)
     assert [p.ndim for group in muon.param_groups for p in group["params"]] == [4] * 5
-    assert sorted(p.ndim for group in sgd.param_groups for p in group["params"]) == [1] * 8 + [2] * 3
+    assert sorted(p.ndim for group in sgd.param_groups for p in group["params"]) == [1] * 10 + [2] * 3
     assert len(make_optimizers(module, find_recipe("zeiler2013"), 0.1)) == 1
     assert len(make_optimizers(find_network("lenet-5").build(3), find_recipe("modern"), 0.1)) == 1
 
@@ -127,13 +127,13 @@ def test_the_learning_rate_falls_three_times_where_the_error_stalls() -> None:
 
 def test_random_crops_and_ten_fixed_ones() -> None:
     pixels = torch.arange(256 * 256).reshape(1, 1, 256, 256).expand(400, 3, -1, -1)
-    draws = torch.rand(400, augment.DRAWS, generator=torch.Generator().manual_seed(0))
+    draws = torch.rand(400, distort.DRAWS, generator=torch.Generator().manual_seed(0))
     places = {}
     for cut in (augment.crops, augment.ten_crops):
         rows = cut(pixels, 224, draws)[:, 0, 0]  # (400, 224)
         places[cut] = {int(min(row[0], row[-1])) for row in rows}
         assert 150 < sum(row[0] > row[-1] for row in rows) < 250  # mirrored
-        least, most = torch.zeros(1, augment.DRAWS), torch.full((1, augment.DRAWS), 1 - 2**-24)
+        least, most = torch.zeros(1, distort.DRAWS), torch.full((1, distort.DRAWS), 1 - 2**-24)
         assert cut(pixels[:1], 224, least)[0, 0, 0, -1] == 0
         assert cut(pixels[:1], 224, most)[0, 0, 0, 0] in (32 * 257, 16 * 257)
     assert len(places[augment.crops]) > 250
@@ -147,7 +147,7 @@ def test_colours_shift_along_their_principal_directions() -> None:
     variance = 3 * (grey[..., 0] / 255).var()
     assert colours[:2].abs().max() < 1e-3
     assert colours[2].abs().tolist() == pytest.approx([255 * variance / math.sqrt(3)] * 3, rel=1e-3)
-    draws = torch.rand(5000, augment.DRAWS, generator=torch.Generator().manual_seed(0))
+    draws = torch.rand(5000, distort.DRAWS, generator=torch.Generator().manual_seed(0))
     shifts = augment.shift_colours(torch.zeros(5000, 3, 1, 1), colours, 0.1, draws)[:, :, 0, 0]
     assert shifts.std(0).tolist() == pytest.approx([25.5 * variance / math.sqrt(3)] * 3, rel=0.05)
     assert shifts.mean(0).abs().max() < 0.5

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fc7_models.train import Progress
 
 _path = click.Path(path_type=Path)
-_RECIPES = "Or krizhevsky2012, zeiler2013: as the papers did."
+_RECIPES = "Or robust: for pictures as they get about. Or krizhevsky2012, zeiler2013: as the papers did."
 _recipe = click.option("--recipe", default="modern", show_default=True, help=_RECIPES)
 
 
@@ -27,7 +27,11 @@ _recipe = click.option("--recipe", default="modern", show_default=True, help=_RE
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the pictures; without: the recipe's.")
 @click.option("--heads", is_flag=True, help="A softmax a folder over shared layers; the first folder's is kept.")
 @click.option(
-    "--from", "start", type=_path, metavar="FILE", help="trained.pt or epoch-N.pt whose weights to begin with."
+    "--from",
+    "start",
+    type=_path,
+    metavar="FILE|MODEL",
+    help="Weights to begin with: trained.pt or epoch-N.pt of a run, or a bundle: its folder or a shipped one's name.",
 )
 @click.option("--checkpoints", type=_path, help="State of the run; without: OUTPUT.checkpoints.")
 @json_option
@@ -58,7 +62,7 @@ def train(
     from fc7_models.trained import make_plan
 
     check_target(output, name or output.name)
-    plan = make_plan(network, recipe=recipe, epochs=epochs, has_heads=heads)
+    plan = make_plan(network, recipe=recipe, epochs=epochs, has_heads=heads, has_start=start is not None)
     checkpoints = checkpoints or output.with_name(f"{output.name}.checkpoints")
     with join_team() as team, progress("train", None, as_json=as_json) as advance:
 

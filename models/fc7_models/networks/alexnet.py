@@ -10,6 +10,7 @@ from fc7_models.networks.layers import (
     LocalResponseNorm,
     conv_norm_relu,
     fully_connected,
+    norm_of,
 )
 
 
@@ -37,6 +38,7 @@ class AlexNet(nn.Module):
         self.pool = nn.MaxPool2d(3, stride=2)
         self.fc6 = nn.Linear(maps[4] * 6 * 6, units)
         self.fc7 = nn.Linear(units, units)
+        self.norm6 = self.norm7 = nn.Identity()
         self.fc8 = nn.Linear(units, n_classes)
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout(0.5)
@@ -78,7 +80,9 @@ class AlexNet64(nn.Module):
         self.conv5 = conv_norm_relu(maps[3], maps[4], 3)
         self.pool5 = GridMaxPool(3)
         self.fc6 = nn.Linear(maps[4] * 3 * 3, units)
+        self.norm6 = norm_of(units)
         self.fc7 = nn.Linear(units, units)
+        self.norm7 = norm_of(units)
         self.fc8 = nn.Linear(units, n_classes)
         self.dropout = nn.Dropout(0.2)
 

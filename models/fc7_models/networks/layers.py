@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 FiveMaps = tuple[int, int, int, int, int]  # maps of conv1 to conv5
 
@@ -90,6 +91,19 @@ def conv_norm_relu(
     return nn.Sequential(conv, *([pool] if pool else []), norm, nn.ReLU(inplace=True))
 
 
+def norm_of(units: int) -> nn.BatchNorm1d:
+    """Return batch normalisation without a scale, for a fully connected layer."""
+    norm = nn.BatchNorm1d(units)
+    norm.weight.requires_grad_(False)
+    return norm
+
+
+def normed_layers(module: nn.Module) -> list[tuple[str, str]]:
+    """Return the names of the fully connected layers that batch normalisation follows, each with that of its norm."""
+    names = [(f"fc{n}", f"norm{n}") for n in (6, 7)]
+    return [(layer, norm) for layer, norm in names if isinstance(getattr(module, norm, None), _BatchNorm)]
+
+
 class FullyConnected(Protocol):
     """A network's last three layers."""
 
@@ -98,13 +112,21 @@ class FullyConnected(Protocol):
     fc8: nn.Linear
     dropout: nn.Dropout
 
+    @property
+    def norm6(self) -> nn.Module:
+        """What follows fc6 before its ReLU."""
+
+    @property
+    def norm7(self) -> nn.Module:
+        """What follows fc7 before its ReLU."""
+
 
 def fully_connected(network: FullyConnected, conv5: Tensor, pool5: Tensor) -> dict[str, Tensor]:
     """Run fc6, fc7 and fc8 of ``network`` on pool5; return the five named layers.
 
     fc6 and fc7 are returned after ReLU and before dropout.
     """
-    fc6 = network.fc6(pool5.flatten(1)).relu()
-    fc7 = network.fc7(network.dropout(fc6)).relu()
+    fc6 = network.norm6(network.fc6(pool5.flatten(1))).relu()
+    fc7 = network.norm7(network.fc7(network.dropout(fc6))).relu()
     logits = network.fc8(network.dropout(fc7))
     return {"conv5": conv5, "pool5": pool5, "fc6": fc6, "fc7": fc7, "logits": logits}
