@@ -15,6 +15,7 @@ from fc7.errors import FailedPrecondition, Reason
 
 DOOR_PREFIX = "fc7-"  # of the temporary folder that holds a private socket
 SOCKET = "s"  # in that folder
+_LOCK_FILE = "lock"
 _ADDRESS_FILE, _DOOR_FILE = "holder.json", "door.json"
 
 
@@ -47,8 +48,9 @@ class DataFolder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / "lock", thread_local=False)  # taken here, released where the server ends
+            self._lock = FileLock(path / _LOCK_FILE, thread_local=False)  # taken here, released where the server ends
             self._lock.acquire(timeout=0)
+            self._held = os.stat(path / _LOCK_FILE)
         except Timeout:
             holder = read_holder(path)
             who = f"process {holder.pid}" if holder else "another process"
@@ -61,6 +63,14 @@ class DataFolder:
         except OSError as error:
             raise FailedPrecondition(f"data folder {str(path)!r} cannot be used: {error}", name=str(path)) from error
         self._sweep()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder still holds our lock: once it is deleted, another process may make and hold a new one."""
+        try:
+            return os.path.samestat(self._held, os.stat(self.path / _LOCK_FILE))
+        except OSError:
+            return False
 
     def record_door(self, door: Path) -> None:
         """Note the folder of a private socket before it is made: the next holder removes it if this one is killed."""
@@ -93,7 +103,7 @@ class DataFolder:
 
     def release(self) -> None:
         """Give the folder back."""
-        for file in (_ADDRESS_FILE, _DOOR_FILE):
+        for file in (_ADDRESS_FILE, _DOOR_FILE) if self.is_there else ():
             (self.path / file).unlink(missing_ok=True)
         self._lock.release()
 

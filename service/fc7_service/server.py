@@ -50,6 +50,7 @@ _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if 
 # caller would see CANCELLED. Between saying NOT_SERVING and stopping, such calls are taken up.
 _SETTLE_S = 0.3
 _TOUCH_S = 3600.0
+_WATCH_S = 1.0
 _CLEANUP_S = 5.0  # for calls that have ended; milliseconds are usual
 
 
@@ -130,14 +131,14 @@ class Server:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         holder = Holder(os.getpid(), address, one_time, listen)
         self._folder.announce(holder)
-        self._keeping = asyncio.ensure_future(self._keep_door())
+        self._keeping = [asyncio.ensure_future(kept) for kept in (self._keep_door(), self._watch_folder())]
         return holder
 
     async def stop(self) -> None:
         """Refuse new calls, let those under way end, close everything."""
         try:
-            if hasattr(self, "_keeping"):
-                self._keeping.cancel()
+            for task in getattr(self, "_keeping", ()):
+                task.cancel()
             if self._is_started:
                 await self._health.enter_graceful_shutdown()
                 if self._settings.listen is not None:
@@ -162,6 +163,17 @@ class Server:
             for path in (self._door, self._door / SOCKET):
                 with contextlib.suppress(OSError):
                     os.utime(path)
+
+    async def _watch_folder(self) -> None:
+        """Say NOT_SERVING once the data folder is gone: what is written now is lost, and another may hold its place."""
+        from grpc_health.v1 import health_pb2
+
+        while self._folder.is_there:
+            await asyncio.sleep(_WATCH_S)
+        for name in ("", *_services()):
+            await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+        if self._log:
+            self._log("the data folder was deleted: restore it, then restart the server", data=str(self._folder.path))
 
     def _register(self) -> None:
         extractor, collections, heads, explainer = self._extractor, self._collections, self._heads, self._explainer

@@ -184,7 +184,7 @@ class Collections:
         with self._changed:
             self._changed.wait_for(lambda: name not in self._busy)
             if name in self._leaving or not (self._path / name).is_dir():
-                raise _no_collection(name)
+                raise _missing(name, self._path)
             self._leaving.add(name)
             entry = self._open.pop(name, None)
             self._forget(name)
@@ -248,7 +248,7 @@ class Collections:
                 self._open.move_to_end(name)
                 entry.n_users += 1
             elif name in self._leaving or not (self._path / name).is_dir():
-                raise _no_collection(name)
+                raise _missing(name, self._path)
             elif name in self._aside:
                 raise _set_aside(self._aside[name])
             else:
@@ -315,7 +315,11 @@ def _unavailable(text: str, name: str, error: OSError) -> Unavailable:
     return Unavailable(text, name=name)
 
 
-def _no_collection(name: str) -> NotFound:
+def _missing(name: str, folder: Path) -> NotFound | Unavailable:
+    if not folder.is_dir():
+        return Unavailable(
+            f"the folder of collection {name!r} was deleted: restore it, then restart the server", name=name
+        )
     return NotFound(
         f"there is no collection {name!r}: `fc7 collection list` shows those there are",
         name=name,

@@ -157,6 +157,8 @@ def changing(name: str) -> Iterator[None]:
     """Turn what the disk refuses, while the files of a head change, into our errors."""
     try:
         yield
+    except Unavailable:  # an OSError too, and ours already
+        raise
     except OSError as error:
         text = f"head {name!r} cannot be changed on disk: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -319,6 +319,11 @@ class Heads:
 
     def _store(self, head: HeadVersion, weights: bytes, report: dict[str, float]) -> None:
         final = self._folder(head.name, head.version)
+        if not self._path.parent.is_dir():
+            raise Unavailable(
+                f"head {head.name!r} cannot be stored: the data folder is gone. Restore it, then restart the server",
+                name=head.name,
+            )
         final.parent.mkdir(parents=True, exist_ok=True)
         sync_folder(self._path.parent)
         sync_folder(self._path)
