@@ -118,7 +118,7 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     stream = client.extract_stream(images[:2])
     assert len([one async for one in stream] if hasattr(stream, "__aiter__") else list(stream)) == 2
     assert stream.provenance == kept.provenance
-    await got(client.delete_head("kept"))
+    await got(client.delete_head("kept", all_versions=True))
     answers["published"] = [(await got(client.publish_head("kind", v))).published_version for v in (1, 2)]
     answers["heads"] = [str(one) for one in await got(client.heads())] + [str(await got(client.head("kind", 1)))]
     answers["versions"] = [(one.version, one.majority_accuracy) for one in await got(client.heads(all_versions=True))]

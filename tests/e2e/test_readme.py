@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, document: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -69,6 +69,15 @@ def test_the_call_over_grpc_takes_a_photograph_of_usual_size(folder: Path) -> No
     message = json_format.Parse((folder / "message").read_text(), feature_pb2.ExtractRequest())
     assert (folder / "words").read_text().split()[-1] == "fc7.v1.FeatureService/Extract"
     assert message.images[0].encoded == (folder / "query.jpg").read_bytes()
+
+
+def test_the_page_for_python_runs_from_connect_to_close(folder: Path) -> None:
+    page = (ROOT / "docs" / "python.md").read_text()
+    lines = run(folder, sys.executable, "-c", "\n".join(blocks("python", page))).splitlines()
+    assert lines[0].startswith("(2, 1536) Provenance(alexnet-64 conv5_pooled")
+    assert "12 12 True" in lines
+    assert "FILE_NOT_FOUND 0" in lines or "NOT_FOUND 0" in lines
+    assert (folder / "features.npz").exists()
 
 
 def test_links_lead_somewhere() -> None:

@@ -247,7 +247,7 @@ async def test_features_are_of_a_model_that_is_here(door: Door) -> None:
     plan = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", provenance=message))
     dim = door.server._extractor.bundle("tiny").layers["fc7"].dim
     assert (await door.train(plan, features("aabb", dim=dim), features("ab", dim=dim)))[-1].head.count == 6
-    await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h"), timeout=SOON_S)
+    await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h", all_versions=True), timeout=SOON_S)
 
     other = common_pb2.Provenance(**replace(provenance, graph_sha256="0" * 64).to_dict())
     forged = common_pb2.Provenance(**provenance.to_dict() | {"graph_sha256": "0" * 64})
