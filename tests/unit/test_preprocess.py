@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fc7.errors import ImageDecodeError, InvalidArgument
+from fc7.formats import READ
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.colour import over_white
-from fc7_service.features.decode import MAX_IMAGE_BYTES, Picture
+from fc7_service.features.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_JPEG_PIXELS, Picture
 from fc7_service.features.preprocess import preprocess, preprocess_pixels, square, to_tensor, upright
 
 RECIPE = Recipe(resize_px=64, crop_px=64, scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -148,8 +149,9 @@ JPEG = encode(Image.fromarray(ramp(300, 200)), "JPEG")
     ],
 )  # fmt: skip
 def test_what_is_not_a_whole_image_is_refused(data: bytes, text: str) -> None:
-    with pytest.raises(ImageDecodeError, match=text):
+    with pytest.raises(ImageDecodeError, match=text) as caught:
         preprocess(data, RECIPE)
+    assert caught.value.reason in ("IMAGE_EMPTY", "IMAGE_DAMAGED", "IMAGE_TOO_LARGE", "UNSUPPORTED_FORMAT")
 
 
 @settings(max_examples=200)
@@ -198,6 +200,14 @@ def test_version_2_lays_on_white_what_version_1_shows_below() -> None:
         assert np.asarray(upright(encode(keyed, transparency=key), RECIPE)).min() == 255
     deep = Image.fromarray(np.full((64, 64), 4000, np.uint16))
     assert np.asarray(upright(encode(deep, transparency=4000), RECIPE)).min() == 255
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_is_the_same_in_both_versions(mode: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    data = encode(Image.fromarray(ramp(901, 703)).convert(mode), "JPEG", exif=exif)
+    np.testing.assert_array_equal(preprocess(data, RECIPE), preprocess(data, RECIPE.in_version(1)))
 
 
 def test_averaging_in_bands_equals_averaging_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,8 +339,9 @@ def test_a_tiff_is_its_first_page_upright(order: str) -> None:
     ],
 )
 def test_what_else_is_refused_says_why(data: bytes, text: str) -> None:
-    with pytest.raises(ImageDecodeError, match=text):
+    with pytest.raises(ImageDecodeError, match=text) as caught:
         preprocess(data, RECIPE)
+    assert caught.value.reason in ("IMAGE_EMPTY", "IMAGE_DAMAGED", "IMAGE_TOO_LARGE", "UNSUPPORTED_FORMAT")
 
 
 def test_a_jpeg_of_many_scans_is_refused() -> None:
@@ -367,3 +378,13 @@ def test_large_pictures_take_little_memory(tmp_path: Path) -> None:
         command = [sys.executable, "-c", MEMORY, str(tmp_path / "small"), str(tmp_path / "large")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert int(done.stdout) < most
+
+
+def test_the_documentation_names_every_format_and_limit() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "pictures.md").read_text()
+    rows = {row.split("|")[1].strip(): row for row in text.splitlines() if row.startswith("|")}
+    for suffix, name in READ.items():
+        assert f"`{suffix}`" in rows[name]
+    assert f"{MAX_IMAGE_BYTES >> 20} MiB" in rows["Bytes of a file"]
+    assert f"{MAX_IMAGE_PIXELS // 10**6} million" in rows["Pixels"]
+    assert f"{MAX_JPEG_PIXELS // 10**6} million" in rows["Pixels of a JPEG that is not progressive"]

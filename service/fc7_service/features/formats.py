@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fc7.errors import ImageDecodeError
+from fc7.errors import ImageDecodeError, Reason
 from fc7.formats import READ
 
 _STARTS = {
@@ -55,9 +55,13 @@ def format_of(data: bytes) -> str:
     are_read = ", ".join(dict.fromkeys(READ.values()))
     if found:
         raise ImageDecodeError(
-            f"the file is {found}, which fc7 does not read. Convert it to JPEG or PNG; {are_read} are read"
+            f"the file is {found}, which fc7 does not read. Convert it to JPEG or PNG; {are_read} are read",
+            reason=Reason.UNSUPPORTED_FORMAT,
         )
-    raise ImageDecodeError(f"the bytes are not an image: they begin with {data[:8]!r}; {are_read} are read")
+    raise ImageDecodeError(
+        f"the bytes are not an image: they begin with {data[:8]!r}; {are_read} are read",
+        reason=Reason.UNSUPPORTED_FORMAT,
+    )
 
 
 def _name(data: bytes) -> str:

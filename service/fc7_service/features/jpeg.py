@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from fc7.errors import ImageDecodeError
+from fc7.errors import ImageDecodeError, Reason
 from fc7_service.features.metadata import jpeg_segments
 
 MAX_SCANS = 500  # each may go over all pixels again, for a few bytes; encoders write ten
@@ -63,7 +63,10 @@ def complete(data: bytes, decode: Callable[[bytes], Image.Image], height: int) -
         if not differ.size:
             return image
         n_whole = int(differ[0]) * height // image.height
-    raise ImageDecodeError(f"the image is truncated: {n_whole} of its {height} rows are there; get the whole file")
+    raise ImageDecodeError(
+        f"the image is truncated: {n_whole} of its {height} rows are there; get the whole file",
+        reason=Reason.IMAGE_DAMAGED,
+    )
 
 
 def _noise(body: bytes) -> bytes:

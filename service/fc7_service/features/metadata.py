@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fc7.errors import ImageDecodeError
+from fc7.errors import ImageDecodeError, Reason
 from fc7_service.features.ifd import (
     COMPRESSION,
     N_PICTURES,
@@ -184,19 +184,25 @@ def _strip_tiff(data: bytes) -> File:
     subfile = tags.get(SUBFILE)
     if data[8:10] == b"CR" or (subfile is not None and (subfile.number or 0) & 1):
         raise ImageDecodeError(
-            "the file is camera raw, which fc7 does not read: its first page is a thumbnail. Convert it to JPEG"
+            "the file is camera raw, which fc7 does not read: its first page is a thumbnail. Convert it to JPEG",
+            reason=Reason.UNSUPPORTED_FORMAT,
         )
     compression = tags[COMPRESSION].number if COMPRESSION in tags else 1
     if compression not in _TIFF_COMPRESSIONS:
         raise ImageDecodeError(
-            f"the TIFF file's compression {compression} is not read: save it with LZW, Deflate, PackBits, JPEG or none"
+            f"the TIFF file's compression {compression} is not read: save it with LZW, Deflate, PackBits, JPEG or none",
+            reason=Reason.UNSUPPORTED_FORMAT,
         )
     kept = {number: tag for number, tag in tags.items() if number in _TIFF_TAGS}
     if sum(tag.n_bytes for tag in kept.values()) > len(data):  # a decoder reads each of them to the memory
-        raise ImageDecodeError("the TIFF file is truncated or damaged: its tags are larger than the file")
+        raise ImageDecodeError(
+            "the TIFF file is truncated or damaged: its tags are larger than the file", reason=Reason.IMAGE_DAMAGED
+        )
     tile = [kept[tag].number or 0 for tag in (TILE_WIDTH, TILE_LENGTH) if tag in kept]
     if tile and max(tile) > 4096:
-        raise ImageDecodeError(f"the TIFF file has tiles of {tile} pixels: at most 4096 x 4096 are accepted")
+        raise ImageDecodeError(
+            f"the TIFF file has tiles of {tile} pixels: at most 4096 x 4096 are accepted", reason=Reason.IMAGE_TOO_LARGE
+        )
     return File(with_tags(data, kept), exif=data)
 
 
