@@ -34,7 +34,7 @@ from fc7.errors import (
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.graph import cut
-from fc7_service.explain import worker
+from fc7_service.explain import occlusion, worker
 from fc7_service.explain.classes import Classes, Linear
 from fc7_service.explain.explainer import Explainer
 from fc7_service.explain.occlusion import Sweep, labels_of, read
@@ -425,6 +425,19 @@ async def test_bad_input_to_unit(explainer: Explainer, kind: type[Fc7Error], sai
     wanted = {"layer": "conv5", "image": picture(1)} | UNIT | options
     with pytest.raises(kind, match=said):
         await explainer.unit("tiny", **wanted)
+
+
+async def test_a_sweep_is_refused_before_it_costs_too_much(
+    explainer: Explainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(occlusion, "_MOST_PIXELS", 16**2 * 1000)
+    said = r"grid is 32, 1025 views of 16 pixels a side: at most 1000 .*so a grid of 31"
+    with pytest.raises(ResourceExhausted, match=said) as refused:
+        await sweep(explainer, classes=None, label="", image=picture(1), square_px=0, grid=32)
+    assert refused.value.reason == "WORK_TOO_LARGE"
+    monkeypatch.setattr(occlusion, "_MOST_PIXELS", 0)  # however large the pictures: the usual grid may be asked for
+    _, done = await sweep(explainer, classes=None, label="", image=picture(1), square_px=0, grid=20)
+    assert done[-1] == 401
 
 
 async def test_bad_input_to_the_others(bundle: Bundle, explainer: Explainer) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import InvalidArgument
+from fc7.errors import InvalidArgument, Reason, ResourceExhausted
 from fc7_service.explain.classes import Classes
 from fc7_service.explain.network import Network
 from fc7_service.explain.view import View
 
 BATCH = 32
 _GRID, _MAX_GRID = 20, 64  # views along each side
+_MOST_PIXELS = 24 * 2**20  # of all views of a sweep: some 10 s on one slow core
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class Sweep:
         A square or a grid out of range, or several classes of the label.
     NotFound
         No such class.
+    ResourceExhausted
+        More views of this size than one call may ask for.
 
     References
     ----------
@@ -60,6 +64,14 @@ class Sweep:
             raise InvalidArgument(f"square_px is {self.square_px}: 1 to {px}, the view's side", name="square_px")
         if not 2 <= self.grid <= _MAX_GRID:
             raise InvalidArgument(f"grid is {self.grid}: 2 to {_MAX_GRID}", name="grid")
+        most = max(_MOST_PIXELS // px**2, 1 + _GRID**2)
+        if self.n_views > most:
+            raise ResourceExhausted(
+                f"grid is {self.grid}, {self.n_views} views of {px} pixels a side: at most {most} views of this "
+                f"size, so a grid of {isqrt(most - 1)}",
+                name="grid",
+                reason=Reason.WORK_TOO_LARGE,
+            )
         if self.label:
             self.classes.index(self.label)
         spatial = [name for name, one in self.network.bundle.layers.items() if len(one.shape) == 3]
