@@ -128,7 +128,7 @@ def test_shapes_that_are_no_image(images: Any, way_out: str) -> None:
     [
         ({"a.jpg": b"1"}, "is a dictionary.*ids=list"),
         (np.array([b"ab\0"]), "array of bytes"),
-        (7, "is int. Give one image, or a list of images: a path, bytes"),
+        (7, "is int. Give one image, or a list of images: a path, "),
     ],
 )
 def test_what_is_no_list_of_images(images: Any, said: str) -> None:
