@@ -69,7 +69,7 @@ def requests() -> dict[str, list[Message]]:
         "ExplainService.ExplainClass": [explain_pb2.ExplainClassRequest(image=pictures[0], strongest=1, **h)],
         "ExplainService.Occlude": [explain_pb2.OccludeRequest(image=pictures[0], grid=4, **h)],
         "AdminService.GetServerInfo": [admin_pb2.GetServerInfoRequest()],
-        "HeadService.DeleteHead": [head_pb2.DeleteHeadRequest(name="h")],
+        "HeadService.DeleteHead": [head_pb2.DeleteHeadRequest(name="h", all_versions=True)],
         "CollectionService.DeleteItems": [collection_pb2.DeleteItemsRequest(ids=["1"], **in_c)],
         "CollectionService.DeleteCollection": [collection_pb2.DeleteCollectionRequest(name="c")],
     }
