@@ -45,6 +45,7 @@ STEPS = {
     "alexnet-64": SMALL,
     "zfnet-64": SMALL,
 }
+HALF: dict[str, Any] = {"maps": (48, 128, 192, 192, 128), "units": 512}  # of the papers' widths: a quarter of the work
 POOL = {"alexnet": {}, "zfnet": {"ceil_mode": True}, "alexnet-64": {"padding": 1}, "zfnet-64": {"padding": 1}}
 
 
@@ -130,7 +131,7 @@ def oracle(name: str, module: Any, x: Tensor, rule: str, given: dict[str, Tensor
 def make(name: str) -> nn.Module:
     """Return a network with random weights that keep its activations alive, batch normalisation folded."""
     torch.manual_seed(0)
-    module = find_network(name).build(96)
+    module = find_network(name).build(96, **(HALF if name in ("alexnet", "zfnet") else {}))
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(part.weight)
