@@ -93,7 +93,9 @@ def test_every_kind_of_image_travels(client: Any, fake: Fake, tmp_path: Path) ->
     assert len(features) == 7
 
 
-@pytest.mark.parametrize("one", [b"bytes", np.zeros((2, 2, 3), np.uint8), Image.new("L", (3, 2))], ids=str)
+@pytest.mark.parametrize(
+    "one", [b"bytes", np.zeros((2, 2, 3), np.uint8), Image.new("L", (3, 2))], ids=["bytes", "array", "Pillow"]
+)
 def test_one_image_is_a_list_of_one(client: Any, one: Any) -> None:
     assert len(client.extract(one)) == 1
 
