@@ -370,7 +370,7 @@ async def test_few_and_unreadable_pictures(explainer: Explainer, tmp_path: Path)
     digests = bytes(range(96))
     found = await passed(explainer, "conv5", digests, [picture(1), b"junk", InvalidArgument("no", name="x")])
     assert {len(found.of(unit)) for unit in range(MAPS)} <= {0, 1}
-    assert found.failed[1][:2] == ("INVALID_ARGUMENT", "IMAGE_DECODE_ERROR")
+    assert found.failed[1][:2] == ("INVALID_ARGUMENT", "UNSUPPORTED_FORMAT")
     assert found.failed[2] == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "no", "x")
     known = await explainer.known_top("tiny", "conv5", digests, [])
     assert known is not None
