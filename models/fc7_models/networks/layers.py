@@ -42,8 +42,9 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``x`` (N, C, H, W) across C."""
-        if torch.is_autocast_enabled(x.device.type):
-            with torch.autocast(x.device.type, enabled=False):
+        device = x.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
                 return self(x.float())
         root = torch.nn.functional.conv2d(x * x, self.weight, self.bias).sqrt()
         return x / (root * root.sqrt())
