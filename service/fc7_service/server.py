@@ -51,6 +51,7 @@ _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if 
 _SETTLE_S = 0.3
 _TOUCH_S = 3600.0
 _WATCH_S = 1.0
+_FAREWELL_S = 1.0  # for idle clients to take leave; milliseconds are usual
 _CLEANUP_S = 5.0  # for calls that have ended; milliseconds are usual
 
 
@@ -145,7 +146,9 @@ class Server:
                     await asyncio.sleep(_SETTLE_S)
                 stopping = asyncio.ensure_future(self._grpc.stop(self._settings.drain_s))
                 await asyncio.wait((stopping, asyncio.ensure_future(self._guard.stop())), return_when="FIRST_COMPLETED")
-                await self._grpc.stop(None)  # nobody waits any more: idle connections need not answer
+                # No call is under way. A client that is cut off before it could answer tells its user so.
+                await asyncio.wait((stopping,), timeout=_FAREWELL_S)
+                await self._grpc.stop(None)
                 await stopping
                 self._guard.close()
             self._heads.close()

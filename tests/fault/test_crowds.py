@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -26,7 +27,7 @@ from fc7_service.bundle.folder import open_bundle
 from fc7_service.collections.library import Collections
 from fc7_service.collections.store import Item
 from fc7_service.door import make_private_door, share_files
-from servers import clean_environment, jpeg, serve_command, serving
+from servers import WAIT_S, clean_environment, jpeg, serve_command, serving
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"  # an HTTP/2 client's first words, and settings
 
@@ -87,6 +88,28 @@ def test_idle_connections_do_not_hold_up_the_end(tiny_bundle: Path, tmp_path: Pa
         start = time.monotonic()
         assert served.stop() == 0
         assert time.monotonic() - start < 10  # seen: 1 s; 20.6 s where each had to say that it leaves
+
+
+def test_an_idle_client_may_take_leave(tiny_bundle: Path, tmp_path: Path) -> None:
+    goaway, ping, acknowledged = 7, 6, b"\x01"
+    with (
+        serving(tmp_path, "--model", str(tiny_bundle)) as served,
+        connections(served.address, 1, PREFACE) as (idle,),
+        idle.makefile("rb") as words,
+    ):
+        idle.settimeout(WAIT_S)
+        served.process.terminate()
+        reasons = []
+        while len(head := words.read(9)) == 9:
+            body = words.read(int.from_bytes(head[:3], "big"))
+            if head[3] == goaway:
+                reasons.append(int.from_bytes(body[4:8], "big"))
+            if head[3] == ping and reasons:  # "have you seen that I leave?"
+                assert not select.select([idle], [], [], 0.3)[0]  # a client that is slow to answer is not cut off
+                idle.sendall(head[:4] + acknowledged + head[5:] + body)
+        assert reasons
+        assert set(reasons) == {0}  # no error: of any other, gRPC clients print a line
+        assert served.process.wait(WAIT_S) == 0
 
 
 def test_idle_connections_are_closed(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
