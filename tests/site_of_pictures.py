@@ -29,6 +29,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
             self.wfile.write(picture)
+        elif name == "/cut":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(picture)))
+            self.end_headers()
+            self.wfile.write(picture[:-10])
         elif name == "/slow":
             self.send_response(200)
             self.end_headers()

@@ -66,7 +66,8 @@ def _read(url: str, max_bytes: int, deadline: float) -> bytes:
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "fc7", "Accept": "image/*"})  # noqa: S310
         with _opener(url).open(request, timeout=_SILENCE_S) as response:
-            if int(response.headers.get("Content-Length") or 0) > max_bytes:
+            announced = response.length or 0  # 0 where the server does not say
+            if announced > max_bytes:
                 raise _too_large(url, max_bytes)
             data = bytearray()
             while piece := response.read1(_PIECE_BYTES):
@@ -75,7 +76,11 @@ def _read(url: str, max_bytes: int, deadline: float) -> bytes:
                     raise _too_large(url, max_bytes)
                 if time.monotonic() > deadline:
                     raise _too_slow(url)
+            if len(data) < announced:
+                raise Unavailable(f"{url!r} broke off after {len(data)} of {announced} bytes: try again", name=url)
             return bytes(data)
+    except Fc7Error:  # most are built-in errors too
+        raise
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in _GONE:
@@ -85,13 +90,13 @@ def _read(url: str, max_bytes: int, deadline: float) -> bytes:
         ) from None
     except TimeoutError as error:
         raise _too_slow(url) from error
+    except (ValueError, http.client.InvalidURL) as error:  # a port that is no number, a space, a null byte
+        raise InvalidArgument(f"{url!r} is not a URL that can be read: {error}", name=url) from error
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
         if isinstance(why, TimeoutError):
             raise _too_slow(url) from error
         raise Unavailable(f"{url!r} cannot be reached: {why or type(error).__name__}", name=url) from error
-    except ValueError as error:  # a port that is no number, a null byte, a length that is none
-        raise InvalidArgument(f"{url!r} is not a URL that can be read: {error}", name=url) from error
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -82,10 +82,20 @@ def test_a_server_that_is_slow_or_away_is_an_error_of_its_own(site: Site, monkey
         fetch(f"http://127.0.0.1:{port}/a.jpg", 10**6)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:port/a", "http://", "http://127.0.0.1/a\0b", "http://[::1/a"])
+def test_a_picture_that_breaks_off_is_not_taken(site: Site) -> None:
+    with pytest.raises(fc7.Unavailable, match=f"broke off after {len(PICTURE) - 10} of {len(PICTURE)} bytes"):
+        fetch(f"{site.url}/cut", 10**6)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port/a", "http://127.0.0.1/a\0b", "http://[::1/a", "http://a b/c"])
 def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(fc7.Fc7Error):
+    with pytest.raises(fc7.InvalidArgument, match="not a URL"):
         fetch(url, 10**6)
+
+
+def test_a_url_without_a_host_is_refused() -> None:
+    with pytest.raises(fc7.Fc7Error):
+        fetch("http://", 10**6)
 
 
 def test_a_proxy_is_used_except_for_this_machine(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
