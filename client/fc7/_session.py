@@ -198,6 +198,7 @@ class AsyncSession:
 
     def __init__(self, reach: Callable[[], Target | Session], timeout_s: float | None) -> None:
         self._reach, self._timeout_s = reach, timeout_s
+        self._reached: asyncio.Future[Target | Session] | None = None
         self._local: Session | None = None
         self._is_closed = False
         self._line: Line | None = None  # made in the loop that it belongs to
@@ -224,8 +225,7 @@ class AsyncSession:
         async with self._reaching:
             self._check_open()
             if self._line is None:
-                reached = await asyncio.to_thread(self._reach)
-                self._local = reached if isinstance(reached, Session) else None
+                reached = await self._reach_once()
                 self._check_open()
                 await self._open_line(reached.target if isinstance(reached, Session) else reached)
             assert self._line is not None
@@ -236,9 +236,19 @@ class AsyncSession:
         self._is_closed = True
         await self._close_lines()
         self._threads.shutdown(wait=False)
-        async with self._reaching:  # a server that is being started is stopped too
-            if self._local is not None:
-                await asyncio.to_thread(self._local.close)
+        async with self._reaching:
+            if self._reached is not None:  # a server that is being started is stopped too
+                await asyncio.wait((self._reached,))
+                if self._reached.exception() is None and isinstance(local := self._reached.result(), Session):
+                    await asyncio.to_thread(local.close)
+
+    async def _reach_once(self) -> Target | Session:
+        """Reach the server; what a task began that was cancelled meanwhile goes on, and is taken over here."""
+        if self._reached is None or (self._reached.done() and self._reached.exception() is not None):
+            self._reached = asyncio.get_running_loop().run_in_executor(None, self._reach)
+        reached = await asyncio.shield(self._reached)
+        self._local = reached if isinstance(reached, Session) else None
+        return reached
 
     async def _open_line(self, target: Target) -> None:
         await self._close_lines()

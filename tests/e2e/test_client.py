@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import fc7
+from fc7_service.holder import DataFolder
 from servers import WAIT_S, jpeg, serving
 
 PX = 24
@@ -358,3 +359,26 @@ async def test_a_client_closed_during_a_call_says_so(tiny_bundle: Path, tmp_path
         await client.close()
         outcome = (await asyncio.gather(call, return_exceptions=True))[0]
         assert isinstance(outcome, fc7.Unavailable | fc7.FailedPrecondition), outcome
+
+
+async def test_a_server_whose_start_nobody_awaits_any_more_is_stopped(tiny_bundle: Path, tmp_path: Path) -> None:
+    client = fc7.AsyncClient(data=tmp_path, models=[str(tiny_bundle)])
+    call = asyncio.ensure_future(client.models())
+    while client._session._reached is None:
+        await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await client.close()
+    DataFolder(tmp_path).release()  # raises where a server holds it
+
+
+async def test_a_start_that_a_cancelled_call_began_is_taken_over(tiny_bundle: Path, tmp_path: Path) -> None:
+    async with asyncio.timeout(WAIT_S):
+        client = fc7.AsyncClient(data=tmp_path, models=[str(tiny_bundle)])
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await client.models()
+        assert (await client.server_info()).pid == os.getpid()
+        await client.close()
+    DataFolder(tmp_path).release()
