@@ -6,6 +6,7 @@ import json
 import operator
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ class Features:
                 return _read(file, name)
         except FileNotFoundError as error:
             raise NotFound(f"file {name!r} does not exist", name=name, reason=Reason.FILE_NOT_FOUND) from error
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise DataLoss(f"file {name!r} is damaged: {error}. Restore it, or extract again", name=name) from error
         except OSError as error:
             raise FailedPrecondition(f"file {name!r} cannot be read: {error.strerror}", name=name) from error

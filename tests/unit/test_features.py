@@ -106,6 +106,19 @@ def test_files_that_hold_no_features(features: fc7.Features, tmp_path: Path) -> 
         fc7.Features.load(path)
 
 
+def test_a_damaged_byte_anywhere_in_a_saved_file_is_no_other_error(features: fc7.Features, tmp_path: Path) -> None:
+    path = tmp_path / "f.npz"
+    features.save(path)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x2D]) + whole[place + 1 :])
+        try:
+            fc7.Features.load(path)
+        except (fc7.DataLoss, fc7.InvalidArgument, fc7.FailedPrecondition):
+            continue
+        np.testing.assert_array_equal(fc7.Features.load(path).values, features.values)  # a date, a flag without effect
+
+
 @pytest.mark.parametrize("what", ["values", "rows", "facts"])
 def test_a_flipped_bit_in_a_saved_file_is_found(features: fc7.Features, tmp_path: Path, what: str) -> None:
     path = tmp_path / "f.npz"
