@@ -128,6 +128,7 @@ class Picture:
         assert self._file is not None  # pixels have no header
         width, height = self._image.size
         n_pixels, n_buffered = width * height, 0
+        n_copied = 4 if self._recipe.version == 1 else 0  # version 1 changes colours at full size
         self._factor = _factor((width, height), self._recipe.resize_px)
         if isinstance(self._image, JpegImagePlugin.JpegImageFile):
             if jpeg.is_buffered(self._file.data):
@@ -138,6 +139,7 @@ class Picture:
                     )
             elif n_pixels <= MAX_JPEG_PIXELS:
                 n_pixels = -(-width // self._factor) * -(-height // self._factor)
+            n_copied += 0 if jpeg.has_end(self._file.data) else 4  # it is decoded twice to be compared
             self._draft(self._image)
         if n_pixels > MAX_IMAGE_PIXELS:
             raise ImageDecodeError(
@@ -145,7 +147,6 @@ class Picture:
                 f"{MAX_JPEG_PIXELS} of a JPEG that is not progressive",
                 reason=Reason.IMAGE_TOO_LARGE,
             )
-        n_copied = 4 if self._recipe.version == 1 else 0  # version 1 changes colours at full size
         self.n_bytes = n_buffered + n_pixels * (_BYTES_PER_PX.get(self._name, 4) + n_copied)
 
     def _draft(self, image: ImageFile.ImageFile) -> None:
@@ -157,11 +158,12 @@ class Picture:
     def _load(self) -> Image.Image:
         try:
             self._image.load()
+            return self._image
         except OSError:
             if self._name != "JPEG" or self._file is None:
                 raise
-            return jpeg.complete(self._file.data, self._decode_again, self._height)
-        return self._image
+        self._image.close()  # its memory is needed for two others
+        return jpeg.complete(self._file.data, self._decode_again, self._height)
 
     def _decode_again(self, data: bytes) -> Image.Image:
         image = _open(data, self._name)

@@ -19,6 +19,7 @@ _NOISE = bytes(range(0xAA, 0xFA)) * 32  # begins with another bit than the zeros
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of a frame's header
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _EVERY_COEFFICIENT = frozenset(range(64))
+_BAND_ROWS = 64  # compared at once: arrays of whole pictures take more memory than both pictures
 
 
 def is_buffered(data: bytes) -> bool:
@@ -32,6 +33,11 @@ def is_buffered(data: bytes) -> bool:
         if marker == 0xDA:
             return data[start + 4] < n_components
     return False
+
+
+def has_end(data: bytes) -> bool:
+    """Return whether the marker of the end is there; coded rows cannot hold it."""
+    return data.rfind(_END) >= 0
 
 
 def complete(data: bytes, decode: Callable[[bytes], Image.Image], height: int) -> Image.Image:
@@ -59,14 +65,25 @@ def complete(data: bytes, decode: Callable[[bytes], Image.Image], height: int) -
     n_whole = 0
     if _has_all_scans(data):
         noisy = decode(body + _noise(body) + _END)
-        differ = np.flatnonzero((np.asarray(image) != np.asarray(noisy)).reshape(image.height, -1).any(axis=1))
-        if not differ.size:
+        row = _first_difference(image, noisy)
+        if row is None:
             return image
-        n_whole = int(differ[0]) * height // image.height
+        n_whole = row * height // image.height
     raise ImageDecodeError(
         f"the image is truncated: {n_whole} of its {height} rows are there; get the whole file",
         reason=Reason.IMAGE_DAMAGED,
     )
+
+
+def _first_difference(image: Image.Image, other: Image.Image) -> int | None:
+    """Return the first row in which two pictures of one size differ."""
+    for top in range(0, image.height, _BAND_ROWS):
+        box = (0, top, image.width, min(image.height, top + _BAND_ROWS))
+        differ = np.asarray(image.crop(box)) != np.asarray(other.crop(box))
+        rows = np.flatnonzero(differ.reshape(len(differ), -1).any(axis=1))
+        if rows.size:
+            return top + int(rows[0])
+    return None
 
 
 def _noise(body: bytes) -> bytes:

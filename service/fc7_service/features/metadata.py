@@ -24,7 +24,7 @@ from fc7_service.features.ifd import (
 )
 
 _EXIF, _XMP, _MPF = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
-_MAX_TEXT_BYTES = 2**20  # of a compressed text chunk, unpacked
+_MAX_TEXT_BYTES = 2**20  # of a text chunk, unpacked
 _MAX_EXIF_BYTES = 2**20
 # Size, bits, compression, colours, where the rows are, layout, predictor, palette, tiles, alpha, sample format, fax
 # options, tables of an embedded JPEG, YCbCr: the tags of TIFF 6.0 without which pixels cannot be read.
@@ -52,6 +52,7 @@ _TIFF_TAGS = {
 _TIFF_TAGS |= {340, 341, 347, 529, 530, 531, 532}
 _TIFF_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946)  # decoders of fax write a line to standard error for each bad row
 _PNG_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_PNG_KEYS = (b"XML:com.adobe.xmp", b"Raw profile type exif")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
@@ -125,6 +126,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 def _strip_png(data: bytes) -> File:
     file, kept = File(b""), [data[:8]]
+    seen: set[bytes] = set()
     at = 8
     while at + 8 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -132,7 +134,7 @@ def _strip_png(data: bytes) -> File:
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
             kept.append(data[at:end])
         elif kind in _PNG_TEXTS and zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big") == data[end - 4 : end]:
-            _read_png_text(file, kind, bytes(body))
+            _read_png_text(file, kind, bytes(body), seen)
         if kind == b"IEND":
             break
         at = end
@@ -140,14 +142,18 @@ def _strip_png(data: bytes) -> File:
     return file
 
 
-def _read_png_text(file: File, kind: bytes, body: bytes) -> None:
-    """Keep what a chunk says of the orientation, in one of the three ways that programs write it."""
+def _read_png_text(file: File, kind: bytes, body: bytes, seen: set[bytes]) -> None:
+    """Keep what a chunk says of the orientation, in one of the three ways that programs write it.
+
+    The first text of each key counts: a kilobyte may unpack to a megabyte, and a file holds thousands of them.
+    """
     if kind == b"eXIf":
         file.exif = body
         return
     key, _, rest = body.partition(b"\0")
-    if key not in (b"XML:com.adobe.xmp", b"Raw profile type exif"):
+    if key not in _PNG_KEYS or key in seen:
         return
+    seen.add(key)
     is_packed = kind == b"zTXt" or (kind == b"iTXt" and rest[:1] == b"\1")
     text = rest if kind == b"tEXt" else rest[1:] if kind == b"zTXt" else rest[2:].split(b"\0", 2)[-1]
     if is_packed:
@@ -155,6 +161,7 @@ def _read_png_text(file: File, kind: bytes, body: bytes) -> None:
             text = zlib.decompressobj().decompress(text, _MAX_TEXT_BYTES)
         except zlib.error:
             return
+    text = text[:_MAX_TEXT_BYTES]
     if key.startswith(b"XML"):
         file.xmp = text
     elif not file.exif:
