@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from fc7.errors import InvalidArgument, Reason
@@ -12,6 +12,7 @@ from fc7_service.collections.payload import LARGEST_PAYLOAD
 
 _DEEPEST = 64  # arrays and objects within one another
 _LONGEST_INTEGER = 1000  # digits
+_LENIENT = Context(traps=[])  # an exponent that no decimal holds gives NaN, which is equal to nothing
 
 
 def read_payload(text: str) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def _whole(literal: str) -> int:
 
 def _exact(literal: str) -> float:
     """Return a number, unless a double does not keep all the digits that were sent."""
-    value, sent = float(literal), Decimal(literal)
+    value, sent = float(literal), Decimal(literal, _LENIENT)
     n_digits = len("".join(map(str, sent.as_tuple().digits)).strip("0"))
     if math.isinf(value) or sent not in (Decimal(repr(value)), Decimal(f"{value:.{max(n_digits - 1, 0)}e}")):
         raise ValueError(f"the number {literal[:40]} does not fit a double: shorten it, or send it as text")
