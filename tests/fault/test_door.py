@@ -146,6 +146,21 @@ def test_fields_are_counted_wherever_they_are(data: bytes, message: str) -> None
         check_fields(data, kinds[message].DESCRIPTOR)
 
 
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\x7b\x7c" + b"\x1a\x00" * 70_000, feature_pb2.ExtractRequest),
+        (labelled(70_000) + b"\x0a\x7f", head_pb2.TrainHeadRequest),
+        (feature_pb2.ExtractRequest(images=[common_pb2.Image()] * 40_000).SerializeToString()[:-1], None),
+    ],
+    ids=["a group hides the rest", "cut short behind many items", "cut short"],
+)
+def test_a_large_message_that_is_malformed_is_refused_before_it_is_parsed(data: bytes, kind: type | None) -> None:
+    with pytest.raises(fc7.InvalidArgument) as caught:
+        check_fields(data, (kind or feature_pb2.ExtractRequest).DESCRIPTOR)
+    assert caught.value.reason == "MALFORMED_MESSAGE"
+
+
 def test_a_full_request_of_pictures_passes() -> None:
     images = [common_pb2.Image(encoded=b"x" * 1000), common_pb2.Image(pixels=common_pb2.Tensor(shape=[9, 9, 3]))]
     request = feature_pb2.ExtractRequest(images=images * 2048)

@@ -149,6 +149,26 @@ async def test_a_watch_of_health_does_not_hold_up_the_end(tiny_bundle: Path, tmp
     folder.release()
 
 
+async def test_watches_of_health_leave_room_for_calls(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has no token may watch, so that a thousand watches would take the place of every other call."""
+    monkeypatch.setattr(guard, "MAX_WATCHES", 2)
+    folder = DataFolder(tmp_path)
+    server = Server(Settings(tmp_path, listen=None, models=(str(tiny_bundle),)), folder)
+    async with grpc.aio.insecure_channel((await server.start()).address) as opened:
+        stub = health_pb2_grpc.HealthStub(opened)
+        watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(2)]
+        for watch in watches:
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            await stub.Watch(health_pb2.HealthCheckRequest()).read()
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await stub.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+        await server.stop()
+    folder.release()
+
+
 def test_a_drain_waits_for_a_request_that_is_still_arriving(tiny_bundle: Path, tmp_path: Path) -> None:
     """A call counts as under way from its first byte, also before its handler runs."""
     import os

@@ -22,10 +22,11 @@ from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason, Reso
 from fc7_service.bundle.disk import is_out_of_files
 from fc7_service.rpc.messages import check_answer
 from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
-from fc7_service.rpc.wire import MAX_ITEMS, check_fields
+from fc7_service.rpc.wire import MAX_ITEMS, check_fields, malformed
 from fc7_service.tokens import HEALTH, NOBODY, Caller, Tokens
 
 MAX_CALLS = 1000  # under way at once; a call that waits costs some kilobytes
+MAX_WATCHES = 100  # of health, among them: whoever has no token may watch, and must not take the place of other calls
 _RETRY_AFTER_S = 1.0
 _ARRIVAL_S = 300.0  # for each message: as long as our clients wait for an answer
 _INLINE_BYTES = 64 * 2**10  # smaller messages are parsed faster than a thread is woken
@@ -76,11 +77,9 @@ class Guard(grpc.aio.ServerInterceptor):
         """Return who calls; refuse whoever may not, and everybody where too many calls are under way."""
         caller = self._tokens.check(method, authorization, is_known=is_known)
         if self._n_calls > MAX_CALLS and not method.startswith(HEALTH):
-            raise ResourceExhausted(
-                f"{MAX_CALLS} calls are under way: retry after {_RETRY_AFTER_S:g} s",
-                retry_after_s=_RETRY_AFTER_S,
-                reason=Reason.TOO_MANY_CALLS,
-            )
+            raise _too_many(f"{MAX_CALLS} calls")
+        if method == _WATCH and len(self._watches) >= MAX_WATCHES:
+            raise _too_many(f"{MAX_WATCHES} watches of health")
         if method == _WATCH and (task := asyncio.current_task()) is not None:
             self._watches.add(task)
             task.add_done_callback(self._watches.discard)
@@ -234,6 +233,14 @@ class _Around:
             )
 
 
+def _too_many(what: str) -> ResourceExhausted:
+    return ResourceExhausted(
+        f"{what} are under way: retry after {_RETRY_AFTER_S:g} s",
+        retry_after_s=_RETRY_AFTER_S,
+        reason=Reason.TOO_MANY_CALLS,
+    )
+
+
 def _to_bytes(answer: Any) -> bytes:
     """Serialise what a handler writes through the context itself."""
     return answer if isinstance(answer, bytes) else bytes(answer.SerializeToString())
@@ -245,9 +252,7 @@ def _parse(deserialize: Callable[[bytes], Any], data: bytes) -> Any:
     try:
         request = deserialize(data)
     except Exception:  # the parser's own error types; the caller is told, the server goes on
-        raise InvalidArgument(
-            "the request's bytes are not the message that this method takes", reason=Reason.MALFORMED_MESSAGE
-        ) from None
+        raise malformed() from None
     if (count := _count(request)) > MAX_ITEMS:
         raise InvalidArgument(
             f"the request holds {count} items: at most {MAX_ITEMS}, so send it in parts", reason=Reason.TOO_MANY_ITEMS

@@ -20,20 +20,27 @@ def check_fields(data: bytes, descriptor: Any) -> None:
     Parameters
     ----------
     data
-        The message as it came. What is malformed is left to the parser.
+        The message as it came.
     descriptor
         Of the message; fields that it does not know are counted, not entered.
 
     Raises
     ------
     InvalidArgument
-        More than ``MAX_FIELDS``.
+        More than ``MAX_FIELDS``; or a large message is malformed, of which a parser would build all before the fault.
     """
     if len(data) > _SMALL_BYTES and _count(data, descriptor) > MAX_FIELDS:
         raise InvalidArgument(
             f"the request holds more than {MAX_FIELDS} fields: at most {MAX_ITEMS} items, so send it in parts",
             reason=Reason.TOO_MANY_ITEMS,
         )
+
+
+def malformed() -> InvalidArgument:
+    """Return the error of bytes that are no message of the method."""
+    return InvalidArgument(
+        "the request's bytes are not the message that this method takes", reason=Reason.MALFORMED_MESSAGE
+    )
 
 
 def _count(data: bytes, descriptor: Any) -> int:
@@ -62,9 +69,9 @@ def _count(data: bytes, descriptor: Any) -> int:
                 elif kind in (_FIXED64, _FIXED32):
                     at += 8 if kind == _FIXED64 else 4
                 else:
-                    return n_fields  # groups: proto3 has none
+                    raise malformed()  # groups, which proto3 does not have, and which could hide fields from this count
     except IndexError:  # cut short
-        pass
+        raise malformed() from None
     return n_fields
 
 
