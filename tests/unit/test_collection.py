@@ -20,6 +20,7 @@ from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Resou
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections import generation
 from fc7_service.collections.collection import check_id
+from fc7_service.collections.database import connect
 from fc7_service.collections.library import Collections
 from fc7_service.collections.store import Item, StoredItem
 
@@ -278,6 +279,19 @@ def test_a_reader_inside_neither_holds_up_a_deletion_nor_loses_its_rows(library,
         library.create("photos", PROVENANCE, DIM).upsert([item("new")])
         assert len([*seen, *rows]) == count == 50
     assert library.get("photos").count == 1
+
+
+def test_a_read_that_a_deletion_overtakes_finds_nothing(library, photos, monkeypatch):
+    """SQLite opens its files with the first statement, and then says that the disk fails."""
+
+    def overtaken(path, mode):
+        library.delete("photos")
+        return connect(path, mode)
+
+    monkeypatch.setattr(photos._store, "_readers", [])
+    monkeypatch.setattr("fc7_service.collections.store.connect", overtaken)
+    with pytest.raises(NotFound, match="deleted"):
+        photos.get(["a"])
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "a b", "é", "x" * 65, "a\n", "a\0"])

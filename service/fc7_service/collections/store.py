@@ -320,17 +320,22 @@ class Store:
             if self._is_closed:
                 raise _closed(self.name)
             connection = self._readers.pop() if self._readers else None
-        with faults(self.name):
-            connection = connection or connect(self._path, "ro")
-            try:
-                yield connection
-            finally:
-                with self._lock:
-                    is_kept = not self._is_closed
-                    if is_kept:
-                        self._readers.append(connection)
-                if not is_kept:
-                    connection.close()
+        try:
+            with faults(self.name):
+                connection = connection or connect(self._path, "ro")
+                try:
+                    yield connection
+                finally:
+                    with self._lock:
+                        is_kept = not self._is_closed
+                        if is_kept:
+                            self._readers.append(connection)
+                    if not is_kept:
+                        connection.close()
+        except Unavailable as error:
+            if self._is_closed:  # its folder went while this read had not yet opened all files
+                raise _closed(self.name) from error
+            raise
 
     @contextlib.contextmanager
     def _pinned(self) -> Iterator[sqlite3.Connection]:
@@ -365,7 +370,7 @@ def _checksum(place: int, id: bytes, content: bytes, payload: bytes, blob: bytes
 
 def _closed(name: str) -> NotFound:
     return NotFound(
-        f"collection {name!r} is closed: it was deleted, or the server is stopping",
+        f"collection {name!r} is closed: it was deleted or set aside, or the server is stopping",
         name=name,
         reason=Reason.COLLECTION_NOT_FOUND,
     )
