@@ -16,10 +16,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import fc7
 from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, feature_pb2, feature_pb2_grpc
 from fc7_service.bundle.folder import open_bundle
+from fc7_service.collections.library import Collections
 from fc7_service.features import batcher
 from fc7_service.features.batcher import Batcher
 from fc7_service.features.extractor import Extractor
 from fc7_service.holder import DataFolder
+from fc7_service.rpc import collections as rpc_collections
 from fc7_service.rpc import guard, messages
 from fc7_service.rpc.guard import MAX_ITEMS
 from fc7_service.server import Server
@@ -128,6 +130,27 @@ def test_errors_that_quote_the_caller_keep_their_code(channel: grpc.Channel, tex
     with pytest.raises(grpc.RpcError) as caught:
         stub.GetCollection(collection_pb2.GetCollectionRequest(name=text), timeout=WAIT_S)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_ids_alone_do_not_bring_more_features_than_the_memory_holds(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand ids are a small message, and a gigabyte where a layer has 200,000 numbers."""
+    library = Collections(tmp_path)
+    made = library.create("c", open_bundle(tiny_bundle).provenance("conv5"), 4)
+    monkeypatch.setattr(rpc_collections, "MAX_WAITING_BYTES", 2 * 4 * made.dim)
+    servicer = rpc_collections.CollectionServicer(
+        library, Extractor([open_bundle(tiny_bundle)], device="cpu", threads=1)
+    )
+    items = [collection_pb2.NewItem(id=str(i), content_sha256="0" * 64) for i in range(3)]
+    queries = [collection_pb2.Query(id=str(i)) for i in range(3)]
+    with pytest.raises(fc7.ResourceExhausted, match="features of 3 items"):
+        await servicer.UpsertItems(collection_pb2.UpsertItemsRequest(collection="c", items=items), None)
+    with pytest.raises(fc7.ResourceExhausted, match="features of 3 items"):
+        await servicer.QueryItems(collection_pb2.QueryItemsRequest(collection="c", queries=queries, k=1), None)
+    answer = await servicer.UpsertItems(collection_pb2.UpsertItemsRequest(collection="c", items=items[:2]), None)
+    assert [result.error.code for result in answer.results] == ["NOT_FOUND"] * 2
+    library.close()
 
 
 @pytest.mark.parametrize("shape", [[0, 2**62, 2**62], [2**40, 0], [0], []])

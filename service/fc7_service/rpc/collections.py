@@ -15,7 +15,7 @@ from fc7.v1 import collection_pb2_grpc, common_pb2
 from fc7_service.collections.collection import Collection, check_id
 from fc7_service.collections.library import Collections, Damaged, Summary, Use
 from fc7_service.collections.store import Item, Metric, StoredItem
-from fc7_service.features.extractor import Extractor, Timing
+from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor, Timing
 from fc7_service.rpc.messages import (
     check_answer,
     content_sha256,
@@ -171,6 +171,7 @@ class _Upsert:
 
     def _sort(self) -> None:
         """Give every item its error, or its place among those that are ready or those to be extracted."""
+        _check_room(self._collection, len(self._items))
         stored = self._collection.get([item.id for item in self._items], True)
         seen: set[str] = set()
         for i, (item, old) in enumerate(zip(self._items, stored, strict=True)):
@@ -221,6 +222,17 @@ class _Upsert:
         return found.timing
 
 
+def _check_room(collection: Collection, n_items: int) -> None:
+    """Refuse a call whose items' features would fill the memory, new or stored."""
+    if (n_bytes := 4 * collection.dim * n_items) > MAX_WAITING_BYTES:
+        raise ResourceExhausted(
+            f"the features of {n_items} items of collection {collection.name!r} have {n_bytes} bytes: at most "
+            f"{MAX_WAITING_BYTES}, so send fewer items in a call",
+            name="items",
+            reason=Reason.WORK_TOO_LARGE,
+        )
+
+
 async def _queries(
     collection: Collection, extractor: Extractor, queries: Sequence[pb.Query]
 ) -> tuple[list[Any], Timing]:
@@ -244,6 +256,7 @@ async def _queries(
 
 def _given(collection: Collection, queries: Sequence[pb.Query]) -> list[Any]:
     """Return the feature of each query that brings or names one, or its error; None for images."""
+    _check_room(collection, len(queries))
     stored = iter(collection.get([query.id for query in queries if query.WhichOneof("source") == "id"], True))
     found: list[Any] = []
     for query in queries:
