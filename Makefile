@@ -10,9 +10,9 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 demo: .venv/demo
 	$(BIN)/fc7 demo $(if $(DATA),--data-from "$(DATA)") --output demo
 
-# Lint, types, every test.
+# Lint, types, every test: two processes, each with one thread for arithmetic.
 test: .venv/test lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/test
 	$(BIN)/ruff check .
