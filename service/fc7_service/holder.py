@@ -109,8 +109,9 @@ class DataFolder:
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Return the holder that announced itself in ``path``; None where nobody did."""
+    """Return the holder that announced itself in ``path``; None where nobody did, or where the folder is a copy."""
     try:
-        return Holder(**json.loads((path / _ADDRESS_FILE).read_text()))
+        holder = Holder(**json.loads((path / _ADDRESS_FILE).read_text()))
+        return holder if holder.folder == str(path.resolve()) else None
     except (OSError, ValueError, TypeError):
         return None

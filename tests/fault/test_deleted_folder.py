@@ -51,3 +51,12 @@ def test_who_lost_a_folder_leaves_its_successor_alone(tmp_path: Path) -> None:
     assert read_holder(tmp_path / "data") is not None
     second.release()
     assert read_holder(tmp_path / "data") is None
+
+
+def test_a_copy_of_a_folder_does_not_lead_to_its_holder(tmp_path: Path) -> None:
+    holder = DataFolder(tmp_path / "data")
+    holder.announce(Holder(1, "unix:/none/s"))
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    assert read_holder(tmp_path / "data") is not None
+    assert read_holder(tmp_path / "copy") is None
+    holder.release()
