@@ -16,6 +16,7 @@ from fc7._calls.step import Call, Open, Operation, Step
 from fc7.channel import SENT_ONCE, Target
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, ResourceExhausted, Unavailable
 from fc7.status import read_rpc_error
+from fc7.web import call_ends
 
 T = TypeVar("T")
 
@@ -57,6 +58,14 @@ class Progress(Generic[T]):
         if left <= 0:
             raise self.time_is_over()
         return left
+
+    def work(self, function: Callable[[], Any]) -> Any:
+        """Do what blocks; pictures are fetched by their URLs within the time of the call."""
+        token = call_ends.set(self._deadline)
+        try:
+            return function()
+        finally:
+            call_ends.reset(token)
 
     def time_is_over(self) -> DeadlineExceeded:
         """Return the error of a call whose time is over."""

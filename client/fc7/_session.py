@@ -117,7 +117,7 @@ class Session:
             case Next(stream):
                 return stream.read()
             case Work(function):
-                return function()
+                return progress.work(function)
 
     def _call(self, call: Call, progress: Progress[Any]) -> Any:
         patience = progress.patience(call)
@@ -282,7 +282,7 @@ class AsyncSession:
                 self._check_open()
                 return await asyncio.get_running_loop().run_in_executor(self._threads, stream.read)
             case Work(function):
-                return await asyncio.to_thread(function)
+                return await asyncio.to_thread(progress.work, function)
 
     @asynccontextmanager
     async def _place(self, call: Call, progress: Progress[Any]) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ _LIMIT_S = 30.0  # for a whole picture
 _SILENCE_S = 10.0  # without a byte
 _PIECE_BYTES = 2**16
 _GONE = {404, 410}  # statuses
+
+call_ends: ContextVar[float | None] = ContextVar("call_ends", default=None)
+"""Monotonic seconds at which the call that fetches is over; None where it has no limit."""
 
 
 def is_url(image: object) -> TypeGuard[str]:
@@ -41,31 +45,35 @@ def fetch(url: str, max_bytes: int) -> bytes:
     Unavailable
         The server cannot be reached.
     DeadlineExceeded
-        Not complete within 30 seconds.
+        Not complete within 30 seconds, or within the time of the call.
     """
     answer: list[bytes | Fc7Error] = []
+    start, ends = time.monotonic(), call_ends.get()
+    limit_s = _LIMIT_S if ends is None else max(0.0, min(_LIMIT_S, ends - start))
+    if limit_s == 0:
+        raise _too_slow(url, limit_s)
 
     def run() -> None:
         try:
-            answer.append(_read(url, max_bytes, time.monotonic() + _LIMIT_S))
+            answer.append(_read(url, max_bytes, limit_s, start + limit_s))
         except Fc7Error as error:
             answer.append(error)
 
     # A thread of its own: a server that sends its headers byte by byte is never silent, and nothing else bounds it.
     thread = threading.Thread(target=run, name="fc7-fetch", daemon=True)
     thread.start()
-    thread.join(_LIMIT_S)
+    thread.join(limit_s)
     if not answer:
-        raise _too_slow(url)
+        raise _too_slow(url, limit_s)
     if isinstance(answer[0], Fc7Error):
         raise answer[0]
     return answer[0]
 
 
-def _read(url: str, max_bytes: int, deadline: float) -> bytes:
+def _read(url: str, max_bytes: int, limit_s: float, deadline: float) -> bytes:
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "fc7", "Accept": "image/*"})  # noqa: S310
-        with _opener(url).open(request, timeout=_SILENCE_S) as response:
+        with _opener(url).open(request, timeout=min(_SILENCE_S, limit_s)) as response:
             announced = response.length or 0  # 0 where the server does not say
             if announced > max_bytes:
                 raise _too_large(url, max_bytes)
@@ -75,7 +83,7 @@ def _read(url: str, max_bytes: int, deadline: float) -> bytes:
                 if len(data) > max_bytes:
                     raise _too_large(url, max_bytes)
                 if time.monotonic() > deadline:
-                    raise _too_slow(url)
+                    raise _too_slow(url, limit_s)
             if len(data) < announced:
                 raise Unavailable(f"{url!r} broke off after {len(data)} of {announced} bytes: try again", name=url)
             return bytes(data)
@@ -89,13 +97,13 @@ def _read(url: str, max_bytes: int, deadline: float) -> bytes:
             f"{url!r} cannot be read: its server answers {error.code} {error.reason}", name=url
         ) from None
     except TimeoutError as error:
-        raise _too_slow(url) from error
+        raise _too_slow(url, limit_s) from error
     except (ValueError, http.client.InvalidURL) as error:  # a port that is no number, a space, a null byte
         raise InvalidArgument(f"{url!r} is not a URL that can be read: {error}", name=url) from error
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
         if isinstance(why, TimeoutError):
-            raise _too_slow(url) from error
+            raise _too_slow(url, limit_s) from error
         raise Unavailable(f"{url!r} cannot be reached: {why or type(error).__name__}", name=url) from error
 
 
@@ -140,8 +148,8 @@ def _too_large(url: str, max_bytes: int) -> InvalidArgument:
     return InvalidArgument(f"{url!r} has more than {max_bytes} bytes: make the image smaller", name=url)
 
 
-def _too_slow(url: str) -> DeadlineExceeded:
+def _too_slow(url: str, limit_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"{url!r} was not complete within {_LIMIT_S:g} seconds, or sent nothing for {_SILENCE_S:g}: fetch it first",
+        f"{url!r} was not complete within {limit_s:.3g} seconds, or sent nothing for {_SILENCE_S:g}: fetch it first",
         name=url,
     )

@@ -10,6 +10,7 @@ import pytest
 
 import fc7
 from fc7 import images, web
+from fc7._progress import Progress
 from fc7.images import path_of, read_image
 from fc7.web import fetch, is_url
 from site_of_pictures import PICTURE, Site, running
@@ -80,6 +81,15 @@ def test_a_server_that_is_slow_or_away_is_an_error_of_its_own(site: Site, monkey
     monkeypatch.setattr(web, "_LIMIT_S", 20)
     with pytest.raises(fc7.Unavailable, match="cannot be reached"):
         fetch(f"http://127.0.0.1:{port}/a.jpg", 10**6)
+
+
+def test_pictures_are_fetched_within_the_time_of_the_call(site: Site) -> None:
+    call: Progress[None] = Progress(iter(()), 0.3)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(fc7.DeadlineExceeded, match="not complete within 0"):
+            call.work(lambda: fetch(f"{site.url}/slow", 10**6))
+    assert site.asked == ["/slow"]  # the second time nothing is left
+    assert web.call_ends.get() is None
 
 
 def test_a_picture_that_breaks_off_is_not_taken(site: Site) -> None:
