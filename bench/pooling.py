@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from fc7.cli.raw import nearest, ridge_labels
 from fc7.cli.selection import Selection
 from fc7.cli.views import own_pictures, take_views
-from fc7_models.dataset import read_dataset, training_pictures
-from fc7_models.export import fold
-from fc7_models.forward import read_batches
+from fc7_models.data.dataset import read_dataset, training_pictures
+from fc7_models.data.forward import read_batches
+from fc7_models.export.onnx import fold
+from fc7_models.export.pooling import SHRINK, halved, whiten
 from fc7_models.networks import Network
-from fc7_models.pooling import SHRINK, halved, whiten
-from fc7_models.trained import load_trained
+from fc7_models.training.trained import load_trained
 
 SIZES_PX = (64, 96, 128)
 HALF = "64 of 128"  # the picture of 128 at half its size

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fc7_models.dataset import read_dataset
-from fc7_models.export import fold
-from fc7_models.forward import read_batches
-from fc7_models.trained import load_trained
+from fc7_models.data.dataset import read_dataset
+from fc7_models.data.forward import read_batches
+from fc7_models.export.onnx import fold
+from fc7_models.training.trained import load_trained
 
 SIZES_PX = ((64, 64), (68, 64), (70, 64), (72, 64), (72, 72), (76, 72), (80, 72), (80, 80), (88, 80))
 PICTURES = 2000

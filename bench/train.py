@@ -22,13 +22,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fc7_models.data.pictures import read_pictures
 from fc7_models.networks import find_network
-from fc7_models.pictures import read_pictures
-from fc7_models.precision import choose_precision
-from fc7_models.recipes import find_recipe
-from fc7_models.team import alone
-from fc7_models.trained import make_plan
-from fc7_models.trainer import Job, Trainer
+from fc7_models.training.precision import choose_precision
+from fc7_models.training.recipes import find_recipe
+from fc7_models.training.team import alone
+from fc7_models.training.trained import make_plan
+from fc7_models.training.trainer import Job, Trainer
 
 TURNS = 12
 STEPS = 4  # of a turn

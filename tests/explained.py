@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fc7_models.deconv import build_deconv
+from fc7_models.deconv.build import build_deconv
 from fc7_service.bundle.bundle import SUMS, Bundle, Layer
 from fc7_service.bundle.folder import write_bundle
 from tiny import LAYERS, PX, RECIPE, make_tiny_bundle, tiny_graph

@@ -141,7 +141,8 @@ def test_nobody_is_reached_and_no_file_is_left_elsewhere(houses: Callable[[], Ho
     """By a server, by a server in the caller's process, or with every library of every extra loaded."""
     served, embedded, training = houses(), houses(), houses()
     data = embedded.home / OWN_DATA
-    zoo = "from fc7_models.zoo import load_torchvision; load_torchvision()"  # as fc7 does: alone it may not import
+    # as fc7 does: alone it may not import
+    zoo = "from fc7_models.zoo.table import load_torchvision; load_torchvision()"
     libraries = f"{zoo}; import {', '.join(modules_of_extras())}; input()"
     with (
         served.running("-m", "fc7", "serve", "--listen", "127.0.0.1:0") as server,

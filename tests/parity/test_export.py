@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from fc7.errors import AlreadyExists, DataLoss
-from fc7_models.export import check_parity, export_bundle, fold, halve, to_onnx
-from fc7_models.fidelity import golden_inputs
-from fc7_models.golden import draw_pictures
+from fc7_models.export.fidelity import golden_inputs
+from fc7_models.export.golden import draw_pictures
+from fc7_models.export.onnx import check_parity, export_bundle, fold, halve, to_onnx
+from fc7_models.export.pack import run_graph
 from fc7_models.networks import NETWORKS, Network, find_network
-from fc7_models.pack import run_graph
-from fc7_models.train import Facts, Plan, Trained
+from fc7_models.training.run import Facts, Plan, Trained
 from fc7_service.bundle.folder import open_bundle, shipped_bundles
 from fc7_service.bundle.golden import read_golden
 

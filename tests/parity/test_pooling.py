@@ -14,14 +14,14 @@ from PIL import Image
 
 from fc7.cli import main
 from fc7.errors import ImageDecodeError, InvalidArgument
-from fc7_models.curve import UNTRAINED, curve
-from fc7_models.export import export_bundle
-from fc7_models.filters import inspect
+from fc7_models.export.onnx import export_bundle
+from fc7_models.export.pack import run_graph
+from fc7_models.export.pooling import NAME, PX, SHRINK, pool, whiten
 from fc7_models.networks import find_network
-from fc7_models.pack import run_graph
-from fc7_models.pooling import NAME, PX, SHRINK, pool, whiten
-from fc7_models.probe import PIXELS, probe
-from fc7_models.trained import Facts, Plan, Trained
+from fc7_models.studies.curve import UNTRAINED, curve
+from fc7_models.studies.inspect import inspect
+from fc7_models.studies.probe import PIXELS, probe
+from fc7_models.training.trained import Facts, Plan, Trained
 from fc7_service.bundle.bundle import SUMS
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden

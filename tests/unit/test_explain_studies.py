@@ -20,16 +20,16 @@ from scipy.stats import spearmanr
 from explained import make_explained_bundle
 from fc7.cli import main
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
-from fc7_models import correspondence as parts
-from fc7_models import invariance as moves
-from fc7_models import trust
-from fc7_models.chain import Chain
-from fc7_models.evolution import evolution
-from fc7_models.gallery import find_pictures, open_units
+from fc7_models.deconv.chain import Chain
+from fc7_models.export.pack import run_graph
 from fc7_models.networks import find_network
-from fc7_models.pack import run_graph
-from fc7_models.saliency import METHODS, Lens, baselines, grad_cam, shuffle, way_back
-from fc7_models.trained import Facts, Plan, Trained
+from fc7_models.studies import correspondence as parts
+from fc7_models.studies import invariance as moves
+from fc7_models.studies import trust
+from fc7_models.studies.evolution import evolution
+from fc7_models.studies.gallery import find_pictures, open_units
+from fc7_models.studies.saliency import METHODS, Lens, baselines, grad_cam, shuffle, way_back
+from fc7_models.training.trained import Facts, Plan, Trained
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_model
 from fc7_service.bundle.graph import cut

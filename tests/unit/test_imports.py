@@ -36,6 +36,10 @@ CONTRACT_FILES = "fc7.errors fc7.formats"
 CONTRACT = f"fc7.v1 {CONTRACT_FILES}"
 SERVICE = "fc7_service.bundle fc7_service.features fc7_service.collections fc7_service.heads fc7_service.explain"
 RPC = f"fc7_service.TELEMETRY {CONTRACT} {GRPC} numpy {SERVICE} fc7_service.rpc fc7_service.settings fc7_service.tokens"
+# The floors of `fc7_models`. Rooms of one floor do not know one another.
+MODELS = f"{CONTRACT_FILES} fc7_service.bundle fc7_service.features.preprocess numpy"
+LOWEST_FLOOR = "fc7_models.networks fc7_models.data fc7_models.deconv"
+BELOW_THE_TOP = f"{LOWEST_FLOOR} fc7_models.training fc7_models.export"
 # Module or package -> what it may import. The longest fitting name decides.
 ROOMS = {
     "fc7.errors": Room(),
@@ -60,11 +64,16 @@ ROOMS = {
     "fc7_service.collections": Room("fc7.errors fc7_service.bundle numpy faiss"),
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
     "fc7_service.explain": Room("fc7.errors fc7_service.bundle numpy"),
-    "fc7_models": Room(
-        f"{CONTRACT_FILES} fc7_service.bundle fc7_service.features.preprocess numpy PIL torch onnx onnxscript "
-        "onnxruntime platformdirs",
-        "torchvision timm efficientnet_lite_pytorch matplotlib sklearn",
+    "fc7_models": Room("fc7_service.bundle platformdirs", never="fc7_models"),  # a new file belongs in a room below
+    "fc7_models.networks": Room(f"{MODELS} torch"),
+    "fc7_models.data": Room(f"{MODELS} PIL torch onnxruntime"),
+    "fc7_models.deconv": Room(f"{MODELS} onnx"),
+    "fc7_models.training": Room(f"{MODELS} torch onnx {LOWEST_FLOOR}"),
+    "fc7_models.export": Room(f"{MODELS} torch onnx onnxscript onnxruntime {LOWEST_FLOOR} fc7_models.training"),
+    "fc7_models.zoo": Room(
+        f"{MODELS} torch onnx onnxruntime {BELOW_THE_TOP}", "torchvision timm efficientnet_lite_pytorch"
     ),
+    "fc7_models.studies": Room(f"{MODELS} PIL torch onnx onnxruntime {BELOW_THE_TOP}", "matplotlib sklearn"),
 }
 
 
@@ -140,6 +149,12 @@ def test_every_import_follows_an_arrow() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_file_of_the_networks_lies_in_a_room() -> None:
+    parents = {module.rpartition(".")[0] for module, _ in modules() if module.startswith("fc7_models.")}
+    assert parents == {"fc7_models"} | {name for name in ROOMS if name.startswith("fc7_models.")}
+    assert [path.name for path in PACKAGES["fc7_models"].glob("*.py")] == ["__init__.py"]
+
+
 @pytest.mark.parametrize(
     ("module", "source"),
     [
@@ -161,8 +176,17 @@ def test_every_import_follows_an_arrow() -> None:
         ("fc7.cli.extract", "def f():\n from fc7_service import server"),
         ("fc7.cli.extract", "import numpy"),
         ("fc7.errors", "import grpc"),
-        ("fc7_models.train", "from fc7_service.features.extractor import Extractor"),
-        ("fc7_models.train", "import fc7"),
+        ("fc7_models.training.run", "from fc7_service.features.extractor import Extractor"),
+        ("fc7_models.training.run", "import fc7"),
+        ("fc7_models.networks.alexnet", "from fc7_models.data import dataset"),
+        ("fc7_models.data.forward", "from fc7_models.deconv.build import build_deconv"),
+        ("fc7_models.deconv.build", "import torch"),
+        ("fc7_models.training.run", "def f():\n from fc7_models.export.onnx import export_bundle"),
+        ("fc7_models.export.int8", "from fc7_models.studies.evaluate import evaluate"),
+        ("fc7_models.export.pack", "from fc7_models.zoo import table"),
+        ("fc7_models.zoo.pull", "from fc7_models.studies import report"),
+        ("fc7_models.studies.report", "from fc7_models.zoo import table"),
+        ("fc7_models.stray", "from fc7_models.networks import NETWORKS"),
     ],
 )
 def test_a_forbidden_arrow_is_seen(module: str, source: str) -> None:
@@ -196,7 +220,7 @@ NAMES = ("environ", "environb", "getenv", "getenvb")
         ("import fc7; fc7.Client, fc7.AsyncClient", "fc7_service fc7_models PIL onnxruntime faiss click rich"),
         ("import fc7_service.server", "torch onnx onnxruntime faiss scipy fc7.client"),
         ("import fc7_service.bundle, fc7_models", "torch onnx"),
-        ("import fc7_models.evaluate, fc7_models.report", "torch onnx matplotlib sklearn"),
+        ("import fc7_models.studies.evaluate, fc7_models.studies.report", "torch onnx matplotlib sklearn"),
     ],
 )
 def test_an_import_loads_nothing_heavy(statement: str, heavy: str) -> None:
@@ -208,7 +232,9 @@ def test_an_import_loads_nothing_heavy(statement: str, heavy: str) -> None:
     assert loaded & set(heavy.split()) == set()
 
 
-@pytest.mark.parametrize("package", ["fc7_service", "fc7_models", "fc7_service.features.session", "fc7_models.int8"])
+@pytest.mark.parametrize(
+    "package", ["fc7_service", "fc7_models", "fc7_service.features.session", "fc7_models.export.int8"]
+)
 def test_telemetry_is_off_before_onnxruntime_can_be_loaded(package: str) -> None:
     program = f"import {package}, onnxruntime, os; print(os.environ['ORT_DISABLE_TELEMETRY'], {package}.__name__)"
     watch = """

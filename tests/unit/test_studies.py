@@ -18,16 +18,16 @@ from PIL import Image
 
 from fc7.cli import main
 from fc7.errors import InvalidArgument, NotFound
-from fc7_models import linear
-from fc7_models.anatomy import dissect
-from fc7_models.curve import UNTRAINED, curve
-from fc7_models.dataset import read_dataset
-from fc7_models.evaluate import _place, evaluate, expected_calibration_error
-from fc7_models.filters import count_aliased, inspect
-from fc7_models.linear import accuracy, class_numbers, hold_out, pool
-from fc7_models.pack import run_graph
-from fc7_models.probe import PIXELS, probe
-from fc7_models.report import mosaic, prepare, write_evaluation
+from fc7_models.data.dataset import read_dataset
+from fc7_models.export.pack import run_graph
+from fc7_models.studies import linear
+from fc7_models.studies.anatomy import dissect
+from fc7_models.studies.curve import UNTRAINED, curve
+from fc7_models.studies.evaluate import _place, evaluate, expected_calibration_error
+from fc7_models.studies.inspect import count_aliased, inspect
+from fc7_models.studies.linear import accuracy, class_numbers, hold_out, pool
+from fc7_models.studies.probe import PIXELS, probe
+from fc7_models.studies.report import mosaic, prepare, write_evaluation
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_model, write_bundle
 from fc7_service.bundle.golden import read_golden
@@ -165,9 +165,9 @@ def test_convolutions_that_the_bundle_does_not_name_are_layers(tmp_path: Path) -
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of an untrained `alexnet-64`: weights as fp16 behind a Cast, transposed products, maps unnamed."""
-    from fc7_models.export import export_bundle
+    from fc7_models.export.onnx import export_bundle
     from fc7_models.networks import find_network
-    from fc7_models.train import Facts, Plan, Trained
+    from fc7_models.training.run import Facts, Plan, Trained
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -13,18 +13,18 @@ from PIL import Image
 
 from denied import refuse_folder
 from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
-from fc7_models import pictures
-from fc7_models.augment import AUGMENTATIONS
-from fc7_models.dataset import load_pixels, read_dataset
-from fc7_models.distort import DRAWS
-from fc7_models.evaluate import evaluate
-from fc7_models.export import export_bundle
+from fc7_models.data import pictures
+from fc7_models.data.dataset import load_pixels, read_dataset
+from fc7_models.data.pictures import read_pictures
+from fc7_models.export.onnx import export_bundle
 from fc7_models.networks import find_network
-from fc7_models.pictures import read_pictures
-from fc7_models.recipes import Views
-from fc7_models.train import Progress, train
-from fc7_models.trained import Plan, load_trained, make_plan
-from fc7_models.trainer import accuracy
+from fc7_models.studies.evaluate import evaluate
+from fc7_models.training.augment import AUGMENTATIONS
+from fc7_models.training.distort import DRAWS
+from fc7_models.training.recipes import Views
+from fc7_models.training.run import Progress, train
+from fc7_models.training.trained import Plan, load_trained, make_plan
+from fc7_models.training.trainer import accuracy
 from fc7_service.bundle.folder import open_bundle
 
 

@@ -16,10 +16,11 @@ from torch import nn
 
 from fc7.cli import main
 from fc7.errors import InvalidArgument
-from fc7_models import ablate, train
 from fc7_models.networks import find_network
 from fc7_models.networks.layers import LocalResponseNorm
-from fc7_models.recipes import find_recipe
+from fc7_models.studies import ablate
+from fc7_models.training.recipes import find_recipe
+from fc7_models.training.trainer import Trainer
 
 PAPER_NETWORKS = ("alexnet", "zfnet", "alexnet-64", "zfnet-64")
 
@@ -102,7 +103,7 @@ def test_the_study_is_two_tables_and_goes_on(tmp_path: Path, monkeypatch: pytest
     command = ["model", "ablate", str(tmp_path / "data"), "--network", "alexnet-64", "--epochs", "1"]
     command += ["--output", str(tmp_path / "study"), "--json"]
     steps: list[int] = []
-    step = train.Trainer.step
+    step = Trainer.step
 
     def cut(self: Any, x: torch.Tensor, labels: torch.Tensor) -> float:
         steps.append(len(labels))
@@ -110,7 +111,7 @@ def test_the_study_is_two_tables_and_goes_on(tmp_path: Path, monkeypatch: pytest
             raise KeyboardInterrupt
         return step(self, x, labels)
 
-    monkeypatch.setattr(train.Trainer, "step", cut)
+    monkeypatch.setattr(Trainer, "step", cut)
     assert CliRunner().invoke(main, command).exit_code == 130
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output

@@ -16,18 +16,27 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from fc7.errors import InvalidArgument, NotFound
-from fc7_models import augment, distort
-from fc7_models.card import write_card
-from fc7_models.dataset import read_dataset
-from fc7_models.muon import Muon
-from fc7_models.near import ACROSS, WITHIN, find_near
+from fc7_models.data.dataset import read_dataset
+from fc7_models.data.near import ACROSS, WITHIN, find_near
+from fc7_models.data.pictures import read_pictures
+from fc7_models.export.card import write_card
 from fc7_models.networks import find_network
-from fc7_models.pictures import read_pictures
-from fc7_models.recipes import DROPS, PATIENCE, RECIPES, Plateau, cosine, find_recipe, limit_filters, make_optimizers
-from fc7_models.team import Team
-from fc7_models.train import Job, Progress, Trainer, train
-from fc7_models.trained import Facts, Trained, make_plan
-from fc7_models.trainer import averaging
+from fc7_models.training import augment, distort
+from fc7_models.training.muon import Muon
+from fc7_models.training.recipes import (
+    DROPS,
+    PATIENCE,
+    RECIPES,
+    Plateau,
+    cosine,
+    find_recipe,
+    limit_filters,
+    make_optimizers,
+)
+from fc7_models.training.run import Job, Progress, Trainer, train
+from fc7_models.training.team import Team
+from fc7_models.training.trained import Facts, Trained, make_plan
+from fc7_models.training.trainer import averaging
 from fc7_service.bundle.recipe import Recipe
 
 CPU = Team(torch.device("cpu"))

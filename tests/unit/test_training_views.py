@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fc7_models.distort import DRAWS, distort
-from fc7_models.jpeg import compress
+from fc7_models.data.pictures import read_pictures
 from fc7_models.networks import find_network
-from fc7_models.pictures import read_pictures
-from fc7_models.recipes import find_recipe
-from fc7_models.resampling import BOX, CUBIC, TRIANGLE, blurs, filters, resample
-from fc7_models.team import Team
-from fc7_models.trained import make_plan
-from fc7_models.trainer import Job, Trainer, likeness
+from fc7_models.training.distort import DRAWS, distort
+from fc7_models.training.jpeg import compress
+from fc7_models.training.recipes import find_recipe
+from fc7_models.training.resampling import BOX, CUBIC, TRIANGLE, blurs, filters, resample
+from fc7_models.training.team import Team
+from fc7_models.training.trained import make_plan
+from fc7_models.training.trainer import Job, Trainer, likeness
 
 CPU = Team(torch.device("cpu"))
 PILLOW = {BOX: Image.Resampling.BOX, TRIANGLE: Image.Resampling.BILINEAR, CUBIC: Image.Resampling.BICUBIC}

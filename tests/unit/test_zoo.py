@@ -23,12 +23,12 @@ from torch import nn
 
 from fc7.cli import _describe
 from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
-from fc7_models import pull as pulling
-from fc7_models.export import check_parity
-from fc7_models.imports import import_file
-from fc7_models.pack import run_graph
-from fc7_models.pull import check_hash, download, export_entry, load_state, pull
-from fc7_models.zoo import (
+from fc7_models.export.onnx import check_parity
+from fc7_models.export.pack import run_graph
+from fc7_models.zoo import pull as pulling
+from fc7_models.zoo.local import import_file
+from fc7_models.zoo.pull import check_hash, download, export_entry, load_state, pull
+from fc7_models.zoo.table import (
     ZOO,
     Entry,
     Tapped,

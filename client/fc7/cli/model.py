@@ -127,10 +127,10 @@ def export(
     as_json: bool,
 ) -> None:
     """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
-    from fc7_models.dataset import read_text, training_pictures
-    from fc7_models.export import export_bundle
-    from fc7_models.pack import check_target
-    from fc7_models.trained import load_trained
+    from fc7_models.data.dataset import read_text, training_pictures
+    from fc7_models.export.onnx import export_bundle
+    from fc7_models.export.pack import check_target
+    from fc7_models.training.trained import load_trained
 
     check_target(output, name or output.name)
     text = read_text(notes) if notes else ""
@@ -158,7 +158,7 @@ def pull(network: str, output: Path | None, name: str | None, as_json: bool) -> 
 
     A NETWORK that does not exist lists those that do. Needs 'fc7[train,zoo]'.
     """
-    from fc7_models.pull import pull as run
+    from fc7_models.zoo.pull import pull as run
 
     output = output or Path(network)
     with progress("pull", None, as_json=as_json) as report:
@@ -178,7 +178,7 @@ def import_(file: Path, recipe: Path | None, output: Path | None, name: str | No
     Published files are known by their SHA-256; of another the recipe must be given, and without
     one the usual ones are listed. Needs 'fc7[train]', for published files also 'fc7[zoo]'.
     """
-    from fc7_models.imports import import_file
+    from fc7_models.zoo.local import import_file
 
     output = output or Path(file.stem)
     bundle = import_file(file, output, model=name or output.name, recipe=recipe)

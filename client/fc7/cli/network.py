@@ -37,8 +37,8 @@ def evaluate(
     check_one(name, ensemble)
     if not name and not ensemble:
         raise click.UsageError("say which network: --model, or --ensemble for several")
-    from fc7_models.evaluate import evaluate as run
-    from fc7_models.report import prepare, write_evaluation
+    from fc7_models.studies.evaluate import evaluate as run
+    from fc7_models.studies.report import prepare, write_evaluation
 
     if output:
         prepare(output)
@@ -61,8 +61,8 @@ def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
 
     FOLDER holds one sub-folder a class. Needs 'fc7[train]'.
     """
-    from fc7_models.probe import probe as run
-    from fc7_models.report import prepare, write_probe
+    from fc7_models.studies.probe import probe as run
+    from fc7_models.studies.report import prepare, write_probe
 
     if output:
         prepare(output)
@@ -84,9 +84,9 @@ def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
 
     FOLDER holds one sub-folder a class. Needs 'fc7[train]'.
     """
-    from fc7_models.curve import UNTRAINED
-    from fc7_models.curve import curve as run
-    from fc7_models.report import prepare, write_curve
+    from fc7_models.studies.curve import UNTRAINED
+    from fc7_models.studies.curve import curve as run
+    from fc7_models.studies.report import prepare, write_curve
 
     if output:
         prepare(output)
@@ -109,8 +109,8 @@ def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) 
 
     Without FOLDER: on the golden pictures of the bundle. Needs 'fc7[train]'.
     """
-    from fc7_models.filters import inspect as run
-    from fc7_models.report import prepare, write_inspection
+    from fc7_models.studies.inspect import inspect as run
+    from fc7_models.studies.report import prepare, write_inspection
 
     if output:
         prepare(output)
@@ -132,7 +132,7 @@ def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
     Pictures of the `train` of FOLDER calibrate it, others of its `val` tell what it costs; the card
     keeps the figures. It is served as NAME.int8. Needs 'fc7[train]'.
     """
-    from fc7_models.int8 import quantise
+    from fc7_models.export.int8 import quantise
 
     with progress("compare", None, as_json=as_json) as advance:
         found = quantise(name, folder, output, advance)

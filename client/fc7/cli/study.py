@@ -35,10 +35,10 @@ def invariance(folder: Path, name: str, count: int, output: Path | None, as_json
 
     Zeiler & Fergus 2013, figure 5. Needs 'fc7[train]'.
     """
-    from fc7_models.invariance import invariance as run
-    from fc7_models.invariance import means
-    from fc7_models.report import prepare
-    from fc7_models.study_report import write_invariance
+    from fc7_models.studies.invariance import invariance as run
+    from fc7_models.studies.invariance import means
+    from fc7_models.studies.report import prepare
+    from fc7_models.studies.study_report import write_invariance
 
     if output:
         prepare(output)
@@ -60,9 +60,9 @@ def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) 
     FOLDER holds parts.csv: picture,part,x,y,width,height in shares of the picture. Zeiler & Fergus 2013, table 1.
     Needs 'fc7[train]'.
     """
-    from fc7_models.correspondence import correspondence as run
-    from fc7_models.report import prepare
-    from fc7_models.study_report import write_correspondence
+    from fc7_models.studies.correspondence import correspondence as run
+    from fc7_models.studies.report import prepare
+    from fc7_models.studies.study_report import write_correspondence
 
     if output:
         prepare(output)
@@ -85,9 +85,9 @@ def evolution(checkpoints: Path, pictures: Path, output: Path | None, as_json: b
 
     Zeiler & Fergus 2013, figure 4. Needs 'fc7[train]'.
     """
-    from fc7_models.evolution import evolution as run
-    from fc7_models.report import prepare
-    from fc7_models.study_report import write_evolution
+    from fc7_models.studies.evolution import evolution as run
+    from fc7_models.studies.report import prepare
+    from fc7_models.studies.study_report import write_evolution
 
     if output:
         prepare(output)
@@ -110,9 +110,9 @@ def check(folder: Path, name: str, count: int, output: Path | None, as_json: boo
     Deletion and insertion curves against a random order and edges (Petsiuk 2018), and what is left of a map when the
     network's weights are shuffled (Adebayo 2018). Needs 'fc7[train]'.
     """
-    from fc7_models.report import prepare
-    from fc7_models.study_report import write_check
-    from fc7_models.trust import check as run
+    from fc7_models.studies.report import prepare
+    from fc7_models.studies.study_report import write_check
+    from fc7_models.studies.trust import check as run
 
     if output:
         prepare(output)

@@ -11,7 +11,7 @@ import click
 from fc7.cli.output import emit, json_option, print_bundle, progress, say, table
 
 if TYPE_CHECKING:
-    from fc7_models.train import Progress
+    from fc7_models.training.run import Progress
 
 _path = click.Path(path_type=Path)
 _RECIPES = "Or robust: for pictures as they get about. Or krizhevsky2012, zeiler2013: as the papers did."
@@ -54,12 +54,12 @@ def train(
     it is started again. `torchrun --nproc-per-node N -m fc7 model train ...` shares the work among N
     processes. Needs 'fc7[train]'.
     """
-    from fc7_models.dataset import training_pictures
-    from fc7_models.export import export_bundle
-    from fc7_models.pack import check_target
-    from fc7_models.team import join_team
-    from fc7_models.train import train as run
-    from fc7_models.trained import make_plan
+    from fc7_models.data.dataset import training_pictures
+    from fc7_models.export.onnx import export_bundle
+    from fc7_models.export.pack import check_target
+    from fc7_models.training.run import train as run
+    from fc7_models.training.team import join_team
+    from fc7_models.training.trained import make_plan
 
     check_target(output, name or output.name)
     plan = make_plan(network, recipe=recipe, epochs=epochs, has_heads=heads, has_start=start is not None)
@@ -97,9 +97,9 @@ def ablate(folder: Path, network: str, recipe: str, epochs: int, output: Path, a
     Writes layers.csv (2013, table 3) and techniques.csv (2012, sections 3.3 to 4.2) to DIR. A study
     that was cut off goes on when it is started again. Needs 'fc7[train]'.
     """
-    from fc7_models.ablate import ablate as run
-    from fc7_models.report import prepare, write_ablation
-    from fc7_models.trained import make_plan
+    from fc7_models.studies.ablate import ablate as run
+    from fc7_models.studies.report import prepare, write_ablation
+    from fc7_models.training.trained import make_plan
 
     plan = make_plan(network, recipe=recipe, epochs=epochs)
     prepare(output)

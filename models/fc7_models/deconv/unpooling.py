@@ -1,0 +1,92 @@
+"""The way back through max-pooling, as nodes of an ONNX graph.
+
+A window's maximum is the largest of its rows' maxima, and the first row that has it holds the first maximum. So along
+columns, then along rows, whole maps are compared with what was pooled of them: that and the adding take half of the
+time in which ONNX Runtime's MaxPool, asked where its maxima are, looks at one pixel after another and scatters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+
+import numpy as np
+from onnx import TensorProto
+
+from fc7_models.deconv.chain import Step
+from fc7_models.deconv.writer import GraphWriter
+
+LOWEST = float(np.finfo(np.float32).min)
+_ROWS, _COLUMNS = 1, 2  # axes: channels come last, so that what is cut and joined lies together
+_TO_END = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Unpooling:
+    """Brings signals back through one max-pooling: to where the maxima were, in row order the first of equal ones."""
+
+    to: GraphWriter
+    step: Step
+
+    def write(self, seen: str, signal: str, border: int) -> str:
+        """Return each value where its maximum was, values that meet added, zero elsewhere.
+
+        Parameters
+        ----------
+        seen
+            float32 (N, C, H, W), what is pooled.
+        signal
+            float32 (N, C, H', W'), what comes back at the output; the result has the shape of ``seen``.
+        border
+            How far the first window reaches over the upper left.
+        """
+        to, stride = self.to, self.step.stride
+        values, signal = (to.op("Transpose", tensor, perm=[0, 2, 3, 1]) for tensor in (seen, signal))
+        n_lines, n_windows = (to.op("Shape", tensor, start=1, end=3) for tensor in (values, signal))
+        # So many lines that each tap, see `_cut`, has one for each window.
+        n_wanted = to.op("Mul", to.op("Add", n_windows, to.constant([self._overlap])), to.constant([stride]))
+        after = to.op("Sub", n_wanted, to.op("Add", n_lines, to.constant([border])))
+        pads = to.op("Concat", to.constant([0, border, border, 0, 0]), after, to.constant([0]), axis=0)
+        added = self._back(to.op("Pad", values, pads, to.number(LOWEST)), signal, (_COLUMNS, _ROWS))
+        return to.op("Transpose", to.op("Pad", added, to.op("Neg", pads)), perm=[0, 3, 1, 2])
+
+    @property
+    def _overlap(self) -> int:
+        """In how many later windows the last line of a window lies."""
+        return (self.step.kernel - 1) // self.step.stride
+
+    def _back(self, values: str, signal: str, axes: Sequence[int]) -> str:
+        """Bring ``signal`` back from the maxima of ``values`` along one axis after the other."""
+        if not axes:
+            return signal
+        to, axis = self.to, axes[0]
+        taps = [self._cut(values, first, axis) for first in range(0, self.step.kernel, self.step.dilation)]
+        best = reduce(partial(to.op, "Max"), taps)
+        rest, parts = self._back(best, signal, axes[1:]), []
+        for tap in taps[:-1]:
+            is_best = to.op("Cast", to.op("Equal", tap, best), to=TensorProto.FLOAT)
+            parts.append(to.op("Mul", rest, is_best))
+            rest = to.op("Sub", rest, parts[-1])
+        return to.op("Reshape", self._join([*parts, rest], axis), to.op("Shape", values))
+
+    def _cut(self, values: str, first: int, axis: int) -> str:
+        """Return a tap: of each window the line ``first``, along ``axis``."""
+        stop = first - self._overlap * self.step.stride
+        bounds = (first, stop if stop < 0 else _TO_END, axis, self.step.stride)
+        return self.to.op("Slice", values, *(self.to.constant([i]) for i in bounds))
+
+    def _join(self, parts: Sequence[str], axis: int) -> str:
+        """Return the lines that `_cut` took, added where windows overlap, in their order along ``axis``."""
+        to = self.to
+        phases: list[list[str]] = [[] for _ in range(self.step.stride)]
+        for i, part in enumerate(parts):
+            n_later, phase = divmod(i * self.step.dilation, self.step.stride)
+            pads = np.zeros((2, 4), np.int64)
+            pads[:, axis] = n_later, self._overlap - n_later
+            phases[phase].append(to.op("Pad", part, to.constant(pads.ravel())))
+        added = [
+            reduce(partial(to.op, "Add"), lines) if lines else to.filled(to.op("Shape", phases[0][0]))
+            for lines in phases
+        ]
+        return to.op("Concat", *added, axis=axis + 1)

@@ -1,0 +1,132 @@
+"""The model card: what a network was trained on, how, and how well it does."""
+
+from __future__ import annotations
+
+from fc7_models.training.recipes import (
+    MOMENTUM,
+    WARM_UP,
+    WARM_UP_STEPS,
+    WEIGHT_DECAY,
+    TrainingRecipe,
+    Views,
+    find_recipe,
+)
+from fc7_models.training.trained import Facts, Trained
+
+_TEXT = """\
+---
+pipeline_tag: image-feature-extraction
+---
+# {name}
+
+Network `{network}`, trained by fc7 from {start}; features are read before the softmax.
+
+| | |
+|---|---|
+| Training pictures | {n_pictures:,}: {data}{near} |
+| Classes | {classes} |
+| Schedule | recipe `{recipe}`: {epochs} epochs, batch {batch}, {schedule}; seed {seed} |
+| Optimiser | {optimiser} |
+| Loss | {loss} |
+| Augmentation | {augmentation} |
+| Picture size | {px} pixels; training crops {crops} |
+| Training time | {hours:.1f} hours on {machine} |
+| Accuracy on {n_validation:,} held-out pictures, one view | top-1 {top1:.1%}, top-5 {top5:.1%} |
+| Weights | stored as fp16, computed with in fp32 |
+| Pictures in this bundle | golden ones, drawn by a program; none that it learnt from |
+
+## Intended use
+
+Features for similarity search and for softmax heads on new labels, of pictures like those that it learnt from, whose
+biases it has. Not for identifying people, nor for decisions about them.
+"""
+
+
+_VIEWS: dict[Views, str] = {
+    "affine": "crops, turns, mirroring, brightness, saturation, grey",
+    "distorted": "crops, turns, mirroring, resampling, JPEG, blur, sharpening, brightness, saturation, grey",
+    "crops": "random crops, mirroring",
+    "ten crops": "corners and centre, mirroring",
+    "whole": "none",
+}
+
+
+def write_card(trained: Trained, name: str) -> str:
+    """Return the card of ``trained``, Markdown."""
+    facts, plan = trained.facts, trained.facts.plan
+    recipe = find_recipe(plan.recipe)
+    return _TEXT.format(
+        name=name,
+        network=plan.network,
+        start=_start(facts),
+        n_pictures=facts.n_pictures,
+        classes=f"{len(facts.classes)}{', of the first folder' if plan.has_heads else ''}",
+        data=facts.data,
+        near=f"; {facts.n_near:,} left out, since a held-out picture is nearly the same" if facts.n_near else "",
+        recipe=plan.recipe,
+        epochs=facts.epochs or plan.epochs,
+        batch=plan.batch,
+        schedule=_schedule(recipe, plan.peak_rate(facts.n_pictures)),
+        seed=plan.seed,
+        optimiser=_optimiser(recipe),
+        loss=_loss(recipe, plan.has_heads),
+        augmentation=_augmentation(recipe),
+        px=trained.network.recipe.crop_px,
+        crops=_crops(trained, recipe),
+        hours=facts.seconds / 3600,
+        machine=facts.machine,
+        n_validation=facts.n_validation,
+        top1=facts.top1,
+        top5=facts.top5,
+    )
+
+
+def _start(facts: Facts) -> str:
+    runs = [
+        f"{run.epochs} epochs of `{run.recipe}` on {run.n_pictures:,} pictures of {run.data} "
+        f"({run.seconds / 3600:.1f} hours)"
+        if run.epochs
+        else f"the bundle {run.data}"
+        for run in facts.earlier
+    ]
+    return f"the weights of earlier runs ({'; then '.join(runs)})" if runs else "random weights"
+
+
+def _crops(trained: Trained, recipe: TrainingRecipe) -> str:
+    plan, epochs = trained.facts.plan, trained.facts.epochs or trained.facts.plan.epochs
+    last_step = (epochs - 1e-6) / plan.epochs
+    first, last = (
+        recipe.size_px(trained.network, done, has_start=bool(trained.facts.earlier)) for done in (0, last_step)
+    )
+    return f"grow from {first} to {last}" if first < last else f"of {first}"
+
+
+def _schedule(recipe: TrainingRecipe, learning_rate: float) -> str:
+    if recipe.schedule == "cosine":
+        return f"peak learning rate {learning_rate:.3g}, warm-up {WARM_UP:.0%} ({WARM_UP_STEPS} steps at least), cosine"
+    return f"learning rate {learning_rate}, divided by ten where the held-out error stops falling"
+
+
+def _optimiser(recipe: TrainingRecipe) -> str:
+    text = f"SGD, {'Nesterov ' if recipe.is_nesterov else ''}momentum {MOMENTUM}, weight decay {WEIGHT_DECAY}"
+    if recipe.filter_step:
+        text += f"; Muon of {recipe.filter_step} for filters that batch normalisation follows"
+    if recipe.average:
+        text += f", weight average {recipe.average}"
+    if recipe.max_filter_rms:
+        text += f", convolution filters of RMS {recipe.max_filter_rms} at most"
+    return text
+
+
+def _loss(recipe: TrainingRecipe, has_heads: bool) -> str:
+    text = "softmax cross-entropy"
+    if recipe.likeness:
+        text += f", and {recipe.likeness} times that of {recipe.n_views} views of a picture finding each other"
+    if recipe.label_smoothing:
+        text += f", label smoothing {recipe.label_smoothing}"
+    return f"{text}; a softmax a folder over shared layers, the first one kept" if has_heads else text
+
+
+def _augmentation(recipe: TrainingRecipe) -> str:
+    text = _VIEWS[recipe.views]
+    return f"{text}, principal colours shifted by {recipe.colour_noise}" if recipe.colour_noise else text

@@ -1,0 +1,114 @@
+"""What another numeric form of a network costs, and saves: its layers, answers and time beside those of fp32."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7_models.data.dataset import Dataset
+from fc7_models.data.forward import Report, Run, by_recipe, open_graph, read_batches
+from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.golden import read_golden
+from fc7_service.features.preprocess import preprocess_pixels
+
+_TIMED = (1, 32)  # pictures a run
+_ROUNDS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFidelity:
+    """How near one layer's features of int8 are to those of fp32, over the pictures compared."""
+
+    layer: str
+    cosine: float  # mean
+    least: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One figure of both forms."""
+
+    what: str
+    fp32: float
+    int8: float
+
+
+def compare(bundle: Bundle, graph: bytes, pictures: Dataset, report: Report) -> tuple[list[LayerFidelity], list[Cost]]:
+    """Tell what the int8 form ``graph`` of ``bundle`` costs, and saves."""
+    runs = [open_graph(one, threads=1) for one in (bundle.graph(), graph)]
+    cosines: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in bundle.layers}
+    logits: list[list[NDArray[np.float32]]] = [[], []]
+    sizes = by_recipe(bundle, bundle.layers)
+    for i, (recipe, layers) in enumerate(sizes.items()):
+        n, total = i * len(pictures.paths), len(sizes) * len(pictures.paths)
+
+        def tell(done: int, _: int, n: int = n, total: int = total) -> None:
+            report(n + done, total)
+
+        for inputs in read_batches(pictures.paths, recipe, tell):
+            outputs = [run(inputs, layers) for run in runs]
+            for layer, fp32, int8 in zip(layers, *outputs, strict=True):
+                cosines[layer].append(_cosine(fp32, int8))
+                if layer == "logits":
+                    logits[0].append(fp32)
+                    logits[1].append(int8)
+    fidelity = [
+        LayerFidelity(layer, float(np.concatenate(rows).mean()), float(np.concatenate(rows).min()))
+        for layer, rows in cosines.items()
+    ]
+    costs = _accuracy(bundle, pictures, [np.concatenate(rows) for rows in logits]) if logits[0] else []
+    return fidelity, costs + time_both(bundle, runs)
+
+
+def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosine of each row's two features; of two that are all zero it is 1."""
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines: NDArray[np.float32] = np.where(lengths > 0, (a * b).sum(axis=1) / np.maximum(lengths, 1e-30), 0)
+    cosines[~a.any(axis=1) & ~b.any(axis=1)] = 1
+    return cosines
+
+
+def _accuracy(bundle: Bundle, pictures: Dataset, logits: Sequence[NDArray[np.float32]]) -> list[Cost]:
+    """Tell how many labels are among the best, where the network has the classes, and how often both give the same."""
+    best = [np.argsort(-rows, axis=1, kind="stable")[:, :5] for rows in logits]
+    costs = [Cost("same best class", 1.0, float(np.mean(best[0][:, 0] == best[1][:, 0])))]
+    index = {one.id: i for i, one in enumerate(bundle.classes)}
+    if not set(pictures.labels) <= set(index):
+        return costs
+    labels = np.array([index[label] for label in pictures.labels])[:, None]
+    return [
+        *(Cost(f"top-{n}", *(float(np.mean((rows[:, :n] == labels).any(axis=1))) for rows in best)) for n in (1, 5)),
+        *costs,
+    ]
+
+
+def golden_inputs(bundle: Bundle) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield each layer's name and what the golden pictures are to it, float32 (N, 3, H, W), by its own recipe."""
+    golden = read_golden(bundle)
+    for layer in bundle.layers:
+        inputs = golden.inputs
+        if layer in golden.own_pixels:
+            recipe = bundle.recipe_of(layer)
+            inputs = np.stack([preprocess_pixels(pixels, recipe) for pixels in golden.own_pixels[layer]])
+        yield layer, inputs
+
+
+def time_both(bundle: Bundle, runs: Sequence[Run]) -> list[Cost]:
+    """Time both in turns on one thread: the best of seven rounds, in seconds of the processor."""
+    golden = next(inputs for layer, inputs in golden_inputs(bundle) if layer == bundle.default_layer)
+    costs = []
+    for n in _TIMED:
+        inputs = np.resize(golden, (n, *golden.shape[1:]))
+        best = [np.inf, np.inf]
+        for _ in range(_ROUNDS):
+            for i, run in enumerate(runs):
+                start = time.process_time()
+                run(inputs, [bundle.default_layer])
+                best[i] = min(best[i], time.process_time() - start)
+        costs.append(Cost(f"ms a picture, {n} at once, one thread", *(1e3 * seconds / n for seconds in best)))
+    return costs

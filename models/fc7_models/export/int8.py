@@ -1,0 +1,226 @@
+"""The int8 form of a bundle: static quantisation, calibrated on real pictures, and what it costs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnxruntime.quantization import QuantType, quantize_static
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+from fc7.errors import AlreadyExists
+from fc7_models.data.dataset import Dataset, read_dataset
+from fc7_models.data.forward import Report, Run, by_recipe, open_graph, open_model, read_batches
+from fc7_models.export.fidelity import Cost, LayerFidelity, compare, golden_inputs
+from fc7_models.export.pack import check_target
+from fc7_models.export.pooling import HALF
+from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle
+from fc7_service.bundle.folder import open_bundle, write_bundle
+
+N_CALIBRATION = 500  # pictures: five whole batches
+N_COMPARED = 1000
+FIDELITY = 0.999  # to reach: mean cosine of each layer to fp32
+_MOST_KEPT = 2  # first convolutions that may stay in fp32 for it
+_OPERATORS = {"Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool"}
+_SQUARES = {"Mul", "Pow"}  # what comes before the convolution of a local response normalisation: left in fp32
+_CARD = """
+## int8
+
+Served as `{name}.int8`: weights of 7 bits, a scale an output channel; activations of 8 bits, calibrated on
+{n_calibration} pictures of {data}. Convolutions, first ones, that stay in fp32: {n_kept}. Compared with fp32 on {count}
+others:
+
+| layer | cosine to fp32, mean | least |
+|---|---|---|
+{layers}
+
+| | fp32 | int8 |
+|---|---|---|
+{costs}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A bundle with an int8 form, and what that costs."""
+
+    bundle: Bundle
+    count: int  # pictures compared
+    layers: list[LayerFidelity]
+    costs: list[Cost]
+
+
+def quantise(name: str, folder: Path, output: Path, report: Report) -> Quantised:
+    """Write a bundle that is another's copy with an int8 form beside, into the new folder ``output``.
+
+    The fp32 form is the same, so features and collections of it stay good. Where a layer would be less like fp32 than
+    ``FIDELITY``, the first convolution stays in fp32, then the first two: they are the most sensitive.
+
+    Parameters
+    ----------
+    name
+        Shipped model, or the folder of a bundle.
+    folder
+        See ``read_dataset``: pictures of its ``train`` calibrate, others of its ``val`` tell the cost.
+        Labels count where all are classes of the network.
+    report
+        Called with the pictures compared and their number in all.
+
+    Raises
+    ------
+    AlreadyExists
+        ``output`` exists, or the bundle has an int8 form.
+    NotFound, InvalidArgument
+        No such bundle or folder, or a folder without the two splits.
+    ImageDecodeError, FailedPrecondition
+        A picture is damaged or cannot be read; it is named.
+    """
+    bundle = open_model(name)
+    check_target(output, bundle.name)
+    if INT8_MODEL in bundle.files:
+        raise AlreadyExists(f"bundle {bundle.name!r} has an int8 form: it is served as {bundle.name}.int8", name=name)
+    training, others = _sample(read_dataset(folder, "train"), N_CALIBRATION), read_dataset(folder, "val")
+    for n_kept in range(_MOST_KEPT + 1):
+        graph = quantise_graph(bundle, training.paths, n_kept)
+        layers, costs = compare(bundle, graph, _sample(others, N_COMPARED), report)
+        if min(one.cosine for one in layers) >= FIDELITY:
+            break
+    count = min(len(others.paths), N_COMPARED)
+    card = bundle.card() + _CARD.format(
+        name=bundle.name,
+        n_calibration=len(training.paths),
+        n_kept=n_kept,
+        data=folder.resolve().name,
+        count=count,
+        layers="\n".join(f"| {one.layer} | {one.cosine:.5f} | {one.least:.5f} |" for one in layers),
+        costs="\n".join(f"| {one.what} | {one.fp32:.4g} | {one.int8:.4g} |" for one in costs),
+    )
+    return Quantised(_write(bundle, graph, card, output), count, layers, costs)
+
+
+def quantise_graph(bundle: Bundle, paths: Sequence[Path], n_kept: int = 0) -> bytes:
+    """Return the ONNX file of the int8 form, calibrated on pictures; its first ``n_kept`` convolutions stay in fp32.
+
+    What leads to the logits is computed in integers; layers beside that way are computed in fp32 from what is on it.
+    Weights have 7 bits: processors without VNNI add products of 8 bits in 16 and would saturate. A range is the mean
+    over batches of 100 pictures of the largest and the smallest value: a single odd picture would coarsen every step.
+
+    References
+    ----------
+    Jacob et al. 2018, arXiv 1712.05877.
+    """
+    model = onnx.load_from_string(bundle.graph())
+    integer = _integer_nodes(model.graph, n_kept)
+    _unpack(model.graph, integer)
+    add_pre_process_metadata(model)  # else the quantiser advises a step that does not take graphs of dynamic size
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / INT8_MODEL
+        quantize_static(
+            model,
+            file,
+            _Pictures(bundle, paths, model.graph.input[0].name),
+            nodes_to_quantize=[node.name for node in integer],
+            op_types_to_quantize=sorted(_OPERATORS),
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={"CalibMovingAverage": True},
+        )
+        return file.read_bytes()
+
+
+class _Pictures:
+    """The calibration pictures, at each size that the network sees them."""
+
+    def __init__(self, bundle: Bundle, paths: Sequence[Path], name: str) -> None:
+        self._batches = (
+            {name: inputs}
+            for recipe in by_recipe(bundle, bundle.layers)
+            for inputs in read_batches(paths, recipe, lambda done, total: None)
+        )
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """Return the next batch, None after the last."""
+        return next(self._batches, None)
+
+
+def _sample(data: Dataset, n: int) -> Dataset:
+    rows = np.sort(np.random.default_rng(0).permutation(len(data.paths))[:n])
+    return Dataset(tuple(data.paths[i] for i in rows), tuple(data.labels[i] for i in rows), data.names)
+
+
+def _unpack(graph: onnx.GraphProto, integer: Sequence[onnx.NodeProto]) -> None:
+    """Name all nodes; bring fp16 weights of those that become integer to fp32, which alone the quantiser takes."""
+    for i, node in enumerate(graph.node):
+        node.name = node.name or f"{node.op_type}_{i}"
+    read = {name for node in integer for name in node.input}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in weights]
+    for cast in [cast for cast in casts if cast.output[0] in read]:
+        values = numpy_helper.to_array(weights[cast.input[0]]).astype(np.float32)
+        weights[cast.input[0]].CopyFrom(numpy_helper.from_array(values, cast.output[0]))
+        graph.node.remove(cast)
+
+
+def _integer_nodes(graph: onnx.GraphProto, n_kept: int) -> list[onnx.NodeProto]:
+    """Return the nodes to compute in integers: on the way to the logits, without such to the last layer.
+
+    And on the way to what ``conv5_pooled`` sees of the picture at half its size, which has the same filters.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    layers = [output.name for output in graph.output]
+    wanted, seen, found = ["logits" if "logits" in layers else layers[-1], HALF], set[str](), []
+    while wanted:
+        node = makers.get(wanted.pop())
+        if node is not None and node.output[0] not in seen:
+            seen.add(node.output[0])
+            found.append(node)
+            wanted.extend(node.input)
+    filters = list(dict.fromkeys(node.input[1] for node in graph.node if node.op_type == "Conv"))
+    return [
+        node
+        for node in found
+        if node.op_type in _OPERATORS
+        and not (node.op_type == "Conv" and node.input[1] in filters[:n_kept])
+        and not (node.op_type == "Conv" and node.input[0] in makers and makers[node.input[0]].op_type in _SQUARES)
+    ]
+
+
+def _write(bundle: Bundle, graph: bytes, card: str, output: Path) -> Bundle:
+    """Write the copy at once or not at all."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as part:
+        folder = Path(part) / "bundle"
+        folder.mkdir()
+        for file in bundle.files:
+            shutil.copyfile(bundle.path / file, folder / file)
+        (folder / INT8_MODEL).write_bytes(graph)
+        (folder / CARD).write_text(card, encoding="utf-8")
+        outputs: dict[str, Any] = dict(_golden_outputs(bundle, open_graph(graph)))
+        np.savez_compressed(folder / INT8_GOLDEN, **outputs)
+        write_bundle(
+            folder,
+            name=bundle.name,
+            network=bundle.network,
+            layers=list(bundle.layers.values()),
+            recipe=bundle.recipe,
+            versions=bundle.versions,
+            default_layer=bundle.default_layer,
+        )
+        folder.rename(output)
+    return open_bundle(output)
+
+
+def _golden_outputs(bundle: Bundle, run: Run) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for layer, inputs in golden_inputs(bundle):
+        (values,) = run(inputs, [layer])
+        yield layer, values.reshape(len(values), -1)

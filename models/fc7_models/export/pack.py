@@ -1,0 +1,115 @@
+"""A graph that was checked becomes a bundle, at once or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from fc7.errors import AlreadyExists, FailedPrecondition
+from fc7_models.deconv.build import build_deconv
+from fc7_models.export.golden import draw_pictures
+from fc7_service.bundle.bundle import CARD, DECONV, GOLDEN, LABELS, MODEL, Bundle, ClassLabel, Layer
+from fc7_service.bundle.folder import open_bundle, write_bundle
+from fc7_service.bundle.names import check_name
+from fc7_service.bundle.recipe import Recipe
+from fc7_service.features.preprocess import preprocess_pixels
+
+_LIBRARIES = ("fc7", "torch", "onnx", "onnxruntime", "pillow")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a bundle holds beside its golden vectors, which are made when it is packed."""
+
+    network: str
+    graph: bytes  # its outputs are the layers, in order
+    recipe: Recipe
+    classes: Iterable[ClassLabel]
+    card: str  # Markdown
+    default_layer: str | None = None
+    own: tuple[Layer, ...] = ()  # the layers with a recipe of their own
+
+
+def check_target(output: Path, name: str) -> None:
+    """Refuse, before the work, a bundle that could not be written after it.
+
+    Raises
+    ------
+    AlreadyExists
+        ``output`` exists.
+    InvalidArgument
+        ``name`` cannot be one.
+    """
+    if output.exists():
+        raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten", name=str(output))
+    check_name(name, "model")
+
+
+def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
+    """Write a bundle into the new folder ``output``, with a deconvnet where the network has one.
+
+    Raises
+    ------
+    AlreadyExists
+        ``output`` exists.
+    InvalidArgument
+        ``name`` cannot be one.
+    """
+    check_target(output, name)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    recipe = contents.recipe
+    pixels, inputs = golden_inputs(recipe)
+    layers = run_graph(contents.graph, inputs)
+    own = {layer.name: layer for layer in contents.own}
+    own_pixels: dict[str, Any] = {}
+    for layer in contents.own:
+        own_pixels[f"pixels/{layer.name}"], own_inputs = golden_inputs(layer.recipe or recipe)
+        layers[layer.name] = run_graph(contents.graph, own_inputs)[layer.name]
+    with tempfile.TemporaryDirectory(dir=output.parent) as part:
+        folder = Path(part) / "bundle"
+        folder.mkdir()
+        (folder / MODEL).write_bytes(contents.graph)
+        with contextlib.suppress(FailedPrecondition):  # of a network with branches, which is served without one
+            (folder / DECONV).write_bytes(build_deconv(contents.graph, recipe.crop_px))
+        labels = "".join(f"{c.id}\t{c.name}\n" for c in contents.classes)
+        (folder / LABELS).write_text(labels, encoding="utf-8")
+        arrays: dict[str, Any] = {k: v.reshape(len(v), -1) for k, v in layers.items()}
+        np.savez_compressed(folder / GOLDEN, pixels=pixels, inputs=inputs, **arrays, **own_pixels)
+        (folder / CARD).write_text(contents.card, encoding="utf-8")
+        write_bundle(
+            folder,
+            name=name,
+            network=contents.network,
+            layers=[own.get(k, Layer(k, v.shape[1:])) for k, v in layers.items()],
+            recipe=recipe,
+            versions={lib: importlib.metadata.version(lib) for lib in _LIBRARIES},
+            default_layer=contents.default_layer,
+        )
+        folder.rename(output)
+    return open_bundle(output)
+
+
+def golden_inputs(recipe: Recipe) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return golden pictures, uint8 (N, resize_px, resize_px, 3), and their tensors, float32 (N, 3, crop_px, crop_px).
+
+    The pictures are as large as the recipe resizes to, so that a server that is sent them cuts their centre and
+    changes no pixel of it.
+    """
+    pixels = draw_pictures(recipe.resize_px)
+    return pixels, np.stack([preprocess_pixels(p, recipe) for p in pixels])
+
+
+def run_graph(graph: bytes, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return every output of an ONNX file for ``inputs`` (N, 3, H, W), unflattened, in the file's order."""
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: inputs}), strict=True))

@@ -1,0 +1,142 @@
+"""How units of a network come to see what they see: figure 4 of Zeiler & Fergus, from the epochs that a run keeps."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import InvalidArgument, NotFound
+from fc7_models.data.forward import Report
+from fc7_models.deconv.build import build_deconv
+from fc7_models.export.onnx import fold, halve, to_onnx
+from fc7_models.studies.gallery import find_pictures, open_units, view
+from fc7_models.training.trained import load_trained
+from fc7_service.bundle.graph import metadata
+from fc7_service.features.preprocess import to_tensor
+
+N_PICTURES = 100
+_N_UNITS, _SEED = 6, 7  # of each layer, drawn by lot
+_BATCH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One unit after one epoch."""
+
+    layer: str
+    unit: int
+    epoch: int
+    value: float  # its strongest activation among the pictures
+    picture: str  # the one where it is
+    pixels: NDArray[np.float32]  # (h, w, 3), the projection within the receptive field
+
+    def row(self) -> dict[str, int | float | str]:
+        """Return what is printed."""
+        return {name: getattr(self, name) for name in ("layer", "unit", "epoch", "value", "picture")}
+
+
+def evolution(checkpoints: Path, folder: Path, report: Report) -> list[Stage]:
+    """Project units of every convolution after each epoch that a run kept.
+
+    Parameters
+    ----------
+    checkpoints
+        Folder of a run: ``epoch-1.pt``, ``epoch-2.pt``, ``epoch-5.pt``, ...
+    folder
+        Pictures, at any depth, of which 100 are taken, evenly along their sorted names.
+    report
+        Called with epochs done and epochs in all.
+
+    Returns
+    -------
+    list of Stage
+        Six units of each layer, the same ones every time, in the picture that excites them most after that epoch.
+
+    Raises
+    ------
+    NotFound
+        No such folder, or no epoch kept in it.
+    InvalidArgument
+        No picture in ``folder``; epochs of different networks.
+    DataLoss
+        A file of the run is damaged.
+    FailedPrecondition
+        The network branches, so that it has no deconvnet.
+    ImageDecodeError, FailedPrecondition
+        A picture is damaged or cannot be read; it is named.
+
+    References
+    ----------
+    Zeiler & Fergus 2013 (arXiv 1311.2901), section 4 and figure 4.
+    """
+    epochs = _epochs(checkpoints)
+    paths = find_pictures(folder, N_PICTURES)
+    names = [str(path.relative_to(folder)) for path in paths]
+    network, stages, inputs = "", [], np.zeros(0, np.float32)
+    for done, (epoch, file) in enumerate(epochs.items(), 1):
+        trained = load_trained(file)
+        name, recipe = trained.facts.plan.network, trained.network.recipe
+        if not network:
+            network = name
+            inputs = np.stack([to_tensor(view(path, recipe), recipe) for path in paths])
+        if name != network:
+            raise InvalidArgument(
+                f"{str(file)!r} is of {name}, another of {network}: name the folder of one run",
+                name=str(file),
+            )
+        graph = to_onnx(halve(fold(trained.module)), trained.network)
+        back = build_deconv(graph, recipe.crop_px)
+        for layer in json.loads(metadata(back)["layers"]):
+            if layer["map"] and layer["name"].startswith("conv"):
+                stages += _project(graph + back, layer, inputs, names, epoch)
+        report(done, len(epochs))
+    return sorted(stages, key=lambda stage: (stage.layer, stage.unit, stage.epoch))
+
+
+def _epochs(folder: Path) -> dict[int, Path]:
+    """Return the kept epochs, first to last."""
+    if not folder.is_dir():
+        raise NotFound(f"folder {str(folder)!r} does not exist", name=str(folder))
+    found = {int(m[1]): path for path in folder.iterdir() if (m := re.fullmatch(r"epoch-(\d+)\.pt", path.name))}
+    if not found:
+        raise NotFound(
+            f"folder {str(folder)!r} holds no epoch-N.pt: `fc7 model train --checkpoints DIR` keeps those of epochs "
+            "1, 2, 5, 10, 20, ...; a run of an earlier version kept none, train anew",
+            name=str(folder),
+        )
+    return dict(sorted(found.items()))
+
+
+def _project(
+    graph: bytes, layer: dict[str, Any], inputs: NDArray[np.float32], names: Sequence[str], epoch: int
+) -> list[Stage]:
+    """Return a layer's units after one epoch, each in the picture where it is strongest."""
+    name, n_units = layer["name"], layer["channels"]
+    units = sorted(random.Random(_SEED).sample(range(n_units), min(_N_UNITS, n_units)))  # noqa: S311
+    peaks_of = open_units(graph, [f"peaks/{name}"])
+    batches = [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
+    peaks = np.concatenate([peaks_of(batch, [0] * len(batch))[0] for batch in batches])[:, units]  # (N, units)
+    best = peaks.argmax(axis=0)
+    pixels, places = open_units(graph, [f"pixels/deconv/{name}", f"place/{name}"])(inputs[best], units)
+    stages = []
+    for i, unit in enumerate(units):
+        rows, columns = (_seen(layer, int(at), inputs.shape[2]) for at in divmod(int(places[i]), layer["map"][1]))
+        patch = pixels[i].transpose(1, 2, 0)[rows, columns]
+        stages.append(Stage(name, unit, epoch, float(peaks[best[i], i]), names[best[i]], patch))
+    return stages
+
+
+def _seen(layer: dict[str, Any], index: int, px: int) -> slice:
+    """Return the pixels of an axis that a unit sees."""
+    if not layer["stride"]:
+        return slice(0, px)
+    first = layer["offset"] + index * layer["stride"]
+    return slice(max(0, first), min(px, first + layer["size"]))

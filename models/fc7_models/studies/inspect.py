@@ -1,0 +1,143 @@
+"""What a network's weights look like: filters, units that never answer, how sparse and how long each layer is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7_models.data.dataset import read_dataset
+from fc7_models.data.forward import Report, by_recipe, open_graph, open_model, read_batches
+from fc7_models.studies.anatomy import dissect
+from fc7_service.bundle.golden import read_golden
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """One layer on some pictures. A unit is a map of a convolution, or a number."""
+
+    layer: str
+    shape: str
+    units: int
+    dead: int  # units that are zero everywhere on every picture
+    sparsity: float  # share of zeros
+    norm: float  # mean length of the layer as one vector
+    filter_rms: float | None  # of the weights of a unit, mean over units; None where no product makes the layer
+    filter_rms_most: float | None
+    aliased: int | None  # units of a convolution whose filter is finer than its stride can carry, see ``count_aliased``
+    count: int  # pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A network's layers, and its first filters as stored (units, channels, height, width)."""
+
+    model: str
+    layers: list[LayerFacts]
+    filters: NDArray[np.float32]
+
+
+def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
+    """Look at the weights of a network and at what its layers answer, but for layers with a recipe of their own.
+
+    Parameters
+    ----------
+    folder
+        See ``read_dataset``; its ``test`` split. Without: the golden pictures of the bundle, which are few.
+    model
+        Name of a shipped bundle, or the folder of another; empty for the first shipped one.
+    report
+        Called with pictures done and pictures in all.
+
+    Raises
+    ------
+    NotFound
+        No such folder or bundle.
+    ImageDecodeError, FailedPrecondition
+        A picture is damaged or cannot be read; it is named.
+
+    References
+    ----------
+    Zeiler & Fergus 2013 (arXiv 1311.2901): section 3 (filters of one RMS), section 4.1 and
+    figure 6 (dead filters, aliasing).
+    """
+    bundle = open_model(model)
+    anatomy = dissect(bundle)
+    run = open_graph(anatomy.graph)
+    layers = by_recipe(bundle, anatomy.layers)[bundle.recipe]
+    if folder is None:
+        batches: Iterable[NDArray[np.float32]] = [read_golden(bundle).inputs]
+    else:
+        batches = read_batches(read_dataset(folder, "test").paths, bundle.recipe, report)
+    tallies = {layer: _Tally() for layer in layers}
+    for inputs in batches:
+        for tally, values in zip(
+            tallies.values(), run(inputs, [anatomy.layers[layer] for layer in layers]), strict=True
+        ):
+            tally.add(values)
+    facts = [
+        tally.facts(layer, anatomy.weights.get(layer), anatomy.strides.get(layer)) for layer, tally in tallies.items()
+    ]
+    return Inspection(bundle.name, facts, anatomy.filters)
+
+
+def count_aliased(filters: NDArray[np.float32], stride: int) -> int:
+    """Return how many filters have most of their energy where their stride aliases it.
+
+    Parameters
+    ----------
+    filters
+        (units, channels, height, width).
+    stride
+        Every ``stride``-th answer along each axis is kept: frequencies up to 1 / (2 stride) cycles a pixel along both
+        are told apart (Shannon), higher ones look like lower ones.
+
+    Notes
+    -----
+    The energy is that of the filter's own spectrum, as if all frequencies came in equally.
+    """
+    rows, columns = (
+        np.sinc((np.arange(size)[:, None] - np.arange(size)) / stride) / stride for size in filters.shape[2:]
+    )  # bands: w @ rows @ w is the energy of w up to 1 / (2 stride), by Parseval's theorem
+    carried = ((rows @ filters @ columns) * filters).sum((1, 2, 3))
+    return int((carried < (filters**2).sum((1, 2, 3)) / 2).sum())
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Sums over batches of one layer."""
+
+    shape: tuple[int, ...] = ()
+    is_alive: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(1, bool))
+    zeros: float = 0.0
+    norm: float = 0.0
+    count: int = 0
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Take in a batch (N, units, ...)."""
+        self.shape = values.shape[1:]
+        flat = values.reshape(len(values), -1)
+        is_active = values != 0
+        self.is_alive = self.is_alive | is_active.any(axis=(0, *range(2, values.ndim)))
+        self.zeros += 1.0 * len(values) - float(is_active.sum()) / flat.shape[1]
+        self.norm += float(np.linalg.norm(flat, axis=1).sum())
+        self.count += len(values)
+
+    def facts(self, layer: str, weights: NDArray[np.float32] | None, stride: int | None) -> LayerFacts:
+        """Return the means; ``stride`` is that of the convolution that makes the layer, if one does."""
+        rms = None if weights is None else np.sqrt((weights.reshape(len(weights), -1) ** 2).mean(1))
+        return LayerFacts(
+            layer=layer,
+            shape=" x ".join(map(str, self.shape)),
+            units=len(self.is_alive),
+            dead=int((~self.is_alive).sum()),
+            sparsity=self.zeros / self.count,
+            norm=self.norm / self.count,
+            filter_rms=None if rms is None else float(rms.mean()),
+            filter_rms_most=None if rms is None else float(rms.max()),
+            aliased=None if weights is None or stride is None else count_aliased(weights, stride),
+            count=self.count,
+        )

@@ -1,0 +1,221 @@
+"""Make a bundle of a model file that is already here: weights of the table, or an ONNX image network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fc7.errors import InvalidArgument, NotFound
+from fc7_models.export.pack import Contents, check_target, golden_inputs, pack, run_graph
+from fc7_models.zoo.pull import from_weights
+from fc7_models.zoo.surgery import Found, read_onnx, rewrite
+from fc7_models.zoo.table import TORCHVISION, ZOO, imagenet_classes
+from fc7_service.bundle.bundle import Bundle, ClassLabel
+from fc7_service.bundle.recipe import RECIPE_VERSION, Recipe
+
+_MAX_RECIPE_BYTES = 2**16
+_SAME = 1e-4  # largest difference between a row alone and in a batch, as a share of the layer's largest value
+
+# Caffe's: values 0 to 255 minus ImageNet's mean; the mean stands here in R, G, B, as in every recipe.
+_CAFFE = Recipe(resize_px=256, crop_px=224, scale=1.0, mean=(123.68, 116.779, 103.939), std=(1.0,) * 3)
+_SIGNED = Recipe(resize_px=256, crop_px=224, scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a network wants to see."""
+
+    recipe: Recipe
+    is_bgr: bool = False
+
+    def to_dict(self, px: int) -> dict[str, Any]:
+        """Return the JSON form that ``--recipe`` takes, for pictures of ``px`` pixels."""
+        fields = self.recipe.to_dict() | {"crop_px": px, "resize_px": round(px * 8 / 7)}
+        return fields | {"order": "BGR" if self.is_bgr else "RGB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A published file, told by its SHA-256."""
+
+    network: str
+    input: Input
+    has_imagenet_classes: bool = True
+
+
+CANDIDATES = {"torchvision": Input(TORCHVISION), "Caffe": Input(_CAFFE, is_bgr=True), "TensorFlow": Input(_SIGNED)}
+_BGR, _RGB = CANDIDATES["Caffe"], CANDIDATES["torchvision"]
+
+# The ONNX Model Zoo's files: SHA-256 as in its git-lfs pointers.
+KNOWN = {
+    "6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945": Known("bvlc-alexnet", _BGR),
+    "ef3c82dad5c512f969dbf701fe35c0b3feb1585687d541f765eb68730c0a8af7": Known("bvlc-alexnet", _BGR),
+    "ea563e5c47d1f58e1717cf1a2d8bf288b8adc07af0ad228b622096cd243aeecb": Known("caffenet", _BGR),
+    "802138332cf3e423c82a9a80c76e4f9227dd4effb3aba55413601fa4345cfd36": Known("caffenet", _BGR),
+    "c975ca6a24c0a2e1584c6f82667e0ac9c06084fc7769d267f71b4a154d1f1c72": Known("zfnet-512", _BGR),
+    "55e3cb74e3d1744e0a8d9fecadd79e9f52887891e2e17df639670ac7293d99ba": Known("zfnet-512", _BGR),
+    "4aadb5ac806e82f89bac7dea77c838ba828dccbe5d624d8a44ebd513953571d9": Known("rcnn-ilsvrc13", _BGR, False),
+    "722c42f53ca03a5480296bf8f9c85a151de3eed9ec982d7d2302ff6e2900c67b": Known("vgg16", _RGB),
+    "c99c507058eaf41de8723408fdda7db8325cb57f0a89f2ee07a716d6e963e14e": Known("googlenet", _BGR),
+    "3f03fdef724b22947eed826f1eef1dc5c34151bb4c37d634f1db89dfa2dd1526": Known("resnet50-v1", _RGB),
+    "d1fef6de9abfd04669ff0c450eaf02609f544c47623e6b80346180737863f5ee": Known("alexnet", _RGB),
+}
+
+_CARD = """\
+# {name}
+
+Network `{network}`, imported by fc7 from the file `{file}`. Default layer: `{layer}`.
+
+| | |
+|---|---|
+| SHA-256 of the file | {sha256} |
+| Preprocessing | {recipe} |
+| Channels | {order} inside the network, R, G, B in the recipe |
+| Classes | {classes} |
+| Licence | that of the file's publisher |
+
+## Intended use
+
+Features for similarity search and for softmax heads on new labels, within what the file's publisher
+allows and says of its training pictures. The golden pictures are drawn by a program.
+"""
+
+
+def import_file(file: Path, output: Path, *, model: str, recipe: Path | None = None) -> Bundle:
+    """Make a bundle of ``file``.
+
+    Parameters
+    ----------
+    file
+        Weights (``.pth``) of a network of the table, told by their SHA-256; else an ONNX file.
+    output
+        Folder of the bundle, new.
+    model
+        Name of the bundle.
+    recipe
+        JSON file with what an unknown ONNX network wants to see; see ``read_input``.
+
+    Raises
+    ------
+    NotFound
+        No such file.
+    AlreadyExists
+        ``output`` exists.
+    DataLoss
+        The file is damaged.
+    InvalidArgument
+        It is refused: unknown weights, an unknown ONNX file without ``recipe``, or one that breaks a rule;
+        or ``model`` cannot be a name.
+    """
+    check_target(output, model)
+    if not file.is_file():
+        raise NotFound(f"file {str(file)!r} does not exist", name=str(file))
+    with file.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    if file.suffix in (".pth", ".pt"):
+        return _import_weights(file, sha256, output, model)
+    known = KNOWN.get(sha256)
+    found = read_onnx(file)
+    wanted = read_input(recipe) if recipe else known.input if known else _ask(found, file)
+    graph = rewrite(found, wanted.recipe.crop_px, is_bgr=wanted.is_bgr)
+    n_classes = _check_batches(graph, wanted.recipe, file)
+    has_names = known is not None and known.has_imagenet_classes
+    layer = list(found.layers)[-2]
+    card = _CARD.format(
+        name=model,
+        network=known.network if known else file.stem,
+        file=file.name,
+        layer=layer,
+        sha256=sha256,
+        recipe="as published" if known and not recipe else "as given at the import",
+        order="B, G, R" if wanted.is_bgr else "R, G, B",
+        classes="ImageNet's" if has_names else f"{n_classes}, known by their numbers alone",
+    )
+    classes = imagenet_classes() if has_names else [ClassLabel(str(i), str(i)) for i in range(n_classes)]
+    network = known.network if known else file.stem
+    return pack(Contents(network, graph, wanted.recipe, classes, card, default_layer=layer), output, name=model)
+
+
+def read_input(file: Path) -> Input:
+    """Read what a network wants to see: the recipe's JSON form, and "order": "RGB" or "BGR".
+
+    The mean and deviation are in the order R, G, B whatever "order" is.
+
+    Raises
+    ------
+    NotFound
+        No such file.
+    InvalidArgument
+        Not such JSON.
+    """
+    if not file.is_file():
+        raise NotFound(f"recipe {str(file)!r} does not exist", name=str(file))
+    try:
+        if file.stat().st_size > _MAX_RECIPE_BYTES:
+            raise ValueError(f"more than {_MAX_RECIPE_BYTES} bytes")
+        fields = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"recipe {str(file)!r} is not JSON: {error}", name=str(file)) from error
+    if not isinstance(fields, dict) or fields.get("order", "RGB") not in ("RGB", "BGR"):
+        raise InvalidArgument(f'recipe {str(file)!r} is no object whose "order" is RGB or BGR', name=str(file))
+    order = fields.pop("order", "RGB")
+    return Input(Recipe.from_dict({"version": RECIPE_VERSION} | fields), is_bgr=order == "BGR")
+
+
+def _import_weights(file: Path, sha256: str, output: Path, model: str) -> Bundle:
+    for network, entry in ZOO.items():
+        head = Path(entry.weights).stem.rpartition("-")[2]
+        if head and sha256.startswith(head):
+            return from_weights(entry, file, output, network=network, model=model)
+    files = ", ".join(Path(entry.weights).name for entry in ZOO.values() if entry.weights)
+    raise InvalidArgument(
+        f"the weights {file.name} (SHA-256 {sha256[:16]}...) are none of the table: {files}; "
+        "other networks are imported as ONNX files",
+        name=file.name,
+    )
+
+
+def _ask(found: Found, file: Path) -> Input:
+    px = found.size_px or TORCHVISION.crop_px
+    candidates = "; ".join(f"{name}: {json.dumps(one.to_dict(px))}" for name, one in CANDIDATES.items())
+    raise InvalidArgument(
+        f"{file.name} is not known by its SHA-256, so how its pictures are prepared must be said: write one of "
+        f"these to a file and give it with --recipe. {candidates}",
+        name="recipe",
+    )
+
+
+def _check_batches(graph: bytes, recipe: Recipe, file: Path) -> int:
+    """Refuse a graph whose rows depend on their batch; return the number of its classes."""
+    _, inputs = golden_inputs(recipe)
+    try:
+        together = run_graph(graph, inputs)
+        alone = [run_graph(graph, inputs[i : i + 1]) for i in range(2)]
+    except Exception as error:  # the runtime's errors share no base but Exception
+        raise InvalidArgument(
+            f"{file.name} cannot be run on batches of 1 and {len(inputs)}, so export it with an open batch: {error}"
+        ) from error
+    for name, values in together.items():
+        if len(values) != len(inputs):
+            raise InvalidArgument(
+                f"layer {name} of {file.name} has shape {values.shape} for {len(inputs)} pictures: its batch is fixed, "
+                "so export it with an open one",
+                name=name,
+            )
+        if not np.isfinite(values).all():
+            raise InvalidArgument(f"layer {name} of {file.name} holds infinite numbers or none at all", name=name)
+        for i, one in enumerate(alone):
+            _check_row(name, values[i], one)
+    return int(together["logits"].reshape(len(inputs), -1).shape[1])
+
+
+def _check_row(name: str, values: Any, alone: Mapping[str, Any]) -> None:
+    difference = float(np.abs(values - alone[name][0]).max())
+    if not difference <= _SAME * float(np.abs(values).max()):
+        raise InvalidArgument(f"layer {name} of a picture depends on its batch: differs by {difference:.1e}", name=name)
