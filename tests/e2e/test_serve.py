@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 import fc7
 from fc7.channel import _OPTIONS as CLIENT_OPTIONS
 from fc7_service import server
+from fc7_service.door import server_options
 from fc7_service.holder import DataFolder
 from fc7_service.settings import Settings
 from servers import WAIT_S, clean_environment, jpeg, serve_command, serving
@@ -248,15 +249,17 @@ async def test_a_slow_call_survives_keepalive(
 ) -> None:
     """A client that pings more often than gRPC's default of five minutes is not cut off: here 20 times as fast."""
     pings = "grpc.http2.min_ping_interval_without_data_ms"
-    assert dict(server._OPTIONS)[pings] < dict(CLIENT_OPTIONS)["grpc.keepalive_time_ms"]
-    options = dict(server._OPTIONS)
-    monkeypatch.setattr(server, "_OPTIONS", tuple((options | {pings: options[pings] // 20}).items()))
+    options = dict(server_options(100))
+    assert options[pings] < dict(CLIENT_OPTIONS)["grpc.keepalive_time_ms"]
+    faster = tuple((options | {pings: options[pings] // 20}).items())
+    monkeypatch.setattr(server, "server_options", lambda n_connections: faster)
     folder = DataFolder(tmp_path / "data")
     served = server.Server(Settings(tmp_path / "data", listen=None, models=(str(tiny_bundle),)), folder)
-    address = (await served.start()).address
+    holder = await served.start()
     pinging = (("grpc.keepalive_time_ms", 1000), ("grpc.http2.max_pings_without_data", 0))
-    async with grpc.aio.insecure_channel(address, pinging) as channel:
-        stream = channel.stream_stream("/fc7.v1.FeatureService/StreamExtract")(timeout=WAIT_S)
+    metadata = (("authorization", f"Bearer {holder.token}"),)
+    async with grpc.aio.insecure_channel(holder.address, pinging) as channel:
+        stream = channel.stream_stream("/fc7.v1.FeatureService/StreamExtract")(timeout=WAIT_S, metadata=metadata)
         with pytest.raises(TimeoutError):  # nothing happens for as long as five pings take
             await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(stream.read())), 7)
         await stream.done_writing()
