@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import click
 import pytest
@@ -23,7 +24,8 @@ from fc7.cli.collection import _collection as find_or_create
 from fc7.cli.head import _print as print_heads
 from fc7.cli.output import complain, emit, end, make_sure, printable, progress, table
 from fc7.cli.setting import NAMES, Connection, connected, setting
-from fc7.errors import FAMILY, AlreadyExists, Fc7Error, InvalidArgument, NotFound
+from fc7.client import Client
+from fc7.errors import FAMILY, AlreadyExists, DataLoss, Fc7Error, InvalidArgument, NotFound
 from fc7.results import Classification, Head, Hit, Item, Model, Provenance
 
 ROOT = Path(__file__).parents[2]
@@ -319,12 +321,21 @@ class Terminal(io.StringIO):
     [("collection", "delete", "c"), ("head", "delete", "h", "--all"), ("head", "delete", "h", "--version", "2")],
 )
 def test_what_deletes_asks_first(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, AssertionError("it was deleted"))
+    client = MagicMock(spec=Client)
+    client.__enter__.return_value = client
+    monkeypatch.setattr(Connection, "open", lambda _: client)
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
     assert "There is no terminal to ask on: say so with --yes" in result.stderr
-    failing(monkeypatch, NotFound("it would have been deleted"))
-    assert CliRunner().invoke(main, [*words, "--yes"]).exit_code == 3
+    client.collection.side_effect = client.head.side_effect = DataLoss("damaged")
+    assert CliRunner().invoke(main, words).exit_code == 2
+    client.collection.side_effect = client.head.side_effect = NotFound("there is none")
+    assert CliRunner().invoke(main, words).exit_code == 3  # nothing to ask about
+    assert not client.delete_collection.called
+    assert not client.delete_head.called
+    client.collection.side_effect = client.head.side_effect = DataLoss("damaged")
+    assert CliRunner().invoke(main, [*words, "--yes"]).exit_code == 0
+    assert client.delete_collection.called or client.delete_head.called
 
 
 def test_only_a_yes_is_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from fc7.cli.output import (
 )
 from fc7.cli.selection import Selection, exclude_option
 from fc7.cli.setting import Connection, connected, positive
-from fc7.errors import AlreadyExists, Fc7Error, NotFound
+from fc7.errors import AlreadyExists, DataLoss, Fc7Error, NotFound
 
 if TYPE_CHECKING:
     from fc7 import Added, Client, Collection, Hit
@@ -90,8 +91,10 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
 @connected
 def delete(connection: Connection, name: str, is_sure: bool, as_json: bool) -> None:
     """Delete a collection and all its items. Asks first; without a terminal, --yes is needed."""
-    make_sure(f"Delete collection {name!r} and all its items?", is_sure=is_sure)
     with connection.open() as client:
+        with contextlib.suppress(DataLoss):  # a damaged one may go too; one that is missing is NotFound
+            client.collection(name)
+        make_sure(f"Delete collection {name!r} and all its items?", is_sure=is_sure)
         client.delete_collection(name)
     if as_json:
         emit({"name": name, "status": "deleted"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from fc7.cli.member import model_option
 from fc7.cli.output import complain, emit, json_option, make_sure, progress, say, table, yes_option
 from fc7.cli.selection import Selection, exclude_option
 from fc7.cli.setting import Connection, connected, positive
+from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
     from fc7 import Head
@@ -143,8 +145,10 @@ def delete(connection: Connection, name: str, version: int | None, is_all: bool,
     if is_all == (version is not None):
         raise click.UsageError("Name what to delete: one version with --version N, or the whole head with --all.")
     what = f"head {name!r} with all its versions" if version is None else f"version {version} of head {name!r}"
-    make_sure(f"Delete {what}?", is_sure=is_sure)
     with connection.open() as client:
+        with contextlib.suppress(DataLoss):  # a damaged one may go too; one that is missing is NotFound
+            client.head(name, version or 0)
+        make_sure(f"Delete {what}?", is_sure=is_sure)
         client.delete_head(name, version, all_versions=is_all)
     if as_json:
         emit({"name": name, "version": version, "status": "deleted"})
