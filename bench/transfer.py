@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fc7
-from fc7.cli.raw import nearest, raw_values, ridge_labels
+from fc7.demo.pixel_baseline import nearest, raw_values, ridge_labels
 
 MAX_DIM = 2**14
 K = 10

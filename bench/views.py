@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from fc7.cli.figure import upright
 from fc7.cli.images import find_images
 from fc7.cli.selection import Selection
+from fc7.drawing.pictures import upright
 from fc7_models.data.forward import by_recipe, open_graph, open_model, read_batches
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import shipped_bundles

@@ -273,14 +273,14 @@ def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:
 
 
 def _check_sheet(sheet: Path) -> None:
-    from fc7.cli.sheet import check_format
+    from fc7.drawing.contact_sheet import check_format
 
     check_format(sheet)
     check_output(sheet)
 
 
 def _draw(sheet: Path, title: str, query: dict[str, Any], hits: Sequence[Hit]) -> None:
-    from fc7.cli.sheet import Row, Tile, draw
+    from fc7.drawing.contact_sheet import Row, Tile, draw
 
     tiles = [Tile(_path(hit.payload), (hit.id, f"{hit.score:.4f}", _label(hit.payload))) for hit in hits]
     draw([Row(Tile(_path(query), ("query", title, _label(query))), tiles)], sheet)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.images import conclude
+from fc7.cli.images import conclude, find_images
 from fc7.cli.output import progress, say, table
-from fc7.cli.raw import nearest, raw_values, ridge_labels
 from fc7.cli.selection import Selection
-from fc7.cli.views import View, named_pictures, own_pictures, take_views
-from fc7.errors import Fc7Error, Unavailable
+from fc7.demo.pixel_baseline import nearest, raw_values, ridge_labels
+from fc7.demo.views import Photograph, View, scikit_image_photographs, take_views
+from fc7.errors import Fc7Error, InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,8 +103,22 @@ class Clock:
         self.seconds[name] = time.perf_counter() - start
 
 
+def own_photographs(folder: Path, selection: Selection) -> list[Photograph]:
+    """Return the photographs of a folder, two at least.
+
+    Raises
+    ------
+    InvalidArgument
+        There are fewer: a head tells classes apart.
+    """
+    found = find_images([folder], selection)
+    if len(found) < 2:
+        raise InvalidArgument(f"{str(folder)!r} holds one photograph: two at least", name=str(folder))
+    return [Photograph(image.id, image.path) for image in found]
+
+
 def _views(data_from: Path | None, folder: Path, selection: Selection) -> list[View]:
-    photos = named_pictures() if data_from is None else own_pictures(data_from, selection)
+    photos = scikit_image_photographs() if data_from is None else own_photographs(data_from, selection)
     if len(photos) > _MOST:
         say(f"{len(photos)} photographs: {_MOST} are taken, evenly along their sorted names", err=True)
         photos = [photos[i * len(photos) // _MOST] for i in range(_MOST)]
@@ -211,7 +225,7 @@ def _faces(client: Client, clock: Clock) -> dict[str, float]:
 
 def draw_why(client: Client, query: Path, hit: Hit, file: Path) -> str:
     """Draw why a hit of the collection is a neighbour, where the network has a deconvnet; return what to say of it."""
-    from fc7.cli.plate import draw_match
+    from fc7.drawing.explanations import draw_match
 
     neighbour = Path(str(hit.payload["path"]))
     found = client.explain.match(query, neighbour, collection=_COLLECTION)
@@ -266,7 +280,7 @@ def _precision(wanted: Sequence[str], found: Sequence[Sequence[str]]) -> float:
 
 
 def _draw(queries: Sequence[View], hits: Sequence[list[Hit]], sheet: Path) -> None:
-    from fc7.cli.sheet import Row, Tile, draw
+    from fc7.drawing.contact_sheet import Row, Tile, draw
 
     rows = []
     for i in range(0, len(queries), max(1, len(queries) // _ROWS))[:_ROWS]:

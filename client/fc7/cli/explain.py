@@ -91,7 +91,7 @@ def unit(
             model=model,
         )
     if output is not None:
-        from fc7.cli.plate import draw_units
+        from fc7.drawing.explanations import draw_units
 
         arrays = projection_arrays(found.projections) | {"view": found.view.pixels}
         write_result(output, arrays, found.provenance.to_dict(), lambda file: draw_units(image, found, file))
@@ -140,7 +140,7 @@ def match(
         say(f"cosine {found.score:.4f}; {found.rest:.4f} of it belongs to no unit")
     check_drawable(output, found)
     if output is not None:
-        from fc7.cli.plate import draw_match
+        from fc7.drawing.explanations import draw_match
 
         write_result(
             output,
@@ -184,7 +184,7 @@ def class_(
         say(f"{found.label} {found.probability:.4f}: logit {found.logit:.4f}; {found.rest:.4f} belongs to no unit")
     check_drawable(output, found)
     if output is not None:
-        from fc7.cli.plate import draw_class
+        from fc7.drawing.explanations import draw_class
 
         arrays = projection_arrays(found.projections) | {
             "view": found.view.pixels,
@@ -225,7 +225,7 @@ def occlude(
             image, label=label, head=head, model=model, square_px=square_px or 0, grid=grid, report=report
         )
     if output is not None:
-        from fc7.cli.plate import draw_occlusion
+        from fc7.drawing.explanations import draw_occlusion
 
         arrays: dict[str, NDArray[Any]] = {"view": found.view.pixels, "probabilities": found.probabilities}
         arrays |= {"best": found.best, "labels": text_array(found.labels)}

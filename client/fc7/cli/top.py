@@ -28,7 +28,7 @@ from fc7.errors import FailedPrecondition
 
 if TYPE_CHECKING:
     from fc7 import Client, Collection, TopUnits
-    from fc7.cli.plate import Excited
+    from fc7.drawing.explanations import Excited
 
 _RANDOM = "random:"
 _SEED = 7
@@ -120,7 +120,7 @@ def _pictures(collection: Collection) -> list[Found]:
 
 
 def _write(output: Path, images: Sequence[Found], found: TopUnits, excited: Mapping[int, Sequence[Excited]]) -> None:
-    from fc7.cli.plate import draw_top
+    from fc7.drawing.explanations import draw_top
 
     where = f"{found.provenance.model} {found.provenance.layer}"
     title = f"{where}: the nine of {len(images)} pictures that excite each unit most"
@@ -133,7 +133,7 @@ def _project(
     client: Client, images: Sequence[Found], found: TopUnits, shown: Sequence[int], rule: str, as_json: bool
 ) -> dict[int, list[Excited]]:
     """Project each unit in the pictures that excite it most; a picture is sent for all of its units."""
-    from fc7.cli.plate import Excited
+    from fc7.drawing.explanations import Excited
 
     units_of: dict[int, list[int]] = {}  # picture -> those that it excites most
     for unit in shown:

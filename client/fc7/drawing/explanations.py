@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fc7.cli.figure import (
+from fc7.drawing.pictures import (
     SIDE,
     Panel,
     coloured,

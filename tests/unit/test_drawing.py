@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fc7.cli.figure import Panel, legible, patch, square
-from fc7.cli.figure import draw as draw_figure
-from fc7.cli.sheet import Row, Tile, draw
+from fc7.drawing.contact_sheet import Row, Tile, draw
+from fc7.drawing.pictures import Panel, legible, patch, square
+from fc7.drawing.pictures import draw as draw_figure
 from fc7.explanation import View
 from fc7_service.features.preprocess import see
 from tiny import PX, RECIPE

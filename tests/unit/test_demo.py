@@ -10,28 +10,27 @@ from PIL import Image
 from sklearn.linear_model import Ridge, RidgeClassifierCV
 
 from fc7.cli import demo
-from fc7.cli.images import Found
-from fc7.cli.raw import nearest, raw_values, ridge_fits, ridge_labels
 from fc7.cli.selection import Selection
-from fc7.cli.sheet import TILE, Row, Tile, check_format, draw
-from fc7.cli.views import N_VIEWS, PICTURES, SIZE, named_pictures, own_pictures, take_views, view
+from fc7.demo.pixel_baseline import nearest, raw_values, ridge_fits, ridge_labels
+from fc7.demo.views import N_VIEWS, PICTURES, SIZE, Photograph, scikit_image_photographs, take_views, view
+from fc7.drawing.contact_sheet import TILE, Row, Tile, check_format, draw
 from fc7.errors import InvalidArgument
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:skimage")
 
 
 def test_the_twenty_pictures_are_in_the_wheel() -> None:
-    pictures = named_pictures()
-    assert len({picture.id for picture in pictures}) == len(PICTURES) == 20
+    pictures = scikit_image_photographs()
+    assert len({picture.name for picture in pictures}) == len(PICTURES) == 20
     assert all(picture.path.is_file() for picture in pictures)
 
 
 def test_views_are_the_same_every_time_and_differ_from_one_another(tmp_path: Path) -> None:
-    photos = named_pictures()[:2]
+    photos = scikit_image_photographs()[:2]
     done: list[int] = []
     first, again = (take_views(photos, tmp_path / name, done.append) for name in "ab")
     assert done == [1, 2, 1, 2]
-    assert [v.photo for v in first] == [photo.id for photo in photos for _ in range(N_VIEWS)]
+    assert [v.photo for v in first] == [photo.name for photo in photos for _ in range(N_VIEWS)]
     assert [v.path.read_bytes() for v in first] == [v.path.read_bytes() for v in again]
     assert len({v.path.read_bytes() for v in first}) == len(first)
     with Image.open(first[0].path) as image:
@@ -59,10 +58,10 @@ def test_views_keep_to_the_shares_and_the_light() -> None:
 def test_own_photographs_are_two_at_least(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     with pytest.raises(InvalidArgument, match="two at least"):
-        own_pictures(tmp_path, Selection())
+        demo.own_photographs(tmp_path, Selection())
     (tmp_path / "b.png").write_bytes(b"nothing")
     with pytest.raises(InvalidArgument, match=r"b\.png"):
-        take_views(own_pictures(tmp_path, Selection()), tmp_path / "views", lambda n: None)
+        take_views(demo.own_photographs(tmp_path, Selection()), tmp_path / "views", lambda n: None)
 
 
 def test_raw_values_are_pixels_at_32() -> None:
@@ -140,7 +139,7 @@ def test_a_photograph_is_turned_upright_first(tmp_path: Path) -> None:
     exif = tall.getexif()
     exif[0x0112] = 6
     tall.save(tmp_path / "turned.jpg", exif=exif)
-    views = take_views([Found("turned", tmp_path / "turned.jpg")], tmp_path / "views", lambda n: None)
+    views = take_views([Photograph("turned", tmp_path / "turned.jpg")], tmp_path / "views", lambda n: None)
     assert len(views) == N_VIEWS
 
 
@@ -150,7 +149,7 @@ def test_of_many_photographs_thirty_are_taken_and_that_is_said(
     for i in range(120):
         (tmp_path / f"{i:03}.png").write_bytes(b"x")
     taken: list[str] = []
-    monkeypatch.setattr(demo, "take_views", lambda photos, *_: taken.extend(photo.id for photo in photos))
+    monkeypatch.setattr(demo, "take_views", lambda photos, *_: taken.extend(photo.name for photo in photos))
     demo._views(tmp_path, tmp_path / "views", Selection())
     assert taken == [f"{i:03}.png" for i in range(0, 120, 4)]
     assert capsys.readouterr().err == "120 photographs: 30 are taken, evenly along their sorted names\n"

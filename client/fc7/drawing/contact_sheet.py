@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fc7.cli.figure import font, legible, upright
+from fc7.drawing.pictures import font, legible, upright
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fc7.cli.figure import upright
-from fc7.cli.images import Found, find_images
-from fc7.cli.selection import Selection
+from fc7.drawing.pictures import upright
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -51,6 +49,14 @@ _BRIGHTNESS = (0.6, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
+class Photograph:
+    """A photograph of which views are taken."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One view, written as a JPEG."""
 
@@ -58,29 +64,15 @@ class View:
     photo: str  # name of the photograph it was taken of
 
 
-def named_pictures() -> list[Found]:
+def scikit_image_photographs() -> list[Photograph]:
     """Return the twenty pictures of scikit-image."""
     import skimage
 
     folder = Path(skimage.__file__).parent / "data"
-    return [Found(Path(name).stem, folder / name) for name in PICTURES]
+    return [Photograph(Path(name).stem, folder / name) for name in PICTURES]
 
 
-def own_pictures(folder: Path, selection: Selection) -> list[Found]:
-    """Return the photographs of a folder, two at least.
-
-    Raises
-    ------
-    InvalidArgument
-        There are fewer: a head tells classes apart.
-    """
-    found = find_images([folder], selection)
-    if len(found) < 2:
-        raise InvalidArgument(f"{str(folder)!r} holds one photograph: two at least", name=str(folder))
-    return found
-
-
-def take_views(photos: Sequence[Found], folder: Path, report: Callable[[int], None]) -> list[View]:
+def take_views(photos: Sequence[Photograph], folder: Path, report: Callable[[int], None]) -> list[View]:
     """Write `N_VIEWS` views of each photograph below ``folder``, the same ones every time.
 
     Parameters
@@ -105,7 +97,7 @@ def take_views(photos: Sequence[Found], folder: Path, report: Callable[[int], No
     return views
 
 
-def _of_one(photo: Found, number: int, folder: Path) -> list[View]:
+def _of_one(photo: Photograph, number: int, folder: Path) -> list[View]:
     import numpy as np
 
     image = _open(photo)
@@ -114,17 +106,17 @@ def _of_one(photo: Found, number: int, folder: Path) -> list[View]:
         path = folder / f"{number:04d}" / f"{i:02d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         view(image, np.random.default_rng([_SEED, number, i])).save(path, quality=92)
-        views.append(View(path, photo.id))
+        views.append(View(path, photo.name))
     return views
 
 
-def _open(photo: Found) -> Image.Image:
+def _open(photo: Photograph) -> Image.Image:
     from PIL import Image
 
     try:
         return upright(photo.path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InvalidArgument(f"photograph {str(photo.path)!r} cannot be read: {error}", name=photo.id) from error
+        raise InvalidArgument(f"photograph {str(photo.path)!r} cannot be read: {error}", name=photo.name) from error
 
 
 def view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
