@@ -33,13 +33,13 @@ from fc7_models.deconv.build import build_deconv
 from fc7_models.export.onnx import fold, to_onnx
 from fc7_models.networks import find_network
 from fc7_service.bundle.folder import open_bundle, shipped_bundles
-from fc7_service.bundle.graph import cut
+from fc7_service.bundle.onnx_file import cut
 from fc7_service.explain.classes import own_classes
 from fc7_service.explain.network import Network
 from fc7_service.explain.occlusion import BATCH as SWEEP_BATCH
 from fc7_service.explain.occlusion import Sweep, read
-from fc7_service.explain.sessions import Sessions
-from fc7_service.explain.view import View
+from fc7_service.explain.prepared_image import View
+from fc7_service.explain.session_cache import Sessions
 from fc7_service.features.preprocess import see
 from fc7_service.features.session import load as open_session
 

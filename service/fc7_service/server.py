@@ -28,7 +28,7 @@ from fc7_service.bundle.recipe import Recipe
 from fc7_service.collections.library import Collections
 from fc7_service.door import file_limit, make_private_door, server_options, share_files
 from fc7_service.explain.explainer import Explainer
-from fc7_service.explain.view import ImageInput, View
+from fc7_service.explain.prepared_image import ImageInput, View
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.session import load
 from fc7_service.heads.registry import Heads

@@ -25,7 +25,7 @@ from fc7_models.training.trained import Facts, Plan, Trained
 from fc7_service.bundle.bundle import SUMS
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
-from fc7_service.bundle.graph import metadata
+from fc7_service.bundle.onnx_file import metadata
 from fc7_service.features.preprocess import preprocess_pixels
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 import fc7
 from fc7.errors import ImageDecodeError
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.budget import Budget
+from fc7_service.features.memory_budget import Budget
 from fc7_service.features.preprocess import preprocess
 from pictures import encode, exif, scene
 

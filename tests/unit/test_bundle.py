@@ -19,7 +19,7 @@ from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from fc7_service.bundle.bundle import REQUIRED, Layer
 from fc7_service.bundle.folder import locate_bundle, open_bundle, shipped_bundles, write_bundle
 from fc7_service.bundle.golden import read_golden
-from fc7_service.bundle.graph import refers_outside
+from fc7_service.bundle.onnx_file import refers_outside
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
 from tiny import RECIPE, tiny_graph

@@ -33,14 +33,14 @@ from fc7.errors import (
 )
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle
-from fc7_service.bundle.graph import cut
-from fc7_service.explain import occlusion, worker
+from fc7_service.bundle.onnx_file import cut
+from fc7_service.explain import explain_thread, occlusion
 from fc7_service.explain.classes import Classes, Linear
 from fc7_service.explain.explainer import Explainer
+from fc7_service.explain.explanations import ClassReason, Match
 from fc7_service.explain.occlusion import Sweep, labels_of, read
-from fc7_service.explain.reason import ClassReason, Match
-from fc7_service.explain.top import Passes, Top
-from fc7_service.explain.view import Projection, View
+from fc7_service.explain.prepared_image import Projection, View
+from fc7_service.explain.top_images import Passes, Top
 from fc7_service.features.preprocess import see
 from fc7_service.features.session import load
 from servers import jpeg
@@ -398,7 +398,7 @@ async def test_a_pass_that_was_cut_off_is_not_kept(explainer: Explainer) -> None
 
 
 def test_the_oldest_passes_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fc7_service.explain.top._KEPT", 2)
+    monkeypatch.setattr("fc7_service.explain.top_images._KEPT", 2)
     passes = Passes(tmp_path)
     for i in range(3):
         passes.save("p", bytes([i]) * 32, Top(MAPS))
@@ -476,7 +476,8 @@ async def test_a_full_queue_says_when_to_come_back(explainer: Explainer) -> None
     with explainer._worker.place() as clock:
         blocked = asyncio.ensure_future(explainer._worker.do(clock, held.wait))
         calls = [
-            asyncio.ensure_future(explainer.unit("tiny", "conv5", picture(1), **UNIT)) for _ in range(worker.MAX_CALLS)
+            asyncio.ensure_future(explainer.unit("tiny", "conv5", picture(1), **UNIT))
+            for _ in range(explain_thread.MAX_CALLS)
         ]
         refused = next(iter((await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED))[0]))
         error = refused.exception()

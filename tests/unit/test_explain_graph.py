@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from fc7.errors import DataLoss, FailedPrecondition
-from fc7_service.bundle.graph import cut, metadata
+from fc7_service.bundle.onnx_file import cut, metadata
 from tiny import PX, tiny_graph
 
 PICTURES = np.random.default_rng(3).standard_normal((2, 3, PX, PX)).astype(np.float32)

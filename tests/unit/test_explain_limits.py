@@ -23,12 +23,12 @@ from explained import WHITE, make_explained_bundle
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
 from fc7_service import server
 from fc7_service.bundle.bundle import Bundle
+from fc7_service.explain import explain_thread, session_cache, top_images
 from fc7_service.explain import explainer as explainer_module
-from fc7_service.explain import sessions, top, worker
 from fc7_service.explain.classes import Classes
 from fc7_service.explain.explainer import Explainer
-from fc7_service.explain.top import Passes, Top
-from fc7_service.explain.view import View
+from fc7_service.explain.prepared_image import View
+from fc7_service.explain.top_images import Passes, Top
 from fc7_service.features.preprocess import see
 from fc7_service.features.session import load
 from servers import WAIT_S, jpeg
@@ -86,7 +86,7 @@ class Watched:
 async def test_sessions_of_all_networks_are_few(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_MAX_SESSIONS", 3)
+    monkeypatch.setattr(session_cache, "_MAX_SESSIONS", 3)
     other = make_explained_bundle(tmp_path / "other", name="other", seed=1)
     explainer = make_explainer(tmp_path, bundle, other)
     (network, *_) = explainer._networks.values()
@@ -101,7 +101,7 @@ async def test_sessions_of_all_networks_are_few(
 
 
 async def test_sessions_of_large_graphs_are_fewer(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "_MAX_BYTES", 1)
+    monkeypatch.setattr(session_cache, "_MAX_BYTES", 1)
     await explainer.match("tiny", WHITE, picture(1), picture(2), n_strongest=1, rule="")
     assert len(explainer._networks["tiny"]._sessions._kept) == 1
 
@@ -153,13 +153,13 @@ async def test_streams_that_stand_still_leave_places_and_end(
         async for _ in explainer.top("tiny", "conv5", bytes([number]) * 32, still()):
             raise AssertionError("nothing came")
 
-    calls = [asyncio.ensure_future(take(number)) for number in range(worker.MAX_CALLS)]
+    calls = [asyncio.ensure_future(take(number)) for number in range(explain_thread.MAX_CALLS)]
     refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     assert isinstance(next(iter(refused)).exception(), ResourceExhausted)
     await explainer.unit("tiny", "conv5", picture(1), **UNIT)
     outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), WAIT_S)
     kinds = [type(outcome) for outcome in outcomes]
-    assert kinds.count(DeadlineExceeded) == kinds.count(ResourceExhausted) == worker.MAX_CALLS // 2
+    assert kinds.count(DeadlineExceeded) == kinds.count(ResourceExhausted) == explain_thread.MAX_CALLS // 2
     assert explainer._worker._n_calls == 0
 
 
@@ -193,19 +193,21 @@ def test_passes_on_disk_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest
     passes = Passes(tmp_path)
     passes.save("p", bytes(32), make_top())
     (file,) = tmp_path.iterdir()
-    monkeypatch.setattr(top, "_KEPT_BYTES", 2 * file.stat().st_size)
+    monkeypatch.setattr(top_images, "_KEPT_BYTES", 2 * file.stat().st_size)
     for number in range(1, 4):
         passes.save("p", bytes([number]) * 32, make_top())
     assert len(list(tmp_path.iterdir())) == 2
-    monkeypatch.setattr(top, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(top_images, "_KEPT_BYTES", 1)
     passes.save("p", bytes([4]) * 32, make_top())
     assert passes.load("p", bytes([4]) * 32) is not None
     assert len(list(tmp_path.iterdir())) == 1
 
 
 async def test_a_pass_of_unreadable_pictures_ends(explainer: Explainer, tmp_path: Path) -> None:
-    size = 2 * top.MAX_FAILED
-    with pytest.raises(InvalidArgument, match=f"image {top.MAX_FAILED} is one of more than {top.MAX_FAILED}"):
+    size = 2 * top_images.MAX_FAILED
+    with pytest.raises(
+        InvalidArgument, match=f"image {top_images.MAX_FAILED} is one of more than {top_images.MAX_FAILED}"
+    ):
         await passed(explainer, "conv5", bytes(32 * size), [b""] * size)
     assert not (tmp_path / "passes").exists()
     long = Top(1)

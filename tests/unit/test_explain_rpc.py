@@ -18,7 +18,7 @@ from fc7.v1 import explain_pb2 as pb
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.library import Collections
 from fc7_service.explain.explainer import Explainer
-from fc7_service.explain.view import View
+from fc7_service.explain.prepared_image import View
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.preprocess import preprocess, see
 from fc7_service.features.session import load

@@ -32,7 +32,7 @@ from fc7_models.studies.saliency import METHODS, Lens, baselines, grad_cam, shuf
 from fc7_models.training.trained import Facts, Plan, Trained
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_model
-from fc7_service.bundle.graph import cut
+from fc7_service.bundle.onnx_file import cut
 from fc7_service.features.preprocess import preprocess, to_tensor
 from tiny import PX, RECIPE, tiny_graph
 

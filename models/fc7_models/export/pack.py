@@ -19,7 +19,7 @@ from fc7_models.deconv.build import build_deconv
 from fc7_models.export.golden import draw_pictures
 from fc7_service.bundle.bundle import CARD, DECONV, GOLDEN, LABELS, MODEL, Bundle, ClassLabel, Layer
 from fc7_service.bundle.folder import open_bundle, write_bundle
-from fc7_service.bundle.names import check_name
+from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import preprocess_pixels
 

@@ -19,7 +19,7 @@ from fc7_models.deconv.build import build_deconv
 from fc7_models.export.onnx import fold, halve, to_onnx
 from fc7_models.studies.gallery import find_pictures, open_units, view
 from fc7_models.training.trained import load_trained
-from fc7_service.bundle.graph import metadata
+from fc7_service.bundle.onnx_file import metadata
 from fc7_service.features.preprocess import to_tensor
 
 N_PICTURES = 100

@@ -17,7 +17,7 @@ from fc7_models.data.forward import by_recipe
 from fc7_models.deconv.projection import POSITION, UNIT
 from fc7_models.studies.anatomy import Anatomy
 from fc7_service.bundle.bundle import Bundle
-from fc7_service.bundle.graph import cut
+from fc7_service.bundle.onnx_file import cut
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import see
 

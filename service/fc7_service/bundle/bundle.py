@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 from fc7.errors import DataLoss, InvalidArgument, NotFound, Reason
-from fc7_service.bundle.graph import refers_outside
+from fc7_service.bundle.onnx_file import refers_outside
 from fc7_service.bundle.provenance import NO_TRANSFORM, Provenance
 from fc7_service.bundle.recipe import RECIPE_VERSION, Recipe
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from fc7.errors import DataLoss, FailedPrecondition, NotFound, Reason
 from fc7_service.bundle.bundle import INT8_SUFFIX, LABELS, REQUIRED, Bundle, ClassLabel, Layer
-from fc7_service.bundle.names import check_name
+from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import NO_TRANSFORM
 from fc7_service.bundle.recipe import Recipe
 

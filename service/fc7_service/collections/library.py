@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fc7.errors import AlreadyExists, DataLoss, NotFound, Reason, ResourceExhausted, Unavailable
 from fc7_service.bundle.disk import sync_folder
-from fc7_service.bundle.names import check_name
+from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.store import Facts, Metric, make_store

@@ -13,13 +13,13 @@ from fc7_service.bundle.bundle import Bundle, find_bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.explain import occlusion
 from fc7_service.explain.classes import Classes, last_linear, own_classes
+from fc7_service.explain.deconvnet import STRONGEST, check_units, peaks, project, strongest
+from fc7_service.explain.explain_thread import MAX_CALLS, Clock, Worker
+from fc7_service.explain.explanations import ClassReason, Match, carry, match
 from fc7_service.explain.network import Network, check_rule
-from fc7_service.explain.project import STRONGEST, check_units, peaks, project, strongest
-from fc7_service.explain.reason import ClassReason, Match, carry, match
-from fc7_service.explain.sessions import OpenSession, Sessions
-from fc7_service.explain.top import DIGEST_BYTES, Passes, Top
-from fc7_service.explain.view import ImageInput, Look, Place, Projection, View
-from fc7_service.explain.worker import MAX_CALLS, Clock, Worker
+from fc7_service.explain.prepared_image import ImageInput, Look, Place, Projection, View
+from fc7_service.explain.session_cache import OpenSession, Sessions
+from fc7_service.explain.top_images import DIGEST_BYTES, Passes, Top
 
 T = TypeVar("T")
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Reason
 from fc7_service.bundle.bundle import DECONV, SUMS, Bundle
-from fc7_service.bundle.graph import metadata
+from fc7_service.bundle.onnx_file import metadata
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.explain.sessions import Sessions
-from fc7_service.explain.view import Place
+from fc7_service.explain.prepared_image import Place
+from fc7_service.explain.session_cache import Sessions
 
 RULES = ("deconv", "gradient", "guided")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fc7.errors import InvalidArgument, Reason, ResourceExhausted
 from fc7_service.explain.classes import Classes
 from fc7_service.explain.network import Network
-from fc7_service.explain.view import View
+from fc7_service.explain.prepared_image import View
 
 BATCH = 32
 _GRID, _MAX_GRID = 20, 64  # views along each side

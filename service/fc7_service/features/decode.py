@@ -26,7 +26,7 @@ from fc7.errors import ImageDecodeError, InvalidArgument, Reason
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features import jpeg
 from fc7_service.features.colour import check_mode, over_white, without_alpha
-from fc7_service.features.formats import format_of
+from fc7_service.features.image_format import format_of
 from fc7_service.features.metadata import File, orientation, strip
 
 MAX_IMAGE_BYTES = 60 * 2**20  # a message of the contract holds little more

@@ -17,7 +17,7 @@ from fc7.errors import Fc7Error, Reason, ResourceExhausted
 from fc7_service.bundle.bundle import VERSION_MARK, Bundle, find_bundle
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import MAX_BATCH, Batcher, Row
-from fc7_service.features.budget import Budget
+from fc7_service.features.memory_budget import Budget
 
 if TYPE_CHECKING:
     from fc7_service.features.decode import Picture

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fc7.errors import ImageDecodeError, Reason
-from fc7_service.features.ifd import (
+from fc7_service.features.tiff_tags import (
     COMPRESSION,
     N_PICTURES,
     ORIENTATION,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, Reason
 from fc7_service.bundle.bundle import Bundle
-from fc7_service.bundle.graph import cut
+from fc7_service.bundle.onnx_file import cut
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

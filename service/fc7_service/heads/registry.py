@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, NotFound, Reason, Unavailable
 from fc7_service.bundle.disk import sync_folder
-from fc7_service.bundle.names import check_name
+from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.files import (
     POINTER,

@@ -16,12 +16,12 @@ from fc7.v1 import explain_pb2 as pb
 from fc7_service.collections.library import Collections
 from fc7_service.explain import occlusion
 from fc7_service.explain.classes import Classes, Linear
+from fc7_service.explain.deconvnet import MAX_UNITS
+from fc7_service.explain.explain_thread import Clock
 from fc7_service.explain.explainer import Explainer
-from fc7_service.explain.project import MAX_UNITS
-from fc7_service.explain.reason import Side
-from fc7_service.explain.top import DIGEST_BYTES, Top
-from fc7_service.explain.view import ImageInput, Place, Projection, View
-from fc7_service.explain.worker import Clock
+from fc7_service.explain.explanations import Side
+from fc7_service.explain.prepared_image import ImageInput, Place, Projection, View
+from fc7_service.explain.top_images import DIGEST_BYTES, Top
 from fc7_service.features.extractor import Extractor
 from fc7_service.heads.registry import Heads
 from fc7_service.rpc.messages import (

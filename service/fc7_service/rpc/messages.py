@@ -16,7 +16,7 @@ from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, Re
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.bundle import find_maker
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.explain.worker import Clock
+from fc7_service.explain.explain_thread import Clock
 from fc7_service.features.extractor import VIEWS, Extractor, ImageInput, Timing
 
 _DTYPES = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, Reason
+from fc7_service.explain.deconvnet import STRONGEST
 from fc7_service.explain.network import Network
-from fc7_service.explain.project import STRONGEST
-from fc7_service.explain.view import View
+from fc7_service.explain.prepared_image import View
 
 _ADDITIVE = 1e-4  # of the largest number that goes in: float32 sums differ by less, ReLU and maxima by more
 _BATCH = 64

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from fc7.errors import FailedPrecondition
 from fc7_service.explain.classes import Classes
+from fc7_service.explain.contributions import Shares, share
+from fc7_service.explain.deconvnet import project
 from fc7_service.explain.network import Network
-from fc7_service.explain.project import project
-from fc7_service.explain.split import Shares, share
-from fc7_service.explain.view import Projection, View
+from fc7_service.explain.prepared_image import Projection, View
 
 
 @dataclass(frozen=True, slots=True)

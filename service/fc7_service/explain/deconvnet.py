@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument
 from fc7_service.explain.network import DeconvLayer, Network
-from fc7_service.explain.view import Projection, View
+from fc7_service.explain.prepared_image import Projection, View
 
 STRONGEST = -1  # position: where the unit is strongest
 MAX_UNITS = 64  # of one call: their projections travel in one message

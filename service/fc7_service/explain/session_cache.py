@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fc7_service.bundle.bundle import Bundle
-from fc7_service.bundle.graph import cut
+from fc7_service.bundle.onnx_file import cut
 
 # A session costs more than its part of the graph: packed weights, threads, and what a run leaves.
 _MAX_SESSIONS = 12
