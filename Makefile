@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test proto lint bench-start bench-train bench-explain clean
+.PHONY: demo test docs proto lint bench-start bench-train bench-explain clean
 
 # A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
 demo: .venv/demo
@@ -18,6 +18,10 @@ lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site in site/; a warning is an error.
+docs: .venv/test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Regenerate the stubs of the contract; a test fails where they differ.
 proto: .venv/test
@@ -47,4 +51,4 @@ bench-explain: .venv/test
 	touch $@ .venv/demo
 
 clean:
-	rm -rf .venv demo dist build
+	rm -rf .venv demo dist build site

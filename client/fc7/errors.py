@@ -31,7 +31,10 @@ class Rule(NamedTuple):
 
 
 class Reason(Enum):
-    """Why a call failed, for programs. The name travels as `ErrorInfo.reason`; `docs/errors.md` shows this table."""
+    """Why a call failed, for programs.
+
+    The name travels as `ErrorInfo.reason`. `docs/reference/errors.md` shows this table.
+    """
 
     INTERNAL = Rule("Fc7Error", "A bug of fc7. Report it with the incident id; the server's log has the details.")
 

@@ -1,7 +1,7 @@
 """The server of fc7: capabilities behind gRPC. Start it with `fc7 serve` or `fc7.connect()`.
 
-Importing the package turns off what libraries send about their use (docs/privacy.md). ONNX Runtime reads its switch
-once, when it is loaded, so the switch must stand before any module of fc7 can load it.
+Importing the package turns off what libraries send about their use (docs/reference/privacy.md). ONNX Runtime reads its
+switch once, when it is loaded, so the switch must stand before any module of fc7 can load it.
 """
 
 import os

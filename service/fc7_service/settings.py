@@ -17,7 +17,7 @@ def usable_cores() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of a server; each has a row in `docs/configuration.md`."""
+    """Settings of a server; each has a row in `docs/reference/configuration.md`."""
 
     data: Path  # folder of collections and heads; made where it is missing
     listen: str | None = "127.0.0.1:50051"  # HOST:PORT, port 0 for a free one; None: the private socket alone

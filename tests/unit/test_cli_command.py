@@ -29,7 +29,7 @@ from fc7.errors import FAMILY, AlreadyExists, DataLoss, Fc7Error, InvalidArgumen
 from fc7.results import Classification, Head, Hit, Item, Model, Provenance
 
 ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "reference" / "command.md").read_text(encoding="utf-8")
 FOLDER = Path(main.callback.__code__.co_filename).parent
 
 
@@ -101,7 +101,7 @@ def test_every_command_and_option_has_help_and_a_place_in_the_docs(name: str, co
 
 def doc_lines() -> list[str]:
     """Return every line of the documents that calls the command, each once."""
-    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    files = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     blocks = [block for file in files for block in file.read_text(encoding="utf-8").split("```")[1::2]]
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     return list(dict.fromkeys(line for line in lines if line.startswith("fc7 ")))

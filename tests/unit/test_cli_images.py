@@ -97,6 +97,6 @@ def test_a_name_that_is_not_text_gets_an_id_that_is(tmp_path: Path) -> None:
 
 
 def test_the_page_names_every_suffix_that_is_searched_for() -> None:
-    page = (Path(__file__).parents[2] / "docs/cli.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/reference/command.md").read_text(encoding="utf-8")
     listed = page[page.index("is searched at any depth for") : page.index("in upper or lower case")]
     assert set(re.findall(r"`(\.\w+)`", listed)) == set(READ)

@@ -1,4 +1,4 @@
-"""docs/configuration.md against the settings and the options of the command."""
+"""docs/reference/configuration.md against the settings and the options of the command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fc7.cli import main
 from fc7.cli.setting import Setting
 from fc7_service.settings import Settings
 
-TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
 NAME_OF_OPTION = {"is_insecure": "insecure"}  # where the option is called otherwise than the field
 COLUMNS = 7
 

@@ -30,7 +30,7 @@ PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 COMPOSE = yaml.safe_load((TOP / "docker-compose.yml").read_text())
 TLS = yaml.safe_load((TOP / "deploy" / "tls.yml").read_text())
-GUIDES = ("docs/deploy.md", "CONTRIBUTING.md")
+GUIDES = ("docs/guides/serve.md", "docs/guides/backup.md", "CONTRIBUTING.md")
 
 
 def parse(words: list[str]) -> dict[str, Any]:
@@ -259,7 +259,7 @@ def check_compose(words: list[str]) -> None:
             assert value in COMPOSE["services"]
 
 
-@pytest.mark.parametrize("guide", [*GUIDES, "docs/configuration.md"])
+@pytest.mark.parametrize("guide", [*GUIDES, "docs/reference/configuration.md"])
 def test_files_that_a_guide_names_exist(guide):
     text = re.sub(r"```.*?```", "", (TOP / guide).read_text(encoding="utf-8"), flags=re.DOTALL)
     paths = re.findall(r"`((?:client|service|models|proto|tests|docs|deploy|\.ci)/[\w./-]+)`", text)
@@ -270,13 +270,13 @@ def test_files_that_a_guide_names_exist(guide):
 
 
 def test_variables_and_volume_of_the_guide_are_real():
-    text = (TOP / "docs" / "deploy.md").read_text(encoding="utf-8")
+    text = "".join((TOP / "docs" / "guides" / f"{name}.md").read_text("utf-8") for name in ("serve", "gpu", "backup"))
     assert set(re.findall(r"FC7_\w+", text)) <= {f"FC7_{name.upper()}" for name in NAMES} | {"FC7_PUBLISH"}
     assert f"--volume {COMPOSE['volumes']['data']['name']}:" in text
 
 
 def test_the_token_file_of_the_guide_is_read(tmp_path):
-    text = (TOP / "docs" / "deploy.md").read_text(encoding="utf-8")
+    text = (TOP / "docs" / "guides" / "serve.md").read_text(encoding="utf-8")
     example = text.partition("```text\n")[2].partition("```")[0]
     (tmp_path / "tokens").write_text(example)
     assert sorted(read_tokens(tmp_path / "tokens").values()) == ["admin", "read", "write"]

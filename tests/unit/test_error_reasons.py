@@ -1,4 +1,4 @@
-"""The table of reasons, `docs/errors.md` and every error that the code makes agree."""
+"""The table of reasons, `docs/reference/errors.md` and every error that the code makes agree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCES = [path for room in ("client", "service", "models") for path in sorted((
 
 
 def table() -> list[str]:
-    """The rows that `docs/errors.md` shows."""
+    """The rows that `docs/reference/errors.md` shows."""
     return [
         f"| `{reason.name}` | `{reason.value.kind}` | {reason.value.meaning} |"
         for kind in KINDS
@@ -37,12 +37,12 @@ def errors(path: Path) -> Iterator[tuple[str, str | None, int]]:
 
 
 def test_the_page_shows_the_table() -> None:
-    text = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if re.match(r"\| `[A-Z_]+` \|", line)] == table()
 
 
 def test_the_page_shows_every_class_with_its_codes() -> None:
-    text = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if re.match(r"\| `[A-Z][a-z]\w+` \|", line)]
     assert [row[: row.rindex("|", 0, -1)].strip() for row in rows] == [
         f"| `{kind.__name__}` | `{kind.code}` | {kind.exit_code}" for kind in FAMILY

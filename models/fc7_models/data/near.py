@@ -20,8 +20,8 @@ class Rule(NamedTuple):
     fine: float  # of what larger ones show beyond that
 
 
-# Measured as docs/training.md tells. Skies over dark ground are alike to 0.95 in eight pixels alone, garments on white
-# to 0.82 beyond them; blurred pictures show nothing beyond them that is their own.
+# Measured: docs/experiments/training.md. Skies over dark ground are alike to 0.95 in eight pixels alone, garments on
+# white to 0.82 beyond them; blurred pictures show nothing beyond them that is their own.
 ACROSS = Rule(0.97, 0.7)
 WITHIN = Rule(0.98, 0.85)  # of pictures of one folder, which may well look alike
 COARSE_PX, FINE_PX = 8, 32
