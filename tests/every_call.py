@@ -16,8 +16,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
 import fc7.v1
-from fc7.channel import Target
-from fc7.local import LocalServer
+from fc7.endpoint import Endpoint
+from fc7.local_server import LocalServer
 from fc7.v1 import admin_pb2, collection_pb2, common_pb2, explain_pb2, feature_pb2, head_pb2, model_pb2
 from servers import WAIT_S, jpeg
 
@@ -95,7 +95,7 @@ def call(channel: grpc.Channel, method: MethodDescriptor, sent: list[Message], m
     return list(answer) if method.server_streaming else [answer]
 
 
-def call_all(target: Target) -> Iterator[tuple[str, list[Message]]]:
+def call_all(target: Endpoint) -> Iterator[tuple[str, list[Message]]]:
     """Yield each method's name and what it answered."""
     known, wanted = methods(), requests()
     if known.keys() != wanted.keys():
@@ -108,7 +108,7 @@ def call_all(target: Target) -> Iterator[tuple[str, list[Message]]]:
 def main(words: list[str]) -> None:
     """Call all; print one name a line."""
     local = LocalServer(Path(words[1]), (), "cpu") if words[0] == "--data" else None
-    for name, _ in call_all(local.reach() if local else Target(words[0])):
+    for name, _ in call_all(local.reach() if local else Endpoint(words[0])):
         print(name, flush=True)
     if "--wait" in words:
         sys.stdin.readline()

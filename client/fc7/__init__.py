@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fc7.aio import AsyncClient, AsyncCollection
+    from fc7.async_client import AsyncClient
+    from fc7.async_collection import AsyncCollection
     from fc7.client import Client, connect
     from fc7.collection import Collection
     from fc7.errors import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from fc7.explain import AsyncExplain, Explain
-    from fc7.explanation import (
+    from fc7.explanations import (
         ClassReason,
         Match,
         MatchSide,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         TopUnits,
         View,
     )
+    from fc7.feature_stream import AsyncFeatureStream, FeatureStream
     from fc7.features import Features
     from fc7.images import ImageLike
     from fc7.results import (
@@ -61,7 +63,6 @@ if TYPE_CHECKING:
         ServerInfo,
         Timing,
     )
-    from fc7.stream import AsyncFeatureStream, FeatureStream
 
 __all__ = [
     "Aborted",
@@ -114,26 +115,26 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "AsyncClient": "fc7.aio",
-    "AsyncCollection": "fc7.aio",
+    "AsyncClient": "fc7.async_client",
+    "AsyncCollection": "fc7.async_collection",
     "AsyncExplain": "fc7.explain",
-    "AsyncFeatureStream": "fc7.stream",
-    "ClassReason": "fc7.explanation",
+    "AsyncFeatureStream": "fc7.feature_stream",
+    "ClassReason": "fc7.explanations",
     "Client": "fc7.client",
     "Collection": "fc7.collection",
     "Explain": "fc7.explain",
-    "FeatureStream": "fc7.stream",
+    "FeatureStream": "fc7.feature_stream",
     "Features": "fc7.features",
     "ImageLike": "fc7.images",
-    "Match": "fc7.explanation",
-    "MatchSide": "fc7.explanation",
-    "Occlusion": "fc7.explanation",
-    "Place": "fc7.explanation",
-    "Projection": "fc7.explanation",
-    "Projections": "fc7.explanation",
-    "TopImage": "fc7.explanation",
-    "TopUnits": "fc7.explanation",
-    "View": "fc7.explanation",
+    "Match": "fc7.explanations",
+    "MatchSide": "fc7.explanations",
+    "Occlusion": "fc7.explanations",
+    "Place": "fc7.explanations",
+    "Projection": "fc7.explanations",
+    "Projections": "fc7.explanations",
+    "TopImage": "fc7.explanations",
+    "TopUnits": "fc7.explanations",
+    "View": "fc7.explanations",
     "connect": "fc7.client",
 }
 

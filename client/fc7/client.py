@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from fc7._calls import admin, collection, feature, model
-from fc7._calls import head as heads
-from fc7._calls.feature import OnError, OnStreamError
+from fc7._operations import admin, collection, feature, model
+from fc7._operations import head as heads
+from fc7._operations.feature import OnError, OnStreamError
 from fc7._session import Session
-from fc7.bundle import check_default, check_served
-from fc7.channel import Target, read_target
 from fc7.collection import Collection
+from fc7.endpoint import Endpoint, read_endpoint
 from fc7.errors import FailedPrecondition, InvalidArgument, Reason
 from fc7.explain import Explain
+from fc7.feature_stream import FeatureStream
 from fc7.features import Features
 from fc7.images import ImageLike
-from fc7.local import LocalServer
+from fc7.local_server import LocalServer
+from fc7.requested_models import check_default, check_served
 from fc7.results import Classification, CollectionFacts, Golden, Head, Metric, Model, ServerInfo
-from fc7.stream import FeatureStream
 
 
 def connect(
@@ -64,10 +64,10 @@ def connect(
         No server can be started here: dependencies, folder or bundle. Or a process holds the folder, with other
         models or on another device than asked for.
     """
-    target = find_server(address, data, models, device, threads, token_file, tls_ca)
-    if target is None:
+    endpoint = find_server(address, data, models, device, threads, token_file, tls_ca)
+    if endpoint is None:
         return connect_local(data, models=models, device=device, threads=threads, timeout_s=timeout_s)
-    return Client(Session(target, timeout_s))
+    return Client(Session(endpoint, timeout_s))
 
 
 def find_server(
@@ -78,7 +78,7 @@ def find_server(
     threads: int | None,
     token_file: Path | str | None,
     tls_ca: Path | str | None,
-) -> Target | None:
+) -> Endpoint | None:
     """Return the server that the arguments or FC7_SERVER name; None for that of a data folder here.
 
     Raises
@@ -111,7 +111,7 @@ def find_server(
     if address is None:
         return None
     token_file = token_file or os.environ.get("FC7_TOKEN_FILE") or None  # noqa: TID251
-    return read_target(address, token_file, tls_ca)
+    return read_endpoint(address, token_file, tls_ca)
 
 
 def connect_local(

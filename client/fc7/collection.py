@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fc7._calls import collection, items
-from fc7._calls.items import Payload
+from fc7._operations import collection, new_items
+from fc7._operations.new_items import Payload
 from fc7._session import Session
 from fc7.errors import Fc7Error
 from fc7.features import Features
@@ -92,7 +92,7 @@ class Collection(CollectionFacts):
         InvalidArgument
             An image without path and id, or lists of different lengths.
         """
-        new = items.from_images(images, ids, root, payloads)
+        new = new_items.from_images(images, ids, root, payloads)
         return self._session.run(collection.upsert(self, new, True, replace, report), timeout_s)
 
     def add_vectors(
@@ -109,7 +109,7 @@ class Collection(CollectionFacts):
 
         Payloads and ``replace`` are as in `add`.
         """
-        new = items.from_features(features, ids, payloads)
+        new = new_items.from_features(features, ids, payloads)
         return self._session.run(collection.upsert(self, new, False, replace, report), timeout_s)
 
     def search(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from fc7._calls import explain
-from fc7._session import AsyncSession, Session
-from fc7.explanation import ClassReason, Match, Occlusion, Projections, TopUnits
+from fc7._async_session import AsyncSession
+from fc7._operations import explain
+from fc7._session import Session
+from fc7.explanations import ClassReason, Match, Occlusion, Projections, TopUnits
 from fc7.images import ImageLike
 
 

@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.download import fetch, is_url
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
-from fc7.pillow import read_pillow
+from fc7.pillow_images import read_pillow
 from fc7.v1 import MAX_MESSAGE_BYTES, common_pb2
-from fc7.web import fetch, is_url
 
 MAX_IMAGE_BYTES = MAX_MESSAGE_BYTES - 2**20  # room for the id, the payload and what else a message holds
 _KINDS = 'a path, a URL (http, https), bytes, a file opened with "rb", a Pillow image, or an array of uint8 (H, W, 3)'
@@ -34,7 +34,7 @@ ImageLike: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.ui
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ImageContent:
     """What travels of an image: the bytes of a file, or pixels uint8 in R, G, B."""
 
     data: bytes = b""
@@ -56,12 +56,12 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class InputImage:
     """One image on its way: unreadable ones travel empty, so that images and answers stay in step."""
 
     index: int  # in the caller's list
     source: ImageLike
-    content: Content
+    content: ImageContent
     error: Fc7Error | None = None  # why it could not be read here
 
     @property
@@ -119,13 +119,13 @@ def _list_array(images: NDArray[Any]) -> Iterable[Any]:
     return images.reshape(-1).tolist()
 
 
-def read_entries(images: Iterable[ImageLike]) -> Iterator[Entry]:
+def read_entries(images: Iterable[ImageLike]) -> Iterator[InputImage]:
     """Read images one by one; what cannot be read keeps its place with its error."""
     for index, image in enumerate(images):
         try:
-            yield Entry(index, image, read_image(image))
+            yield InputImage(index, image, read_image(image))
         except Fc7Error as error:
-            yield Entry(index, image, Content(), error)
+            yield InputImage(index, image, ImageContent(), error)
 
 
 def path_of(image: ImageLike) -> Path | None:
@@ -141,7 +141,7 @@ def text_of(file_name: str) -> str:
         return file_name.encode("utf-8", "backslashreplace").decode()
 
 
-def read_image(image: ImageLike) -> Content:
+def read_image(image: ImageLike) -> ImageContent:
     """Return what travels of one image: of a path the file, of an array its pixels, of a Pillow image `read_pillow`.
 
     Raises
@@ -161,17 +161,17 @@ def read_image(image: ImageLike) -> Content:
     """
     path = path_of(image)
     if path is not None:
-        return Content(_read_file(path))
+        return ImageContent(_read_file(path))
     if isinstance(image, str):
-        return Content(fetch(image, MAX_IMAGE_BYTES))
+        return ImageContent(fetch(image, MAX_IMAGE_BYTES))
     if isinstance(image, bytes | bytearray | memoryview):
         _check_size(memoryview(image).nbytes, "image")
-        return Content(bytes(image))  # of bytes no copy
+        return ImageContent(bytes(image))  # of bytes no copy
     if hasattr(image, "convert"):
         seen = read_pillow(image, MAX_IMAGE_BYTES)
-        return Content(seen) if isinstance(seen, bytes) else _read_pixels(seen)
+        return ImageContent(seen) if isinstance(seen, bytes) else _read_pixels(seen)
     if hasattr(image, "read"):
-        return Content(_read_open(image))
+        return ImageContent(_read_open(image))
     if hasattr(image, "__array__"):
         return _read_pixels(np.asarray(image))
     raise InvalidArgument(f"image is {type(image).__name__}. Give {_KINDS}", name="image")
@@ -220,7 +220,7 @@ def _read_open(file: Any) -> bytes:
     return data
 
 
-def _read_pixels(pixels: NDArray[Any]) -> Content:
+def _read_pixels(pixels: NDArray[Any]) -> ImageContent:
     if (
         pixels.dtype != np.uint8
         or not pixels.size
@@ -233,7 +233,7 @@ def _read_pixels(pixels: NDArray[Any]) -> Content:
         pixels = pixels[:, :, np.newaxis]
     pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))  # grey in all three channels
     _check_size(pixels.nbytes, "pixels")
-    return Content(pixels.tobytes(), pixels.shape)
+    return ImageContent(pixels.tobytes(), pixels.shape)
 
 
 def _way_out(pixels: NDArray[Any]) -> str:

@@ -296,9 +296,9 @@ def test_calls_that_are_not_idempotent_survive_a_holder_that_ended(tiny_bundle: 
 
 
 def test_a_holder_that_hangs_is_named(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fc7 import local
+    from fc7 import local_server
 
-    monkeypatch.setattr(local, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(local_server, "_PATIENCE_S", 1.0)
     with serving(tmp_path, "--model", str(tiny_bundle)) as served:
         served.process.send_signal(signal.SIGSTOP)
         try:

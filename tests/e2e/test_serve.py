@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 import fc7
-from fc7.channel import _OPTIONS as CLIENT_OPTIONS
+from fc7.endpoint import _OPTIONS as CLIENT_OPTIONS
 from fc7_service import server
 from fc7_service.door import server_options
 from fc7_service.holder import DataFolder

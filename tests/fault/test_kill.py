@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import fc7
-from fc7._calls.batch import BATCH_IMAGES
+from fc7._operations.batches import BATCH_IMAGES
 from servers import WAIT_S, clean_environment, jpeg, serving
 
 KILLS = 12

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health, health_pb2_grpc
 
-from fc7 import channel
-from fc7.aio import AsyncClient
+from fc7 import endpoint
+from fc7.async_client import AsyncClient
 from fc7.v1 import (
     MAX_MESSAGE_BYTES,
     collection_pb2,
@@ -39,10 +39,10 @@ OPTIONS = (
 
 def retry_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all attempts of a call that must fail pass in a moment."""
-    retries = dict(channel._RETRY_OPTIONS)
+    retries = dict(endpoint._RETRY_OPTIONS)
     config = str(retries["grpc.service_config"]).replace("0.25s", "0.01s").replace('"2s"', '"0.02s"')
     assert config != retries["grpc.service_config"]
-    monkeypatch.setattr(channel, "_RETRY_OPTIONS", tuple((retries | {"grpc.service_config": config}).items()))
+    monkeypatch.setattr(endpoint, "_RETRY_OPTIONS", tuple((retries | {"grpc.service_config": config}).items()))
 
 
 def tensor(values: Any) -> common_pb2.Tensor:

@@ -73,7 +73,7 @@ def test_no_command_module_imports_more_than_click_at_its_top() -> None:
             for name in names:
                 top = name.partition(".")[0]
                 assert top in sys.stdlib_module_names | {"click"} or name.startswith(
-                    ("fc7.cli", "fc7.errors", "fc7.formats")
+                    ("fc7.cli", "fc7.errors", "fc7.contract.formats")
                 ), path
 
 

@@ -12,8 +12,8 @@ import pytest
 from denied import refuse_folder
 from fc7.cli.images import find_images, find_items
 from fc7.cli.selection import Selection
+from fc7.contract.formats import READ
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
-from fc7.formats import READ
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from client_fakes import PROVENANCE, Awaited, Fake
 from PIL import Image
 
 import fc7
-from fc7._calls import batch, head
-from fc7._calls.step import Next, Open
+from fc7._operations import batches, head
+from fc7._operations.steps import OpenStream, ReadStream
 from fc7.images import MAX_IMAGE_BYTES
 from fc7.v1 import head_pb2
 
@@ -55,7 +55,7 @@ def test_rows_keep_the_order_over_batches(client: Any, fake: Fake) -> None:
 
 
 def test_batches_are_bounded_by_bytes(client: Any, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 1000)
     sizes = [400, 400, 400, 5000, 10, 10]
     features = client.extract([b"x" * size for size in sizes])
     assert [len(request.images) for request in fake.features.requests] == [2, 1, 1, 2]
@@ -317,10 +317,10 @@ def test_a_training_that_breaks_off_here_breaks_off_there(client: Any, fake: Fak
 def test_a_training_is_read_to_its_end() -> None:
     """Otherwise the call is still under way when an embedded server stops, and gRPC prints a traceback."""
     operation = head.train(head.plan("h", "c", "label", "", "", None), None, None, None, None)
-    assert isinstance(next(operation), Open)
+    assert isinstance(next(operation), OpenStream)
     step = operation.send("stream")
-    assert isinstance(step, Next)
-    assert isinstance(operation.send(head_pb2.TrainHeadResponse(head=head_pb2.Head(name="h", version=2))), Next)
+    assert isinstance(step, ReadStream)
+    assert isinstance(operation.send(head_pb2.TrainHeadResponse(head=head_pb2.Head(name="h", version=2))), ReadStream)
     with pytest.raises(StopIteration) as ended:
         operation.send(None)
     assert ended.value.value.version == 2

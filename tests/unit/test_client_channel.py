@@ -15,7 +15,7 @@ import pytest
 from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 
 import fc7
-from fc7.channel import read_target
+from fc7.endpoint import read_endpoint
 from fc7.v1 import MAX_MESSAGE_BYTES
 from fc7_service.rpc.guard import Guard
 from fc7_service.tokens import Tokens, read_tokens
@@ -78,7 +78,7 @@ def test_a_training_is_never_sent_twice(connect: Any) -> None:
 
 
 def test_the_retry_buffer_holds_what_a_message_may() -> None:
-    options = dict(read_target("127.0.0.1:1", None, None).options)
+    options = dict(read_endpoint("127.0.0.1:1", None, None).options)
     limits = ("per_rpc_retry_buffer_size", "max_send_message_length", "max_receive_message_length")
     assert {options[f"grpc.{name}"] for name in limits} == {MAX_MESSAGE_BYTES}
 
@@ -88,7 +88,7 @@ def test_the_retry_buffer_holds_what_a_message_may() -> None:
     [("127.0.0.1:1", True), ("localhost:1", True), ("[::1]:1", True), ("unix:/tmp/s", True), ("gpu-box:1", False)],
 )
 def test_no_proxy_stands_before_loopback(address: str, is_direct: bool) -> None:
-    assert (("grpc.enable_http_proxy", 0) in read_target(address, None, None).options) is is_direct
+    assert (("grpc.enable_http_proxy", 0) in read_endpoint(address, None, None).options) is is_direct
 
 
 def test_a_proxy_of_the_environment_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_the_environment_names_server_and_token(monkeypatch: pytest.MonkeyPatch,
 def test_a_token_file_may_be_the_servers(text: str, token: str, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(text)
-    assert read_target("host:1", file, None).metadata == (("authorization", f"Bearer {token}"),)
+    assert read_endpoint("host:1", file, None).metadata == (("authorization", f"Bearer {token}"),)
 
 
 @pytest.mark.parametrize("text", ["", "# none\n", "read sha256:00", "sécret"])

@@ -11,9 +11,9 @@ from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 from google.rpc import status_pb2
 
 import fc7
-from fc7._calls.message import read_tensor
+from fc7._operations.conversion import read_tensor
 from fc7.errors import FAMILY, Fc7Error, ResourceExhausted
-from fc7.status import read_item_error, read_rpc_error
+from fc7.grpc_errors import read_item_error, read_rpc_error
 from fc7.v1 import common_pb2
 from fc7_service.rpc.guard import Guard
 from fc7_service.rpc.messages import write_error

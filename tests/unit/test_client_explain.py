@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fc7._calls import explain
-from fc7._calls.step import Call
+from fc7._operations import explain
+from fc7._operations.steps import SendRequest
 from fc7.errors import InvalidArgument
 from fc7.v1 import explain_pb2 as pb
 
@@ -17,7 +17,7 @@ def unit(units: Any = (), strongest: Any = 0) -> pb.ProjectUnitRequest:
     """Return the request of a call."""
     steps = explain.unit(b"image", "conv5", units, (), strongest, "deconv", "")
     call = steps.send(next(steps).function())
-    assert isinstance(call, Call)
+    assert isinstance(call, SendRequest)
     assert isinstance(call.request, pb.ProjectUnitRequest)
     return call.request
 

@@ -14,7 +14,7 @@ import pytest
 
 import fc7
 from fc7.errors import FAMILY
-from fc7.local import default_data
+from fc7.local_server import default_data
 
 
 def test_all_is_sorted_and_complete() -> None:

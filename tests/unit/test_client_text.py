@@ -12,7 +12,7 @@ import pytest
 from client_fakes import Awaited, Fake
 
 import fc7
-from fc7._calls import collection
+from fc7._operations import collection
 from fc7.images import text_of
 from fc7.results import CollectionFacts
 from fc7.v1 import collection_pb2 as pb

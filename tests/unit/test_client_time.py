@@ -16,9 +16,9 @@ import pytest
 from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 
 import fc7
-from fc7 import _progress, _session
+from fc7 import _async_session, _running, _session
 from fc7.client import Client, find_server
-from fc7.local import LocalServer
+from fc7.local_server import LocalServer
 from fc7_service.rpc.guard import Guard
 from fc7_service.tokens import Tokens
 
@@ -173,7 +173,7 @@ def test_what_must_not_be_done_twice_is_sent_once() -> None:
     full = fc7.ResourceExhausted("full", retry_after_s=0.1)
     for method in ("CreateCollection", "DeleteItems", "TrainHead", "PublishHead", "Extract"):
         call: Any = SimpleNamespace(method=method, is_bulk=True)
-        patience = _progress.Patience(call, float("inf"), progress)
+        patience = _running.Retries(call, float("inf"), progress)
         for error in (full, fc7.Unavailable("draining")):
             assert (patience.pause_s(error, line) is not None) is (method == "Extract")
         assert patience.pause_s(fc7.NotFound("no"), line) is None
@@ -185,7 +185,7 @@ async def test_a_hundred_lists_at_once_all_end(full: tuple[Full, str]) -> None:
     async with fc7.AsyncClient(address) as client:
         lists = await asyncio.gather(*(client.extract([bytes([i + 1])] * 64) for i in range(100)))
         assert [features.values[0, 1] for features in lists] == list(range(1, 101))
-        assert servicer.most_under_way <= _session._BATCHES
+        assert servicer.most_under_way <= _async_session._MOST_BATCHES
         servicer.n_refusals, servicer.retry_after_s = 10**6, 0.05
         calls = [client.extract([b"1"] * 64, timeout_s=0.2) for _ in range(9)]
         ends = await asyncio.gather(*calls, return_exceptions=True)  # waiting for a turn counts
@@ -258,7 +258,7 @@ def test_a_client_that_is_closed_while_its_server_starts_leaves_none(monkeypatch
     with Fake() as fake, ThreadPoolExecutor(1) as pool:
         local = LocalServer("/nowhere", (), "cpu")
         client = Client(_session.Session(find_server(fake.address, None, (), "auto", None, None, None), None, local))  # type: ignore[arg-type]
-        call = pool.submit(lambda: client._session.reach_again(client._session.target))
+        call = pool.submit(lambda: client._session.reach_again(client._session.endpoint))
         assert is_starting.wait(20)
         client.close()
         is_closed.set()

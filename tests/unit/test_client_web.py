@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import fc7
-from fc7 import images, web
-from fc7._progress import Progress
+from fc7 import download, images
+from fc7._running import RunningOperation
+from fc7.download import fetch, is_url
 from fc7.images import path_of, read_image
-from fc7.web import fetch, is_url
 from site_of_pictures import PICTURE, Site, running
 
 
@@ -71,25 +71,25 @@ def test_what_the_server_refuses_is_said(site: Site, path: str, kind: type[fc7.F
 
 
 def test_a_server_that_is_slow_or_away_is_an_error_of_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "_LIMIT_S", 0.3)
+    monkeypatch.setattr(download, "_LIMIT_S", 0.3)
     with pytest.raises(fc7.DeadlineExceeded, match=r"not complete within 0\.3 seconds"):
         fetch(f"{site.url}/slow", 10**6)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(fc7.DeadlineExceeded):
         fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/a.jpg", 10**6)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    monkeypatch.setattr(web, "_LIMIT_S", 20)
+    monkeypatch.setattr(download, "_LIMIT_S", 20)
     with pytest.raises(fc7.Unavailable, match="cannot be reached"):
         fetch(f"http://127.0.0.1:{port}/a.jpg", 10**6)
 
 
 def test_pictures_are_fetched_within_the_time_of_the_call(site: Site) -> None:
-    call: Progress[None] = Progress(iter(()), 0.3)  # type: ignore[arg-type]
+    call: RunningOperation[None] = RunningOperation(iter(()), 0.3)  # type: ignore[arg-type]
     for _ in range(2):
         with pytest.raises(fc7.DeadlineExceeded, match="not complete within 0"):
             call.work(lambda: fetch(f"{site.url}/slow", 10**6))
     assert site.asked == ["/slow"]  # the second time nothing is left
-    assert web.call_ends.get() is None
+    assert download.call_ends.get() is None
 
 
 def test_a_picture_that_breaks_off_is_not_taken(site: Site) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from fc7.drawing.contact_sheet import Row, Tile, draw
 from fc7.drawing.pictures import Panel, legible, patch, square
 from fc7.drawing.pictures import draw as draw_figure
-from fc7.explanation import View
+from fc7.explanations import View
 from fc7_service.features.preprocess import see
 from tiny import PX, RECIPE
 

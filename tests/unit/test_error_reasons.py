@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fc7.errors import FAMILY, Fc7Error, Reason
-from fc7.status import read_item_error
+from fc7.grpc_errors import read_item_error
 from fc7.v1 import common_pb2
 
 ROOT = Path(__file__).parents[2]

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from fc7.contract.formats import READ
 from fc7.errors import ImageDecodeError, InvalidArgument
-from fc7.formats import READ
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features import metadata
 from fc7_service.features.colour import over_white

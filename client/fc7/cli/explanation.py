@@ -56,7 +56,7 @@ def check_drawable(output: Path | None, found: Match | ClassReason) -> None:
     FailedPrecondition
         No unit is projected and the layer has no positions.
     """
-    from fc7.explanation import Match
+    from fc7.explanations import Match
 
     side = found.query if isinstance(found, Match) else found
     if output is None or output.suffix == ".npz" or side.projections:

@@ -33,7 +33,7 @@ def health(connection: Connection, as_json: bool) -> None:
 
 def _holder(data: Path | None) -> str:
     """Return where the process that holds the data folder can be reached."""
-    from fc7.local import default_data
+    from fc7.local_server import default_data
     from fc7_service.holder import read_holder
 
     folder = data or default_data()

@@ -12,8 +12,8 @@ import click
 
 from fc7.cli.output import complain, end, say
 from fc7.cli.selection import Selection
+from fc7.contract.formats import READ
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
-from fc7.formats import READ
 
 _INPUT = "-"  # standard input, where an argument names it
 
@@ -53,7 +53,7 @@ class Location(click.ParamType):  # type: ignore[type-arg]  # generic in newer v
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
         """Return the path, the URL or "-"."""
-        from fc7.web import is_url
+        from fc7.download import is_url
 
         return value if value == _INPUT or is_url(value) else Path(value)
 

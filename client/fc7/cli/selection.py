@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fc7.formats import ADVICE, NOT_READ, READ, suffix_of
+from fc7.contract.formats import ADVICE, NOT_READ, READ, suffix_of
 
 # Made by systems, not by people: thumbnails of Synology, leftovers of macOS archives, bins, recovered files.
 _SYSTEM = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}

@@ -24,7 +24,7 @@ def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any)
     Prints `listening on HOST:PORT` once every model is warm; logs one JSON line per request on
     standard error. On SIGTERM, SIGHUP or Ctrl-C the calls under way end first.
     """
-    from fc7.local import default_data
+    from fc7.local_server import default_data
     from fc7_service.server import serve as run
     from fc7_service.settings import Settings, usable_cores
 

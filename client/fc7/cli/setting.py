@@ -138,8 +138,8 @@ class Connection:
             A server that was not started here lacks a model that is set or named.
         """
         import fc7
-        from fc7.bundle import check_default, check_served
         from fc7.client import connect_local
+        from fc7.requested_models import check_default, check_served
 
         if self.server is None:
             return connect_local(
@@ -192,9 +192,11 @@ def _name_bundles(kwargs: dict[str, Any], server: str | None) -> tuple[str, ...]
     given: tuple[str, ...] = (model,) if model else ensemble or ()
     if not given:
         return ()
-    from fc7.bundle import read_named
+    from fc7.requested_models import read_requested_model
 
-    bundles = {text: one.name for text in given if (one := read_named(text)).graph_sha256 and _is_meant(text, server)}
+    bundles = {
+        text: one.name for text in given if (one := read_requested_model(text)).graph_sha256 and _is_meant(text, server)
+    }
     if model:
         kwargs["model"] = bundles.get(model, model)
     else:
@@ -208,6 +210,6 @@ def _is_meant(bundle: str, server: str | None) -> bool:
         return True
     if server is not None:
         return False
-    from fc7.local import shipped_models
+    from fc7.local_server import shipped_models
 
     return bundle not in shipped_models()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from fc7.explanation import ClassReason, Match, MatchSide, Occlusion, Projection, Projections, View
+    from fc7.explanations import ClassReason, Match, MatchSide, Occlusion, Projection, Projections, View
 
 _SMALL = 84  # px of a picture in a block of nine
 _ACROSS = 3  # units side by side

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image, ImageFont
 
-    from fc7.explanation import View
+    from fc7.explanations import View
 
 SIDE = 192  # px of a panel
 _GAP, _MARGIN, _LINE = 12, 24, 18  # px

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from fc7.contract.formats import READ, suffix_of
 from fc7.errors import FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
-from fc7.formats import READ, suffix_of
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import square, upright
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from fc7.contract.formats import READ, suffix_of
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
-from fc7.formats import READ, suffix_of
 from fc7_models.data.dataset import from_picture
 from fc7_models.data.forward import by_recipe
 from fc7_models.deconv.projection import POSITION, UNIT

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fc7.contract.formats import READ
 from fc7.errors import ImageDecodeError, Reason
-from fc7.formats import READ
 
 _STARTS = {
     b"\xff\xd8\xff": "JPEG",

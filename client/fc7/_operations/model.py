@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from fc7._calls.message import check_text, read_tensor
-from fc7._calls.step import Call, Operation
+from fc7._operations.conversion import check_text, read_tensor
+from fc7._operations.steps import Operation, SendRequest
 from fc7.results import Golden, Layer, Model
 from fc7.v1 import model_pb2 as pb
 from fc7.v1.model_pb2_grpc import ModelServiceStub
@@ -13,13 +13,13 @@ from fc7.v1.model_pb2_grpc import ModelServiceStub
 
 def list_models() -> Operation[list[Model]]:
     """Return the models, the default one first."""
-    response: pb.ListModelsResponse = yield Call(ModelServiceStub, "ListModels", pb.ListModelsRequest())
+    response: pb.ListModelsResponse = yield SendRequest(ModelServiceStub, "ListModels", pb.ListModelsRequest())
     return [_read_model(model) for model in response.models]
 
 
 def get_model(name: str) -> Operation[Model]:
     """Return one model, whole."""
-    response: pb.GetModelResponse = yield Call(
+    response: pb.GetModelResponse = yield SendRequest(
         ModelServiceStub, "GetModel", pb.GetModelRequest(name=check_text(name, "name"))
     )
     return _read_model(response.model)
@@ -27,7 +27,7 @@ def get_model(name: str) -> Operation[Model]:
 
 def get_golden(name: str) -> Operation[Golden]:
     """Return a model's golden vectors."""
-    response: pb.GetGoldenResponse = yield Call(
+    response: pb.GetGoldenResponse = yield SendRequest(
         ModelServiceStub, "GetGolden", pb.GetGoldenRequest(name=check_text(name, "name"))
     )
     return Golden(

@@ -5,19 +5,19 @@ from __future__ import annotations
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from fc7._calls.step import Call, Operation
+from fc7._operations.steps import Operation, SendRequest
 from fc7.errors import DeadlineExceeded, Unavailable
 from fc7.results import ServerInfo
 from fc7.v1 import admin_pb2 as pb
 from fc7.v1.admin_pb2_grpc import AdminServiceStub
 
-CHECK = Call(HealthStub, "Check", health_pb2.HealthCheckRequest())
+HEALTH_CHECK = SendRequest(HealthStub, "Check", health_pb2.HealthCheckRequest())
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 def get_server_info() -> Operation[ServerInfo]:
     """Return what the server is."""
-    info: pb.GetServerInfoResponse = yield Call(AdminServiceStub, "GetServerInfo", pb.GetServerInfoRequest())
+    info: pb.GetServerInfoResponse = yield SendRequest(AdminServiceStub, "GetServerInfo", pb.GetServerInfoRequest())
     return ServerInfo(
         version=info.version,
         libraries=dict(info.libraries),
@@ -35,7 +35,7 @@ def get_server_info() -> Operation[ServerInfo]:
 
 def check_ready() -> Operation[None]:
     """Raise `Unavailable` unless a server is there and takes calls."""
-    response: health_pb2.HealthCheckResponse = yield CHECK
+    response: health_pb2.HealthCheckResponse = yield HEALTH_CHECK
     if response.status != SERVING:
         raise Unavailable("the server is there, but it is starting or stopping: try again in a few seconds")
 

@@ -8,11 +8,11 @@ from itertools import chain
 
 import numpy as np
 
-from fc7._calls.batch import split_images, write_images
-from fc7._calls.message import add_timing, check_text, read_provenance, read_tensor
-from fc7._calls.step import Call, Next, Open, Operation, Work, read_to_end
+from fc7._operations.batches import split_images, write_images
+from fc7._operations.conversion import add_timing, check_text, read_provenance, read_tensor
+from fc7._operations.steps import OpenStream, Operation, ReadStream, RunBlocking, SendRequest, read_to_end
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
-from fc7.explanation import (
+from fc7.explanations import (
     ClassReason,
     Match,
     MatchSide,
@@ -24,9 +24,9 @@ from fc7.explanation import (
     TopUnits,
     View,
 )
+from fc7.grpc_errors import read_item_error
 from fc7.images import ImageLike, list_images, read_entries, write_image
 from fc7.results import Failure, Timing
-from fc7.status import read_item_error
 from fc7.v1 import explain_pb2 as pb
 from fc7.v1.explain_pb2_grpc import ExplainServiceStub as Stub
 
@@ -54,9 +54,9 @@ def unit(
         units=_numbers(units, "units"),
         positions=_numbers(positions, "positions"),
         strongest=_count(strongest, "strongest"),
-        image=(yield Work(lambda: write_image(image))),
+        image=(yield RunBlocking(lambda: write_image(image))),
     )
-    response: pb.ProjectUnitResponse = yield Call(Stub, "ProjectUnit", request)
+    response: pb.ProjectUnitResponse = yield SendRequest(Stub, "ProjectUnit", request)
     return Projections(
         view=_view(response.view),
         projections=_projections(response.projections),
@@ -91,11 +91,11 @@ def top(
             write_images(batch, request.images.images)
             yield request
 
-    plan.digests = yield Work(digests)
+    plan.digests = yield RunBlocking(digests)
     begin = pb.TopUnitsRequest(plan=plan)
     for requests in (iter([begin]), chain([begin], parts())):
-        stream = yield Open(Stub, "TopUnits", requests, _PASS_S)
-        while (answer := (yield Next(stream))) is not None:
+        stream = yield OpenStream(Stub, "TopUnits", requests, _PASS_S)
+        while (answer := (yield ReadStream(stream))) is not None:
             part = answer.WhichOneof("part")
             if part == "result":
                 yield from read_to_end(stream)
@@ -115,10 +115,10 @@ def match(
         collection=check_text(collection or "", "collection"),
         rule=check_text(rule, "rule"),
         strongest=_count(strongest, "strongest"),
-        query=(yield Work(lambda: write_image(query))),
-        neighbour=(yield Work(lambda: write_image(neighbour))),
+        query=(yield RunBlocking(lambda: write_image(query))),
+        neighbour=(yield RunBlocking(lambda: write_image(neighbour))),
     )
-    response: pb.ExplainMatchResponse = yield Call(Stub, "ExplainMatch", request)
+    response: pb.ExplainMatchResponse = yield SendRequest(Stub, "ExplainMatch", request)
     return Match(
         score=response.score,
         unit_layer=response.unit_layer,
@@ -139,9 +139,9 @@ def label(image: ImageLike, name: str, head: str, model: str, strongest: int, ru
         label=check_text(name, "label"),
         rule=check_text(rule, "rule"),
         strongest=_count(strongest, "strongest"),
-        image=(yield Work(lambda: write_image(image))),
+        image=(yield RunBlocking(lambda: write_image(image))),
     )
-    response: pb.ExplainClassResponse = yield Call(Stub, "ExplainClass", request)
+    response: pb.ExplainClassResponse = yield SendRequest(Stub, "ExplainClass", request)
     return ClassReason(
         label=response.label,
         probability=response.probability,
@@ -169,10 +169,10 @@ def occlude(
         label=check_text(name, "label"),
         square_px=_count(square_px, "square_px"),
         grid=_count(grid, "grid"),
-        image=(yield Work(lambda: write_image(image))),
+        image=(yield RunBlocking(lambda: write_image(image))),
     )
-    stream = yield Open(Stub, "Occlude", request, _SWEEP_S)
-    while (answer := (yield Next(stream))) is not None:
+    stream = yield OpenStream(Stub, "Occlude", request, _SWEEP_S)
+    while (answer := (yield ReadStream(stream))) is not None:
         if answer.WhichOneof("part") == "result":
             yield from read_to_end(stream)
             return _occlusion(answer.result)

@@ -52,7 +52,7 @@ _RETRY_OPTIONS: tuple[tuple[str, Any], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Endpoint:
     """A server and what it takes to speak to it."""
 
     address: str  # HOST:PORT or unix:PATH
@@ -85,7 +85,7 @@ class Target:
         return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(self.roots), self.options)
 
 
-def read_target(address: str, token_file: Path | str | None, tls_ca: Path | str | None) -> Target:
+def read_endpoint(address: str, token_file: Path | str | None, tls_ca: Path | str | None) -> Endpoint:
     """Check an address, read the token and the certificate authority.
 
     Raises
@@ -104,12 +104,12 @@ def read_target(address: str, token_file: Path | str | None, tls_ca: Path | str 
         hint = f": it is a URL; write {place if ':' in place else f'{place}:PORT'}" if is_url else ""
         raise InvalidArgument(f"address {address!r} is not HOST:PORT{hint}", name="address")
     token = "" if token_file is None else _read_token(Path(token_file))
-    return Target(address, token, None if tls_ca is None else _read(Path(tls_ca)))
+    return Endpoint(address, token, None if tls_ca is None else _read(Path(tls_ca)))
 
 
 def _read_token(path: Path) -> str:
     """Return the token: the last word of the first line, so that a server's ``SCOPE TOKEN`` is read too."""
-    lines = [line.split() for line in _read(path).decode(errors="replace").splitlines()]
+    lines = [connection.split() for connection in _read(path).decode(errors="replace").splitlines()]
     words = next((words for words in lines if words and not words[0].startswith("#")), [])
     token = words[-1] if words else ""
     if not token or not token.isascii() or token.startswith("sha256:"):

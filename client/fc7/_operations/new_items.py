@@ -9,11 +9,11 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from fc7._calls.batch import align
-from fc7._calls.message import check_text, write_payload, write_tensor
+from fc7._operations.batches import align
+from fc7._operations.conversion import check_text, write_payload, write_tensor
 from fc7.errors import Fc7Error, InvalidArgument
 from fc7.features import Features
-from fc7.images import Entry, ImageLike, list_images, path_of, read_entries, text_of
+from fc7.images import ImageLike, InputImage, list_images, path_of, read_entries, text_of
 from fc7.v1 import collection_pb2 as pb
 
 Payload = dict[str, Any]
@@ -102,7 +102,7 @@ def _a_list(ids: Iterable[str]) -> Iterable[str]:
     return ids
 
 
-def _id_of(entry: Entry, root: Path | str | None) -> str:
+def _id_of(entry: InputImage, root: Path | str | None) -> str:
     path = path_of(entry.source)
     if isinstance(entry.source, str) and path is None:
         return entry.source  # a URL
@@ -116,7 +116,7 @@ def _id_of(entry: Entry, root: Path | str | None) -> str:
         raise InvalidArgument(f"{str(path)!r} is not below root {str(root)!r}: give ids=", name="root") from None
 
 
-def _payload_of(entry: Entry) -> Payload:
+def _payload_of(entry: InputImage) -> Payload:
     path = path_of(entry.source)
     if path is not None:
         return {"path": text_of(Path(os.path.abspath(path)).as_posix())}

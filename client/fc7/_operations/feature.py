@@ -11,14 +11,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7._calls.batch import call_with, next_request, split_images, write_images
-from fc7._calls.message import add_timing, check_names, check_text, check_views, read_provenance, read_tensor
-from fc7._calls.step import Emit, Next, Open, Operation, Work
+from fc7._operations.batches import call_with, next_request, split_images, write_images
+from fc7._operations.conversion import add_timing, check_names, check_text, check_views, read_provenance, read_tensor
+from fc7._operations.steps import Emit, OpenStream, Operation, ReadStream, RunBlocking
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.features import Features
-from fc7.images import Entry, ImageLike, list_images, read_entries
+from fc7.grpc_errors import read_item_error
+from fc7.images import ImageLike, InputImage, list_images, read_entries
 from fc7.results import Failure, Provenance, Timing
-from fc7.status import read_item_error
 from fc7.v1 import feature_pb2 as pb
 from fc7.v1.feature_pb2_grpc import FeatureServiceStub
 
@@ -42,19 +42,19 @@ def extract(
     ensemble, views = check_names(ensemble, "ensemble"), check_views(views)
     gathered, batches = _Gathered(), split_images(images)
 
-    def pack(batch: list[Entry]) -> pb.ExtractRequest:
+    def pack(batch: list[InputImage]) -> pb.ExtractRequest:
         request = pb.ExtractRequest(model=model, layer=layer, views=views, ensemble=ensemble)
         write_images(batch, request.images)
         return request
 
     while (work := (yield next_request(batches, pack)))[0]:
         response = yield call_with(FeatureServiceStub, "Extract", work)
-        failed = yield Work(partial(gathered.take, work[0], response))
+        failed = yield RunBlocking(partial(gathered.take, work[0], response))
         if failed and on_error == "raise":
             raise failed[0]
         if report:
             report(gathered.n_done)
-    features: Features = yield Work(gathered.features)
+    features: Features = yield RunBlocking(gathered.features)
     return features
 
 
@@ -78,7 +78,7 @@ def extract_stream(
         raise InvalidArgument(f"on_error is {on_error!r}. Give 'yield', 'raise' or 'skip'", name="on_error")
     layer, model = check_text(layer, "layer"), check_text(model, "model")
     ensemble, views = check_names(ensemble, "ensemble"), check_views(views)
-    under_way: deque[Entry] = deque()
+    under_way: deque[InputImage] = deque()
 
     def requests() -> Iterator[pb.StreamExtractRequest]:
         for entry in read_entries(list_images(images)):
@@ -87,8 +87,8 @@ def extract_stream(
             entry.content.write(request.image)
             yield request
 
-    stream = yield Open(FeatureServiceStub, "StreamExtract", requests(), timeout_s=None)
-    while (answer := (yield Next(stream))) is not None:
+    stream = yield OpenStream(FeatureServiceStub, "StreamExtract", requests(), timeout_s=None)
+    while (answer := (yield ReadStream(stream))) is not None:
         entry = under_way.popleft()
         if answer.HasField("provenance"):
             facts.provenance = read_provenance(answer.provenance)
@@ -116,7 +116,7 @@ class _Gathered:
     def n_done(self) -> int:
         return len(self.rows) + len(self.failed)
 
-    def take(self, batch: list[Entry], response: pb.ExtractResponse) -> list[Fc7Error]:
+    def take(self, batch: list[InputImage], response: pb.ExtractResponse) -> list[Fc7Error]:
         """Keep one batch's answer; return its failures as errors to raise."""
         provenance = read_provenance(response.provenance)
         if self.provenance not in (None, provenance):
@@ -140,7 +140,7 @@ class _Gathered:
         return Features(np.concatenate(self.values), self.provenance, self.rows, self.failed, self.timing)
 
 
-def _naming_image(error: Fc7Error, entry: Entry) -> Fc7Error:
+def _naming_image(error: Fc7Error, entry: InputImage) -> Fc7Error:
     """Return an image's error with the image in its text, for the end of a whole call."""
     text = error.message if entry.name in error.message else f"{entry.name}: {error.message}"
     named = type(error)(text, name=error.name or entry.name)

@@ -11,15 +11,22 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7._calls.batch import BATCH_IMAGES, ROWS, call_with, next_request, split
-from fc7._calls.items import NewItem
-from fc7._calls.message import check_text, newer_server, read_payload, read_provenance, read_tensor, write_tensor
-from fc7._calls.step import Call, Emit, Operation, Work
+from fc7._operations.batches import BATCH_IMAGES, ROWS, call_with, next_request, split
+from fc7._operations.conversion import (
+    check_text,
+    newer_server,
+    read_payload,
+    read_provenance,
+    read_tensor,
+    write_tensor,
+)
+from fc7._operations.new_items import NewItem
+from fc7._operations.steps import Emit, Operation, RunBlocking, SendRequest
 from fc7.errors import Fc7Error, ImageDecodeError, InvalidArgument, NotFound
 from fc7.features import Features
-from fc7.images import Entry, ImageLike, list_images, read_entries, write_image
+from fc7.grpc_errors import read_item_error
+from fc7.images import ImageLike, InputImage, list_images, read_entries, write_image
 from fc7.results import Added, CollectionFacts, Hit, Item, Metric, Provenance, Removed, UpsertStatus
-from fc7.status import read_item_error
 from fc7.v1 import MAX_MESSAGE_BYTES
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1.collection_pb2_grpc import CollectionServiceStub as Stub
@@ -49,14 +56,14 @@ def create(name: str, layer: str, model: str, metric: Metric) -> Operation[Colle
         model=check_text(model, "model"),
         metric=_METRICS[metric],
     )
-    response: pb.CreateCollectionResponse = yield Call(Stub, "CreateCollection", request)
+    response: pb.CreateCollectionResponse = yield SendRequest(Stub, "CreateCollection", request)
     return _read_facts(response.collection)
 
 
 def get(name: str) -> Operation[CollectionFacts]:
     """Return one collection's facts."""
     request = pb.GetCollectionRequest(name=check_text(name, "name"))
-    response: pb.GetCollectionResponse = yield Call(Stub, "GetCollection", request)
+    response: pb.GetCollectionResponse = yield SendRequest(Stub, "GetCollection", request)
     return _read_facts(response.collection)
 
 
@@ -67,13 +74,13 @@ def unknown(name: str) -> CollectionFacts:
 
 def list_all() -> Operation[list[CollectionFacts]]:
     """Return the facts of all collections, by name."""
-    response: pb.ListCollectionsResponse = yield Call(Stub, "ListCollections", pb.ListCollectionsRequest())
+    response: pb.ListCollectionsResponse = yield SendRequest(Stub, "ListCollections", pb.ListCollectionsRequest())
     return [_read_facts(collection) for collection in response.collections]
 
 
 def delete(name: str) -> Operation[None]:
     """Delete a collection."""
-    yield Call(Stub, "DeleteCollection", pb.DeleteCollectionRequest(name=check_text(name, "name")))
+    yield SendRequest(Stub, "DeleteCollection", pb.DeleteCollectionRequest(name=check_text(name, "name")))
 
 
 def upsert(
@@ -121,8 +128,8 @@ def search(
 ) -> Operation[list[Hit]]:
     """Return the neighbours of one image, stored item or feature."""
     queries = pb.QueryItemsRequest(collection=collection, k=_checked(k))
-    queries.queries.append((yield Work(partial(_write_query, image, id, features))))
-    (found,) = yield from _ask(Call(Stub, "QueryItems", queries))
+    queries.queries.append((yield RunBlocking(partial(_write_query, image, id, features))))
+    (found,) = yield from _ask(SendRequest(Stub, "QueryItems", queries))
     if isinstance(found, Fc7Error):
         raise found
     return found
@@ -169,7 +176,7 @@ def get_items(collection: CollectionFacts, ids: Iterable[str], with_features: bo
     for part in _parts(ids, _page_size(collection.dim, with_features)):
         sent = [own.sent for own in part]
         request = pb.GetItemsRequest(collection=collection.name, ids=sent, with_features=with_features)
-        response: pb.GetItemsResponse = yield Call(Stub, "GetItems", request)
+        response: pb.GetItemsResponse = yield SendRequest(Stub, "GetItems", request)
         items += [
             _read_item(result.item)
             if result.WhichOneof("result") == "item"
@@ -189,7 +196,7 @@ def list_items(collection: CollectionFacts, with_features: bool) -> Operation[No
             page_token=token,
             with_features=with_features,
         )
-        response: pb.ListItemsResponse = yield Call(Stub, "ListItems", request)
+        response: pb.ListItemsResponse = yield SendRequest(Stub, "ListItems", request)
         for item in response.items:
             yield Emit(_read_item(item))
         token = response.next_page_token
@@ -202,7 +209,7 @@ def delete_items(collection: CollectionFacts, ids: Iterable[str]) -> Operation[l
     removed: list[Removed] = []
     for part in _parts(ids, _IDS):
         request = pb.DeleteItemsRequest(collection=collection.name, ids=[own.sent for own in part])
-        response: pb.DeleteItemsResponse = yield Call(Stub, "DeleteItems", request)
+        response: pb.DeleteItemsResponse = yield SendRequest(Stub, "DeleteItems", request)
         if response.HasField("count"):
             collection.count = response.count
         removed += [
@@ -247,7 +254,7 @@ def _write_vector_to(row: NDArray[np.float32], digest: str, query: pb.Query) -> 
     query.vector.provenance_digest = digest
 
 
-def _write_image_to(entry: Entry, query: pb.Query) -> None:
+def _write_image_to(entry: InputImage, query: pb.Query) -> None:
     query.image.SetInParent()
     entry.content.write(query.image)
 
@@ -258,9 +265,9 @@ def _checked(k: int) -> int:
     return k
 
 
-def _ask(call: Call) -> Operation[list[list[Hit] | Fc7Error]]:
+def _ask(call: SendRequest) -> Operation[list[list[Hit] | Fc7Error]]:
     response: pb.QueryItemsResponse = yield call
-    answers: list[list[Hit] | Fc7Error] = yield Work(partial(_read_hits, response))
+    answers: list[list[Hit] | Fc7Error] = yield RunBlocking(partial(_read_hits, response))
     return answers
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fc7._calls.batch import ROWS, align, call_with, next_request, split, split_images, write_images
-from fc7._calls.message import (
+from fc7._operations.batches import ROWS, align, call_with, next_request, split, split_images, write_images
+from fc7._operations.conversion import (
     check_names,
     check_text,
     check_views,
@@ -16,12 +16,12 @@ from fc7._calls.message import (
     write_provenance,
     write_tensor,
 )
-from fc7._calls.step import Call, Next, Open, Operation, read_to_end
+from fc7._operations.steps import OpenStream, Operation, ReadStream, SendRequest, read_to_end
 from fc7.errors import Aborted, Fc7Error, InvalidArgument, Reason
 from fc7.features import Features
-from fc7.images import Entry, ImageLike, list_images, read_entries
+from fc7.grpc_errors import read_item_error
+from fc7.images import ImageLike, InputImage, list_images, read_entries
 from fc7.results import Classification, Failure, Head
-from fc7.status import read_item_error
 from fc7.v1 import head_pb2 as pb
 from fc7.v1.head_pb2_grpc import HeadServiceStub as Stub
 
@@ -69,7 +69,7 @@ def train(
             yield from _labelled(features, labels)
         if images is None or labels is None:
             return
-        pairs: Iterator[tuple[Entry, str]] = align(read_entries(list_images(images)), labels, "images", "labels")
+        pairs: Iterator[tuple[InputImage, str]] = align(read_entries(list_images(images)), labels, "images", "labels")
         for batch in split(pairs, lambda pair: pair[0].n_bytes):
             names.extend(entry.name for entry, _ in batch)
             unreadable.update({entry.index: entry.error for entry, _ in batch if entry.error})
@@ -78,7 +78,7 @@ def train(
             write_images((entry for entry, _ in batch), request.images.images)
             yield request
 
-    stream = yield Open(Stub, "TrainHead", requests(), _TRAINING_S)
+    stream = yield OpenStream(Stub, "TrainHead", requests(), _TRAINING_S)
     failed: list[Failure] = []
     while (answer := (yield from _next_progress(stream, names, failed))) is not None:
         if answer.WhichOneof("part") == "head":
@@ -104,7 +104,7 @@ def _labelled(features: Features, labels: Iterable[str]) -> Iterator[pb.TrainHea
 def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure]) -> Operation[Any]:
     """Return the next answer; to "too few images" add which ones were left out, and why."""
     try:
-        return (yield Next(stream))
+        return (yield ReadStream(stream))
     except InvalidArgument as error:
         if error.reason != Reason.TOO_FEW_IMAGES.name or not failed:
             raise
@@ -117,21 +117,21 @@ def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure])
 def publish(name: str, version: int) -> Operation[Head]:
     """Publish a version."""
     request = pb.PublishHeadRequest(name=check_text(name, "name"), version=_checked(version))
-    response: pb.PublishHeadResponse = yield Call(Stub, "PublishHead", request)
+    response: pb.PublishHeadResponse = yield SendRequest(Stub, "PublishHead", request)
     return _read_head(response.head)
 
 
 def get(name: str, version: int) -> Operation[Head]:
     """Return one version of a head."""
     request = pb.GetHeadRequest(name=check_text(name, "name"), version=_checked(version))
-    response: pb.GetHeadResponse = yield Call(Stub, "GetHead", request)
+    response: pb.GetHeadResponse = yield SendRequest(Stub, "GetHead", request)
     return _read_head(response.head)
 
 
 def list_all(all_versions: bool) -> Operation[list[Head]]:
     """Return the newest version of each head, or all versions."""
     request = pb.ListHeadsRequest(all_versions=all_versions)
-    response: pb.ListHeadsResponse = yield Call(Stub, "ListHeads", request)
+    response: pb.ListHeadsResponse = yield SendRequest(Stub, "ListHeads", request)
     return [_read_head(head) for head in response.heads]
 
 
@@ -142,7 +142,7 @@ def delete(name: str, version: int | None, all_versions: bool) -> Operation[None
         version=None if version is None else _checked(version),
         all_versions=all_versions,
     )
-    yield Call(Stub, "DeleteHead", request)
+    yield SendRequest(Stub, "DeleteHead", request)
 
 
 def classify(
@@ -170,7 +170,7 @@ def classify(
     results: list[Classification] = []
     batches = split_images(images)
 
-    def pack(batch: list[Entry]) -> pb.ClassifyRequest:
+    def pack(batch: list[InputImage]) -> pb.ClassifyRequest:
         request = pb.ClassifyRequest()
         request.CopyFrom(plan)
         write_images(batch, request.images)
@@ -192,7 +192,7 @@ def _checked(version: int) -> int:
     return version
 
 
-def _read_result(entry: Entry, result: pb.ClassifyResult) -> Classification:
+def _read_result(entry: InputImage, result: pb.ClassifyResult) -> Classification:
     if entry.error or result.HasField("error"):
         return Classification([], entry.error or read_item_error(result.error))
     return Classification([(prediction.label, prediction.probability) for prediction in result.top])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7._calls.feature import StreamFacts
+from fc7._operations.feature import StreamFacts
 from fc7.errors import Fc7Error
 from fc7.results import Provenance
 

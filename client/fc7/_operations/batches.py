@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from fc7._calls.step import Call, Work
+from fc7._operations.steps import RunBlocking, SendRequest
 from fc7.errors import InvalidArgument
-from fc7.images import Entry, ImageLike, list_images, read_entries
+from fc7.images import ImageLike, InputImage, list_images, read_entries
 from fc7.v1 import MAX_MESSAGE_BYTES
 
 E = TypeVar("E")
@@ -37,12 +37,12 @@ def split(entries: Iterable[E], size: Callable[[E], int], count: int = BATCH_IMA
         yield batch
 
 
-def split_images(images: ImageLike | Iterable[ImageLike], count: int = BATCH_IMAGES) -> Iterator[list[Entry]]:
+def split_images(images: ImageLike | Iterable[ImageLike], count: int = BATCH_IMAGES) -> Iterator[list[InputImage]]:
     """Yield the images of a call in batches, each read when its turn comes."""
     return split(read_entries(list_images(images)), lambda entry: entry.n_bytes, count)
 
 
-def next_request(batches: Iterator[list[E]], pack: Callable[[list[E]], Message]) -> Work:
+def next_request(batches: Iterator[list[E]], pack: Callable[[list[E]], Message]) -> RunBlocking:
     """Return the step that reads the next batch and packs its request, off the caller's event loop.
 
     It answers the batch and the request's bytes; at the end an empty batch.
@@ -52,16 +52,16 @@ def next_request(batches: Iterator[list[E]], pack: Callable[[list[E]], Message])
         batch = next(batches, [])
         return batch, pack(batch).SerializeToString() if batch else b""
 
-    return Work(read_and_pack)
+    return RunBlocking(read_and_pack)
 
 
-def call_with(stub: type[Any], method: str, work: tuple[list[Any], bytes]) -> Call:
+def call_with(stub: type[Any], method: str, work: tuple[list[Any], bytes]) -> SendRequest:
     """Return the call that sends a batch."""
     batch, request = work
-    return Call(stub, method, request, is_bulk=len(batch) >= _BULK)
+    return SendRequest(stub, method, request, is_bulk=len(batch) >= _BULK)
 
 
-def write_images(entries: Iterable[Entry], images: Any) -> None:
+def write_images(entries: Iterable[InputImage], images: Any) -> None:
     """Append each image to a repeated field of messages; its bytes are copied once."""
     for entry in entries:
         entry.content.write(images.add())

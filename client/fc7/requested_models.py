@@ -19,7 +19,7 @@ _INT8_SUFFIX, _INT8_GRAPH = ".int8", "model.int8.onnx"
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class RequestedModel:
     """A model as its caller names it."""
 
     given: str  # name of a model, or path of a bundle
@@ -27,7 +27,7 @@ class Named:
     graph_sha256: str = ""  # of the bundle; empty where a name was given
 
 
-def read_named(given: str) -> Named:
+def read_requested_model(given: str) -> RequestedModel:
     """Return the model that a name, or the path of a bundle's folder, stands for.
 
     Raises
@@ -43,11 +43,11 @@ def read_named(given: str) -> Named:
     if not _is_bundle(folder):
         if os.sep in given or (os.altsep and os.altsep in given):
             raise NotFound(f"{given!r} is no bundle: a bundle is a folder with a {_MANIFEST}", name=given)
-        return Named(given, given)
+        return RequestedModel(given, given)
     try:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
         graph = manifest["files"][_INT8_GRAPH if suffix else _GRAPH]["sha256"]
-        return Named(given, f"{manifest['name']}{suffix}", str(graph))
+        return RequestedModel(given, f"{manifest['name']}{suffix}", str(graph))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataLoss(
             f"manifest of bundle {given!r} is damaged: {error!r}", name=given, reason=Reason.BUNDLE_DAMAGED
@@ -65,7 +65,7 @@ def check_served(served: Sequence[Model], wanted: Sequence[str], where: str) -> 
         As `read_named`.
     """
     graphs = {model.name: model.graph_sha256 for model in served}
-    for named in (read_named(given) for given in wanted if given not in graphs):
+    for named in (read_requested_model(given) for given in wanted if given not in graphs):
         if named.name not in graphs or (named.graph_sha256 and graphs[named.name] != named.graph_sha256):
             what = f"the bundle {named.given!r}" if named.graph_sha256 else f"model {named.given!r}"
             raise FailedPrecondition(
@@ -85,7 +85,7 @@ def check_default(served: Sequence[Model], models: Sequence[str], where: str) ->
         As `check_served`.
     """
     check_served(served, models, where)
-    if models and served[0].name not in (models[0], read_named(models[0]).name):
+    if models and served[0].name not in (models[0], read_requested_model(models[0]).name):
         raise FailedPrecondition(
             f"{where} takes model {served[0].name!r} where a call names none, and not {models[0]!r}, the first of the "
             f"models that are set. Name it with --model, or start the server with: fc7 serve --model {models[0]}",

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import grpc
-from google.protobuf.message import Message
-
-from fc7._calls.step import Call, Open, Operation, Step
-from fc7.channel import SENT_ONCE, Target
+from fc7._connection import Connection, ResponseStream
+from fc7._operations.steps import OpenStream, Operation, SendRequest, Step
+from fc7.download import call_ends
+from fc7.endpoint import SENT_ONCE
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, ResourceExhausted, Unavailable
-from fc7.status import read_rpc_error
-from fc7.web import call_ends
 
 T = TypeVar("T")
 
@@ -25,10 +21,10 @@ _LONGEST_S = 365 * 24 * 3600.0  # gRPC does not know infinity
 _SLOWEST = 8  # times the pause that a full queue asks for
 _RESTART_S = 30.0  # a long list survives the restart of its server
 _RESTART_PAUSE_S = 0.25  # gRPC itself has waited some seconds before
-ONCE = {method for methods in SENT_ONCE.values() for method in methods}
+SENT_ONCE_METHODS = {method for methods in SENT_ONCE.values() for method in methods}
 
 
-class Progress(Generic[T]):
+class RunningOperation(Generic[T]):
     """An operation on its way: its next step, its deadline, in the end its value."""
 
     value: T
@@ -39,7 +35,7 @@ class Progress(Generic[T]):
         self._timeout_s = timeout_s
         self.answer: Any = None
         self.error: Fc7Error | None = None
-        self._streams: list[Stream] = []
+        self._streams: list[ResponseStream] = []
 
     def step(self) -> Step | None:
         """Hand in the answer or the error of the last step; return the next step, None at the end."""
@@ -72,15 +68,15 @@ class Progress(Generic[T]):
         limit_s = REQUEST_TIMEOUT_S if self._timeout_s is None else self._timeout_s
         return DeadlineExceeded(f"the call took longer than timeout_s={limit_s:g}: allow more")
 
-    def patience(self, call: Call) -> Patience:
+    def retries(self, call: SendRequest) -> Retries:
         """Begin one request, which may be sent more than once."""
         left = self.time_left(REQUEST_TIMEOUT_S)
         assert left is not None  # a limit was given
-        return Patience(call, time.monotonic() + left, self)
+        return Retries(call, time.monotonic() + left, self)
 
-    def open(self, line: Line, step: Open) -> Stream:
+    def open(self, connection: Connection, step: OpenStream) -> ResponseStream:
         """Begin a stream; it ends with the operation at the latest."""
-        self._streams.append(Stream(line, step, self.time_left(step.timeout_s)))
+        self._streams.append(ResponseStream(connection, step, self.time_left(step.timeout_s)))
         return self._streams[-1]
 
     def close(self) -> None:
@@ -90,11 +86,11 @@ class Progress(Generic[T]):
         self._operation.close()
 
 
-class Patience:
+class Retries:
     """How long one request is sent again: until its deadline, each time after the pause that the server asked for."""
 
-    def __init__(self, call: Call, deadline: float, progress: Progress[Any]) -> None:
-        self._call, self._deadline, self._progress = call, deadline, progress
+    def __init__(self, call: SendRequest, deadline: float, running: RunningOperation[Any]) -> None:
+        self._call, self._deadline, self._progress = call, deadline, running
         self._n_pauses = 0
         self._restart_ends: float | None = None
 
@@ -105,15 +101,15 @@ class Patience:
             raise self._progress.time_is_over()
         return left
 
-    def pause_s(self, error: Fc7Error, line: Line) -> float | None:
+    def pause_s(self, error: Fc7Error, connection: Connection) -> float | None:
         """Return how many seconds to wait before the next attempt; None where there must be none."""
-        if self._call.method in ONCE:
+        if self._call.method in SENT_ONCE_METHODS:
             return None
         now, ends = time.monotonic(), self._deadline
         if isinstance(error, ResourceExhausted) and error.retry_after_s is not None:
             self._n_pauses += 1
             pause = error.retry_after_s * min(self._n_pauses, _SLOWEST)
-        elif isinstance(error, Unavailable) and self._call.is_bulk and line.has_answered:
+        elif isinstance(error, Unavailable) and self._call.is_bulk and connection.has_answered:
             self._restart_ends = self._restart_ends or now + _RESTART_S
             pause, ends = _RESTART_PAUSE_S, min(ends, self._restart_ends)
         else:
@@ -126,84 +122,3 @@ def _checked(timeout_s: float) -> float:
     if not isinstance(timeout_s, int | float) or math.isnan(timeout_s):
         raise InvalidArgument(f"timeout_s is {timeout_s!r}: give a number of seconds, or None", name="timeout_s")
     return min(timeout_s, _LONGEST_S)
-
-
-class Line:
-    """A channel to a server and the generated stubs on it."""
-
-    def __init__(self, target: Target, channel: Any) -> None:
-        self.target, self.channel = target, channel
-        self.has_answered = False
-        self._stubs: dict[type[Any], Any] = {}
-
-    def method(self, step: Call | Open) -> Any:
-        """Return the callable of a method; the requests of one call each may be bytes already."""
-        if step.stub not in self._stubs:
-            self._stubs[step.stub] = step.stub(_Packing(self.channel))
-        return getattr(self._stubs[step.stub], step.method)
-
-
-class _Packing:
-    """Stands for a channel, for stubs whose requests may be packed before."""
-
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-
-    def unary_unary(self, path: str, *, request_serializer: Callable[[Any], bytes], **rest: Any) -> Any:
-        def pack(request: Message | bytes) -> bytes:
-            return request if isinstance(request, bytes) else request_serializer(request)
-
-        return self._channel.unary_unary(path, request_serializer=pack, **rest)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
-
-
-class Requests:
-    """The requests of a stream; keeps the error that ended them, which gRPC would swallow."""
-
-    def __init__(self, requests: Iterator[Message]) -> None:
-        self._requests = requests
-        self._opened = threading.Event()
-        self._call: Any = None
-        self.error: Exception | None = None
-
-    def __iter__(self) -> Iterator[Message]:
-        """Yield the requests, in the thread of gRPC that sends them."""
-        try:
-            yield from self._requests
-        except Exception as error:  # raised again where the answers are read
-            self.error = error
-            self._opened.wait()
-            self._call.cancel()  # an end without error would let the server go on with a part
-
-    def belong_to(self, call: Any) -> None:
-        """Name the call that these are the requests of."""
-        self._call = call
-        self._opened.set()
-
-
-class Stream:
-    """A call of many answers, on a channel that waits."""
-
-    def __init__(self, line: Line, step: Open, timeout_s: float | None) -> None:
-        self._address = line.target.address
-        one = step.requests if isinstance(step.requests, Message) else None
-        self._requests = Requests(iter(()) if isinstance(step.requests, Message) else step.requests)
-        sent = iter(self._requests) if one is None else one
-        self._call = line.method(step)(sent, timeout=timeout_s, metadata=line.target.metadata)
-        self._requests.belong_to(self._call)
-
-    def read(self) -> Message | None:
-        """Return the next answer; None after the last."""
-        try:
-            answer: Message | None = next(self._call, None)
-            return answer
-        except grpc.RpcError as error:
-            if self._requests.error is not None:
-                raise self._requests.error from None
-            raise read_rpc_error(error, self._address) from None
-
-    def cancel(self) -> None:
-        """End the call, if it has not ended."""
-        self._call.cancel()

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from fc7._calls import admin, collection, feature, items, model
-from fc7._calls import head as heads
-from fc7._calls.feature import OnError, OnStreamError
-from fc7._calls.items import Payload
-from fc7._session import AsyncSession, Session
-from fc7.channel import Target
+from fc7._async_session import AsyncSession
+from fc7._operations import admin, collection, feature, model
+from fc7._operations import head as heads
+from fc7._operations.feature import OnError, OnStreamError
+from fc7._session import Session
+from fc7.async_collection import AsyncCollection
 from fc7.client import connect_local, find_server
-from fc7.errors import Fc7Error
+from fc7.endpoint import Endpoint
 from fc7.explain import AsyncExplain
+from fc7.feature_stream import AsyncFeatureStream
 from fc7.features import Features
 from fc7.images import ImageLike
 from fc7.results import (
-    Added,
     Classification,
     CollectionFacts,
     Golden,
     Head,
-    Hit,
-    Item,
     Metric,
     Model,
-    Removed,
     ServerInfo,
 )
-from fc7.stream import AsyncFeatureStream
 
 
 class AsyncClient:
@@ -69,10 +64,10 @@ class AsyncClient:
         tls_ca: Path | str | None = None,
         timeout_s: float | None = None,
     ) -> None:
-        target = find_server(address, data, models, device, threads, token_file, tls_ca)
+        endpoint = find_server(address, data, models, device, threads, token_file, tls_ca)
 
-        def reach() -> Target | Session:
-            return target or connect_local(data, models=models, device=device, threads=threads)._session
+        def reach() -> Endpoint | Session:
+            return endpoint or connect_local(data, models=models, device=device, threads=threads)._session
 
         self._session = AsyncSession(reach, timeout_s)
 
@@ -231,88 +226,3 @@ class AsyncClient:
 
     def _collection(self, facts: CollectionFacts) -> AsyncCollection:
         return AsyncCollection(**vars(facts), _session=self._session)
-
-
-@dataclass(repr=False, eq=False)
-class AsyncCollection(CollectionFacts):
-    """A named set of items, as `Collection`."""
-
-    _session: AsyncSession
-
-    def __aiter__(self) -> AsyncIterator[Item]:
-        return self.items()
-
-    async def refresh(self, *, timeout_s: float | None = None) -> None:
-        """Ask the server for the facts of this collection as they are now."""
-        vars(self).update(vars(await self._session.run(collection.get(self.name), timeout_s)))
-
-    async def add(
-        self,
-        images: ImageLike | Iterable[ImageLike],
-        *,
-        ids: Iterable[str] | None = None,
-        root: Path | str | None = None,
-        payloads: Iterable[Payload] | None = None,
-        replace: bool = False,
-        timeout_s: float | None = None,
-        report: Callable[[Added], object] | None = None,
-    ) -> list[Added]:
-        """Add or replace images, as `Collection.add`."""
-        new = items.from_images(images, ids, root, payloads)
-        return await self._session.run(collection.upsert(self, new, True, replace, report), timeout_s)
-
-    async def add_vectors(
-        self,
-        features: Features,
-        ids: Iterable[str],
-        *,
-        payloads: Iterable[Payload] | None = None,
-        replace: bool = False,
-        timeout_s: float | None = None,
-        report: Callable[[Added], object] | None = None,
-    ) -> list[Added]:
-        """Add features that were extracted before, as `Collection.add_vectors`."""
-        new = items.from_features(features, ids, payloads)
-        return await self._session.run(collection.upsert(self, new, False, replace, report), timeout_s)
-
-    async def search(
-        self,
-        image: ImageLike | None = None,
-        *,
-        id: str | None = None,
-        features: Features | None = None,
-        k: int = 10,
-        timeout_s: float | None = None,
-    ) -> list[Hit]:
-        """Return the nearest items, as `Collection.search`."""
-        return await self._session.run(collection.search(self.name, image, id, features, k), timeout_s)
-
-    async def search_many(
-        self,
-        images: ImageLike | Iterable[ImageLike] | None = None,
-        *,
-        ids: Iterable[str] | None = None,
-        features: Features | None = None,
-        k: int = 10,
-        timeout_s: float | None = None,
-    ) -> list[list[Hit] | Fc7Error]:
-        """Return the nearest items of each image, stored item or row of features, in input order.
-
-        A query that fails is answered by its error.
-        """
-        operation = collection.search_many(self.name, images, ids, features, k)
-        return await self._session.run(operation, timeout_s)
-
-    async def get(
-        self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None
-    ) -> list[Item | Fc7Error]:
-        """Return the items of these ids, or why they are not there, in the order given."""
-        return await self._session.run(collection.get_items(self, ids, with_features), timeout_s)
-
-    def items(self, *, with_features: bool = False, timeout_s: float | None = None) -> AsyncIterator[Item]:
-        """Yield all items in the order of their first insertion, fetched page by page."""
-        return self._session.iterate(collection.list_items(self, with_features), timeout_s)
-
-    async def remove(self, ids: Iterable[str], *, timeout_s: float | None = None) -> list[Removed]:
-        """Delete items; one that was not there has its error."""
-        return await self._session.run(collection.delete_items(self, ids), timeout_s)

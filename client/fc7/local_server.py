@@ -13,7 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from fc7.channel import Target
+from fc7.endpoint import Endpoint
 from fc7.errors import FailedPrecondition
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class LocalServer:
         """Whether the server runs in this process, for this client."""
         return self._attached is not None and self._attached.is_ours
 
-    def reach(self) -> Target:
+    def reach(self) -> Endpoint:
         """Attach or start; return once somebody answers.
 
         Raises
@@ -62,9 +62,9 @@ class LocalServer:
         while True:
             attached = self._attach_or_start()
             self._keep(attached)
-            target = Target(attached.address, attached.token, is_retried=False)
-            if attached.is_ours or _serves(target):
-                return target
+            endpoint = Endpoint(attached.address, attached.token, is_retried=False)
+            if attached.is_ours or _serves(endpoint):
+                return endpoint
             if time.monotonic() > deadline:
                 raise FailedPrecondition(
                     f"process {attached.holder.pid} holds the data folder and has not answered for "
@@ -103,10 +103,10 @@ class LocalServer:
         return attach_or_start(Settings(self._data, None, self._models, self._device, threads))
 
 
-def _serves(target: Target) -> bool:
-    with target.open() as channel:
+def _serves(endpoint: Endpoint) -> bool:
+    with endpoint.open() as channel:
         try:
-            answer = HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2.0, metadata=target.metadata)
+            answer = HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2.0, metadata=endpoint.metadata)
         except grpc.RpcError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SendRequest:
     """Send a request; receive the response."""
 
     stub: type[Any]  # generated class of the service
@@ -26,7 +26,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenStream:
     """Begin a call of many answers to one request or to many; receive its stream."""
 
     stub: type[Any]
@@ -36,14 +36,14 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
+class ReadStream:
     """Receive the next answer of a stream; None after the last."""
 
     stream: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RunBlocking:
     """Do what blocks, such as reading files; receive what it returns."""
 
     function: Callable[[], Any]
@@ -56,11 +56,11 @@ class Emit:
     value: Any
 
 
-Step: TypeAlias = Call | Open | Next | Work | Emit
+Step: TypeAlias = SendRequest | OpenStream | ReadStream | RunBlocking | Emit
 Operation: TypeAlias = Generator[Step, Any, T]
 
 
 def read_to_end(stream: Any) -> Operation[None]:
     """Read a stream to its end, after its result: until then the server is not done with the call."""
-    while (yield Next(stream)) is not None:
+    while (yield ReadStream(stream)) is not None:
         pass

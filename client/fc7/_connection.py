@@ -1,0 +1,95 @@
+"""Channels and streams."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from fc7._operations.steps import OpenStream, SendRequest
+from fc7.endpoint import Endpoint
+from fc7.grpc_errors import read_rpc_error
+
+
+class Connection:
+    """A channel to a server and the generated stubs on it."""
+
+    def __init__(self, endpoint: Endpoint, channel: Any) -> None:
+        self.endpoint, self.channel = endpoint, channel
+        self.has_answered = False
+        self._stubs: dict[type[Any], Any] = {}
+
+    def method(self, step: SendRequest | OpenStream) -> Any:
+        """Return the callable of a method; the requests of one call each may be bytes already."""
+        if step.stub not in self._stubs:
+            self._stubs[step.stub] = step.stub(_PackedRequests(self.channel))
+        return getattr(self._stubs[step.stub], step.method)
+
+
+class _PackedRequests:
+    """Stands for a channel, for stubs whose requests may be packed before."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def unary_unary(self, path: str, *, request_serializer: Callable[[Any], bytes], **rest: Any) -> Any:
+        def pack(request: Message | bytes) -> bytes:
+            return request if isinstance(request, bytes) else request_serializer(request)
+
+        return self._channel.unary_unary(path, request_serializer=pack, **rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+
+class OutgoingRequests:
+    """The requests of a stream; keeps the error that ended them, which gRPC would swallow."""
+
+    def __init__(self, requests: Iterator[Message]) -> None:
+        self._requests = requests
+        self._opened = threading.Event()
+        self._call: Any = None
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[Message]:
+        """Yield the requests, in the thread of gRPC that sends them."""
+        try:
+            yield from self._requests
+        except Exception as error:  # raised again where the answers are read
+            self.error = error
+            self._opened.wait()
+            self._call.cancel()  # an end without error would let the server go on with a part
+
+    def belong_to(self, call: Any) -> None:
+        """Name the call that these are the requests of."""
+        self._call = call
+        self._opened.set()
+
+
+class ResponseStream:
+    """A call of many answers, on a channel that waits."""
+
+    def __init__(self, connection: Connection, step: OpenStream, timeout_s: float | None) -> None:
+        self._address = connection.endpoint.address
+        one = step.requests if isinstance(step.requests, Message) else None
+        self._requests = OutgoingRequests(iter(()) if isinstance(step.requests, Message) else step.requests)
+        sent = iter(self._requests) if one is None else one
+        self._call = connection.method(step)(sent, timeout=timeout_s, metadata=connection.endpoint.metadata)
+        self._requests.belong_to(self._call)
+
+    def read(self) -> Message | None:
+        """Return the next answer; None after the last."""
+        try:
+            answer: Message | None = next(self._call, None)
+            return answer
+        except grpc.RpcError as error:
+            if self._requests.error is not None:
+                raise self._requests.error from None
+            raise read_rpc_error(error, self._address) from None
+
+    def cancel(self) -> None:
+        """End the call, if it has not ended."""
+        self._call.cancel()
