@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from fc7.cli.demo import own_photographs
-from fc7.cli.selection import Selection
+from fc7.cli.folder_scan import FolderScan
 from fc7.demo.pixel_baseline import nearest, ridge_labels
 from fc7.demo.views import take_views
 from fc7_models.data.dataset import read_dataset, training_pictures
@@ -59,7 +59,7 @@ def main() -> None:
     paths = training_pictures([training], trained.facts.near)
     held = order(len(data.paths)) % FOLDS
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        views = take_views(own_photographs(photographs, Selection()), Path(folder), lambda done: None)
+        views = take_views(own_photographs(photographs, FolderScan()), Path(folder), lambda done: None)
         learnt = pooled(module, trained.network, [paths[i] for i in order(len(paths))[:PICTURES]])
         plain = pooled(module, trained.network, data.paths)
         seen = pooled(module, trained.network, [view.path for view in views])

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from fc7.cli.images import find_images
-from fc7.cli.selection import Selection
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.image_arguments import find_images
 from fc7.drawing.pictures import upright
 from fc7_models.data.forward import by_recipe, open_graph, open_model, read_batches
 from fc7_service.bundle.bundle import Bundle
@@ -48,7 +48,7 @@ Alteration = Callable[[Image.Image, float], Image.Image]
 def main() -> None:
     """Print both tables of each model, Markdown."""
     folder, *names = sys.argv[1:]
-    photos = [found.path for found in find_images([Path(folder)], Selection())]
+    photos = [found.path for found in find_images([Path(folder)], FolderScan())]
     some = [photos[i] for i in np.sort(np.random.default_rng(SEED).permutation(len(photos))[:CURVES])]
     bundles = [open_model(name) for name in names or shipped_bundles()]
     with tempfile.TemporaryDirectory() as temporary:

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 import fc7
 from doors import holder_of, private_door
 from fc7.cli import main
-from fc7.cli.selection import Selection
+from fc7.cli.folder_scan import FolderScan
 from fc7.errors import Fc7Error
 from fc7.v1 import collection_pb2, common_pb2
 from fc7.v1.collection_pb2_grpc import CollectionServiceStub
@@ -213,11 +213,11 @@ def test_a_file_that_vanishes_between_listing_and_reading(
 ) -> None:
     paths = [tmp_path / "img" / f"{i}.jpg" for i in range(3)]
     write_jpegs(tmp_path / "img", [p.name for p in paths])
-    from fc7.cli import collection as module
+    from fc7.cli import add as module
 
     listed = module.find_items
 
-    def vanish(given: tuple[Path, ...], way_out: str, selection: Selection) -> Any:
+    def vanish(given: tuple[Path, ...], way_out: str, selection: FolderScan) -> Any:
         found = listed(given, way_out, selection)
         paths[1].unlink()
         return found

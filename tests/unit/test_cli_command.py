@@ -20,10 +20,11 @@ import pytest
 from click.testing import CliRunner
 
 from fc7.cli import COMMANDS, main
-from fc7.cli.collection import _collection as find_or_create
+from fc7.cli.add import _collection as find_or_create
+from fc7.cli.connection import Connection, connected
 from fc7.cli.head import _print as print_heads
 from fc7.cli.output import complain, emit, end, make_sure, printable, progress, table
-from fc7.cli.setting import NAMES, Connection, connected, setting
+from fc7.cli.settings import NAMES, setting
 from fc7.client import Client
 from fc7.errors import FAMILY, AlreadyExists, DataLoss, Fc7Error, InvalidArgument, NotFound
 from fc7.results import Classification, Head, Hit, Item, Model, Provenance

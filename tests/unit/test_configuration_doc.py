@@ -11,7 +11,7 @@ import click
 import pytest
 
 from fc7.cli import main
-from fc7.cli.setting import Setting
+from fc7.cli.settings import Setting
 from fc7_service.settings import Settings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")

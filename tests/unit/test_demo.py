@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.linear_model import Ridge, RidgeClassifierCV
 
 from fc7.cli import demo
-from fc7.cli.selection import Selection
+from fc7.cli.folder_scan import FolderScan
 from fc7.demo.pixel_baseline import nearest, raw_values, ridge_fits, ridge_labels
 from fc7.demo.views import N_VIEWS, PICTURES, SIZE, Photograph, scikit_image_photographs, take_views, view
 from fc7.drawing.contact_sheet import TILE, Row, Tile, check_format, draw
@@ -58,10 +58,10 @@ def test_views_keep_to_the_shares_and_the_light() -> None:
 def test_own_photographs_are_two_at_least(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     with pytest.raises(InvalidArgument, match="two at least"):
-        demo.own_photographs(tmp_path, Selection())
+        demo.own_photographs(tmp_path, FolderScan())
     (tmp_path / "b.png").write_bytes(b"nothing")
     with pytest.raises(InvalidArgument, match=r"b\.png"):
-        take_views(demo.own_photographs(tmp_path, Selection()), tmp_path / "views", lambda n: None)
+        take_views(demo.own_photographs(tmp_path, FolderScan()), tmp_path / "views", lambda n: None)
 
 
 def test_raw_values_are_pixels_at_32() -> None:
@@ -150,6 +150,6 @@ def test_of_many_photographs_thirty_are_taken_and_that_is_said(
         (tmp_path / f"{i:03}.png").write_bytes(b"x")
     taken: list[str] = []
     monkeypatch.setattr(demo, "take_views", lambda photos, *_: taken.extend(photo.name for photo in photos))
-    demo._views(tmp_path, tmp_path / "views", Selection())
+    demo._views(tmp_path, tmp_path / "views", FolderScan())
     assert taken == [f"{i:03}.png" for i in range(0, 120, 4)]
     assert capsys.readouterr().err == "120 photographs: 30 are taken, evenly along their sorted names\n"

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from fc7.cli import main
-from fc7.cli.setting import NAMES
+from fc7.cli.settings import NAMES
 from fc7.errors import InvalidArgument
 from fc7_service.settings import Settings
 from fc7_service.tokens import read_tokens

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.images import conclude, find_images, paths_argument
-from fc7.cli.member import check_one, ensemble_option, model_option, views_option
-from fc7.cli.output import complain, emit, json_option, progress, table
-from fc7.cli.selection import Selection, exclude_option
-from fc7.cli.setting import Connection, connected, positive
+from fc7.cli.connection import Connection, connected
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.image_arguments import conclude, find_images, paths_argument
+from fc7.cli.options import (
+    check_one,
+    ensemble_option,
+    exclude_option,
+    json_option,
+    model_option,
+    positive,
+    views_option,
+)
+from fc7.cli.output import complain, emit, progress, table
 
 if TYPE_CHECKING:
     from fc7 import Classification
@@ -37,7 +45,7 @@ def classify(
     model: str,
     ensemble: tuple[str, ...],
     views: int,
-    selection: Selection,
+    selection: FolderScan,
     top: int | None,
     as_json: bool,
 ) -> None:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.images import conclude, find_images
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.image_arguments import conclude, find_images
 from fc7.cli.output import progress, say, table
-from fc7.cli.selection import Selection
 from fc7.demo.pixel_baseline import nearest, raw_values, ridge_labels
 from fc7.demo.views import Photograph, View, scikit_image_photographs, take_views
 from fc7.errors import Fc7Error, InvalidArgument, Unavailable
@@ -60,7 +60,7 @@ def demo(data_from: Path | None, output: Path) -> None:
     OUTPUT/result.json and OUTPUT/why.png: why the first hit is a neighbour.
     """
     output.mkdir(parents=True, exist_ok=True)
-    clock, selection = Clock(), Selection()
+    clock, selection = Clock(), FolderScan()
     with tempfile.TemporaryDirectory(prefix="fc7-demo-") as scratch:
         with clock.step("views"):
             views = _views(data_from, Path(scratch) / "views", selection)
@@ -103,7 +103,7 @@ class Clock:
         self.seconds[name] = time.perf_counter() - start
 
 
-def own_photographs(folder: Path, selection: Selection) -> list[Photograph]:
+def own_photographs(folder: Path, selection: FolderScan) -> list[Photograph]:
     """Return the photographs of a folder, two at least.
 
     Raises
@@ -117,7 +117,7 @@ def own_photographs(folder: Path, selection: Selection) -> list[Photograph]:
     return [Photograph(image.id, image.path) for image in found]
 
 
-def _views(data_from: Path | None, folder: Path, selection: Selection) -> list[View]:
+def _views(data_from: Path | None, folder: Path, selection: FolderScan) -> list[View]:
     photos = scikit_image_photographs() if data_from is None else own_photographs(data_from, selection)
     if len(photos) > _MOST:
         say(f"{len(photos)} photographs: {_MOST} are taken, evenly along their sorted names", err=True)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.output import emit, end, json_option, say, table
-from fc7.cli.setting import Connection, connected
+from fc7.cli.connection import Connection, connected
+from fc7.cli.options import json_option
+from fc7.cli.output import emit, end, say, table
 from fc7.errors import Fc7Error, PermissionDenied
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.explanation import (
+from fc7.cli.connection import Connection, connected
+from fc7.cli.explain_output import (
     check_drawable,
     check_result,
     class_option,
@@ -21,11 +22,10 @@ from fc7.cli.explanation import (
     text_array,
     write_result,
 )
-from fc7.cli.member import model_option
-from fc7.cli.output import emit, json_option, print_rows, progress, say
-from fc7.cli.setting import Connection, connected, positive
-from fc7.cli.study import check, correspondence, evolution, invariance
-from fc7.cli.top import top
+from fc7.cli.explain_study import check, correspondence, evolution, invariance
+from fc7.cli.explain_top import top
+from fc7.cli.options import json_option, model_option, positive
+from fc7.cli.output import emit, print_rows, progress, say
 from fc7.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from fc7.cli.images import conclude, find_items, paths_argument
-from fc7.cli.member import check_one, ensemble_option, model_option, views_option
-from fc7.cli.output import check_output, complain, emit, json_option, progress, say
-from fc7.cli.selection import Selection, exclude_option
-from fc7.cli.setting import Connection, connected
+from fc7.cli.connection import Connection, connected
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.image_arguments import conclude, find_items, paths_argument
+from fc7.cli.options import check_one, ensemble_option, exclude_option, json_option, model_option, views_option
+from fc7.cli.output import check_output, complain, emit, progress, say
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def extract(
     model: str,
     ensemble: tuple[str, ...],
     views: int,
-    selection: Selection,
+    selection: FolderScan,
     as_json: bool,
 ) -> None:
     """Write the features of images to a file.

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.evaluation import evaluate
-from fc7.cli.images import conclude
-from fc7.cli.member import model_option
-from fc7.cli.output import complain, emit, json_option, make_sure, progress, say, table, yes_option
-from fc7.cli.selection import Selection, exclude_option
-from fc7.cli.setting import Connection, connected, positive
+from fc7.cli.connection import Connection, connected
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.head_evaluate import evaluate
+from fc7.cli.image_arguments import conclude
+from fc7.cli.options import exclude_option, json_option, model_option, positive, yes_option
+from fc7.cli.output import complain, emit, make_sure, progress, say, table
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def train(
     label: str | None,
     layer: str | None,
     model: str,
-    selection: Selection,
+    selection: FolderScan,
     as_json: bool,
 ) -> None:
     """Train the next version of a head on FOLDER, one sub-folder a class, or on a collection.
@@ -65,7 +65,7 @@ def train(
         raise click.UsageError("--layer, --model and --exclude go with FOLDER: a collection has its own")
     if folder is not None and label:
         raise click.UsageError("--label goes with --collection: in FOLDER the sub-folder is the label")
-    from fc7.cli.classes import labelled_images
+    from fc7.cli.folder_labels import labelled_images
 
     images, labels = ([], []) if folder is None else labelled_images(folder, selection)
     with connection.open() as client, progress("train", len(images) or None, as_json=as_json) as report:

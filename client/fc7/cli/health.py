@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from fc7.cli.output import emit, json_option, say
-from fc7.cli.setting import Connection, connected
+from fc7.cli.connection import Connection, connected
+from fc7.cli.options import json_option
+from fc7.cli.output import emit, say
 from fc7.errors import Unavailable
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.network import curve, evaluate, inspect, probe, quantize
-from fc7.cli.output import emit, json_option, print_bundle, progress, say, table
-from fc7.cli.setting import Connection, connected
-from fc7.cli.training import ablate, train
+from fc7.cli.connection import Connection, connected
+from fc7.cli.model_study import curve, evaluate, inspect, probe, quantize
+from fc7.cli.model_train import ablate, train
+from fc7.cli.options import json_option
+from fc7.cli.output import emit, print_bundle, progress, say, table
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:

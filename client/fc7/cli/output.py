@@ -14,15 +14,13 @@ from typing import Protocol
 
 import click
 
-from fc7.errors import FailedPrecondition, InvalidArgument
+from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument
 
 _WIDE = 10_000  # columns: a pipe has no width
 # Categories of characters that steer a terminal or hide what it shows: control (escape sequences begin with one),
 # format (right-to-left override, ...), lone surrogates, line and paragraph separators.
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # format characters that emoji and several scripts are written with
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -122,13 +120,15 @@ def complain(name: str, error: object) -> None:
     say(f"fc7: {printable(name)}: {' '.join(str(error).split())}", err=True)
 
 
+def item_outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str]:
+    """Return the JSON object that says what became of one item of a collection."""
+    return {"id": item_id, "status": status} | ({} if error is None else {"error": str(error)})
+
+
 def end(n_failed: int) -> None:
     """End with exit code 1 where items failed."""
     if n_failed:
         raise click.exceptions.Exit(1)
-
-
-yes_option = click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
 
 
 def make_sure(question: str, *, is_sure: bool) -> None:

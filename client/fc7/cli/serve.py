@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fc7.cli.setting import engine_settings, setting
+from fc7.cli.settings import engine_settings, setting
 
 
 @click.command()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.images import conclude
-from fc7.cli.output import complain, emit, json_option, printable, progress, say, table
-from fc7.cli.selection import Selection, exclude_option
-from fc7.cli.setting import Connection, connected, positive
+from fc7.cli.connection import Connection, connected
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.image_arguments import conclude
+from fc7.cli.options import exclude_option, json_option, positive
+from fc7.cli.output import complain, emit, printable, progress, say, table
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ _CONFUSIONS = 10  # lines of a table
 @json_option
 @connected
 def evaluate(
-    connection: Connection, name: str, folder: Path, version: int | None, selection: Selection, as_json: bool
+    connection: Connection, name: str, folder: Path, version: int | None, selection: FolderScan, as_json: bool
 ) -> None:
     """Tell how often a head is right about the pictures in FOLDER, one sub-folder per class.
 
     Use pictures that the head was not trained on. Of a FOLDER with train/ and val/, val/ is
     taken. Classes of FOLDER that the head does not know are left out and named.
     """
-    from fc7.cli.classes import HELD_OUT, labelled_images
+    from fc7.cli.folder_labels import HELD_OUT, labelled_images
     from fc7.evaluation import evaluate as compare
 
     images, labels = labelled_images(folder, selection, HELD_OUT)

@@ -6,16 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fc7.cli.images import Found, as_text, find_images
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.image_arguments import FoundImage, as_text, find_images
 from fc7.cli.output import complain
-from fc7.cli.selection import Selection
 from fc7.errors import InvalidArgument
 
 # Names of the parts of a data set. A folder named so is no class where there are two of them, or no other folder.
 TRAINING, HELD_OUT = frozenset({"train", "training"}), frozenset({"val", "valid", "validation", "test", "testing"})
 
 
-def folder_labels(images: Sequence[Found]) -> list[str | None]:
+def folder_labels(images: Sequence[FoundImage]) -> list[str | None]:
     """Return the class of each image: the first folder below its PATH, or below the train/ and val/ of its PATH.
 
     None for an image that lies in no such folder.
@@ -25,7 +25,7 @@ def folder_labels(images: Sequence[Found]) -> list[str | None]:
     InvalidArgument
         A PATH holds train/ and val/ beside other folders.
     """
-    of_root: defaultdict[Path | None, list[Found]] = defaultdict(list)
+    of_root: defaultdict[Path | None, list[FoundImage]] = defaultdict(list)
     for image in images:
         of_root[image.root].append(image)
     depths = {root: int(root is not None and _is_split(root, some)) for root, some in of_root.items()}
@@ -34,8 +34,8 @@ def folder_labels(images: Sequence[Found]) -> list[str | None]:
 
 
 def labelled_images(
-    folder: Path, selection: Selection, parts: frozenset[str] = TRAINING
-) -> tuple[list[Found], list[str]]:
+    folder: Path, selection: FolderScan, parts: frozenset[str] = TRAINING
+) -> tuple[list[FoundImage], list[str]]:
     """Return the images of a folder with one sub-folder per class, and the class of each.
 
     Of a folder that holds train/ and val/, ``parts`` is taken, and that is said. A sub-folder without an image that fc7
@@ -67,7 +67,7 @@ def labelled_images(
     return [image for image, _ in pairs], [str(label) for _, label in pairs]
 
 
-def _is_split(root: Path, images: Sequence[Found]) -> bool:
+def _is_split(root: Path, images: Sequence[FoundImage]) -> bool:
     """Return whether the first folders below a PATH are the parts of a data set, such as train/ and val/."""
     parts = [image.id.split("/") for image in images]
     names = {part[0] for part in parts if len(part) > 1}
@@ -83,11 +83,11 @@ def _is_split(root: Path, images: Sequence[Found]) -> bool:
     return True
 
 
-def _is_of(image: Found, parts: frozenset[str]) -> bool:
+def _is_of(image: FoundImage, parts: frozenset[str]) -> bool:
     return str(image.folder).casefold() in parts
 
 
-def _leave_out(folder: Path, images: Sequence[Found], selection: Selection, parts: frozenset[str]) -> None:
+def _leave_out(folder: Path, images: Sequence[FoundImage], selection: FolderScan, parts: frozenset[str]) -> None:
     """Count and name the parts of a data set that are not taken."""
     taken = {str(image.folder) for image in images if _is_of(image, parts)}
     others = Counter(str(image.folder) for image in images if not _is_of(image, parts))
@@ -104,7 +104,7 @@ def _leave_out(folder: Path, images: Sequence[Found], selection: Selection, part
 
 
 def _say_empty_classes(
-    folder: Path, images: Sequence[Found], parts: frozenset[str] | None, selection: Selection
+    folder: Path, images: Sequence[FoundImage], parts: frozenset[str] | None, selection: FolderScan
 ) -> None:
     """Name the folders, below ``parts`` where there are parts, that should be classes but hold no image fc7 reads."""
     depth = 1 if parts is None else 2

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
-
-import click
 
 from fc7.contract.formats import ADVICE, NOT_READ, READ, suffix_of
 
@@ -18,7 +15,7 @@ _SYSTEM = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Info
 _SHOWN = 4  # suffixes of other files
 
 
-class Selection:
+class FolderScan:
     """Takes pictures from folders and counts what it passes over.
 
     Parameters
@@ -149,16 +146,3 @@ def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
 
 def _n_pictures(folder: Path) -> int:
     return sum(suffix_of(name) in READ for _, _, files in os.walk(folder) for name in files)
-
-
-def exclude_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option --exclude; hand on a ``selection``."""
-    option = click.option(
-        "--exclude",
-        "selection",
-        multiple=True,
-        metavar="PATTERN",
-        callback=lambda context, option, patterns: Selection(patterns),
-        help="Pass over files and folders of this name, such as '*_small.jpg' or thumbs.",
-    )
-    return option(command)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from denied import refuse_folder
-from fc7.cli.classes import folder_labels, labelled_images
-from fc7.cli.images import find_images
-from fc7.cli.selection import Selection
+from fc7.cli.folder_labels import folder_labels, labelled_images
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.image_arguments import find_images
 from fc7.errors import InvalidArgument
 
 
@@ -21,7 +21,7 @@ def write(folder: Path, *names: str) -> Path:
     return folder
 
 
-def ids(folder: Path, selection: Selection) -> list[str]:
+def ids(folder: Path, selection: FolderScan) -> list[str]:
     return [image.id for image in find_images([folder], selection)]
 
 
@@ -37,7 +37,7 @@ def test_every_picture_is_taken_or_counted_with_its_reason(tmp_path: Path) -> No
         "a/.AppleDouble/15.jpg",
     )
     write(tmp_path, "notes.txt", "a/film.mov", "b/film.MOV", "README")
-    selection = Selection()
+    selection = FolderScan()
     assert ids(tmp_path, selection) == ["a/1.jpg", "a/2.png"]
     assert selection.to_dict() == {
         "HEIC": 2, "Photoshop": 1, "SVG": 1, "hidden": 5, "other": 4,
@@ -48,7 +48,7 @@ def test_every_picture_is_taken_or_counted_with_its_reason(tmp_path: Path) -> No
     for part in ("2 HEIC", "(not read: convert them to JPEG or PNG)", "5 hidden", "1 in @eaDir", "1 in lost+found"):
         assert part in text
     assert "4 other files (.mov, no suffix, .txt)" in text
-    assert str(Selection()) == ""
+    assert str(FolderScan()) == ""
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_every_picture_is_taken_or_counted_with_its_reason(tmp_path: Path) -> No
 )
 def test_what_a_pattern_excludes(pattern: str, taken: list[str], tmp_path: Path) -> None:
     write(tmp_path, "a/1.jpg", "a/1_small.jpg", "a/thumbs/1.jpg", "thumbs/1.jpg")
-    selection = Selection([pattern])
+    selection = FolderScan([pattern])
     assert ids(tmp_path, selection) == taken
     assert selection.to_dict() == ({"excluded": 4 - len(taken)} if len(taken) < 4 else {})
 
 
 def test_a_lone_file_can_be_excluded(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", "b.jpg")
-    selection = Selection(["b.*"])
+    selection = FolderScan(["b.*"])
     assert [image.id for image in find_images([tmp_path / "a.jpg", tmp_path / "b.jpg"], selection)] == ["a.jpg"]
     assert selection.to_dict() == {"excluded": 1}
 
@@ -79,11 +79,11 @@ def test_a_lone_file_can_be_excluded(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_read_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "a/1.jpg", "b/c/2.jpg", "d/3.jpg")
     refuse_folder(monkeypatch, tmp_path / "b" / "c")
-    selection = Selection()
+    selection = FolderScan()
     assert ids(tmp_path, selection) == ["a/1.jpg", "d/3.jpg"]
     assert selection.unreadable == [(tmp_path / "b" / "c", "Permission denied")]
     assert str(selection) == "passed over: 1 unreadable folder"
-    excluding = Selection(["c"])
+    excluding = FolderScan(["c"])
     assert ids(tmp_path, excluding) == ["a/1.jpg", "d/3.jpg"]
     assert excluding.unreadable == []
 
@@ -96,7 +96,7 @@ def test_linked_folders_are_searched_once_and_loops_end(tmp_path: Path) -> None:
     (top / "a" / "loop").symlink_to(top)
     (tmp_path / "elsewhere" / "rose" / "loop").symlink_to(tmp_path / "elsewhere")
     (top / "nowhere").symlink_to(tmp_path / "missing")
-    selection = Selection()
+    selection = FolderScan()
     assert ids(top, selection) == ["a/1.jpg", "rose/2.jpg", "rose/deep/3.jpg"]
     assert selection.to_dict() == {"linked": 4 - 1, "other": 1}
 
@@ -104,14 +104,14 @@ def test_linked_folders_are_searched_once_and_loops_end(tmp_path: Path) -> None:
 def test_a_linked_class_is_a_class(tmp_path: Path) -> None:
     write(tmp_path, "flowers/tulip/1.jpg", "elsewhere/2.jpg")
     (tmp_path / "flowers" / "rose").symlink_to(tmp_path / "elsewhere")
-    images, labels = labelled_images(tmp_path / "flowers", Selection())
+    images, labels = labelled_images(tmp_path / "flowers", FolderScan())
     assert labels == ["rose", "tulip"]
     assert os.path.samefile(images[0].path, tmp_path / "elsewhere" / "2.jpg")
 
 
 def test_of_a_data_set_the_training_part_gives_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, "train/a/1.jpg", "train/b/x/2.jpg", "train/c/3.heic", "val/a/4.jpg", "val/d/5.jpg", "Test/6.jpg")
-    selection = Selection()
+    selection = FolderScan()
     images, labels = labelled_images(tmp_path, selection)
     assert [image.id for image in images] == ["train/a/1.jpg", "train/b/x/2.jpg"]
     assert labels == ["a", "b"]
@@ -119,14 +119,14 @@ def test_of_a_data_set_the_training_part_gives_the_classes(tmp_path: Path, capsy
     said = capsys.readouterr().err
     assert "classes are the folders in train/; Test/ and val/ left out" in said
     assert f"{tmp_path}/train/c: this folder is no class, as fc7 reads no image in it: it holds 1 HEIC" in said
-    assert folder_labels(find_images([tmp_path], Selection())) == [None, "a", "b", "a", "d"]
+    assert folder_labels(find_images([tmp_path], FolderScan())) == [None, "a", "b", "a", "d"]
 
 
 def test_a_train_may_be_a_class(tmp_path: Path) -> None:
     write(tmp_path / "vehicles", "train/1.jpg", "bus/2.jpg")
-    assert labelled_images(tmp_path / "vehicles", Selection())[1] == ["bus", "train"]
+    assert labelled_images(tmp_path / "vehicles", FolderScan())[1] == ["bus", "train"]
     write(tmp_path / "lone", "train/rose/1.jpg", "train/tulip/2.jpg")
-    assert labelled_images(tmp_path / "lone", Selection())[1] == ["rose", "tulip"]
+    assert labelled_images(tmp_path / "lone", FolderScan())[1] == ["rose", "tulip"]
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_a_train_may_be_a_class(tmp_path: Path) -> None:
 def test_folders_that_name_no_classes(names: list[str], said: str, tmp_path: Path) -> None:
     write(tmp_path, *names)
     with pytest.raises(InvalidArgument, match=said):
-        labelled_images(tmp_path, Selection())
+        labelled_images(tmp_path, FolderScan())
 
 
 def test_a_class_folder_without_a_picture_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, "a/1.jpg", "b/2.jpg", "phone/3.HEIC", "phone/x/4.heic", ".git/5.jpg", "@eaDir/6.jpg")
     (tmp_path / "empty").mkdir()
-    assert labelled_images(tmp_path, Selection())[1] == ["a", "b"]
+    assert labelled_images(tmp_path, FolderScan())[1] == ["a", "b"]
     said = capsys.readouterr().err.splitlines()
     assert said == [
         f"fc7: {tmp_path}/empty: this folder is no class, as fc7 reads no image in it: it holds nothing",

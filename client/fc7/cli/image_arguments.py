@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from fc7.cli.folder_scan import FolderScan
 from fc7.cli.output import complain, end, say
-from fc7.cli.selection import Selection
 from fc7.contract.formats import READ
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 
@@ -19,7 +19,7 @@ _INPUT = "-"  # standard input, where an argument names it
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundImage:
     """An image."""
 
     id: str  # path below the PATH that was given, with "/"; a lone file: its name; a URL: itself
@@ -46,7 +46,7 @@ class Found:
         return first if slash else None
 
 
-class Location(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click
+class ImageLocation(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click
     """A file or a folder as a `Path`; a URL and "-" as text."""
 
     name = "path"
@@ -60,7 +60,7 @@ class Location(click.ParamType):  # type: ignore[type-arg]  # generic in newer v
 
 def paths_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument PATH..."""
-    argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=Location())
+    argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=ImageLocation())
     return argument(command)
 
 
@@ -91,7 +91,7 @@ def read_query(image: Path | str) -> Path | str | bytes:
     return read_input() if image == _INPUT else image
 
 
-def find_images(paths: Sequence[Path | str], selection: Selection) -> list[Found]:
+def find_images(paths: Sequence[Path | str], selection: FolderScan) -> list[FoundImage]:
     """List the images of files, URLs, standard input and folders, the latter searched recursively and sorted.
 
     Raises
@@ -106,7 +106,7 @@ def find_images(paths: Sequence[Path | str], selection: Selection) -> list[Found
     return [image for path in paths for image in _below(path, selection)]
 
 
-def find_items(paths: Sequence[Path | str], way_out: str, selection: Selection) -> list[Found]:
+def find_items(paths: Sequence[Path | str], way_out: str, selection: FolderScan) -> list[FoundImage]:
     """List images as `find_images` does, each of an id of its own.
 
     Raises
@@ -114,7 +114,7 @@ def find_items(paths: Sequence[Path | str], way_out: str, selection: Selection) 
     InvalidArgument
         Two images of one id; the text ends with ``way_out``.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, FoundImage] = {}
     for image in find_images(paths, selection):
         other = found.setdefault(image.id, image)
         if other is not image:
@@ -126,9 +126,9 @@ def find_items(paths: Sequence[Path | str], way_out: str, selection: Selection) 
     return list(found.values())
 
 
-def _below(path: Path | str, selection: Selection) -> list[Found]:
+def _below(path: Path | str, selection: FolderScan) -> list[FoundImage]:
     if isinstance(path, str):
-        return [Found(path, read_query(path))]
+        return [FoundImage(path, read_query(path))]
     if path.is_dir():
         return _in_folder(path, selection)
     if not path.exists():
@@ -136,12 +136,12 @@ def _below(path: Path | str, selection: Selection) -> list[Found]:
     if selection.is_excluded(Path(path.name)):
         selection.pass_over("excluded", 1)
         return []
-    return [Found(as_text(Path(path.name)), path)]
+    return [FoundImage(as_text(Path(path.name)), path)]
 
 
-def _in_folder(folder: Path, selection: Selection) -> list[Found]:
+def _in_folder(folder: Path, selection: FolderScan) -> list[FoundImage]:
     try:
-        images = [Found(as_text(file), folder / file, folder) for file in selection.files(folder)]
+        images = [FoundImage(as_text(file), folder / file, folder) for file in selection.files(folder)]
     except OSError as error:
         name = as_text(folder)
         raise FailedPrecondition(f"folder {name!r} cannot be read: {error.strerror}", name=name) from error
@@ -154,10 +154,10 @@ def _in_folder(folder: Path, selection: Selection) -> list[Found]:
     return sorted(images, key=lambda image: image.id)
 
 
-def conclude(selection: Selection, n_failed: int, *, as_json: bool = False) -> None:
+def conclude(selection: FolderScan, n_failed: int, *, as_json: bool = False) -> None:
     """Say what was passed over; end with exit code 1 where images failed or folders could not be read.
 
-    With ``as_json`` the command has printed `Selection.to_dict` itself.
+    With ``as_json`` the command has printed `FolderScan.to_dict` itself.
     """
     for folder, why in selection.unreadable:
         complain(as_text(folder), f"the folder cannot be read: {why}")

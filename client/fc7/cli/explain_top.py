@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.explanation import (
+from fc7.cli.connection import Connection, connected
+from fc7.cli.explain_output import (
     check_result,
     layer_option,
     output_option,
@@ -19,11 +20,10 @@ from fc7.cli.explanation import (
     text_array,
     write_result,
 )
-from fc7.cli.images import Found, conclude, find_images
-from fc7.cli.member import model_option
-from fc7.cli.output import complain, json_option, print_rows, progress
-from fc7.cli.selection import Selection, exclude_option
-from fc7.cli.setting import Connection, connected
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.image_arguments import FoundImage, conclude, find_images
+from fc7.cli.options import exclude_option, json_option, model_option
+from fc7.cli.output import complain, print_rows, progress
 from fc7.errors import FailedPrecondition
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def top(
     rule: str,
     model: str,
     output: Path | None,
-    selection: Selection,
+    selection: FolderScan,
     as_json: bool,
 ) -> None:
     """Find the nine pictures that excite each unit most; draw patches and projections.
@@ -102,13 +102,13 @@ def _chosen(text: str) -> tuple[list[int], int]:
     return ([], int(numbers[0])) if is_random else (list(dict.fromkeys(map(int, numbers))), 0)
 
 
-def _pictures(collection: Collection) -> list[Found]:
+def _pictures(collection: Collection) -> list[FoundImage]:
     """Return the pictures that a collection's items name; those without one are said."""
     found = []
     for item in collection.items():
         path = item.payload.get("path")
         if isinstance(path, str):
-            found.append(Found(item.id, Path(path)))
+            found.append(FoundImage(item.id, Path(path)))
         else:
             complain(item.id, "no payload.path says where its picture is")
     if not found:
@@ -119,7 +119,9 @@ def _pictures(collection: Collection) -> list[Found]:
     return found
 
 
-def _write(output: Path, images: Sequence[Found], found: TopUnits, excited: Mapping[int, Sequence[Excited]]) -> None:
+def _write(
+    output: Path, images: Sequence[FoundImage], found: TopUnits, excited: Mapping[int, Sequence[Excited]]
+) -> None:
     from fc7.drawing.explanations import draw_top
 
     where = f"{found.provenance.model} {found.provenance.layer}"
@@ -130,7 +132,7 @@ def _write(output: Path, images: Sequence[Found], found: TopUnits, excited: Mapp
 
 
 def _project(
-    client: Client, images: Sequence[Found], found: TopUnits, shown: Sequence[int], rule: str, as_json: bool
+    client: Client, images: Sequence[FoundImage], found: TopUnits, shown: Sequence[int], rule: str, as_json: bool
 ) -> dict[int, list[Excited]]:
     """Project each unit in the pictures that excite it most; a picture is sent for all of its units."""
     from fc7.drawing.explanations import Excited

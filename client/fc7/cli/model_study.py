@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from fc7.cli.member import bundle_option, check_one, ensemble_option, views_option
-from fc7.cli.output import emit, json_option, print_rows, progress, say
+from fc7.cli.options import bundle_option, check_one, ensemble_option, json_option, views_option
+from fc7.cli.output import emit, print_rows, progress, say
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 _splits = click.option("--splits", type=click.IntRange(min=1), default=3, show_default=True, help="Random divisions.")

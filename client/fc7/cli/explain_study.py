@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from fc7.cli.member import bundle_option
-from fc7.cli.output import json_option, print_rows, progress, say
+from fc7.cli.options import bundle_option, json_option
+from fc7.cli.output import print_rows, progress, say
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 

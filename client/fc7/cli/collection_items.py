@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.output import check_output, emit, json_option, progress, say, table, write_csv
-from fc7.cli.setting import Connection, connected, positive
+from fc7.cli.connection import Connection, connected
+from fc7.cli.options import json_option, positive
+from fc7.cli.output import check_output, emit, progress, say, table, write_csv
 
 if TYPE_CHECKING:
     from fc7 import Item

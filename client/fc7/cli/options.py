@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
-from fc7.cli.setting import read_engine_settings
+from fc7.cli.folder_scan import FolderScan
+from fc7.cli.settings import read_engine_settings
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+yes_option = click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
+positive = click.IntRange(1, 2**31 - 1)  # what a message to the server can hold
 
 
 def _first_set(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -55,3 +63,16 @@ def check_one(name: str, ensemble: tuple[str, ...]) -> None:
     """
     if name and ensemble:
         raise click.UsageError("--model goes without --ensemble: name every model there")
+
+
+def exclude_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option --exclude; hand on a ``selection``."""
+    option = click.option(
+        "--exclude",
+        "selection",
+        multiple=True,
+        metavar="PATTERN",
+        callback=lambda context, option, patterns: FolderScan(patterns),
+        help="Pass over files and folders of this name, such as '*_small.jpg' or thumbs.",
+    )
+    return option(command)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.output import emit, json_option, print_bundle, progress, say, table
+from fc7.cli.options import json_option
+from fc7.cli.output import emit, print_bundle, progress, say, table
 
 if TYPE_CHECKING:
     from fc7_models.training.run import Progress

@@ -1,0 +1,88 @@
+"""`fc7 search`: the nearest items of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fc7.cli.connection import Connection, connected
+from fc7.cli.image_arguments import ImageLocation, as_text, read_query
+from fc7.cli.options import json_option, positive
+from fc7.cli.output import check_output, emit, table
+from fc7.errors import Fc7Error
+
+if TYPE_CHECKING:
+    from fc7 import Collection, Hit
+
+
+@click.command()
+@click.argument("name")
+@click.argument("image", required=False, type=ImageLocation())
+@click.option("--id", "item_id", help="Ask for the neighbours of a stored item, itself left out.")
+@click.option("-k", "k", type=positive, default=10, show_default=True, help="Number of neighbours.")
+@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw query and neighbours here.")
+@json_option
+@connected
+def search(
+    connection: Connection,
+    name: str,
+    image: Path | str | None,
+    item_id: str | None,
+    k: int,
+    sheet: Path | None,
+    as_json: bool,
+) -> None:
+    """Find the nearest items of an image or of a stored item.
+
+    IMAGE is a file, a URL (http, https) or - for standard input. The sheet finds pictures by
+    `payload.path` and draws a grey tile where one is absent.
+    """
+    if (image is None) == (item_id is None):
+        raise click.UsageError("give either IMAGE or --id ID")
+    if sheet is not None:
+        _check_sheet(sheet)
+    with connection.open() as client:
+        found = client.collection(name, check=False)
+        hits = found.search(id=item_id, k=k) if image is None else found.search(read_query(image), k=k)
+        if sheet is not None:
+            shown = {"path": str(image)} if isinstance(image, Path) else {}
+            query = shown if item_id is None else _stored_payload(found, item_id)
+            _draw(sheet, item_id or as_text(Path(str(image))), query, hits)
+    if as_json:
+        for hit in hits:
+            emit({"id": hit.id, "score": hit.score, "payload": hit.payload})
+    else:
+        table(("id", "score", "label"), [(hit.id, hit.score, hit.payload.get("label")) for hit in hits])
+
+
+def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:
+    item = found.get([item_id])[0]
+    if isinstance(item, Fc7Error):
+        raise item
+    return item.payload
+
+
+def _check_sheet(sheet: Path) -> None:
+    from fc7.drawing.contact_sheet import check_format
+
+    check_format(sheet)
+    check_output(sheet)
+
+
+def _draw(sheet: Path, title: str, query: dict[str, Any], hits: Sequence[Hit]) -> None:
+    from fc7.drawing.contact_sheet import Row, Tile, draw
+
+    tiles = [Tile(_path(hit.payload), (hit.id, f"{hit.score:.4f}", _label(hit.payload))) for hit in hits]
+    draw([Row(Tile(_path(query), ("query", title, _label(query))), tiles)], sheet)
+
+
+def _path(payload: dict[str, Any]) -> Path | None:
+    path = payload.get("path")
+    return Path(path) if isinstance(path, str) else None
+
+
+def _label(payload: dict[str, Any]) -> str:
+    return str(payload.get("label", ""))
