@@ -28,15 +28,15 @@ proto: .venv/test
 	$(BIN)/python proto/generate.py
 
 bench-start: .venv/demo
-	$(BIN)/python bench/start.py
+	$(BIN)/python bench/start_time.py
 
 # Pictures a second of the training loop against the same step on tensors in memory; `make bench-train DATA=folder`.
 bench-train: .venv/test
-	$(BIN)/python bench/train.py "$(DATA)"
+	$(BIN)/python bench/training_speed.py "$(DATA)"
 
 # What explanations cost, as ratios.
 bench-explain: .venv/test
-	$(BIN)/python bench/explain.py
+	$(BIN)/python bench/explanation_cost.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

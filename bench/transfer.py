@@ -76,7 +76,7 @@ def untrained(model: fc7.Model, pictures: Pictures, folder: Path) -> Path | None
     from fc7_models.export.onnx import export_bundle
     from fc7_models.export.pooling import NAME
     from fc7_models.networks import NETWORKS
-    from fc7_models.training.trained import Facts, Plan, Trained
+    from fc7_models.training.trained_network import Facts, Plan, Trained
 
     if model.network not in NETWORKS:
         return None

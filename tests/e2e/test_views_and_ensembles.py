@@ -19,7 +19,7 @@ from doors import private_door
 from fc7.cli import main
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7.v1 import common_pb2, feature_pb2, feature_pb2_grpc
-from fc7_models.studies.evaluate import evaluate
+from fc7_models.studies.evaluation import evaluate
 from fc7_service.bundle.folder import write_bundle
 from fc7_service.features.preprocess import preprocess_views
 from servers import jpeg, write_jpegs

@@ -16,7 +16,7 @@ from fc7_models.export.golden import draw_pictures
 from fc7_models.export.onnx import check_parity, export_bundle, fold, halve, to_onnx
 from fc7_models.export.pack import run_graph
 from fc7_models.networks import NETWORKS, Network, find_network
-from fc7_models.training.run import Facts, Plan, Trained
+from fc7_models.training.loop import Facts, Plan, Trained
 from fc7_service.bundle.folder import open_bundle, shipped_bundles
 from fc7_service.bundle.golden import read_golden
 

@@ -18,10 +18,10 @@ from fc7_models.export.onnx import export_bundle
 from fc7_models.export.pack import run_graph
 from fc7_models.export.pooling import NAME, PX, SHRINK, pool, whiten
 from fc7_models.networks import find_network
-from fc7_models.studies.curve import UNTRAINED, curve
-from fc7_models.studies.inspect import inspect
-from fc7_models.studies.probe import PIXELS, probe
-from fc7_models.training.trained import Facts, Plan, Trained
+from fc7_models.studies.inspection import inspect
+from fc7_models.studies.learning_curve import UNTRAINED, curve
+from fc7_models.studies.linear_probe import PIXELS, probe
+from fc7_models.training.trained_network import Facts, Plan, Trained
 from fc7_service.bundle.bundle import SUMS
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden

@@ -23,13 +23,11 @@ from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from fc7_models.deconv.chain import Chain
 from fc7_models.export.pack import run_graph
 from fc7_models.networks import find_network
-from fc7_models.studies import correspondence as parts
-from fc7_models.studies import invariance as moves
-from fc7_models.studies import trust
-from fc7_models.studies.evolution import evolution
-from fc7_models.studies.gallery import find_pictures, open_units
+from fc7_models.studies import correspondence, invariance, saliency_check
+from fc7_models.studies.feature_evolution import evolution
 from fc7_models.studies.saliency import METHODS, Lens, baselines, grad_cam, shuffle, way_back
-from fc7_models.training.trained import Facts, Plan, Trained
+from fc7_models.studies.study_inputs import find_pictures, open_units
+from fc7_models.training.trained_network import Facts, Plan, Trained
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_model
 from fc7_service.bundle.onnx_file import cut
@@ -97,7 +95,7 @@ def test_pictures_are_taken_evenly(folder: Path, tmp_path: Path) -> None:
 
 
 def test_curves_begin_at_the_untouched_picture(folder: Path, bundle: Bundle) -> None:
-    curves = moves.invariance(folder, str(bundle.path), 6, quiet)
+    curves = invariance.invariance(folder, str(bundle.path), 6, quiet)
     assert [(c.picture, c.transform) for c in curves[:4]] == [
         ("c2/1.png", "shift"), ("c2/1.png", "scale"), ("c2/1.png", "rotation"), ("c2/3.png", "shift"),
     ]  # fmt: skip
@@ -121,13 +119,13 @@ def test_curves_begin_at_the_untouched_picture(folder: Path, bundle: Bundle) -> 
 
 
 def test_distances_and_means(folder: Path, bundle: Bundle) -> None:
-    curves = moves.invariance(folder, str(bundle.path), 2, quiet)
+    curves = invariance.invariance(folder, str(bundle.path), 2, quiet)
     views = np.stack([to_tensor(pixels, RECIPE) for pixels in curves[0].views])
     found = run_graph(bundle.graph(), views)["fc7"]
     wanted = np.linalg.norm(found - found[2], axis=1) / np.linalg.norm(found[2])
     np.testing.assert_allclose(curves[0].distances["fc7"][::6], wanted, atol=1e-5)
-    rows = moves.means(curves)
-    assert len(rows) == sum(map(len, moves.AMOUNTS.values()))
+    rows = invariance.means(curves)
+    assert len(rows) == sum(map(len, invariance.AMOUNTS.values()))
     assert rows[0]["fc7"] == pytest.approx(np.mean([curves[i].distances["fc7"][0] for i in (0, 3)]))
 
 
@@ -137,7 +135,7 @@ def test_pictures_move_as_far_as_they_are_told() -> None:
     image = Image.fromarray(pixels)
 
     def centre(transform: str, amount: float) -> tuple[float, float, float]:
-        moved = np.asarray(moves._move(image, transform, amount, replace(RECIPE, resize_px=32, crop_px=32)))
+        moved = np.asarray(invariance._move(image, transform, amount, replace(RECIPE, resize_px=32, crop_px=32)))
         light = (moved[..., 0] > 190).astype(float)
         y, x = np.indices(light.shape)
         return (y * light).sum() / light.sum(), (x * light).sum() / light.sum(), light.sum()
@@ -148,9 +146,9 @@ def test_pictures_move_as_far_as_they_are_told() -> None:
     assert (y, x) == (31.5, 31.5)
     assert size == pytest.approx(64 * 1.5**2, rel=0.2)
     corner = Image.fromarray(np.roll(pixels, 20, axis=1))
-    turned = np.asarray(moves._move(corner, "rotation", 90, RECIPE))
+    turned = np.asarray(invariance._move(corner, "rotation", 90, RECIPE))
     assert (turned[12, 32] == 255).all()  # what was at the right is above
-    assert (np.asarray(moves._move(image, "shift", 56, RECIPE))[0, 0] == [124, 116, 104]).all()  # the mean colour
+    assert (np.asarray(invariance._move(image, "shift", 56, RECIPE))[0, 0] == [124, 116, 104]).all()  # the mean colour
 
 
 # Correspondence
@@ -175,7 +173,7 @@ def dogs(folder: Path, tmp_path: Path) -> Path:
 
 
 def test_the_same_change_is_no_difference(dogs: Path, bundle: Bundle) -> None:
-    rows = {(row.part, row.layer): row for row in parts.correspondence(dogs, str(bundle.path), quiet)}
+    rows = {(row.part, row.layer): row for row in correspondence.correspondence(dogs, str(bundle.path), quiet)}
     assert list(rows) == [(part, layer) for part in ("nose", "eye", "random") for layer in ("conv5", "fc7")]
     nose, eye, lot = (rows[part, "conv5"] for part in ("nose", "eye", "random"))
     assert (nose.mean, nose.deviation, nose.pictures, nose.pairs) == (0, 0, 2, 1)
@@ -189,14 +187,14 @@ def test_the_same_change_is_no_difference(dogs: Path, bundle: Bundle) -> None:
 def test_unrelated_changes_are_as_unlike_as_by_chance() -> None:
     rng = np.random.default_rng(0)
     signs = [rng.choice([-1, 0, 1], (3, 20000), p=p).astype(np.int8) for p in ([0.1, 0.6, 0.3], [0.4, 0.4, 0.2])]
-    unlike, relative = parts._compare(signs)
+    unlike, relative = correspondence._compare(signs)
     assert unlike.shape == (3,)
     np.testing.assert_allclose(relative, 1, atol=0.02)
 
 
 def test_the_score_by_hand(dogs: Path, bundle: Bundle) -> None:
     lines = ["a.png,eye,0.6,0.2,0.1,0.1", "c.png,eye,0.5,0.1,0.1,0.1"]
-    eye, *_ = parts.correspondence(write_parts(dogs, *lines), str(bundle.path), quiet)
+    eye, *_ = correspondence.correspondence(write_parts(dogs, *lines), str(bundle.path), quiet)
     signs = []
     for name, (x, y) in (("a", (0.6, 0.2)), ("c", (0.5, 0.1))):
         whole = preprocess((dogs / f"{name}.png").read_bytes(), RECIPE)
@@ -212,7 +210,7 @@ def test_the_score_by_hand(dogs: Path, bundle: Bundle) -> None:
 
 
 def test_random_masks_lie_in_their_object() -> None:
-    boxes = parts._elsewhere((0, 0, 3, 4), (5, 2, 12, 9), seed=1)
+    boxes = correspondence._elsewhere((0, 0, 3, 4), (5, 2, 12, 9), seed=1)
     assert len(set(boxes)) > 10
     assert all(x0 >= 5 and y0 >= 2 and x1 <= 12 and y1 <= 9 for x0, y0, x1, y1 in boxes)
     assert {(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes} == {(3, 4)}
@@ -233,19 +231,19 @@ def test_random_masks_lie_in_their_object() -> None:
 )
 def test_parts_that_are_none(dogs: Path, bundle: Bundle, lines: list[str], said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
-        parts.correspondence(write_parts(dogs, *lines), str(bundle.path), quiet)
+        correspondence.correspondence(write_parts(dogs, *lines), str(bundle.path), quiet)
 
 
 def test_a_missing_file_shows_its_format(dogs: Path, bundle: Bundle) -> None:
     write_parts(dogs, header="file,part")
     with pytest.raises(InvalidArgument, match="picture,part,x,y,width,height"):
-        parts.correspondence(dogs, str(bundle.path), quiet)
+        correspondence.correspondence(dogs, str(bundle.path), quiet)
     write_parts(dogs, "d.png,eye,0.6,0.2,0.1,0.1", "b.png,eye,0.6,0.2,0.1,0.1")
     with pytest.raises(NotFound, match=r"picture 'd\.png'"):
-        parts.correspondence(dogs, str(bundle.path), quiet)
+        correspondence.correspondence(dogs, str(bundle.path), quiet)
     (dogs / "parts.csv").unlink()
     with pytest.raises(NotFound, match=r"no parts\.csv.*picture,part,x,y,width,height"):
-        parts.correspondence(dogs, str(bundle.path), quiet)
+        correspondence.correspondence(dogs, str(bundle.path), quiet)
 
 
 # Maps
@@ -334,13 +332,13 @@ def test_shuffling_keeps_the_distribution_and_the_rest(graph: bytes) -> None:
 def test_likeness_of_maps() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 5, (2, 16, 16)).astype(np.float32)  # with many ties
-    assert trust.rank_correlation(a, b) == pytest.approx(spearmanr(a.ravel(), b.ravel()).statistic)
-    assert trust.rank_correlation(a, a**3) == pytest.approx(1)
-    assert trust.rank_correlation(a, np.zeros_like(a)) == 0
-    assert trust.structural_similarity(a, 3 * a) == pytest.approx(1)
+    assert saliency_check.rank_correlation(a, b) == pytest.approx(spearmanr(a.ravel(), b.ravel()).statistic)
+    assert saliency_check.rank_correlation(a, a**3) == pytest.approx(1)
+    assert saliency_check.rank_correlation(a, np.zeros_like(a)) == 0
+    assert saliency_check.structural_similarity(a, 3 * a) == pytest.approx(1)
     near, far = a + 0.3 * b, np.zeros_like(a)
-    assert 1 > trust.structural_similarity(a, near) > trust.structural_similarity(a, b)
-    assert trust.structural_similarity(a, far) < 0.1
+    assert 1 > saliency_check.structural_similarity(a, near) > saliency_check.structural_similarity(a, b)
+    assert saliency_check.structural_similarity(a, far) < 0.1
 
 
 class Weighing:
@@ -358,25 +356,25 @@ def test_the_true_order_has_the_best_curves() -> None:
     weights = np.random.default_rng(0).random((PX, PX), np.float32)
     lens, picture, blank = Weighing(weights), np.ones((3, PX, PX), np.float32), np.zeros((3, PX, PX), np.float32)
     curves = {
-        name: trust._curve(lens, picture, blank, 0, ranking)  # type: ignore[arg-type]
+        name: saliency_check._curve(lens, picture, blank, 0, ranking)  # type: ignore[arg-type]
         for name, ranking in (("true", weights), ("flat", 0 * weights), ("turned", -weights))
     }
     for gone, come in curves.values():
         assert (gone[0], gone[-1], come[0], come[-1]) == pytest.approx((1, 0, 0, 1), abs=1e-5)
         np.testing.assert_allclose(gone + come, 1, atol=1e-5)
-    true, flat, turned = (trust._score(name, curve[np.newaxis]) for name, curve in curves.items())
+    true, flat, turned = (saliency_check._score(name, curve[np.newaxis]) for name, curve in curves.items())
     assert true.deletion < flat.deletion - 0.1 < turned.deletion - 0.2
     assert true.insertion > flat.insertion + 0.1 > turned.insertion + 0.2
     assert flat.deletion == pytest.approx(0.5, abs=0.05)
 
 
 def test_check_tells_every_method(folder: Path, bundle: Bundle) -> None:
-    found = trust.check(folder, str(bundle.path), 3, quiet)
+    found = saliency_check.check(folder, str(bundle.path), 3, quiet)
     assert [score.method for score in found.scores] == list(EVERY)
     assert {score.count for score in found.scores} == {3}
     for score in found.scores:
         gone, come = found.curves[score.method]
-        assert score.deletion == pytest.approx(float(np.trapezoid(gone)) / trust.STEPS, abs=1e-5)
+        assert score.deletion == pytest.approx(float(np.trapezoid(gone)) / saliency_check.STEPS, abs=1e-5)
         assert come[-1] == pytest.approx(gone[0], abs=1e-5)
     assert len({round(float(curve[0, 0]), 5) for curve in found.curves.values()}) == 1  # the untouched pictures
     layers = ["logits", "fc3", "fc2", "conv1"]
@@ -481,7 +479,7 @@ def test_the_commands_print_and_draw(folder: Path, bundle: Bundle, dogs: Path, t
     assert [row["method"] for row in checked[:7]] == list(EVERY)
     assert [row["method"] for row in read_csv(out / "scores.csv")] == list(EVERY)
     assert len(read_csv(out / "randomisation.csv")) == len(checked) - 7
-    assert len(read_csv(out / "curves.csv")) == 7 * 2 * (trust.STEPS + 1)
+    assert len(read_csv(out / "curves.csv")) == 7 * 2 * (saliency_check.STEPS + 1)
     for name in ("invariance", "correspondence", "curves", "maps", "randomisation", "shuffled"):
         assert is_drawing(out / f"{name}.png"), name
     shown = CliRunner().invoke(main, ["explain", "check", str(folder), "--model", str(bundle.path), "--count", "1"])

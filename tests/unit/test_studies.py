@@ -20,14 +20,14 @@ from fc7.cli import main
 from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.dataset import read_dataset
 from fc7_models.export.pack import run_graph
-from fc7_models.studies import linear
-from fc7_models.studies.anatomy import dissect
-from fc7_models.studies.curve import UNTRAINED, curve
-from fc7_models.studies.evaluate import _place, evaluate, expected_calibration_error
-from fc7_models.studies.inspect import count_aliased, inspect
-from fc7_models.studies.linear import accuracy, class_numbers, hold_out, pool
-from fc7_models.studies.probe import PIXELS, probe
-from fc7_models.studies.report import mosaic, prepare, write_evaluation
+from fc7_models.studies import linear_classifier
+from fc7_models.studies.evaluation import _place, evaluate, expected_calibration_error
+from fc7_models.studies.graph_layers import dissect
+from fc7_models.studies.inspection import count_aliased, inspect
+from fc7_models.studies.learning_curve import UNTRAINED, curve
+from fc7_models.studies.linear_classifier import accuracy, class_numbers, hold_out, pool
+from fc7_models.studies.linear_probe import PIXELS, probe
+from fc7_models.studies.network_figures import mosaic, prepare, write_evaluation
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_model, write_bundle
 from fc7_service.bundle.golden import read_golden
@@ -109,7 +109,7 @@ def test_a_fifth_of_each_class_is_held_out() -> None:
 
 @pytest.mark.parametrize("kind", ["softmax", "svm"])
 @pytest.mark.parametrize("dim", [20, 400])  # fewer and more numbers than rows
-def test_linear_classifiers_learn_what_there_is_to_learn(kind: linear.Kind, dim: int) -> None:
+def test_linear_classifiers_learn_what_there_is_to_learn(kind: linear_classifier.Kind, dim: int) -> None:
     easy, hard = (make_labelled(30, 4, dim, noise=noise) for noise in (0.3, 3.0))
     y = np.array([int(label[1:]) for label in easy.labels])
     is_test = np.arange(len(y)) >= 80
@@ -129,7 +129,7 @@ def test_classes_weigh_the_same() -> None:
 def test_turning_to_the_space_of_the_rows_loses_nothing() -> None:
     rng = np.random.default_rng(0)
     x, tests = rng.random((10, 50), dtype=np.float32), rng.random((4, 50), dtype=np.float32)
-    turned, turned_tests = linear._turn(x, tests)
+    turned, turned_tests = linear_classifier._turn(x, tests)
     centred = x - x.mean(0)
     scale = (centred**2).sum(1).mean()
     assert turned.shape == (10, 9)
@@ -142,7 +142,7 @@ def test_too_few_or_too_many_pictures(folder: Path, monkeypatch: pytest.MonkeyPa
     assert np.bincount(class_numbers(data)).tolist() == [20, 10]
     with pytest.raises(InvalidArgument, match="class 'c2' has 4 pictures: 5 at least"):
         class_numbers(replace(data, paths=data.paths[:24], labels=data.labels[:24]))
-    monkeypatch.setattr(linear, "MAX_PICTURES", 29)
+    monkeypatch.setattr(linear_classifier, "MAX_PICTURES", 29)
     with pytest.raises(InvalidArgument, match="30 pictures: 29 at most"):
         class_numbers(data)
 
@@ -167,7 +167,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of an untrained `alexnet-64`: weights as fp16 behind a Cast, transposed products, maps unnamed."""
     from fc7_models.export.onnx import export_bundle
     from fc7_models.networks import find_network
-    from fc7_models.training.run import Facts, Plan, Trained
+    from fc7_models.training.loop import Facts, Plan, Trained
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

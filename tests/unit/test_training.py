@@ -18,12 +18,12 @@ from fc7_models.data.dataset import load_pixels, read_dataset
 from fc7_models.data.pictures import read_pictures
 from fc7_models.export.onnx import export_bundle
 from fc7_models.networks import find_network
-from fc7_models.studies.evaluate import evaluate
-from fc7_models.training.augment import AUGMENTATIONS
-from fc7_models.training.distort import DRAWS
+from fc7_models.studies.evaluation import evaluate
+from fc7_models.training.augmentation import AUGMENTATIONS
+from fc7_models.training.distortion import DRAWS
+from fc7_models.training.loop import Progress, train
 from fc7_models.training.recipes import Views
-from fc7_models.training.run import Progress, train
-from fc7_models.training.trained import Plan, load_trained, make_plan
+from fc7_models.training.trained_network import Plan, load_trained, make_plan
 from fc7_models.training.trainer import accuracy
 from fc7_service.bundle.folder import open_bundle
 

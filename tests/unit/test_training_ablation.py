@@ -18,16 +18,16 @@ from fc7.cli import main
 from fc7.errors import InvalidArgument
 from fc7_models.networks import find_network
 from fc7_models.networks.layers import LocalResponseNorm
-from fc7_models.studies import ablate
+from fc7_models.studies import ablation
 from fc7_models.training.recipes import find_recipe
 from fc7_models.training.trainer import Trainer
 
 PAPER_NETWORKS = ("alexnet", "zfnet", "alexnet-64", "zfnet-64")
 
 
-def variants(name: str) -> dict[str, ablate.Variant]:
+def variants(name: str) -> dict[str, ablation.Variant]:
     base = find_network(name)
-    return {one.name: one for one in [*ablate.layer_variants(base, name), *ablate.technique_variants()]}
+    return {one.name: one for one in [*ablation.layer_variants(base, name), *ablation.technique_variants()]}
 
 
 def widths(module: Any) -> list[int]:
@@ -52,7 +52,7 @@ def test_every_variant_runs_at_every_size_it_is_trained_at(name: str) -> None:
 def test_layers_are_removed_and_resized(name: str, maps: list[int], units: int) -> None:
     base = find_network(name)
     with torch.device("meta"):
-        found = {one.name: widths(one.network(base).build(7)) for one in ablate.layer_variants(base, name)}
+        found = {one.name: widths(one.network(base).build(7)) for one in ablation.layer_variants(base, name)}
     assert found == {
         "as it is": [*maps, units, units, 7],
         "without layers 3, 4": [*maps[:2], maps[4], units, units, 7],
@@ -90,7 +90,7 @@ def test_a_layer_that_is_gone_does_not_drop_twice() -> None:
 
 def test_networks_of_other_layers_are_refused() -> None:
     with pytest.raises(InvalidArgument, match=r"'lenet-5' has not the papers' layers .* alexnet, alexnet-64, zfnet"):
-        ablate.layer_variants(find_network("lenet-5"), "lenet-5")
+        ablation.layer_variants(find_network("lenet-5"), "lenet-5")
 
 
 def test_the_study_is_two_tables_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

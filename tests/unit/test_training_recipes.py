@@ -21,8 +21,10 @@ from fc7_models.data.near import ACROSS, WITHIN, find_near
 from fc7_models.data.pictures import read_pictures
 from fc7_models.export.card import write_card
 from fc7_models.networks import find_network
-from fc7_models.training import augment, distort
+from fc7_models.training import augmentation, distortion
+from fc7_models.training.loop import Job, Progress, Trainer, train
 from fc7_models.training.muon import Muon
+from fc7_models.training.process_group import Team
 from fc7_models.training.recipes import (
     DROPS,
     PATIENCE,
@@ -33,9 +35,7 @@ from fc7_models.training.recipes import (
     limit_filters,
     make_optimizers,
 )
-from fc7_models.training.run import Job, Progress, Trainer, train
-from fc7_models.training.team import Team
-from fc7_models.training.trained import Facts, Trained, make_plan
+from fc7_models.training.trained_network import Facts, Trained, make_plan
 from fc7_models.training.trainer import averaging
 from fc7_service.bundle.recipe import Recipe
 
@@ -136,28 +136,28 @@ def test_the_learning_rate_falls_three_times_where_the_error_stalls() -> None:
 
 def test_random_crops_and_ten_fixed_ones() -> None:
     pixels = torch.arange(256 * 256).reshape(1, 1, 256, 256).expand(400, 3, -1, -1)
-    draws = torch.rand(400, distort.DRAWS, generator=torch.Generator().manual_seed(0))
+    draws = torch.rand(400, distortion.DRAWS, generator=torch.Generator().manual_seed(0))
     places = {}
-    for cut in (augment.crops, augment.ten_crops):
+    for cut in (augmentation.crops, augmentation.ten_crops):
         rows = cut(pixels, 224, draws)[:, 0, 0]  # (400, 224)
         places[cut] = {int(min(row[0], row[-1])) for row in rows}
         assert 150 < sum(row[0] > row[-1] for row in rows) < 250  # mirrored
-        least, most = torch.zeros(1, distort.DRAWS), torch.full((1, distort.DRAWS), 1 - 2**-24)
+        least, most = torch.zeros(1, distortion.DRAWS), torch.full((1, distortion.DRAWS), 1 - 2**-24)
         assert cut(pixels[:1], 224, least)[0, 0, 0, -1] == 0
         assert cut(pixels[:1], 224, most)[0, 0, 0, 0] in (32 * 257, 16 * 257)
-    assert len(places[augment.crops]) > 250
-    assert places[augment.ten_crops] == {0, 32, 32 * 256, 32 * 257, 16 * 257}
+    assert len(places[augmentation.crops]) > 250
+    assert places[augmentation.ten_crops] == {0, 32, 32 * 256, 32 * 257, 16 * 257}
 
 
 def test_colours_shift_along_their_principal_directions() -> None:
     """Of grey pictures only brightness is left, by eigenvalue and deviation."""
     grey = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1)).astype(np.uint8).repeat(3, axis=3)
-    colours = augment.principal_colours(grey)
+    colours = augmentation.principal_colours(grey)
     variance = 3 * (grey[..., 0] / 255).var()
     assert colours[:2].abs().max() < 1e-3
     assert colours[2].abs().tolist() == pytest.approx([255 * variance / math.sqrt(3)] * 3, rel=1e-3)
-    draws = torch.rand(5000, distort.DRAWS, generator=torch.Generator().manual_seed(0))
-    shifts = augment.shift_colours(torch.zeros(5000, 3, 1, 1), colours, 0.1, draws)[:, :, 0, 0]
+    draws = torch.rand(5000, distortion.DRAWS, generator=torch.Generator().manual_seed(0))
+    shifts = augmentation.shift_colours(torch.zeros(5000, 3, 1, 1), colours, 0.1, draws)[:, :, 0, 0]
     assert shifts.std(0).tolist() == pytest.approx([25.5 * variance / math.sqrt(3)] * 3, rel=0.05)
     assert shifts.mean(0).abs().max() < 0.5
 

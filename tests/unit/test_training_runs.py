@@ -26,13 +26,13 @@ from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7_models.data.dataset import read_dataset
 from fc7_models.export import onnx
 from fc7_models.export.card import write_card
-from fc7_models.training import run as loop
-from fc7_models.training.log import Log
+from fc7_models.training import loop
+from fc7_models.training.checkpoint import is_kept
+from fc7_models.training.csv_log import Log
+from fc7_models.training.loop import train
 from fc7_models.training.precision import choose_precision
-from fc7_models.training.run import train
-from fc7_models.training.state import is_kept
-from fc7_models.training.team import Team, alone, join_team
-from fc7_models.training.trained import Plan, Trained, load_trained, make_plan
+from fc7_models.training.process_group import Team, alone, join_team
+from fc7_models.training.trained_network import Plan, Trained, load_trained, make_plan
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle
 from servers import WAIT_S
@@ -42,10 +42,10 @@ RUN = """
 import sys
 from pathlib import Path
 import torch
-from fc7_models.training import run, trainer
-from fc7_models.training.trained import Plan
+from fc7_models.training import loop, trainer
+from fc7_models.training.trained_network import Plan
 torch.set_num_threads(1)
-run.choose_precision = lambda team, seconds_of_step: "fp32"
+loop.choose_precision = lambda team, seconds_of_step: "fp32"
 learn = trainer.Trainer.step
 def step(self, x, labels):
     print("step", flush=True)
@@ -53,13 +53,13 @@ def step(self, x, labels):
     return learn(self, x, labels)
 trainer.Trainer.step = step
 plan = Plan("alexnet-64", epochs=3, batch=16, learning_rate=0.02)
-run.train([Path(sys.argv[1])], plan, Path(sys.argv[2]), lambda progress: None)
+loop.train([Path(sys.argv[1])], plan, Path(sys.argv[2]), lambda progress: None)
 """
 
 IN_FP32 = """\
 from fc7.cli import main
-from fc7_models.training import run
-run.choose_precision = lambda team, seconds_of_step: "fp32"
+from fc7_models.training import loop
+loop.choose_precision = lambda team, seconds_of_step: "fp32"
 main()
 """
 
@@ -327,7 +327,7 @@ def test_the_log_is_a_table_and_what_tensorboard_reads(tmp_path: Path) -> None:
 
 def test_records_carry_the_checksum_of_the_format(tmp_path: Path) -> None:
     """CRC-32C of "123456789" is 0xE3069283 (RFC 3720); TFRecord rotates it by 15 and adds a constant."""
-    from fc7_models.training.log import _checksum
+    from fc7_models.training.csv_log import _checksum
 
     rotated = (0xE3069283 >> 15 | 0xE3069283 << 17) & 0xFFFFFFFF
     assert _checksum(b"123456789") == struct.pack("<I", (rotated + 0xA282EAD8) & 0xFFFFFFFF)

@@ -15,12 +15,12 @@ from fc7.errors import InvalidArgument
 from fc7_models.export.card import write_card
 from fc7_models.export.onnx import export_bundle, fold
 from fc7_models.networks import find_network
-from fc7_models.training import run as loop
-from fc7_models.training.run import Progress, train
-from fc7_models.training.start import load_start, settle
-from fc7_models.training.state import State
-from fc7_models.training.team import Team
-from fc7_models.training.trained import Plan, Trained, complete, load_trained, make_plan
+from fc7_models.training import loop
+from fc7_models.training.checkpoint import State
+from fc7_models.training.initial_weights import load_start, settle
+from fc7_models.training.loop import Progress, train
+from fc7_models.training.process_group import Team
+from fc7_models.training.trained_network import Plan, Trained, complete, load_trained, make_plan
 from fc7_service.bundle.folder import shipped_bundles
 
 PLAN = Plan("alexnet-64", epochs=2, batch=16, learning_rate=0.02)

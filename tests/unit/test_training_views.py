@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from fc7_models.data.pictures import read_pictures
 from fc7_models.networks import find_network
-from fc7_models.training.distort import DRAWS, distort
+from fc7_models.training.distortion import DRAWS, distort
 from fc7_models.training.jpeg import compress
+from fc7_models.training.process_group import Team
 from fc7_models.training.recipes import find_recipe
 from fc7_models.training.resampling import BOX, CUBIC, TRIANGLE, blurs, filters, resample
-from fc7_models.training.team import Team
-from fc7_models.training.trained import make_plan
+from fc7_models.training.trained_network import make_plan
 from fc7_models.training.trainer import Job, Trainer, likeness
 
 CPU = Team(torch.device("cpu"))

@@ -35,10 +35,10 @@ def invariance(folder: Path, name: str, count: int, output: Path | None, as_json
 
     Zeiler & Fergus 2013, figure 5. Needs 'fc7[train]'.
     """
+    from fc7_models.studies.explanation_figures import write_invariance
     from fc7_models.studies.invariance import invariance as run
     from fc7_models.studies.invariance import means
-    from fc7_models.studies.report import prepare
-    from fc7_models.studies.study_report import write_invariance
+    from fc7_models.studies.network_figures import prepare
 
     if output:
         prepare(output)
@@ -61,8 +61,8 @@ def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) 
     Needs 'fc7[train]'.
     """
     from fc7_models.studies.correspondence import correspondence as run
-    from fc7_models.studies.report import prepare
-    from fc7_models.studies.study_report import write_correspondence
+    from fc7_models.studies.explanation_figures import write_correspondence
+    from fc7_models.studies.network_figures import prepare
 
     if output:
         prepare(output)
@@ -85,9 +85,9 @@ def evolution(checkpoints: Path, pictures: Path, output: Path | None, as_json: b
 
     Zeiler & Fergus 2013, figure 4. Needs 'fc7[train]'.
     """
-    from fc7_models.studies.evolution import evolution as run
-    from fc7_models.studies.report import prepare
-    from fc7_models.studies.study_report import write_evolution
+    from fc7_models.studies.explanation_figures import write_evolution
+    from fc7_models.studies.feature_evolution import evolution as run
+    from fc7_models.studies.network_figures import prepare
 
     if output:
         prepare(output)
@@ -110,9 +110,9 @@ def check(folder: Path, name: str, count: int, output: Path | None, as_json: boo
     Deletion and insertion curves against a random order and edges (Petsiuk 2018), and what is left of a map when the
     network's weights are shuffled (Adebayo 2018). Needs 'fc7[train]'.
     """
-    from fc7_models.studies.report import prepare
-    from fc7_models.studies.study_report import write_check
-    from fc7_models.studies.trust import check as run
+    from fc7_models.studies.explanation_figures import write_check
+    from fc7_models.studies.network_figures import prepare
+    from fc7_models.studies.saliency_check import check as run
 
     if output:
         prepare(output)

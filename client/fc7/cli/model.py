@@ -131,7 +131,7 @@ def export(
     from fc7_models.data.dataset import read_text, training_pictures
     from fc7_models.export.onnx import export_bundle
     from fc7_models.export.pack import check_target
-    from fc7_models.training.trained import load_trained
+    from fc7_models.training.trained_network import load_trained
 
     check_target(output, name or output.name)
     text = read_text(notes) if notes else ""

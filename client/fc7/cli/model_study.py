@@ -37,8 +37,8 @@ def evaluate(
     check_one(name, ensemble)
     if not name and not ensemble:
         raise click.UsageError("say which network: --model, or --ensemble for several")
-    from fc7_models.studies.evaluate import evaluate as run
-    from fc7_models.studies.report import prepare, write_evaluation
+    from fc7_models.studies.evaluation import evaluate as run
+    from fc7_models.studies.network_figures import prepare, write_evaluation
 
     if output:
         prepare(output)
@@ -61,8 +61,8 @@ def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
 
     FOLDER holds one sub-folder a class. Needs 'fc7[train]'.
     """
-    from fc7_models.studies.probe import probe as run
-    from fc7_models.studies.report import prepare, write_probe
+    from fc7_models.studies.linear_probe import probe as run
+    from fc7_models.studies.network_figures import prepare, write_probe
 
     if output:
         prepare(output)
@@ -84,9 +84,9 @@ def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
 
     FOLDER holds one sub-folder a class. Needs 'fc7[train]'.
     """
-    from fc7_models.studies.curve import UNTRAINED
-    from fc7_models.studies.curve import curve as run
-    from fc7_models.studies.report import prepare, write_curve
+    from fc7_models.studies.learning_curve import UNTRAINED
+    from fc7_models.studies.learning_curve import curve as run
+    from fc7_models.studies.network_figures import prepare, write_curve
 
     if output:
         prepare(output)
@@ -109,8 +109,8 @@ def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) 
 
     Without FOLDER: on the golden pictures of the bundle. Needs 'fc7[train]'.
     """
-    from fc7_models.studies.inspect import inspect as run
-    from fc7_models.studies.report import prepare, write_inspection
+    from fc7_models.studies.inspection import inspect as run
+    from fc7_models.studies.network_figures import prepare, write_inspection
 
     if output:
         prepare(output)

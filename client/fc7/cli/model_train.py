@@ -12,7 +12,7 @@ from fc7.cli.options import json_option
 from fc7.cli.output import emit, print_bundle, progress, say, table
 
 if TYPE_CHECKING:
-    from fc7_models.training.run import Progress
+    from fc7_models.training.loop import Progress
 
 _path = click.Path(path_type=Path)
 _RECIPES = "Or robust: for pictures as they get about. Or krizhevsky2012, zeiler2013: as the papers did."
@@ -58,9 +58,9 @@ def train(
     from fc7_models.data.dataset import training_pictures
     from fc7_models.export.onnx import export_bundle
     from fc7_models.export.pack import check_target
-    from fc7_models.training.run import train as run
-    from fc7_models.training.team import join_team
-    from fc7_models.training.trained import make_plan
+    from fc7_models.training.loop import train as run
+    from fc7_models.training.process_group import join_team
+    from fc7_models.training.trained_network import make_plan
 
     check_target(output, name or output.name)
     plan = make_plan(network, recipe=recipe, epochs=epochs, has_heads=heads, has_start=start is not None)
@@ -98,9 +98,9 @@ def ablate(folder: Path, network: str, recipe: str, epochs: int, output: Path, a
     Writes layers.csv (2013, table 3) and techniques.csv (2012, sections 3.3 to 4.2) to DIR. A study
     that was cut off goes on when it is started again. Needs 'fc7[train]'.
     """
-    from fc7_models.studies.ablate import ablate as run
-    from fc7_models.studies.report import prepare, write_ablation
-    from fc7_models.training.trained import make_plan
+    from fc7_models.studies.ablation import ablate as run
+    from fc7_models.studies.network_figures import prepare, write_ablation
+    from fc7_models.training.trained_network import make_plan
 
     plan = make_plan(network, recipe=recipe, epochs=epochs)
     prepare(output)

@@ -67,7 +67,7 @@ def build_deconv(graph: bytes, px: int) -> bytes:
     by comparing whole maps (see ``unpooling``), and filters of 5 x 5 over whole maps are multiplied in tiles (see
     ``winograd``). From conv5 forth and back cost, of a forward pass: of the paper's AlexNet 1.27 to 1.32; of
     ``alexnet-64``, whose conv5 sees the whole picture, 1.24 to 1.27 for nine units and 1.27 to 1.33 for one. Of what
-    is added for one, two fifths are filters turned round, read from memory once more (``bench/explain.py``).
+    is added for one, two fifths are filters turned round, read from memory once more (``bench/explanation_cost.py``).
     """
     model = onnx.load_from_string(graph)
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)

@@ -11,7 +11,7 @@ from fc7_models.training.recipes import (
     Views,
     find_recipe,
 )
-from fc7_models.training.trained import Facts, Trained
+from fc7_models.training.trained_network import Facts, Trained
 
 _TEXT = """\
 ---

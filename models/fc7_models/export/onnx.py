@@ -25,7 +25,7 @@ from fc7_models.export.pack import Contents, check_target, golden_inputs, pack, 
 from fc7_models.export.pooling import HALF, NAME, add_pooled
 from fc7_models.networks import Network
 from fc7_models.networks.layers import normed_layers
-from fc7_models.training.trained import Trained
+from fc7_models.training.trained_network import Trained
 from fc7_service.bundle.bundle import SUMS, Bundle, ClassLabel, Layer
 
 OPSET = 18  # the first with every operator used here in its present form

@@ -2,7 +2,7 @@
 
 The maximum of conv5 in each cell of a 3 x 3 grid (which is pool5), of the picture and of the same at half its size. Of
 each the mean over training pictures is taken away, and the directions in which it varies most are brought to one
-variance. ``bench/pooling.py`` compares picture sizes and lengths.
+variance. ``bench/pooled_layer_sizes.py`` compares picture sizes and lengths.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from fc7_models.deconv.projection import UNIT
 from fc7_models.deconv.rules import RULES, Backward
 from fc7_models.deconv.windows import Signal, Windows
 from fc7_models.deconv.writer import GraphWriter
-from fc7_models.studies.gallery import LOGITS, open_units, softmax
+from fc7_models.studies.study_inputs import LOGITS, open_units, softmax
 
 METHODS: tuple[str, ...] = (*RULES, "occlusion", "grad-cam")
 _GRID = 8  # occluded views along each side; the square is a quarter of the view

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from fc7_models.training.state import Precision
-from fc7_models.training.team import Team
+from fc7_models.training.checkpoint import Precision
+from fc7_models.training.process_group import Team
 
 _GAIN = 1.15  # bf16 must be this much faster: less may be chance
 

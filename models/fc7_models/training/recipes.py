@@ -23,7 +23,7 @@ LOWER_RATE = 1 / 3  # of the recipe's, for a run that begins with weights
 PATIENCE = 3  # epochs without a smaller error that end a learning rate; by hand in both papers
 DROPS = 3  # "reduced three times prior to termination" (K12 section 5)
 
-Views = Literal["affine", "distorted", "crops", "ten crops", "whole"]  # see ``fc7_models.training.augment``
+Views = Literal["affine", "distorted", "crops", "ten crops", "whole"]  # see ``fc7_models.training.augmentation``
 Growth = tuple[tuple[float, float], ...]
 
 

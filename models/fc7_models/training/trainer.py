@@ -18,13 +18,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fc7.errors import InvalidArgument
 from fc7_models.data.pictures import Pictures
 from fc7_models.networks import Network
-from fc7_models.training.augment import AUGMENTATIONS, principal_colours, shift_colours
-from fc7_models.training.distort import DRAWS
+from fc7_models.training.augmentation import AUGMENTATIONS, principal_colours, shift_colours
+from fc7_models.training.checkpoint import Part, Precision
+from fc7_models.training.distortion import DRAWS
+from fc7_models.training.initial_weights import settle
+from fc7_models.training.process_group import Team
 from fc7_models.training.recipes import Plateau, TrainingRecipe, cosine, limit_filters, make_optimizers
-from fc7_models.training.start import settle
-from fc7_models.training.state import Part, Precision
-from fc7_models.training.team import Team
-from fc7_models.training.trained import Plan, Trained
+from fc7_models.training.trained_network import Plan, Trained
 
 _COLOURS_FROM = 1000  # pictures whose colours stand for all
 TEMPERATURE = 0.1  # of ``likeness``, as in SimCLR

@@ -107,7 +107,7 @@ def scan(
 ) -> list[Scored]:
     """Compare prepared queries (Q, D) with every living row of prepared blocks (n, D), which follow one another.
 
-    One matrix product a block: on batches four to six times faster than FAISS Flat (bench/ladder.py). Ties at
+    One matrix product a block: on batches four to six times faster than FAISS Flat (bench/index_kinds.py). Ties at
     rank k are all returned.
     """
     found: list[list[Scored]] = [[] for _ in queries]

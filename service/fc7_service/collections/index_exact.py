@@ -17,7 +17,7 @@ from fc7_service.collections.store import Metric
 
 _SLACK = 16  # rows fetched beyond k, so that rounding and short ties do not decide
 _WIDEST = 1024  # rows fetched from FAISS; above, a scan is as fast
-_FEWEST_FOR_SCAN = 4  # queries; from here one matrix product beats FAISS on the CPU (bench/ladder.py)
+_FEWEST_FOR_SCAN = 4  # queries; from here one matrix product beats FAISS on the CPU (bench/index_kinds.py)
 
 _log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What a GPU is worth: a batch on the CPU and, where there is one, on the GPU, and how far the features differ.
 
-    python bench/device.py [MODEL]
+    python bench/cpu_vs_gpu.py [MODEL]
 
 The layers are fc7, where there is one, and the default layer, each at its own size; pictures are noise. Prints a
 Markdown table: median of ten runs, pictures a second, the largest difference from the CPU over the layer's largest

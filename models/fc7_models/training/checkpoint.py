@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from fc7.errors import DataLoss, FailedPrecondition
-from fc7_models.training.trained import save_file
+from fc7_models.training.trained_network import save_file
 
 Precision = Literal["fp32", "bf16"]
 _KEPT = (1, 2, 5)  # times a power of ten: the epochs whose weights are kept

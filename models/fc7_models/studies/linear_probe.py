@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fc7_models.data.dataset import read_dataset
 from fc7_models.data.forward import Report, by_recipe, open_graph, open_model, read_batches
-from fc7_models.studies.anatomy import dissect
-from fc7_models.studies.linear import accuracy, class_numbers, hold_out, pool
+from fc7_models.studies.graph_layers import dissect
+from fc7_models.studies.linear_classifier import accuracy, class_numbers, hold_out, pool
 
 PIXELS = "pixels"  # what the network sees: its input, pooled as the layers are
 

@@ -1,6 +1,6 @@
 """Measure the rungs of the ladder on fc7-like vectors: recall, time, memory.
 
-    python bench/ladder.py [ROWS] [DIM]
+    python bench/index_kinds.py [ROWS] [DIM]
 
 The constants of fc7_service/collections/index*.py that came from an experiment came from here.
 """

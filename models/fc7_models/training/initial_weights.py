@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fc7.errors import InvalidArgument
 from fc7_models.networks import find_network
 from fc7_models.networks.layers import normed_layers
-from fc7_models.training.trained import Facts, Plan, Trained, complete, load_trained
+from fc7_models.training.trained_network import Facts, Plan, Trained, complete, load_trained
 from fc7_service.bundle.bundle import MODEL, Bundle
 from fc7_service.bundle.folder import MANIFEST, open_bundle, shipped_bundles
 

@@ -1,7 +1,7 @@
 """How much of its time training spends on its input: the real loop against the same step on tensors in memory.
 
     make bench-train
-    python bench/train.py [FOLDER [NETWORK [RECIPE [EPOCH]]]]
+    python bench/training_speed.py [FOLDER [NETWORK [RECIPE [EPOCH]]]]
 
 Both do the same steps at the picture size of EPOCH, in turns of a few steps each, so that what else the machine does
 falls on both. FOLDER is read as `fc7 model train` reads it; without one, pictures are drawn. Prints the picture size,
@@ -25,9 +25,9 @@ from torch import Tensor
 from fc7_models.data.pictures import read_pictures
 from fc7_models.networks import find_network
 from fc7_models.training.precision import choose_precision
+from fc7_models.training.process_group import alone
 from fc7_models.training.recipes import find_recipe
-from fc7_models.training.team import alone
-from fc7_models.training.trained import make_plan
+from fc7_models.training.trained_network import make_plan
 from fc7_models.training.trainer import Job, Trainer
 
 TURNS = 12

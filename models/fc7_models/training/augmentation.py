@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fc7_models.training.distort import distort
+from fc7_models.training.distortion import distort
 from fc7_models.training.recipes import Views
 
 AREA = (0.3, 1.0)  # share of the picture's area that a crop keeps

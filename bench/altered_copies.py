@@ -1,6 +1,6 @@
 """How well a network finds altered copies of pictures, and at which alterations its features break.
 
-    python bench/views.py FOLDER [MODEL ...]
+    python bench/altered_copies.py FOLDER [MODEL ...]
 
 FOLDER holds photographs, in sub-folders or not. Ten altered views are made of each, the same ones every time: half to
 nine tenths of the picture, turned by up to 15 degrees, half of them mirrored, a third grey, saved as JPEG with a

@@ -14,13 +14,13 @@ import numpy as np
 from fc7.errors import FailedPrecondition
 from fc7_models.data.pictures import Pictures, read_pictures
 from fc7_models.networks import find_network
-from fc7_models.training.log import Log
+from fc7_models.training.checkpoint import State, is_kept
+from fc7_models.training.csv_log import Log
+from fc7_models.training.initial_weights import Start, load_start
 from fc7_models.training.precision import choose_precision
+from fc7_models.training.process_group import Team, alone
 from fc7_models.training.recipes import find_recipe
-from fc7_models.training.start import Start, load_start
-from fc7_models.training.state import State, is_kept
-from fc7_models.training.team import Team, alone
-from fc7_models.training.trained import Facts, Plan, Trained
+from fc7_models.training.trained_network import Facts, Plan, Trained
 from fc7_models.training.trainer import Job, Trainer
 
 MONITOR = 2000  # validation pictures looked at after each epoch

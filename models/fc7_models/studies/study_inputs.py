@@ -15,7 +15,7 @@ from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7_models.data.dataset import from_picture
 from fc7_models.data.forward import by_recipe
 from fc7_models.deconv.projection import POSITION, UNIT
-from fc7_models.studies.anatomy import Anatomy
+from fc7_models.studies.graph_layers import Anatomy
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.onnx_file import cut
 from fc7_service.bundle.recipe import Recipe

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fc7_models.studies.correspondence import Correspondence
-    from fc7_models.studies.evolution import Stage
+    from fc7_models.studies.feature_evolution import Stage
     from fc7_models.studies.invariance import Curve
-    from fc7_models.studies.trust import Check, Map
+    from fc7_models.studies.saliency_check import Check, Map
 
 _UNITS = {"shift": "vertical shift, pixels of 224", "scale": "scale", "rotation": "rotation, degrees"}
 _TILE = 64  # px of a projection

@@ -17,8 +17,8 @@ from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.forward import Report
 from fc7_models.deconv.build import build_deconv
 from fc7_models.export.onnx import fold, halve, to_onnx
-from fc7_models.studies.gallery import find_pictures, open_units, view
-from fc7_models.training.trained import load_trained
+from fc7_models.studies.study_inputs import find_pictures, open_units, view
+from fc7_models.training.trained_network import load_trained
 from fc7_service.bundle.onnx_file import metadata
 from fc7_service.features.preprocess import to_tensor
 

@@ -1,7 +1,7 @@
 """What explanations cost, as ratios within one run.
 
     make bench-explain
-    python bench/explain.py [unit|occlude|match|top|load ...]
+    python bench/explanation_cost.py [unit|occlude|match|top|load ...]
 
 The first two are processor time on one thread; the others ask a server process of its own (Linux tells its memory).
 """

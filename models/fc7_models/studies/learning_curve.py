@@ -14,8 +14,8 @@ from fc7_models.data.dataset import read_dataset
 from fc7_models.data.forward import Report, open_graph, open_model, read_batches
 from fc7_models.export import pooling
 from fc7_models.networks import NETWORKS
-from fc7_models.studies.linear import accuracy, class_numbers, hold_out, pool
-from fc7_models.studies.probe import PIXELS
+from fc7_models.studies.linear_classifier import accuracy, class_numbers, hold_out, pool
+from fc7_models.studies.linear_probe import PIXELS
 from fc7_service.bundle.bundle import Bundle
 
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

@@ -1,6 +1,6 @@
 """Accuracy of a trained network by what pictures are resized to and cut to.
 
-    python bench/sizes.py CHECKPOINT FOLDER
+    python bench/input_sizes.py CHECKPOINT FOLDER
 
 CHECKPOINT is the `trained.pt` of a run, FOLDER its data; 2,000 of the validation pictures are asked, a fixed random
 choice. What is chosen by them is chosen on validation pictures: say so where their accuracy is quoted. Needs
@@ -19,7 +19,7 @@ import torch
 from fc7_models.data.dataset import read_dataset
 from fc7_models.data.forward import read_batches
 from fc7_models.export.onnx import fold
-from fc7_models.training.trained import load_trained
+from fc7_models.training.trained_network import load_trained
 
 SIZES_PX = ((64, 64), (68, 64), (70, 64), (72, 64), (72, 72), (76, 72), (80, 72), (80, 80), (88, 80))
 PICTURES = 2000

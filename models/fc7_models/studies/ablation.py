@@ -16,10 +16,10 @@ from fc7.errors import InvalidArgument
 from fc7_models.data.pictures import Pictures, read_pictures
 from fc7_models.networks import NETWORKS, Network, find_network
 from fc7_models.networks.layers import LocalResponseNorm
+from fc7_models.training.loop import MONITOR, Progress, run
+from fc7_models.training.process_group import alone
 from fc7_models.training.recipes import TrainingRecipe, find_recipe
-from fc7_models.training.run import MONITOR, Progress, run
-from fc7_models.training.team import alone
-from fc7_models.training.trained import Plan, Trained
+from fc7_models.training.trained_network import Plan, Trained
 from fc7_models.training.trainer import Job, accuracy
 
 Table = Literal["layers", "techniques"]

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fc7_models.studies.ablate import Result
-    from fc7_models.studies.curve import Point
-    from fc7_models.studies.evaluate import ClassFacts, Evaluation
-    from fc7_models.studies.inspect import Inspection, LayerFacts
-    from fc7_models.studies.probe import Probe
+    from fc7_models.studies.ablation import Result
+    from fc7_models.studies.evaluation import ClassFacts, Evaluation
+    from fc7_models.studies.inspection import Inspection, LayerFacts
+    from fc7_models.studies.learning_curve import Point
+    from fc7_models.studies.linear_probe import Probe
 
 _NAMED = 40  # classes; more names than that cannot be read along an axis
 _TILE = 8  # pixels of the drawing a weight

@@ -1,6 +1,6 @@
 """Which picture sizes and lengths suit the layer for photographs: cross-validation inside a labelled folder, and views.
 
-    python bench/pooling.py CHECKPOINT TRAINING_PICTURES LABELLED PHOTOGRAPHS
+    python bench/pooled_layer_sizes.py CHECKPOINT TRAINING_PICTURES LABELLED PHOTOGRAPHS
 
 CHECKPOINT is the `trained.pt` of a run, TRAINING_PICTURES its folder, LABELLED a folder with one sub-folder a class,
 PHOTOGRAPHS one of which views are taken as `fc7 demo` takes them: pictures to choose by, so not those that a figure is
@@ -30,7 +30,7 @@ from fc7_models.data.forward import read_batches
 from fc7_models.export.onnx import fold
 from fc7_models.export.pooling import SHRINK, halved, whiten
 from fc7_models.networks import Network
-from fc7_models.training.trained import load_trained
+from fc7_models.training.trained_network import load_trained
 
 SIZES_PX = (64, 96, 128)
 HALF = "64 of 128"  # the picture of 128 at half its size
