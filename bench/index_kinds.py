@@ -16,9 +16,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7_service.collections.index import prepare, scan
 from fc7_service.collections.index_exact import Exact
 from fc7_service.collections.index_rabitq import RaBitQ
+from fc7_service.collections.scoring import prepare_vectors, scan
 from fc7_service.collections.store import Metric
 
 K, N_QUERIES, BATCH = 10, 128, 64
@@ -56,7 +56,7 @@ def main(n: int, dim: int) -> None:
     print(f"{n} x {dim}, k {K}, {faiss.omp_get_max_threads()} threads, faiss {faiss.__version__}")
     print(f"{'index':8} {'metric':7} {'build s':>8} {'1 query ms':>11} {f'{BATCH} queries ms':>14} {'recall@10':>10}")
     for metric in get_args(Metric):
-        queries = prepare(features[n:], metric)
+        queries = prepare_vectors(features[n:], metric)
         truth: list[set[int]] = []
         for kind in (Exact, RaBitQ):
             start = time.perf_counter()
@@ -68,7 +68,7 @@ def main(n: int, dim: int) -> None:
             truth = truth or found
             recall = np.mean([len(f & t) / K for f, t in zip(found, truth, strict=True)])
             print(f"{kind.__name__:8} {metric:7} {build:8.2f} {one:11.2f} {many:14.1f} {recall:10.4f}")
-    prepared, queries = prepare(rows, "cosine"), prepare(features[n:], "cosine")
+    prepared, queries = prepare_vectors(rows, "cosine"), prepare_vectors(features[n:], "cosine")
     flat = faiss.IndexFlatIP(dim)
     flat.add(prepared)
     for count in (1, 2, 4, 8, BATCH):

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from fc7_service.holder import Holder, read_holder
+from fc7_service.data_folder import RunningServer, read_running_server
 
 
 def private_door(data: Path) -> grpc.Channel:
@@ -17,14 +17,14 @@ def private_door(data: Path) -> grpc.Channel:
     return grpc.intercept_channel(grpc.insecure_channel(holder.address), _Bearer(holder.token))
 
 
-def private_door_aio(holder: Holder) -> grpc.aio.Channel:
+def private_door_aio(holder: RunningServer) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(
         holder.address, interceptors=[kind(holder.token) for kind in (_AioUnary, _AioStream)]
     )
 
 
-def holder_of(data: Path) -> Holder:
-    holder = read_holder(data)
+def holder_of(data: Path) -> RunningServer:
+    holder = read_running_server(data)
     assert holder is not None
     return holder
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fc7.errors import FailedPrecondition, Fc7Error, Reason, Unavailable
-from fc7_service.holder import DataFolder, Holder, read_holder
+from fc7_service.data_folder import DataFolder, RunningServer, read_running_server
 from fc7_service.server import Server, end_calls
 from fc7_service.settings import Settings
 
@@ -21,7 +21,7 @@ _GONE_S = 2.0  # for a holder without its door: one that ends removes it a momen
 class Attached:
     """A way to the server of a data folder."""
 
-    holder: Holder
+    holder: RunningServer
     running: _Running | None  # ours; None where another process's server answers
 
     @property
@@ -60,7 +60,7 @@ def attach_or_start(settings: Settings) -> Attached:
         try:
             folder = DataFolder(settings.data)
         except FailedPrecondition:
-            holder, waited_s = read_holder(settings.data), time.monotonic() - start
+            holder, waited_s = read_running_server(settings.data), time.monotonic() - start
             if holder is not None and _has_door(holder):
                 return Attached(holder, None)
             if holder is not None and waited_s > _GONE_S:
@@ -82,10 +82,10 @@ class _Running:
         self._thread = threading.Thread(target=self._run, name="fc7-server", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._holder: Holder | None = None
+        self._holder: RunningServer | None = None
         self._error: BaseException | None = None
 
-    def start(self) -> Holder:
+    def start(self) -> RunningServer:
         """Start; return once it answers."""
         self._thread.start()
         self._ready.wait()
@@ -123,7 +123,7 @@ class _Running:
             await end_calls()
 
 
-def _without_door(holder: Holder) -> Holder:
+def _without_door(holder: RunningServer) -> RunningServer:
     """Return a holder whose socket was removed, by its public address."""
     if holder.listen:
         return replace(holder, address=holder.listen)
@@ -135,5 +135,5 @@ def _without_door(holder: Holder) -> Holder:
     )
 
 
-def _has_door(holder: Holder) -> bool:
+def _has_door(holder: RunningServer) -> bool:
     return not holder.address.startswith("unix:") or Path(holder.address.removeprefix("unix:")).exists()

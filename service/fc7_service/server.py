@@ -25,21 +25,22 @@ from fc7.v1 import (
 )
 from fc7_service.bundle.folder import open_model, shipped_bundles
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.collections.library import Collections
-from fc7_service.door import file_limit, make_private_door, server_options, share_files
+from fc7_service.collections.registry import Collections
+from fc7_service.data_folder import SOCKET_NAME, DataFolder, RunningServer
 from fc7_service.explain.explainer import Explainer
 from fc7_service.explain.prepared_image import ImageInput, View
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.session import load
 from fc7_service.heads.registry import Heads
-from fc7_service.holder import SOCKET, DataFolder, Holder
-from fc7_service.rpc.admin import AdminServicer
-from fc7_service.rpc.collections import CollectionServicer
-from fc7_service.rpc.explain import ExplainServicer
-from fc7_service.rpc.features import FeatureServicer
-from fc7_service.rpc.guard import MAX_CALLS, Guard, Log
-from fc7_service.rpc.heads import HeadServicer
-from fc7_service.rpc.models import ModelServicer
+from fc7_service.private_socket import make_socket_folder
+from fc7_service.resource_limits import file_limit, server_options, share_files
+from fc7_service.rpc.admin_service import AdminServicer
+from fc7_service.rpc.collection_service import CollectionServicer
+from fc7_service.rpc.explain_service import ExplainServicer
+from fc7_service.rpc.feature_service import FeatureServicer
+from fc7_service.rpc.head_service import HeadServicer
+from fc7_service.rpc.interceptor import MAX_CALLS, Interceptor, Log
+from fc7_service.rpc.model_service import ModelServicer
 from fc7_service.settings import Settings, split_address
 from fc7_service.tokens import Tokens, digest, read_tokens
 
@@ -88,11 +89,11 @@ class Server:
             folder=folder.path / "explain",
         )
         self._log = log
-        self._door = make_private_door(folder.record_door)
+        self._door = make_socket_folder(folder.record_socket_folder)
         self._started = time.monotonic()
         self._is_started = False
 
-    async def start(self) -> Holder:
+    async def start(self) -> RunningServer:
         """Bind, answer, announce; return how to reach it.
 
         Raises
@@ -107,9 +108,9 @@ class Server:
         one_time = secrets.token_urlsafe(32)
         if scopes or settings.listen is None:
             scopes[digest(one_time)] = "admin"
-        self._guard = Guard(Tokens(scopes), self._log)
+        self._interceptor = Interceptor(Tokens(scopes), self._log)
         self._grpc = grpc.aio.server(
-            interceptors=(self._guard,),
+            interceptors=(self._interceptor,),
             options=server_options(self._files.n_connections),
             maximum_concurrent_rpcs=2 * MAX_CALLS,  # health checks too; the guard refuses others before
         )
@@ -118,7 +119,7 @@ class Server:
         self._register()
 
         if self._door:
-            address = f"unix:{self._door}/{SOCKET}"
+            address = f"unix:{self._door}/{SOCKET_NAME}"
             self._grpc.add_insecure_port(address)
         else:
             address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
@@ -130,7 +131,7 @@ class Server:
         self._is_started = True
         for name in _services():
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        holder = Holder(os.getpid(), address, one_time, listen)
+        holder = RunningServer(os.getpid(), address, one_time, listen)
         self._folder.announce(holder)
         self._keeping = [asyncio.ensure_future(kept) for kept in (self._keep_door(), self._watch_folder())]
         return holder
@@ -145,12 +146,14 @@ class Server:
                 if self._settings.listen is not None:
                     await asyncio.sleep(_SETTLE_S)
                 stopping = asyncio.ensure_future(self._grpc.stop(self._settings.drain_s))
-                await asyncio.wait((stopping, asyncio.ensure_future(self._guard.stop())), return_when="FIRST_COMPLETED")
+                await asyncio.wait(
+                    (stopping, asyncio.ensure_future(self._interceptor.stop())), return_when="FIRST_COMPLETED"
+                )
                 # No call is under way. A client that is cut off before it could answer tells its user so.
                 await asyncio.wait((stopping,), timeout=_FAREWELL_S)
                 await self._grpc.stop(None)
                 await stopping
-                self._guard.close()
+                self._interceptor.close()
             self._heads.close()
             self._explainer.close()
             self._extractor.close()  # in this thread: where the interpreter ends, others cannot be started
@@ -163,7 +166,7 @@ class Server:
         """Keep the socket young: cleaners of temporary files remove what nobody has touched for days."""
         while self._door:
             await asyncio.sleep(_TOUCH_S)
-            for path in (self._door, self._door / SOCKET):
+            for path in (self._door, self._door / SOCKET_NAME):
                 with contextlib.suppress(OSError):
                     os.utime(path)
 
@@ -171,7 +174,7 @@ class Server:
         """Say NOT_SERVING once the data folder is gone: what is written now is lost, and another may hold its place."""
         from grpc_health.v1 import health_pb2
 
-        while self._folder.is_there:
+        while self._folder.is_still_ours:
             await asyncio.sleep(_WATCH_S)
         for name in ("", *_services()):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import fc7
-from fc7_service.holder import DataFolder
+from fc7_service.data_folder import DataFolder
 from servers import WAIT_S, jpeg, serving
 
 PX = 24

@@ -21,8 +21,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 import fc7
 from fc7.endpoint import _OPTIONS as CLIENT_OPTIONS
 from fc7_service import server
-from fc7_service.door import server_options
-from fc7_service.holder import DataFolder
+from fc7_service.data_folder import DataFolder
+from fc7_service.resource_limits import server_options
 from fc7_service.settings import Settings
 from servers import WAIT_S, clean_environment, jpeg, serve_command, serving
 

@@ -22,11 +22,12 @@ import pytest
 
 import fc7
 from doors import holder_of
-from fc7_service import door
+from fc7_service import resource_limits
 from fc7_service.bundle.folder import open_bundle
-from fc7_service.collections.library import Collections
+from fc7_service.collections.registry import Collections
 from fc7_service.collections.store import Item
-from fc7_service.door import make_private_door, share_files
+from fc7_service.private_socket import make_socket_folder
+from fc7_service.resource_limits import share_files
 from servers import WAIT_S, clean_environment, jpeg, serve_command, serving
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"  # an HTTP/2 client's first words, and settings
@@ -113,7 +114,7 @@ def test_an_idle_client_may_take_leave(tiny_bundle: Path, tmp_path: Path) -> Non
 
 
 def test_idle_connections_are_closed(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = door.server_options
+    real = resource_limits.server_options
 
     def impatient(n_connections: int) -> tuple[tuple[str, object], ...]:
         return tuple(dict(real(n_connections), **{"grpc.max_connection_idle_ms": 300}).items())
@@ -290,7 +291,7 @@ def test_any_folder_of_temporary_files_will_do(
 ) -> None:
     (tmp_path / name).mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
-    assert make_private_door(lambda _: None) is None
+    assert make_socket_folder(lambda _: None) is None
     assert not list((tmp_path / name).iterdir())
     with fc7.connect(data=tmp_path / "data", models=[str(tiny_bundle)]) as client:
         assert client.extract(jpeg(1)).values.shape == (1, 8)
@@ -301,4 +302,4 @@ def test_any_folder_of_temporary_files_will_do(
 
 def test_no_folder_of_temporary_files_will_do_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    assert make_private_door(lambda _: None) is None
+    assert make_socket_folder(lambda _: None) is None

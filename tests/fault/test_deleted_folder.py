@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fc7
-from fc7_service.holder import DataFolder, Holder, read_holder
+from fc7_service.data_folder import DataFolder, RunningServer, read_running_server
 from servers import jpeg, serving
 
 PATIENCE_S = 30
@@ -40,23 +40,23 @@ def test_a_server_whose_folder_is_deleted_says_so(tiny_bundle: Path, tmp_path: P
 
 def test_who_lost_a_folder_leaves_its_successor_alone(tmp_path: Path) -> None:
     first = DataFolder(tmp_path / "data")
-    assert first.is_there
+    assert first.is_still_ours
     shutil.rmtree(tmp_path / "data")
-    assert not first.is_there
+    assert not first.is_still_ours
     second = DataFolder(tmp_path / "data")
-    second.announce(Holder(1, "unix:/none/s"))
-    assert second.is_there
-    assert not first.is_there
+    second.announce(RunningServer(1, "unix:/none/s"))
+    assert second.is_still_ours
+    assert not first.is_still_ours
     first.release()
-    assert read_holder(tmp_path / "data") is not None
+    assert read_running_server(tmp_path / "data") is not None
     second.release()
-    assert read_holder(tmp_path / "data") is None
+    assert read_running_server(tmp_path / "data") is None
 
 
 def test_a_copy_of_a_folder_does_not_lead_to_its_holder(tmp_path: Path) -> None:
     holder = DataFolder(tmp_path / "data")
-    holder.announce(Holder(1, "unix:/none/s"))
+    holder.announce(RunningServer(1, "unix:/none/s"))
     shutil.copytree(tmp_path / "data", tmp_path / "copy")
-    assert read_holder(tmp_path / "data") is not None
-    assert read_holder(tmp_path / "copy") is None
+    assert read_running_server(tmp_path / "data") is not None
+    assert read_running_server(tmp_path / "copy") is None
     holder.release()

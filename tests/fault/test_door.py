@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import fc7
 from doors import holder_of
 from fc7.v1 import common_pb2, feature_pb2, head_pb2
-from fc7_service.rpc.wire import MAX_FIELDS, check_fields
+from fc7_service.rpc.message_limits import MAX_FIELDS, check_fields
 from servers import Served, jpeg, serving
 
 MESSAGE_BYTES = 62 * 2**20

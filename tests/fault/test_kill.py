@@ -63,7 +63,7 @@ def test_every_printed_id_is_there_with_its_bytes(tiny_bundle: Path, tmp_path: P
         assert client.collection("c").count == KILLS * PER_KILL
 
 
-@pytest.mark.parametrize("moment", ["asyncio.Event", "fc7_service.holder.DataFolder.announce", "grpc.aio.server"])
+@pytest.mark.parametrize("moment", ["asyncio.Event", "fc7_service.data_folder.DataFolder.announce", "grpc.aio.server"])
 def test_an_embedded_owner_that_is_killed_while_it_starts_leaves_no_folder(
     tiny_bundle: Path, tmp_path: Path, moment: str
 ) -> None:

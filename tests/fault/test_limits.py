@@ -16,14 +16,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import fc7
 from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, feature_pb2, feature_pb2_grpc
 from fc7_service.bundle.folder import open_bundle
-from fc7_service.collections.library import Collections
+from fc7_service.collections.registry import Collections
+from fc7_service.data_folder import DataFolder
 from fc7_service.features import batcher
 from fc7_service.features.batcher import Batcher
 from fc7_service.features.extractor import Extractor
-from fc7_service.holder import DataFolder
-from fc7_service.rpc import collections as rpc_collections
-from fc7_service.rpc import guard, messages
-from fc7_service.rpc.guard import MAX_ITEMS
+from fc7_service.rpc import collection_service, interceptor, messages
+from fc7_service.rpc.interceptor import MAX_ITEMS
 from fc7_service.server import Server
 from fc7_service.settings import Settings
 from servers import WAIT_S, jpeg, serving
@@ -138,8 +137,8 @@ async def test_ids_alone_do_not_bring_more_features_than_the_memory_holds(
     """A thousand ids are a small message, and a gigabyte where a layer has 200,000 numbers."""
     library = Collections(tmp_path)
     made = library.create("c", open_bundle(tiny_bundle).provenance("conv5"), 4)
-    monkeypatch.setattr(rpc_collections, "MAX_WAITING_BYTES", 2 * 4 * made.dim)
-    servicer = rpc_collections.CollectionServicer(
+    monkeypatch.setattr(collection_service, "MAX_WAITING_BYTES", 2 * 4 * made.dim)
+    servicer = collection_service.CollectionServicer(
         library, Extractor([open_bundle(tiny_bundle)], device="cpu", threads=1)
     )
     items = [collection_pb2.NewItem(id=str(i), content_sha256="0" * 64) for i in range(3)]
@@ -176,7 +175,7 @@ async def test_watches_of_health_leave_room_for_calls(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has no token may watch, so that a thousand watches would take the place of every other call."""
-    monkeypatch.setattr(guard, "MAX_WATCHES", 2)
+    monkeypatch.setattr(interceptor, "MAX_WATCHES", 2)
     folder = DataFolder(tmp_path)
     server = Server(Settings(tmp_path, listen=None, models=(str(tiny_bundle),)), folder)
     async with grpc.aio.insecure_channel((await server.start()).address) as opened:
@@ -248,7 +247,7 @@ def test_a_drain_waits_for_a_request_that_is_still_arriving(tiny_bundle: Path, t
 
 def test_a_stream_that_is_left_leaves_nothing_behind(tiny_bundle: Path, tmp_path: Path) -> None:
     """Also when its reader waits for a place: more images were sent than may be under way."""
-    from fc7_service.rpc.features import FeatureServicer
+    from fc7_service.rpc.feature_service import FeatureServicer
 
     async def run() -> None:
         made = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=1)
@@ -275,10 +274,10 @@ def test_a_stream_that_is_left_leaves_nothing_behind(tiny_bundle: Path, tmp_path
 def test_a_copy_of_a_data_folder_leaves_the_originals_door_alone(tiny_bundle: Path, tmp_path: Path) -> None:
     import shutil
 
-    from fc7_service.holder import read_holder
+    from fc7_service.data_folder import read_running_server
 
     with serving(tmp_path / "a", "--model", str(tiny_bundle)):
-        holder = read_holder(tmp_path / "a")
+        holder = read_running_server(tmp_path / "a")
         assert holder is not None
         shutil.copytree(tmp_path / "a", tmp_path / "b")
         with fc7.connect(data=tmp_path / "b", models=[str(tiny_bundle)]) as client:
@@ -384,17 +383,17 @@ def test_every_method_of_the_contract_has_its_scope() -> None:
 def test_incidents_of_an_embedded_server_are_logged(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from fc7_service.rpc import features
+    from fc7_service.rpc import feature_service
 
     async def fail(*args: object) -> None:
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr(features, "extract", fail)
+    monkeypatch.setattr(feature_service, "extract", fail)
     with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client, pytest.raises(fc7.Fc7Error) as caught:
         client.extract(jpeg(1))
     assert caught.value.code == "INTERNAL"
     assert "ZeroDivisionError" not in caught.value.message
-    (record,) = [r for r in caplog.records if r.name == guard.__name__]
+    (record,) = [r for r in caplog.records if r.name == interceptor.__name__]
     assert record.exc_info is not None
     assert record.getMessage().split()[1] in caught.value.message
 
@@ -429,10 +428,10 @@ def test_labels_that_do_not_match_the_logits(tiny_bundle: Path, tmp_path: Path) 
 
 
 def test_the_door_of_a_killed_holder_is_removed(tiny_bundle: Path, tmp_path: Path) -> None:
-    from fc7_service.holder import read_holder
+    from fc7_service.data_folder import read_running_server
 
     with serving(tmp_path, "--model", str(tiny_bundle)) as served:
-        holder = read_holder(tmp_path)
+        holder = read_running_server(tmp_path)
         assert holder is not None
         door = Path(holder.address.removeprefix("unix:")).parent
         assert door.is_dir()

@@ -19,7 +19,7 @@ import pytest
 
 from fc7.errors import DataLoss, Fc7Error, ResourceExhausted, Unavailable
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.library import Collections, Damaged, Summary
+from fc7_service.collections.registry import Collections, Damaged, Summary
 from fc7_service.collections.store import Item
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
@@ -137,11 +137,11 @@ COMMITTER = """
 import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[2])
 from test_storage import Collections, item
-from fc7_service.collections.tally import Tally
+from fc7_service.collections.commit_counter import CommitCounter
 photos = Collections(pathlib.Path(sys.argv[1])).get("photos")
 for batch in range(int(sys.argv[3])):
     photos.upsert([item(f"b{batch}-{n}") for n in range(7)])
-Tally.note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+CommitCounter.note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 photos.upsert([item("unacknowledged")])
 """
 COMMITS = 30

@@ -16,7 +16,7 @@ from test_storage import COMMITS, QUERY, N, _answers_all, folder, item, killed, 
 from fc7.errors import ResourceExhausted, Unavailable
 from fc7_service.collections import store
 from fc7_service.collections.database import connect
-from fc7_service.collections.library import Collections
+from fc7_service.collections.registry import Collections
 
 
 @contextlib.contextmanager

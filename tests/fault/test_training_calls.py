@@ -22,13 +22,12 @@ from doors import private_door_aio
 from fc7.errors import Unavailable
 from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, head_pb2_grpc
 from fc7.v1 import head_pb2 as pb
+from fc7_service.data_folder import DataFolder
 from fc7_service.features.extractor import Extractor, Timing
 from fc7_service.heads import limits, registry
 from fc7_service.heads.fit import Fit
 from fc7_service.heads.registry import Heads
-from fc7_service.holder import DataFolder
-from fc7_service.rpc import guard
-from fc7_service.rpc import heads as rpc_heads
+from fc7_service.rpc import head_service, interceptor
 from fc7_service.rpc.messages import Extracted
 from fc7_service.server import Server, end_calls
 from fc7_service.settings import Settings
@@ -284,8 +283,8 @@ async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.Mo
         batches.append(weakref.ref(batch))
         return Extracted([batch[3], batch[4]], PROVENANCE, Timing(0.0, 0.0, 0.0))
 
-    monkeypatch.setattr(rpc_heads, "extract_patiently", extract)
-    rows = rpc_heads._Rows(cast(Extractor, None), "tiny", PROVENANCE, rpc_heads._Room())
+    monkeypatch.setattr(head_service, "extract_patiently", extract)
+    rows = head_service._Rows(cast(Extractor, None), "tiny", PROVENANCE, head_service._Room())
     await rows.take(images("ab").images)
     gc.collect()
     assert all(batch() is None for batch in batches)
@@ -297,7 +296,7 @@ async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.Mo
 async def test_more_trainings_than_may_wait_are_told_when_to_come_back(
     door: Door, fits: Fits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc_heads, "_MOST_TRAININGS", 2)
+    monkeypatch.setattr(head_service, "_MOST_TRAININGS", 2)
     calls = [door.heads.TrainHead(iter((PLAN, images("aabb")))) for _ in range(2)]
     for call in calls:
         while (await call.read()).progress.stage != "fit":
@@ -325,7 +324,7 @@ async def test_a_forgotten_version_deletes_nothing(door: Door) -> None:
 
 async def test_silent_calls_keep_no_other_from_training(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """A place is counted where the fit begins; what came before is bounded by its bytes."""
-    monkeypatch.setattr(rpc_heads, "_MOST_TRAININGS", 2)
+    monkeypatch.setattr(head_service, "_MOST_TRAININGS", 2)
     silent = [door.heads.TrainHead() for _ in range(6)]
     for call in silent:
         await call.write(PLAN)
@@ -334,7 +333,7 @@ async def test_silent_calls_keep_no_other_from_training(door: Door, monkeypatch:
     call = door.heads.TrainHead(iter((PLAN, images("aabb"))))
     answers = [answer async for answer in call]
     assert answers[-1].head.version == 1
-    monkeypatch.setattr(rpc_heads, "_MOST_ROW_BYTES", 6 * 2 * 8 * 4)
+    monkeypatch.setattr(head_service, "_MOST_ROW_BYTES", 6 * 2 * 8 * 4)
     refused = door.heads.TrainHead(iter((PLAN, images("aabb"))))
     with pytest.raises(grpc.aio.AioRpcError, match=r"384 bytes of features wait.*retry after"):
         await refused.read()
@@ -343,7 +342,7 @@ async def test_silent_calls_keep_no_other_from_training(door: Door, monkeypatch:
 
 
 async def test_a_stream_that_stands_still_is_ended(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "_ARRIVAL_S", 0.1)
+    monkeypatch.setattr(interceptor, "_ARRIVAL_S", 0.1)
     call = door.heads.TrainHead()
     await call.write(PLAN)
     with pytest.raises(grpc.aio.AioRpcError, match="no message came for") as caught:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections import generation, index, index_rabitq
-from fc7_service.collections.library import Collections
+from fc7_service.collections import index_choice, index_rabitq, snapshot
+from fc7_service.collections.registry import Collections
 from fc7_service.collections.store import Item
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
@@ -38,9 +38,9 @@ class Machine(RuleBasedStateMachine):
     @initialize(metric=st.sampled_from(["cosine", "l2", "dot"]), is_coded=st.booleans())
     def make(self, metric, is_coded):
         self.folder = tempfile.TemporaryDirectory()
-        self.kept = generation._STALE_ROWS, index._EXACT_NUMBERS, index_rabitq._SCAN_SHARE
-        generation._STALE_ROWS = 3  # rebuild often
-        index._EXACT_NUMBERS = 0 if is_coded else 10**9
+        self.kept = snapshot._STALE_ROWS, index_choice._EXACT_NUMBERS, index_rabitq._SCAN_SHARE
+        snapshot._STALE_ROWS = 3  # rebuild often
+        index_choice._EXACT_NUMBERS = 0 if is_coded else 10**9
         self.library, self.metric = Collections(Path(self.folder.name)), metric
         self.library.create("c", PROVENANCE, DIM, metric)
         self.model, self.order = {}, []
@@ -81,7 +81,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def settle(self):
-        self.real._live.join()
+        self.real._searcher.join()
 
     @rule(queries=st.lists(VECTORS, min_size=1, max_size=5), k=st.integers(1, 15), own=st.none() | IDS)
     def search(self, queries, k, own):
@@ -120,7 +120,7 @@ class Machine(RuleBasedStateMachine):
         if hasattr(self, "library"):
             self.library.close()
             self.folder.cleanup()
-            generation._STALE_ROWS, index._EXACT_NUMBERS, index_rabitq._SCAN_SHARE = self.kept
+            snapshot._STALE_ROWS, index_choice._EXACT_NUMBERS, index_rabitq._SCAN_SHARE = self.kept
 
 
 TestCollections = Machine.TestCase

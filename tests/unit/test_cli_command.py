@@ -434,7 +434,7 @@ def test_health_starts_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_health_of_a_bad_address_is_2_and_without_the_service_4(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CliRunner().invoke(main, ["health", "--server", "nowhere"]).exit_code == 2
-    monkeypatch.delitem(sys.modules, "fc7_service.holder", raising=False)
+    monkeypatch.delitem(sys.modules, "fc7_service.data_folder", raising=False)
     monkeypatch.setitem(sys.modules, "filelock", None)
     result = CliRunner().invoke(main, ["health", "--data", "data"])
     assert result.exit_code == 4

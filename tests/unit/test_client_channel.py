@@ -17,7 +17,7 @@ from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 import fc7
 from fc7.endpoint import read_endpoint
 from fc7.v1 import MAX_MESSAGE_BYTES
-from fc7_service.rpc.guard import Guard
+from fc7_service.rpc.interceptor import Interceptor
 from fc7_service.tokens import Tokens, read_tokens
 
 PICTURE = bytes(range(256)) * (5 * 2**20 // 256)
@@ -159,7 +159,7 @@ def test_tokens_open_what_their_scope_allows(connect: Any, tmp_path: Path) -> No
     known, stranger = tmp_path / "known", tmp_path / "stranger"
     known.write_text("read reading\n")
     stranger.write_text("guess\n")
-    with aio_server(Guard(Tokens(read_tokens(known)), None), Silent()) as address:
+    with aio_server(Interceptor(Tokens(read_tokens(known)), None), Silent()) as address:
         with connect(address) as client:
             assert client.is_ready()
             with pytest.raises(fc7.Unauthenticated):

@@ -15,7 +15,7 @@ from fc7._operations.conversion import read_tensor
 from fc7.errors import FAMILY, Fc7Error, ResourceExhausted
 from fc7.grpc_errors import read_item_error, read_rpc_error
 from fc7.v1 import common_pb2
-from fc7_service.rpc.guard import Guard
+from fc7_service.rpc.interceptor import Interceptor
 from fc7_service.rpc.messages import write_error
 from fc7_service.tokens import Tokens
 
@@ -41,7 +41,7 @@ class Raising(Features):
 @pytest.fixture(scope="module")
 def raising() -> Iterator[tuple[Raising, str]]:
     servicer = Raising()
-    with aio_server(Guard(Tokens({}), None), servicer) as address:
+    with aio_server(Interceptor(Tokens({}), None), servicer) as address:
         yield servicer, address
 
 

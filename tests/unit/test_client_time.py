@@ -19,7 +19,7 @@ import fc7
 from fc7 import _async_session, _running, _session
 from fc7.client import Client, find_server
 from fc7.local_server import LocalServer
-from fc7_service.rpc.guard import Guard
+from fc7_service.rpc.interceptor import Interceptor
 from fc7_service.tokens import Tokens
 
 CLIENTS = pytest.mark.parametrize("connect", [fc7.connect, Awaited.connect], ids=["sync", "async"])
@@ -147,7 +147,7 @@ class Full(Features):
 @pytest.fixture
 def full() -> Iterator[tuple[Full, str]]:
     servicer = Full()
-    with aio_server(Guard(Tokens({}), None), servicer) as address:
+    with aio_server(Interceptor(Tokens({}), None), servicer) as address:
         yield servicer, address
 
 

@@ -18,10 +18,10 @@ import pytest
 
 from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections import generation
+from fc7_service.collections import snapshot
 from fc7_service.collections.collection import check_id
 from fc7_service.collections.database import connect
-from fc7_service.collections.library import Collections
+from fc7_service.collections.registry import Collections
 from fc7_service.collections.store import Item, StoredItem
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
@@ -343,7 +343,7 @@ def test_a_list_loads_no_index(tmp_path):
     library.create("photos", PROVENANCE, DIM).upsert([item(f"i{n}") for n in range(50)])
     library.close()
     code = (
-        "import sys, pathlib; from fc7_service.collections.library import Collections\n"
+        "import sys, pathlib; from fc7_service.collections.registry import Collections\n"
         "c, = Collections(pathlib.Path(sys.argv[1])).list()\n"
         "print(c.name, c.count, c.index_name, 'faiss' in sys.modules)"
     )
@@ -352,23 +352,23 @@ def test_a_list_loads_no_index(tmp_path):
 
 
 def test_the_tail_is_folded_in_behind_the_searches(photos, monkeypatch):
-    monkeypatch.setattr(generation, "_STALE_ROWS", 20)
+    monkeypatch.setattr(snapshot, "_STALE_ROWS", 20)
     query = np.ones((1, DIM), np.float32)
     photos.search(query, 1)
     for start in range(0, 300, 30):
         photos.upsert([item(f"i{n}") for n in range(start, start + 30)])
         photos.delete([f"i{start}"])
         assert len(photos.search(query, 1000)[0]) == photos.count
-    photos._live.join()
+    photos._searcher.join()
     photos.upsert([item("one more")])
-    wait_until(lambda: photos._live._generation.n_indexed >= 200)
-    photos._live.join()
+    wait_until(lambda: photos._searcher._snapshot.n_indexed >= 200)
+    photos._searcher.join()
     hits = photos.search(query, 1000)[0]
     assert len({hit.id for hit in hits}) == len(hits) == photos.count == 291
 
 
 def test_threads_write_search_and_delete(photos, monkeypatch):
-    monkeypatch.setattr(generation, "_STALE_ROWS", 50)
+    monkeypatch.setattr(snapshot, "_STALE_ROWS", 50)
     photos.upsert([item(f"base{n}", n=0) for n in range(100)])
     rng = np.random.default_rng(0)
     queries, faults, stop = rng.normal(size=(16, DIM)).astype(np.float32), [], threading.Event()
@@ -429,16 +429,16 @@ def test_a_readers_rows_and_scores_are_of_one_state(photos):
     photos.upsert([item("a", [1] * 8, n=1), item("b", [1, -1] * 4)])
     query = np.ones((1, DIM), np.float32)
     photos.search(query, 2)
-    stale = photos._live._generation
+    stale = photos._searcher._snapshot
     photos.upsert([item("a", [-1] * 8, content="new", n=2)])
-    fresh, photos._live._generation = photos._live._generation, stale  # as between a commit and its publication
+    fresh, photos._searcher._snapshot = photos._searcher._snapshot, stale  # as between a commit and its publication
     found = []
     with photos._writing:
         searcher = threading.Thread(target=lambda: found.extend(photos.search(query, 2)[0]))
         searcher.start()
         searcher.join(0.2)
         assert searcher.is_alive()  # the row it found is gone: it waits for the state that has its successor
-        photos._live._generation = fresh
+        photos._searcher._snapshot = fresh
     searcher.join()
     assert [(hit.id, hit.payload) for hit in found] == [("b", {}), ("a", {"n": 2})]
     assert found[1].score == pytest.approx(-1)

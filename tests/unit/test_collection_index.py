@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from fc7_service.collections import index_exact, index_rabitq
-from fc7_service.collections.index import build, prepare, rung, scan, score
+from fc7_service.collections.index_choice import build_index, choose_index
 from fc7_service.collections.index_exact import Exact
 from fc7_service.collections.index_rabitq import RaBitQ
+from fc7_service.collections.scoring import exact_scores, prepare_vectors, scan
 from fc7_service.collections.store import Metric
 
 METRICS = get_args(Metric)
@@ -34,7 +35,7 @@ def best(found, k):
 
 
 def reference(rows, queries, k, alive, metric):
-    every = [score(prepare(rows, metric), query, metric) for query in prepare(queries, metric)]
+    every = [exact_scores(prepare_vectors(rows, metric), query, metric) for query in prepare_vectors(queries, metric)]
     return [[i for i in np.lexsort((np.arange(len(s)), -s)).tolist() if alive[i]][:k] for s in every]
 
 
@@ -44,14 +45,14 @@ def reference(rows, queries, k, alive, metric):
 def test_answers_are_those_of_comparing_all(kind, metric, n_queries, share_alive):
     rows, queries = vectors(400), vectors(n_queries, seed=1, dtype=np.float32)
     alive = np.random.default_rng(2).random(400) < share_alive if share_alive < 1 else np.ones(400, bool)
-    found = kind(rows, metric).search(prepare(queries, metric), 5, alive)
+    found = kind(rows, metric).search(prepare_vectors(queries, metric), 5, alive)
     got, expected = best(found, 5), reference(rows, queries, 5, alive, metric)
     share = np.mean([len({*g} & {*e}) / 5 for g, e in zip(got, expected, strict=True)])
     assert share == 1 if kind is Exact else share >= 0.9
-    for (positions, scores), query in zip(found, prepare(queries, metric), strict=True):
+    for (positions, scores), query in zip(found, prepare_vectors(queries, metric), strict=True):
         assert alive[positions].all()
         assert len(set(positions.tolist())) == len(positions)
-        np.testing.assert_array_equal(scores, score(prepare(rows[positions], metric), query, metric))
+        np.testing.assert_array_equal(scores, exact_scores(prepare_vectors(rows[positions], metric), query, metric))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -60,7 +61,7 @@ def test_answers_are_those_of_comparing_all(kind, metric, n_queries, share_alive
 def test_never_fewer_than_k_or_all(kind, metric, n_queries, k):
     rows = vectors(300)
     alive = np.arange(300) % 3 > 0
-    for positions, _ in kind(rows, metric).search(prepare(vectors(n_queries, seed=1), metric), k, alive):
+    for positions, _ in kind(rows, metric).search(prepare_vectors(vectors(n_queries, seed=1), metric), k, alive):
         assert len(positions) >= min(k, 200)
         assert alive[positions].all()
 
@@ -68,7 +69,9 @@ def test_never_fewer_than_k_or_all(kind, metric, n_queries, k):
 @pytest.mark.parametrize("dead", [300, 299])
 def test_hardly_anything_alive(kind, dead):
     alive = np.arange(300) >= dead
-    for positions, scores in kind(vectors(300), "cosine").search(prepare(vectors(2, seed=1), "cosine"), 3, alive):
+    for positions, scores in kind(vectors(300), "cosine").search(
+        prepare_vectors(vectors(2, seed=1), "cosine"), 3, alive
+    ):
         assert positions.tolist() == np.flatnonzero(alive).tolist()
         assert len(scores) == len(positions)
 
@@ -77,7 +80,7 @@ def test_hardly_anything_alive(kind, dead):
 @pytest.mark.parametrize("n_queries", [1, 6])
 def test_exact_returns_every_tie_at_rank_k(metric, n_queries):
     rows = np.repeat(vectors(3), 200, axis=0)  # ties far longer than what FAISS is asked for
-    queries = prepare(np.repeat(rows[:1], n_queries, axis=0), metric)
+    queries = prepare_vectors(np.repeat(rows[:1], n_queries, axis=0), metric)
     for row in best(Exact(rows, metric).search(queries, 5, np.ones(600, bool)), 5):
         assert row == [0, 1, 2, 3, 4] or metric == "dot"
         assert row == list(range(row[0], row[0] + 5))
@@ -85,7 +88,11 @@ def test_exact_returns_every_tie_at_rank_k(metric, n_queries):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_scan_does_not_depend_on_blocks(metric):
-    rows, queries, alive = prepare(vectors(100), metric), prepare(vectors(4, seed=1), metric), np.arange(100) % 7 > 0
+    rows, queries, alive = (
+        prepare_vectors(vectors(100), metric),
+        prepare_vectors(vectors(4, seed=1), metric),
+        np.arange(100) % 7 > 0,
+    )
     whole = best(scan([rows], queries, 9, alive, metric), 9)
     assert whole == best(scan([rows[:1], rows[1:40], rows[40:]], queries, 9, alive, metric), 9)
 
@@ -93,15 +100,15 @@ def test_scan_does_not_depend_on_blocks(metric):
 def test_numbers_of_any_size_compare():
     for factor in (1e-42, 1e-20, 1.0, 1e17):
         rows = (vectors(50, dtype=np.float32) * np.float32(factor)).astype(np.float32)
-        found = Exact(rows, "cosine").search(prepare(rows[:1], "cosine"), 1, np.ones(50, bool))
+        found = Exact(rows, "cosine").search(prepare_vectors(rows[:1], "cosine"), 1, np.ones(50, bool))
         assert best(found, 1) == [[0]]
         assert found[0][1].max() == pytest.approx(1, abs=1e-6)
 
 
 def test_the_ladder():
-    assert rung(0, 4096) == rung(20_000, 1000) == "exact"
-    assert rung(20_001, 1000) == rung(30_000, 1024) == "rabitq"
-    assert build(vectors(10), "l2")[0] == "exact"
+    assert choose_index(0, 4096) == choose_index(20_000, 1000) == "exact"
+    assert choose_index(20_001, 1000) == choose_index(30_000, 1024) == "rabitq"
+    assert build_index(vectors(10), "l2")[0] == "exact"
 
 
 class _Gpu:
@@ -138,7 +145,7 @@ def test_on_a_gpu_behind_one_lock(gpu, metric):
     index, queries = Exact(rows, metric), vectors(8, seed=1, dtype=np.float32)
     answers = []
     threads = [
-        threading.Thread(target=lambda: answers.append(index.search(prepare(queries, metric), 5, alive)))
+        threading.Thread(target=lambda: answers.append(index.search(prepare_vectors(queries, metric), 5, alive)))
         for _ in range(4)
     ]
     for thread in threads:
@@ -170,7 +177,7 @@ def test_a_gpu_that_fails_leaves_the_index_to_the_cpu(gpu, monkeypatch, caplog, 
             broken.setattr(index_exact.faiss, step, refuse)
         index = Exact(vectors(400), "cosine")
     assert "the CPU serves it" in caplog.text
-    queries, alive = prepare(vectors(2, seed=1), "cosine"), np.ones(400, bool)
+    queries, alive = prepare_vectors(vectors(2, seed=1), "cosine"), np.ones(400, bool)
     assert best(index.search(queries, 5, alive), 5) == reference(vectors(400), queries, 5, alive, "cosine")
     assert index_exact._GPU._used_bytes == 0
     assert isinstance(Exact(vectors(400), "cosine")._flat, _Gpu)

@@ -9,7 +9,7 @@ import pytest
 
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
-from fc7_service.collections.library import Collections
+from fc7_service.collections.registry import Collections
 from fc7_service.collections.store import Item
 
 N, DIM, N_QUERIES = 30_000, 1024, 100

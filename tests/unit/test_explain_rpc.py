@@ -16,16 +16,16 @@ from fc7.errors import Aborted, FailedPrecondition, Fc7Error, InvalidArgument, N
 from fc7.v1 import common_pb2
 from fc7.v1 import explain_pb2 as pb
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.library import Collections
+from fc7_service.collections.registry import Collections
 from fc7_service.explain.explainer import Explainer
 from fc7_service.explain.prepared_image import View
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.preprocess import preprocess, see
 from fc7_service.features.session import load
 from fc7_service.heads.registry import Heads
-from fc7_service.rpc import explain as rpc
+from fc7_service.rpc import explain_service as rpc
 from fc7_service.rpc import messages
-from fc7_service.rpc.explain import ExplainServicer
+from fc7_service.rpc.explain_service import ExplainServicer
 from fc7_service.rpc.messages import content_sha256
 from servers import jpeg
 from tiny import PX

@@ -53,7 +53,7 @@ ROOMS = {
     "fc7.__main__": Room("fc7.cli"),
     "fc7.cli": Room("fc7 click", "numpy rich PIL platformdirs pyarrow skimage grpc"),
     "fc7.cli.serve": Room("fc7 click", "fc7_service"),
-    "fc7.cli.health": Room("fc7 click", "fc7_service.holder"),
+    "fc7.cli.health": Room("fc7 click", "fc7_service.data_folder"),
     "fc7.cli.model": Room("fc7 click", "fc7_models numpy rich"),
     "fc7.cli.model_study": Room("fc7 click", "fc7_models"),
     "fc7.cli.explain_study": Room("fc7 click", "fc7_models"),
@@ -61,7 +61,7 @@ ROOMS = {
     "fc7_service": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
     "fc7_service.settings": Room("fc7.errors"),
     "fc7_service.rpc": Room(RPC, never="sqlite3"),
-    "fc7_service.rpc.admin": Room(RPC),  # tells SQLite's version, opens nothing
+    "fc7_service.rpc.admin_service": Room(RPC),  # tells SQLite's version, opens nothing
     "fc7_service.bundle": Room("fc7.errors numpy"),
     "fc7_service.features": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy PIL", "onnxruntime"),
     "fc7_service.collections": Room("fc7.errors fc7_service.bundle numpy faiss"),
@@ -167,8 +167,8 @@ def test_every_file_of_the_networks_lies_in_a_room() -> None:
         ("fc7_service.features.decode", "from fc7_service import settings"),
         ("fc7_service.features.session", "import onnxruntime"),
         ("fc7_service.bundle.bundle", "def f():\n import onnxruntime"),
-        ("fc7_service.rpc.features", "def f():\n import faiss"),
-        ("fc7_service.rpc.collections", "import sqlite3"),
+        ("fc7_service.rpc.feature_service", "def f():\n import faiss"),
+        ("fc7_service.rpc.collection_service", "import sqlite3"),
         ("fc7_service.server", "def f():\n import torch"),
         ("fc7_service.server", "from fc7.client import connect"),
         ("fc7_service.bundle.manifest", "def f():\n import onnx"),

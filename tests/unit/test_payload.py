@@ -9,8 +9,8 @@ from test_collection import DIM, item
 
 from fc7.errors import AlreadyExists, InvalidArgument
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.library import Collections
 from fc7_service.collections.payload import LARGEST_PAYLOAD, merge
+from fc7_service.collections.registry import Collections
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
 

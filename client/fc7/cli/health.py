@@ -35,10 +35,10 @@ def health(connection: Connection, as_json: bool) -> None:
 def _holder(data: Path | None) -> str:
     """Return where the process that holds the data folder can be reached."""
     from fc7.local_server import default_data
-    from fc7_service.holder import read_holder
+    from fc7_service.data_folder import read_running_server
 
     folder = data or default_data()
-    holder = read_holder(folder)
+    holder = read_running_server(folder)
     if holder is None:
         raise Unavailable(
             f"no server holds the data folder {str(folder)!r}: start one with `fc7 serve`, or name one with --server",

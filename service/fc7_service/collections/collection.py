@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.index import rung
-from fc7_service.collections.live import Changes, LiveIndex, intact
+from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.payload import merge, read_label
+from fc7_service.collections.searcher import Changes, Searcher, intact
 from fc7_service.collections.store import Broken, Item, Metric, Row, Store, StoredItem
 
 _LONGEST_ID_BYTES = 1024
@@ -86,7 +86,7 @@ class Collection:
         self._queue: list[_Job] = []
         self._queueing = threading.Lock()
         self._writing = threading.Lock()  # one transaction and its publication at a time
-        self._live = LiveIndex(self._store, self._writing)
+        self._searcher = Searcher(self._store, self._writing)
 
     @property
     def count(self) -> int:
@@ -111,7 +111,7 @@ class Collection:
     @property
     def index_name(self) -> str:
         """Rung of the ladder in use, or that the first search will use."""
-        return self._live.name or rung(self._count, self.dim)
+        return self._searcher.name or choose_index(self._count, self.dim)
 
     def check(self) -> None:
         """Check the structure of the database once; ``DataLoss`` where it does not hold."""
@@ -225,7 +225,7 @@ class Collection:
         for vector in vectors:
             self.check_vector(vector)
         own = own or [None] * len(vectors)
-        found, rows = self._live.nearest(vectors, k + any(left_out is not None for left_out in own))
+        found, rows = self._searcher.nearest(vectors, k + any(left_out is not None for left_out in own))
         return [
             [
                 Hit(rows[rid].id, score, json.loads(rows[rid].payload))
@@ -289,7 +289,7 @@ class Collection:
 
     def close(self) -> None:
         """Let the write and the rebuild under way end; then close."""
-        self._live.join()
+        self._searcher.join()
         with self._writing:
             self._store.close()
 
@@ -329,7 +329,7 @@ class Collection:
 
     def _publish(self, changes: Changes) -> None:
         self._count += len(changes.added) - len(changes.killed)
-        self._live.publish(changes)
+        self._searcher.publish(changes)
 
     def _item(self, id: str, row: Row | Broken | None, with_features: bool) -> StoredItem | Fc7Error:
         if row is None:

@@ -1,24 +1,17 @@
-"""What every index shares: the protocol, the scores, the exact scan, the ladder."""
+"""What every kind of index must do.
+
+To add one: write ``index_NAME.py`` and give it a row in ``index_choice.py``.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7_service.collections.scoring import ScoredRows
 from fc7_service.collections.store import Metric
-
-Scored = tuple[NDArray[np.int64], NDArray[np.float64]]  # positions and their exact scores, in no order
-NOTHING: Scored = (np.empty(0, np.int64), np.empty(0))
-
-_EXACT_NUMBERS = 20_000_000  # rows x dimensions: below, exact answers take milliseconds
-_ROUNDING = 1e-5  # relative to |x| |q|: what a float32 product of up to 1e4 terms may be off
-_SCORED_NUMBERS = 2**21  # of float64, held at once while scoring
-_ROUGH_NUMBERS = 2**24  # of float32, held at once while scanning
-_FEW = 8  # queries: below, one thread each is fastest
 
 
 class Index(Protocol):
@@ -34,7 +27,7 @@ class Index(Protocol):
 
     def __init__(self, vectors: NDArray[Any], metric: Metric) -> None: ...
 
-    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[Scored]:
+    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[ScoredRows]:
         """Return the best rows of each query.
 
         Parameters
@@ -48,118 +41,7 @@ class Index(Protocol):
 
         Returns
         -------
-        list of Scored
+        list of ScoredRows
             One entry a query: k positions at least, or all that are alive; never one that is not.
         """
         ...
-
-
-def rung(count: int, dim: int) -> str:
-    """Return the name of the index for ``count`` vectors of ``dim`` dimensions."""
-    return "exact" if count * dim <= _EXACT_NUMBERS else "rabitq"
-
-
-def build(vectors: NDArray[Any], metric: Metric) -> tuple[str, Index]:
-    """Return the index for ``vectors`` (N, D) and its name."""
-    from fc7_service.collections.index_exact import Exact  # with faiss, which a mere list must not load
-    from fc7_service.collections.index_rabitq import RaBitQ
-
-    ladder: dict[str, type[Index]] = {"exact": Exact, "rabitq": RaBitQ}
-    name = rung(*vectors.shape)
-    return name, ladder[name](vectors, metric)
-
-
-def prepare(vectors: NDArray[Any], metric: Metric) -> NDArray[np.float32]:
-    """Return (N, D) float32 ready to be compared: of unit length for cosine, else as they are."""
-    prepared = np.ascontiguousarray(vectors, np.float32)
-    if metric != "cosine":
-        return prepared
-    largest = np.abs(prepared).max(axis=1, keepdims=True)  # divided by first, so that no square over- or underflows
-    unit: NDArray[np.float32] = prepared / largest
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    return unit
-
-
-def score(prepared: NDArray[np.float32], query: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
-    """Return the exact scores (N,) of prepared rows (N, D); equal rows get equal scores wherever they stand.
-
-    That is why it is not BLAS, whose sums depend on the row's place in a block.
-    """
-    step = max(1, _SCORED_NUMBERS // len(query))
-    scores = np.empty(len(prepared))
-    wide = query.astype(np.float64)
-    for start in range(0, len(prepared), step):
-        rows = prepared[start : start + step].astype(np.float64)
-        if metric == "l2":
-            rows -= wide
-            scores[start : start + step] = -np.sqrt(np.einsum("nd,nd->n", rows, rows))
-        else:
-            scores[start : start + step] = np.einsum("nd,d->n", rows, wide)
-    return np.clip(scores, -1.0, 1.0) if metric == "cosine" else scores
-
-
-def scan(
-    blocks: Iterable[NDArray[np.float32]],
-    queries: NDArray[np.float32],
-    k: int,
-    alive: NDArray[np.bool_],
-    metric: Metric,
-) -> list[Scored]:
-    """Compare prepared queries (Q, D) with every living row of prepared blocks (n, D), which follow one another.
-
-    One matrix product a block: on batches four to six times faster than FAISS Flat (bench/index_kinds.py). Ties at
-    rank k are all returned.
-    """
-    found: list[list[Scored]] = [[] for _ in queries]
-    offset = 0
-    for block in blocks:
-        rows = np.flatnonzero(alive[offset : offset + len(block)])
-        if len(rows):
-            _scan_block(block, rows, offset, queries, k, metric, found)
-        offset += len(block)
-    return [_joined(parts) for parts in found]
-
-
-def use_threads(n_queries: int) -> None:
-    """Let FAISS use one thread for few queries, since calls run side by side, else all."""
-    import faiss
-
-    faiss.omp_set_num_threads(1 if n_queries < _FEW else os.cpu_count() or 1)
-
-
-def _scan_block(
-    block: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    offset: int,
-    queries: NDArray[np.float32],
-    k: int,
-    metric: Metric,
-    found: list[list[Scored]],
-) -> None:
-    squares = np.ones(len(rows), np.float32) if metric == "cosine" else np.einsum("nd,nd->n", block, block)[rows]
-    norms = np.sqrt(squares)
-    step = max(1, _ROUGH_NUMBERS // len(block))
-    for start in range(0, len(queries), step):
-        part = queries[start : start + step]
-        rough = part @ block.T if len(rows) == len(block) else (part @ block.T)[:, rows]
-        for i, (query, dots) in enumerate(zip(part, rough, strict=True), start):
-            size = float(np.linalg.norm(query))
-            ranks, doubt = dots, norms * size
-            if metric == "l2":
-                ranks, doubt = 2 * dots - squares, 2 * doubt + squares
-            best = rows[_candidates(ranks, doubt * _ROUNDING, k)]
-            found[i].append((best + offset, score(block[best], query, metric)))
-
-
-def _candidates(ranks: NDArray[np.float32], doubt: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return which of ``ranks``, known up to ``doubt``, may be among the k largest."""
-    if k >= len(ranks):
-        return np.arange(len(ranks))
-    sure = np.partition(ranks - doubt, len(ranks) - k)[len(ranks) - k]
-    return np.flatnonzero(ranks + doubt >= sure)
-
-
-def _joined(parts: list[Scored]) -> Scored:
-    if not parts:
-        return NOTHING
-    return np.concatenate([p for p, _ in parts]), np.concatenate([s for _, s in parts])

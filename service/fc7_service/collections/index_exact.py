@@ -1,4 +1,4 @@
-"""The first rung: every vector compared, on the CPU or, where faiss-gpu is installed, on the GPU."""
+"""The first choose_index: every vector compared, on the CPU or, where faiss-gpu is installed, on the GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7_service.collections.index import Scored, prepare, scan, score, use_threads
+from fc7_service.collections.faiss_threads import set_faiss_threads
+from fc7_service.collections.scoring import ScoredRows, exact_scores, prepare_vectors, scan
 from fc7_service.collections.store import Metric
 
 _SLACK = 16  # rows fetched beyond k, so that rounding and short ties do not decide
@@ -27,7 +28,7 @@ class Exact:
 
     def __init__(self, vectors: NDArray[Any], metric: Metric) -> None:
         self._metric = metric
-        self._rows = prepare(vectors, metric)
+        self._rows = prepare_vectors(vectors, metric)
         n, dim = self._rows.shape
         flat = (faiss.IndexFlatL2 if metric == "l2" else faiss.IndexFlatIP)(dim)
         on_gpu = _GPU.place(flat, self._rows)
@@ -40,13 +41,13 @@ class Exact:
             flat.add(self._rows)
             self._rows = faiss.rev_swig_ptr(flat.get_xb(), n * dim).reshape(n, dim)  # FAISS's own copy, not a second
 
-    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[Scored]:
+    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[ScoredRows]:
         """Return the k best of each query, and what ties with them."""
         n = len(self._rows)
         wide = min(k + _SLACK + n - int(np.count_nonzero(alive)), n)
         if wide > _WIDEST or not (self._is_on_gpu or len(queries) < _FEWEST_FOR_SCAN):
             return scan([self._rows], queries, k, alive, self._metric)
-        use_threads(len(queries))
+        set_faiss_threads(len(queries))
         with self._lock:
             ranks, found = self._flat.search(queries, wide)
         return [self._best(*row, k, alive) for row in zip(queries, ranks, found, strict=True)]
@@ -58,12 +59,12 @@ class Exact:
         found: NDArray[np.int64],
         k: int,
         alive: NDArray[np.bool_],
-    ) -> Scored:
+    ) -> ScoredRows:
         is_alive = alive[found]
         ranks, living = ranks[is_alive], found[is_alive]
         if len(found) < len(self._rows) and np.isclose(ranks[k - 1], ranks[-1], rtol=1e-5, atol=0):
             return scan([self._rows], query[None], k, alive, self._metric)[0]  # a tie longer than what was fetched
-        return living, score(self._rows[living], query, self._metric)
+        return living, exact_scores(self._rows[living], query, self._metric)
 
 
 class _Gpu:

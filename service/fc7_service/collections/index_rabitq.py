@@ -1,4 +1,4 @@
-"""The second rung: RaBitQ codes of one or two bits a dimension find candidates, the vectors rank them.
+"""The second choose_index: RaBitQ codes of one or two bits a dimension find candidates, the vectors rank them.
 
 References
 ----------
@@ -14,7 +14,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7_service.collections.index import Scored, prepare, scan, score, use_threads
+from fc7_service.collections.faiss_threads import set_faiss_threads
+from fc7_service.collections.scoring import ScoredRows, exact_scores, prepare_vectors, scan
 from fc7_service.collections.store import Metric
 
 _BLOCK = 8192  # rows prepared at once
@@ -32,27 +33,27 @@ class RaBitQ:
         kind = faiss.METRIC_INNER_PRODUCT if metric == "dot" else faiss.METRIC_L2  # cosine: the same order, unit length
         self._codes = faiss.IndexRaBitQ(vectors.shape[1], kind, _BITS[metric])
         step = -(-len(vectors) // _TRAINING_ROWS)
-        self._codes.train(prepare(vectors[::step], metric))
+        self._codes.train(prepare_vectors(vectors[::step], metric))
         for block in self._blocks():
             self._codes.add(block)
 
-    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[Scored]:
+    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[ScoredRows]:
         """Return the best candidates of each query with their exact scores."""
         wide = max(_CANDIDATES, _CANDIDATES_PER_K * k)
         n_alive = int(np.count_nonzero(alive))
         if wide * _SCAN_SHARE > n_alive:
             return scan(self._blocks(), queries, k, alive, self._metric)
-        use_threads(len(queries))
+        set_faiss_threads(len(queries))
         bits = np.packbits(alive, bitorder="little")
         is_alive = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         only_alive = faiss.RaBitQSearchParameters()
         only_alive.qb, only_alive.sel = self._codes.qb, is_alive
         _, found = self._codes.search(queries, wide, params=None if n_alive == len(alive) else only_alive)
         return [
-            (rows, score(prepare(self._vectors[rows], self._metric), query, self._metric))
+            (rows, exact_scores(prepare_vectors(self._vectors[rows], self._metric), query, self._metric))
             for query, rows in zip(queries, found, strict=True)
         ]
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(self._vectors), _BLOCK):
-            yield prepare(self._vectors[start : start + _BLOCK], self._metric)
+            yield prepare_vectors(self._vectors[start : start + _BLOCK], self._metric)

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, Fc7Error, NotFound, Reason, Unavailable
 from fc7_service.bundle.provenance import Provenance
+from fc7_service.collections.commit_counter import CommitCounter
 from fc7_service.collections.database import APPLICATION, FORMAT, PAGE_BYTES, connect, examine, faults, prepare, primary
-from fc7_service.collections.tally import Tally
 
 Metric = Literal["cosine", "l2", "dot"]
 
@@ -132,7 +132,7 @@ class Store:
         with faults(self.name):
             with contextlib.closing(examine(self._path)) as connection:
                 self.facts = self._read_facts(connection)
-                self._tally = Tally(self._path, connection)
+                self._commits = CommitCounter(self._path, connection)
                 (self._last_rid,) = connection.execute(_LAST_RID).fetchone()
             self._writer = connect(self._path, "rw")
             try:
@@ -215,7 +215,7 @@ class Store:
                 try:
                     yield
                     if self._writer.total_changes != before:
-                        self._tally.count(self._writer)
+                        self._commits.count(self._writer)
                     self._writer.execute("COMMIT")
                 finally:
                     if self._writer.in_transaction:
@@ -236,7 +236,7 @@ class Store:
         """
         try:
             with faults(self.name):
-                self._tally.note(self._writer)
+                self._commits.note(self._writer)
         except Fc7Error as error:
             if error.reason != Reason.TOO_MANY_FILES.name:
                 self._fault = str(error.__cause__)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fc7.errors import Aborted, Fc7Error, InvalidArgument, Reason
 from fc7.v1 import common_pb2, explain_pb2_grpc
 from fc7.v1 import explain_pb2 as pb
-from fc7_service.collections.library import Collections
+from fc7_service.collections.registry import Collections
 from fc7_service.explain import occlusion
 from fc7_service.explain.classes import Classes, Linear
 from fc7_service.explain.deconvnet import MAX_UNITS

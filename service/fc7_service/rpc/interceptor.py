@@ -20,9 +20,9 @@ from grpc_status import rpc_status
 
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason, ResourceExhausted, Unavailable
 from fc7_service.bundle.disk import is_out_of_files
+from fc7_service.rpc.message_limits import MAX_ITEMS, check_fields, malformed
 from fc7_service.rpc.messages import check_answer
 from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
-from fc7_service.rpc.wire import MAX_ITEMS, check_fields, malformed
 from fc7_service.tokens import HEALTH, NOBODY, Caller, Tokens
 
 MAX_CALLS = 1000  # under way at once; a call that waits costs some kilobytes
@@ -41,7 +41,7 @@ class Log(Protocol):
         """Write one event; ``error`` adds its traceback."""
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class Interceptor(grpc.aio.ServerInterceptor):
     """Stands around every method of every service.
 
     Parameters
@@ -71,7 +71,7 @@ class Guard(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
         """Return the method's handler with the guard around it."""
         handler = await continuation(details)
-        return grpc.stream_stream_rpc_method_handler(_Around(self, details, handler).run, None, _to_bytes)
+        return grpc.stream_stream_rpc_method_handler(_Call(self, details, handler).run, None, _to_bytes)
 
     def admit(self, method: str, authorization: str, *, is_known: bool) -> Caller:
         """Return who calls; refuse whoever may not, and everybody where too many calls are under way."""
@@ -104,11 +104,11 @@ class Guard(grpc.aio.ServerInterceptor):
             self._has_none.set()
 
 
-class _Around:
+class _Call:
     """One call with the guard around it."""
 
-    def __init__(self, guard: Guard, details: Any, handler: Any) -> None:
-        self._guard, self._method, self._handler = guard, details.method, handler
+    def __init__(self, guard: Interceptor, details: Any, handler: Any) -> None:
+        self._interceptor, self._method, self._handler = guard, details.method, handler
         self._authorization = str(dict(details.invocation_metadata or ()).get("authorization", ""))
         self._caller = NOBODY
         self._start, self._n_items, self._peer = time.monotonic(), 0, ""
@@ -116,8 +116,8 @@ class _Around:
     async def run(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         """Answer a call; errors end it with their status."""
         self._peer = context.peer()  # now: once the call is over, gRPC ends the process that asks
-        self._guard.count(1)
-        context.add_done_callback(lambda _: self._guard.count(-1))  # once its status is sent
+        self._interceptor.count(1)
+        context.add_done_callback(lambda _: self._interceptor.count(-1))  # once its status is sent
         try:
             async with aclosing(self._answers(messages, context)) as answers:
                 async for answer in answers:
@@ -134,7 +134,7 @@ class _Around:
 
     async def _answers(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
         inner = self._handler
-        self._caller = self._guard.admit(self._method, self._authorization, is_known=inner is not None)
+        self._caller = self._interceptor.admit(self._method, self._authorization, is_known=inner is not None)
         if inner is None:
             await context.abort(
                 grpc.StatusCode.UNIMPLEMENTED, cut(f"method {self._method} does not exist", DETAIL_BYTES)
@@ -164,11 +164,11 @@ class _Around:
         data = await self._next(messages)
         if data is None:
             raise InvalidArgument("the request has no message", reason=Reason.MALFORMED_MESSAGE)
-        return await self._guard.parse(self._handler.request_deserializer, data)
+        return await self._interceptor.parse(self._handler.request_deserializer, data)
 
     async def _each(self, messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         while (data := await self._next(messages)) is not None:
-            yield await self._guard.parse(self._handler.request_deserializer, data)
+            yield await self._interceptor.parse(self._handler.request_deserializer, data)
 
     async def _next(self, messages: AsyncIterator[bytes]) -> bytes | None:
         """Return the next message; None where the caller has sent all."""
@@ -193,7 +193,7 @@ class _Around:
             return error
         if isinstance(error, asyncio.CancelledError):
             task = asyncio.current_task()
-            if task is not None and task.cancelling() and not self._guard.is_stopping:  # the caller's doing
+            if task is not None and task.cancelling() and not self._interceptor.is_stopping:  # the caller's doing
                 left_s = context.time_remaining()
                 self._write("CANCELLED" if left_s is None or left_s > 0 else "DEADLINE_EXCEEDED")
                 return error
@@ -204,8 +204,8 @@ class _Around:
             error = Unavailable(text, reason=Reason.TOO_MANY_FILES)
         if not isinstance(error, Fc7Error):
             incident = secrets.token_hex(6)
-            if self._guard.log:
-                self._guard.log("incident", error=error, method=self._method, incident=incident)
+            if self._interceptor.log:
+                self._interceptor.log("incident", error=error, method=self._method, incident=incident)
             else:
                 _logger.error("incident %s in %s", incident, self._method, exc_info=error)
             error = Fc7Error(f"internal error, incident {incident}: the server's log has the details")
@@ -219,8 +219,8 @@ class _Around:
         raise AssertionError("abort returned")
 
     def _write(self, code: str, reason: str = "") -> None:
-        if self._guard.log:
-            self._guard.log(
+        if self._interceptor.log:
+            self._interceptor.log(
                 "request",
                 method=self._method,
                 code=code,

@@ -13,7 +13,7 @@ from fc7.errors import Fc7Error, InvalidArgument, NotFound, Reason, ResourceExha
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc, common_pb2
 from fc7_service.collections.collection import Collection, check_id
-from fc7_service.collections.library import Collections, Damaged, Summary, Use
+from fc7_service.collections.registry import Collections, Damaged, Summary, Use
 from fc7_service.collections.store import Item, Metric, StoredItem
 from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor, Timing
 from fc7_service.rpc.messages import (

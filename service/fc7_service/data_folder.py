@@ -13,14 +13,14 @@ from filelock import FileLock, Timeout
 
 from fc7.errors import FailedPrecondition, Reason
 
-DOOR_PREFIX = "fc7-"  # of the temporary folder that holds a private socket
-SOCKET = "s"  # in that folder
+SOCKET_FOLDER_PREFIX = "fc7-"  # of the temporary folder that holds a private socket
+SOCKET_NAME = "s"  # in that folder
 _LOCK_FILE = "lock"
 _ADDRESS_FILE, _DOOR_FILE = "holder.json", "door.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class RunningServer:
     """Who holds a data folder."""
 
     pid: int
@@ -52,7 +52,7 @@ class DataFolder:
             self._lock.acquire(timeout=0)
             self._held = os.stat(path / _LOCK_FILE)
         except Timeout:
-            holder = read_holder(path)
+            holder = read_running_server(path)
             who = f"process {holder.pid}" if holder else "another process"
             where = f", listening on {holder.listen}" if holder and holder.listen else ""
             raise FailedPrecondition(
@@ -65,14 +65,14 @@ class DataFolder:
         self._sweep()
 
     @property
-    def is_there(self) -> bool:
+    def is_still_ours(self) -> bool:
         """Whether the folder still holds our lock: once it is deleted, another process may make and hold a new one."""
         try:
             return os.path.samestat(self._held, os.stat(self.path / _LOCK_FILE))
         except OSError:
             return False
 
-    def record_door(self, door: Path) -> None:
+    def record_socket_folder(self, door: Path) -> None:
         """Note the folder of a private socket before it is made: the next holder removes it if this one is killed."""
         self._write(_DOOR_FILE, {"door": str(door), "folder": str(self.path.resolve())})
 
@@ -83,14 +83,14 @@ class DataFolder:
             door, is_of_here = Path(left["door"]), left["folder"] == str(self.path.resolve())  # a copy's is not ours
         except (OSError, ValueError, KeyError, TypeError):
             is_of_here = False
-        if is_of_here and door.name.startswith(DOOR_PREFIX):
+        if is_of_here and door.name.startswith(SOCKET_FOLDER_PREFIX):
             with contextlib.suppress(OSError):  # nothing else is removed, whatever the record says
-                (door / SOCKET).unlink(missing_ok=True)
+                (door / SOCKET_NAME).unlink(missing_ok=True)
                 door.rmdir()
         for file in (_DOOR_FILE, _ADDRESS_FILE):
             (self.path / file).unlink(missing_ok=True)
 
-    def announce(self, holder: Holder) -> None:
+    def announce(self, holder: RunningServer) -> None:
         """Write where the holder can be reached, readable by this user alone."""
         self._write(_ADDRESS_FILE, asdict(replace(holder, folder=str(self.path.resolve()))))
 
@@ -103,15 +103,15 @@ class DataFolder:
 
     def release(self) -> None:
         """Give the folder back."""
-        for file in (_ADDRESS_FILE, _DOOR_FILE) if self.is_there else ():
+        for file in (_ADDRESS_FILE, _DOOR_FILE) if self.is_still_ours else ():
             (self.path / file).unlink(missing_ok=True)
         self._lock.release()
 
 
-def read_holder(path: Path) -> Holder | None:
+def read_running_server(path: Path) -> RunningServer | None:
     """Return the holder that announced itself in ``path``; None where nobody did, or where the folder is a copy."""
     try:
-        holder = Holder(**json.loads((path / _ADDRESS_FILE).read_text()))
+        holder = RunningServer(**json.loads((path / _ADDRESS_FILE).read_text()))
         return holder if holder.folder == str(path.resolve()) else None
     except (OSError, ValueError, TypeError):
         return None

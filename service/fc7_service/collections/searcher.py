@@ -1,4 +1,4 @@
-"""The newest generation of a collection: it follows the commits, and is rebuilt behind the searches."""
+"""The newest snapshot of a collection: it follows the commits, and is rebuilt behind the searches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, NotFound, Reason
-from fc7_service.collections.generation import Generation
+from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Broken, Row, Store
 
 _NAMED = 10  # broken items that a warning names
@@ -34,7 +34,7 @@ class Changes:
             self.killed.append(rid)
 
 
-class LiveIndex:
+class Searcher:
     """What searches ask.
 
     Parameters
@@ -47,7 +47,7 @@ class LiveIndex:
 
     def __init__(self, store: Store, writing: threading.Lock) -> None:
         self._store, self._writing, self._name = store, writing, store.name
-        self._generation: Generation | None = None  # None until the first search
+        self._snapshot: Snapshot | None = None  # None until the first search
         self._since: list[Changes] | None = None  # commits since the snapshot of a rebuild under way
         self._building = threading.Lock()
         self._rebuilder: threading.Thread | None = None
@@ -55,8 +55,8 @@ class LiveIndex:
     @property
     def name(self) -> str:
         """Name of the index in use; empty before the first search."""
-        generation = self._generation
-        return generation.index_name if generation else ""
+        snapshot = self._snapshot
+        return snapshot.index_name if snapshot else ""
 
     def join(self) -> None:
         """Wait until no rebuild is under way."""
@@ -67,25 +67,25 @@ class LiveIndex:
         """Show a commit to the searches; the caller holds ``_writing``."""
         if self._since is not None:
             self._since.append(changes)
-        if self._generation is None:
+        if self._snapshot is None:
             return
         try:
-            self._generation = self._generation.changed(list(changes.added.values()), changes.killed)
+            self._snapshot = self._snapshot.changed(list(changes.added.values()), changes.killed)
         except BaseException:  # no memory: an index that lacks what is on disk must not answer
-            self._generation = None
+            self._snapshot = None
             raise
         is_idle = self._rebuilder is None or not self._rebuilder.is_alive()
-        if self._generation.is_stale and is_idle:
+        if self._snapshot.is_stale and is_idle:
             self._rebuilder = threading.Thread(target=self._rebuild_behind, name=f"index {self._name}", daemon=True)
             self._rebuilder.start()
 
-    def _current(self) -> Generation:
-        if self._generation is None:
+    def _current(self) -> Snapshot:
+        if self._snapshot is None:
             with self._building:
-                if self._generation is None:
+                if self._snapshot is None:
                     self._rebuild()
-        assert self._generation is not None
-        return self._generation
+        assert self._snapshot is not None
+        return self._snapshot
 
     def _rebuild_behind(self) -> None:
         try:
@@ -105,11 +105,11 @@ class LiveIndex:
                     count, rows = stack.enter_context(self._store.snapshot())
                     self._since = since
                 rids, places, vectors = self._load(count, rows)
-            generation = Generation.of(rids, places, vectors, self._store.facts.metric)
+            snapshot = Snapshot.of(rids, places, vectors, self._store.facts.metric)
             with self._writing:
                 for changes in since:
-                    generation = generation.changed(list(changes.added.values()), changes.killed)
-                self._generation = generation
+                    snapshot = snapshot.changed(list(changes.added.values()), changes.killed)
+                self._snapshot = snapshot
         finally:
             self._since = None
 
@@ -147,17 +147,17 @@ class LiveIndex:
             return found, rows
         with self._writing:  # a commit came between the two; none can now, so what is missing still is damaged
             while True:
-                assert self._generation is not None
-                found, rows, missing = self._look_up(self._generation, vectors, k)
+                assert self._snapshot is not None
+                found, rows, missing = self._look_up(self._snapshot, vectors, k)
                 if not missing:
                     return found, rows
                 _log.warning("collection %r: %d rows no longer match their checksum", self._name, len(missing))
-                self._generation = self._generation.changed([], missing)
+                self._snapshot = self._snapshot.changed([], missing)
 
     def _look_up(
-        self, generation: Generation, vectors: NDArray[np.float32], k: int
+        self, snapshot: Snapshot, vectors: NDArray[np.float32], k: int
     ) -> tuple[list[list[tuple[int, float]]], dict[int, Row], list[int]]:
-        found = generation.search(vectors, k)
+        found = snapshot.search(vectors, k)
         wanted = sorted({rid for hits in found for rid, _ in hits})
         rows = self._store.by_rid(wanted)
         return found, rows, [rid for rid in wanted if rid not in rows]

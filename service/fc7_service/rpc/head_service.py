@@ -18,7 +18,7 @@ from fc7.v1 import head_pb2 as pb
 from fc7.v1 import head_pb2_grpc
 from fc7_service.bundle.bundle import check_same_classes
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.library import Collections
+from fc7_service.collections.registry import Collections
 from fc7_service.features.extractor import Extractor
 from fc7_service.heads import limits
 from fc7_service.heads.head import HeadVersion, softmax

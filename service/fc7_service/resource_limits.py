@@ -1,22 +1,14 @@
-"""How a server is reached: the private door, and how many may come through any."""
+"""How many files, connections and calls this process takes on at once."""
 
 from __future__ import annotations
 
-import re
-import secrets
-import socket
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fc7.v1 import MAX_MESSAGE_BYTES
-from fc7_service.holder import DOOR_PREFIX, SOCKET
 
-_SOCKET_PATH = r"[A-Za-z0-9/._-]{1,100}"  # longer ones do not fit sockets; other characters differ between gRPC's ends
 _RESERVED_FILES = 64  # of the process itself, its networks, and the file being written
-_FILES_A_COLLECTION = 6
+_FILES_PER_COLLECTION = 6
 _MOST_FILES = 65_536  # more are of no use to us
 
 
@@ -32,7 +24,7 @@ def share_files(n_files: int) -> Files:
     """Return how ``n_files`` are shared out: a quarter to each of two doors, half to collections, after a reserve."""
     free = max(0, n_files - _RESERVED_FILES)
     return Files(
-        n_connections=min(max(free // 4, 16), 4096), n_collections=min(max(free // 2 // _FILES_A_COLLECTION, 4), 64)
+        n_connections=min(max(free // 4, 16), 4096), n_collections=min(max(free // 2 // _FILES_PER_COLLECTION, 4), 64)
     )
 
 
@@ -54,27 +46,6 @@ def file_limit(*, is_raised: bool) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         soft = most
     return most if soft == resource.RLIM_INFINITY else soft
-
-
-def make_private_door(record: Callable[[Path], None]) -> Path | None:
-    """Return a new folder for a Unix socket, this user's alone; None where a socket in it could not be reached.
-
-    Parameters
-    ----------
-    record
-        Takes note of the folder before it is made.
-    """
-    if not hasattr(socket, "AF_UNIX"):
-        return None
-    try:
-        folder = Path(tempfile.gettempdir()) / f"{DOOR_PREFIX}{secrets.token_hex(8)}"
-        if not re.fullmatch(_SOCKET_PATH, f"{folder}/{SOCKET}"):
-            return None
-        record(folder)
-        folder.mkdir(mode=0o700)
-    except OSError:
-        return None
-    return folder
 
 
 def server_options(n_connections: int) -> tuple[tuple[str, Any], ...]:

@@ -24,7 +24,7 @@ _READ = "SELECT coalesce(max(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHER
 _log = logging.getLogger(__name__)
 
 
-class Tally:
+class CommitCounter:
     """The count in a database and the note beside it. One thread at a time.
 
     Raises
@@ -60,11 +60,11 @@ class Tally:
         if number <= self._noted:
             return
         try:
-            is_there = self._noted > 0 and self._path.exists()
-            with open(self._path, "r+b" if is_there else "wb", buffering=0) as file:
+            is_still_ours = self._noted > 0 and self._path.exists()
+            with open(self._path, "r+b" if is_still_ours else "wb", buffering=0) as file:
                 file.write(_record(number))
                 getattr(os, "fdatasync", os.fsync)(file.fileno())  # macOS and Windows have no fdatasync
-            if not is_there:
+            if not is_still_ours:
                 sync_folder(self._path.parent)
         except OSError as error:
             if is_out_of_files(error):  # the commit is on disk, and the next note counts it too

@@ -9,7 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7_service.collections.index import NOTHING, Index, Scored, build, prepare, rung, scan
+from fc7_service.collections.index import Index
+from fc7_service.collections.index_choice import build_index, choose_index
+from fc7_service.collections.scoring import NO_ROWS, ScoredRows, prepare_vectors, scan
 from fc7_service.collections.store import Metric, Row
 
 _STALE_SHARE = 0.2  # of the indexed rows that may be dead or in the tail
@@ -17,7 +19,7 @@ _STALE_ROWS = 2000  # fewer never start a rebuild: scanning them takes less than
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class Snapshot:
     """One state of a collection; every change makes the next.
 
     Rows are known by rid. Positions run through the index first, then through the tail; both are in the
@@ -37,7 +39,7 @@ class Generation:
     def of(cls, rids: NDArray[np.int64], places: NDArray[np.int64], vectors: NDArray[Any], metric: Metric) -> Self:
         """Index raw ``vectors`` (N, D), ordered by rid."""
         count, dim = vectors.shape
-        name, index = build(vectors, metric) if count else (rung(0, dim), None)
+        name, index = build_index(vectors, metric) if count else (choose_index(0, dim), None)
         return cls(metric, name, index, count, rids, places, np.ones(count, bool), np.empty((0, dim), np.float32))
 
     @property
@@ -63,7 +65,7 @@ class Generation:
             buffer[:n_tail] = self.buffer[:n_tail]
         if added:
             rows = np.stack([row.vector.astype(np.float32) for row in added])
-            buffer[n_tail : n_tail + len(added)] = prepare(rows, self.metric)
+            buffer[n_tail : n_tail + len(added)] = prepare_vectors(rows, self.metric)
         rids = np.append(self.rids, np.array([row.rid for row in added], np.int64))
         places = np.append(self.places, np.array([row.place for row in added], np.int64))
         alive = np.append(self.alive, np.ones(len(added), bool))
@@ -83,13 +85,13 @@ class Generation:
         k = min(k, self.n_alive)
         if k == 0:
             return [[] for _ in queries]
-        prepared = prepare(queries, self.metric)
+        prepared = prepare_vectors(queries, self.metric)
         n, n_tail = self.n_indexed, len(self.rids) - self.n_indexed
         tail = scan([self.buffer[:n_tail]], prepared, k, self.alive[n:], self.metric)
-        front = self.index.search(prepared, k, self.alive[:n]) if self.index else [NOTHING] * len(prepared)
+        front = self.index.search(prepared, k, self.alive[:n]) if self.index else [NO_ROWS] * len(prepared)
         return [self._best(f, t, k) for f, t in zip(front, tail, strict=True)]
 
-    def _best(self, front: Scored, tail: Scored, k: int) -> list[tuple[int, float]]:
+    def _best(self, front: ScoredRows, tail: ScoredRows, k: int) -> list[tuple[int, float]]:
         positions = np.concatenate([front[0], tail[0] + self.n_indexed])
         scores = np.concatenate([front[1], tail[1]])
         best = np.lexsort((self.places[positions], -scores))[:k]
