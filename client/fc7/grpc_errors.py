@@ -20,7 +20,7 @@ from fc7.errors import (
 from fc7.v1 import common_pb2
 
 _BY_NAME = {kind.__name__: kind for kind in FAMILY}
-_BY_REASON = {reason.name: _BY_NAME[reason.value.kind] for reason in Reason}
+_BY_REASON = {reason.name: _BY_NAME[reason.value.error_class] for reason in Reason}
 _BY_CODE = {kind.code: kind for kind in reversed(FAMILY)}  # a base class stands before its subclass and wins
 _NEAREST = {
     "OUT_OF_RANGE": InvalidArgument,

@@ -21,10 +21,10 @@ SOURCES = [path for room in ("client", "service", "models") for path in sorted((
 def table() -> list[str]:
     """The rows that `docs/reference/errors.md` shows."""
     return [
-        f"| `{reason.name}` | `{reason.value.kind}` | {reason.value.meaning} |"
+        f"| `{reason.name}` | `{reason.value.error_class}` | {reason.value.meaning} | {reason.value.remedy} |"
         for kind in KINDS
         for reason in Reason
-        if reason.value.kind == kind
+        if reason.value.error_class == kind
     ]
 
 
@@ -59,7 +59,7 @@ def test_every_error_of_the_code_carries_a_reason_of_its_class() -> None:
         and not (
             reason.startswith("Reason.")
             and reason.removeprefix("Reason.") in Reason.__members__
-            and Reason[reason.removeprefix("Reason.")].value.kind == kind
+            and Reason[reason.removeprefix("Reason.")].value.error_class == kind
         )
     ]
     assert wrong == []
@@ -74,12 +74,12 @@ def test_every_reason_is_used() -> None:
 @pytest.mark.parametrize("kind", FAMILY)
 def test_every_class_has_a_reason_of_its_own(kind: type[Fc7Error]) -> None:
     assert kind("").reason == kind.default_reason.name
-    assert kind.default_reason.value.kind == kind.__name__
+    assert kind.default_reason.value.error_class == kind.__name__
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_comes_back_as_its_class(reason: Reason) -> None:
-    kind = KINDS[reason.value.kind]
+    kind = KINDS[reason.value.error_class]
     made = kind("text", reason=reason)
     error = read_item_error(common_pb2.ItemError(code=kind.code, reason=made.reason, message="text"))
     assert (type(error), error.reason) == (kind, reason.name)

@@ -43,8 +43,9 @@ LOWEST_FLOOR = "fc7_models.networks fc7_models.data fc7_models.deconv"
 BELOW_THE_TOP = f"{LOWEST_FLOOR} fc7_models.training fc7_models.export"
 # Module or package -> what it may import. The longest fitting name decides.
 ROOMS = {
-    "fc7.errors": Room(),
+    "fc7.errors": Room("fc7.contract.reasons"),
     "fc7.contract": Room("fc7.errors"),
+    "fc7.contract.reasons": Room(),
     "fc7.v1": Room("grpc google.protobuf"),
     "fc7": Room(f"fc7 {GRPC} numpy", "PIL pyarrow pandas sklearn", never=ABOVE_THE_CLIENT),
     "fc7.local_server": Room(f"fc7 {GRPC}", "platformdirs fc7_service", never=ABOVE_THE_CLIENT),
