@@ -217,8 +217,8 @@ def test_a_file_that_vanishes_between_listing_and_reading(
 
     listed = module.find_items
 
-    def vanish(given: tuple[Path, ...], way_out: str, selection: FolderScan) -> Any:
-        found = listed(given, way_out, selection)
+    def vanish(given: tuple[Path, ...], way_out: str, scan: FolderScan) -> Any:
+        found = listed(given, way_out, scan)
         paths[1].unlink()
         return found
 

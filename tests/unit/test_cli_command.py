@@ -23,7 +23,7 @@ from fc7.cli import COMMANDS, main
 from fc7.cli.add import _collection as find_or_create
 from fc7.cli.connection import Connection, connected
 from fc7.cli.head import _print as print_heads
-from fc7.cli.output import complain, emit, end, make_sure, printable, progress, table
+from fc7.cli.output import confirm, exit_if_failed, print_json, print_note, print_table, printable, progress_bar
 from fc7.cli.settings import NAMES, setting
 from fc7.client import Client
 from fc7.errors import FAMILY, AlreadyExists, DataLoss, Fc7Error, InvalidArgument, NotFound
@@ -193,8 +193,8 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     code = (
-        "from fc7.cli.output import emit\nfrom fc7.cli import main\nimport click, fc7.cli.health as h\n"
-        "def run(**_):\n    while True: emit({'x': 1})\n"
+        "from fc7.cli.output import print_json\nfrom fc7.cli import main\nimport click, fc7.cli.health as h\n"
+        "def run(**_):\n    while True: print_json({'x': 1})\n"
         "h.health.callback = run\nmain(['health'])"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -337,9 +337,9 @@ def test_only_a_yes_is_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     for answer in ("\n", "n\n"):
         monkeypatch.setattr(sys, "stdin", Terminal(answer))
         with pytest.raises(click.Abort):
-            make_sure("Delete all?", is_sure=False)
+            confirm("Delete all?", is_sure=False)
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
-    make_sure("Delete all?", is_sure=False)
+    confirm("Delete all?", is_sure=False)
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "999999999999", "1.5", "many"])
@@ -417,7 +417,7 @@ def test_classify_prints_batch_by_batch(tmp_path: Path, monkeypatch: pytest.Monk
     printed: list[object] = []
     client = Classifying(printed)
     monkeypatch.setattr(Connection, "open", lambda self: client)
-    monkeypatch.setattr("fc7.cli.classify.emit", printed.append)
+    monkeypatch.setattr("fc7.cli.classify.print_json", printed.append)
     result = CliRunner().invoke(main, ["classify", str(tmp_path), "--json"], catch_exceptions=False)
     assert result.exit_code == 0
     assert client.before == [0, 64, 128]
@@ -568,14 +568,14 @@ def test_a_terminal_that_lacks_a_letter_is_shown_its_number(tmp_path: Path) -> N
 
 
 def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    emit({"id": "ä\n", "n": 1.5})
+    print_json({"id": "ä\n", "n": 1.5})
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert json.loads(out) == {"id": "ä\n", "n": 1.5}
 
 
 def test_a_table_is_neither_wrapped_nor_marked_up_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    table(("id", "score"), [("[red]" + "x" * 300, 0.123456), ("b", 12)])
+    print_table(("id", "score"), [("[red]" + "x" * 300, 0.123456), ("b", 12)])
     lines = capsys.readouterr().out.splitlines()
     assert "[red]" + "x" * 300 in lines[2]
     assert lines[2].endswith("0.1235")
@@ -583,11 +583,11 @@ def test_a_table_is_neither_wrapped_nor_marked_up_in_a_pipe(capsys: pytest.Captu
 
 
 def test_failures_end_with_one(capsys: pytest.CaptureFixture[str]) -> None:
-    complain("a.jpg", InvalidArgument("not\na picture"))
+    print_note("a.jpg", InvalidArgument("not\na picture"))
     assert capsys.readouterr().err == "fc7: a.jpg: not a picture\n"
-    end(0)
+    exit_if_failed(0)
     with pytest.raises(click.exceptions.Exit) as ended:
-        end(3)
+        exit_if_failed(3)
     assert ended.value.exit_code == 1
 
 
@@ -595,17 +595,17 @@ def test_a_bar_tells_that_the_work_is_not_counted_yet(monkeypatch: pytest.Monkey
     shown = Terminal()
     monkeypatch.setattr(sys, "stderr", shown)
     monkeypatch.setenv("TERM", "xterm")
-    with progress("work", None):
+    with progress_bar("work", None):
         pass
     assert "preparing" in shown.getvalue()
     assert "0/?" not in shown.getvalue()
-    with progress("work", None) as report:
+    with progress_bar("work", None) as report:
         report(2, 3)
     assert "2/3" in shown.getvalue()
 
 
 def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress("work", 3) as report:
+    with progress_bar("work", 3) as report:
         report(3)
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""

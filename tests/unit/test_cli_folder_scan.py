@@ -21,8 +21,8 @@ def write(folder: Path, *names: str) -> Path:
     return folder
 
 
-def ids(folder: Path, selection: FolderScan) -> list[str]:
-    return [image.id for image in find_images([folder], selection)]
+def ids(folder: Path, scan: FolderScan) -> list[str]:
+    return [image.id for image in find_images([folder], scan)]
 
 
 def test_every_picture_is_taken_or_counted_with_its_reason(tmp_path: Path) -> None:
@@ -37,13 +37,13 @@ def test_every_picture_is_taken_or_counted_with_its_reason(tmp_path: Path) -> No
         "a/.AppleDouble/15.jpg",
     )
     write(tmp_path, "notes.txt", "a/film.mov", "b/film.MOV", "README")
-    selection = FolderScan()
-    assert ids(tmp_path, selection) == ["a/1.jpg", "a/2.png"]
-    assert selection.to_dict() == {
+    scan = FolderScan()
+    assert ids(tmp_path, scan) == ["a/1.jpg", "a/2.png"]
+    assert scan.to_dict() == {
         "HEIC": 2, "Photoshop": 1, "SVG": 1, "hidden": 5, "other": 4,
         "@eaDir": 1, "__MACOSX": 1, "#recycle": 1, "lost+found": 1,
     }  # fmt: skip
-    text = str(selection)
+    text = str(scan)
     assert text.startswith("passed over: ")
     for part in ("2 HEIC", "(not read: convert them to JPEG or PNG)", "5 hidden", "1 in @eaDir", "1 in lost+found"):
         assert part in text
@@ -64,25 +64,25 @@ def test_every_picture_is_taken_or_counted_with_its_reason(tmp_path: Path) -> No
 )
 def test_what_a_pattern_excludes(pattern: str, taken: list[str], tmp_path: Path) -> None:
     write(tmp_path, "a/1.jpg", "a/1_small.jpg", "a/thumbs/1.jpg", "thumbs/1.jpg")
-    selection = FolderScan([pattern])
-    assert ids(tmp_path, selection) == taken
-    assert selection.to_dict() == ({"excluded": 4 - len(taken)} if len(taken) < 4 else {})
+    scan = FolderScan([pattern])
+    assert ids(tmp_path, scan) == taken
+    assert scan.to_dict() == ({"excluded": 4 - len(taken)} if len(taken) < 4 else {})
 
 
 def test_a_lone_file_can_be_excluded(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", "b.jpg")
-    selection = FolderScan(["b.*"])
-    assert [image.id for image in find_images([tmp_path / "a.jpg", tmp_path / "b.jpg"], selection)] == ["a.jpg"]
-    assert selection.to_dict() == {"excluded": 1}
+    scan = FolderScan(["b.*"])
+    assert [image.id for image in find_images([tmp_path / "a.jpg", tmp_path / "b.jpg"], scan)] == ["a.jpg"]
+    assert scan.to_dict() == {"excluded": 1}
 
 
 def test_a_folder_that_cannot_be_read_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "a/1.jpg", "b/c/2.jpg", "d/3.jpg")
     refuse_folder(monkeypatch, tmp_path / "b" / "c")
-    selection = FolderScan()
-    assert ids(tmp_path, selection) == ["a/1.jpg", "d/3.jpg"]
-    assert selection.unreadable == [(tmp_path / "b" / "c", "Permission denied")]
-    assert str(selection) == "passed over: 1 unreadable folder"
+    scan = FolderScan()
+    assert ids(tmp_path, scan) == ["a/1.jpg", "d/3.jpg"]
+    assert scan.unreadable == [(tmp_path / "b" / "c", "Permission denied")]
+    assert str(scan) == "passed over: 1 unreadable folder"
     excluding = FolderScan(["c"])
     assert ids(tmp_path, excluding) == ["a/1.jpg", "d/3.jpg"]
     assert excluding.unreadable == []
@@ -96,9 +96,9 @@ def test_linked_folders_are_searched_once_and_loops_end(tmp_path: Path) -> None:
     (top / "a" / "loop").symlink_to(top)
     (tmp_path / "elsewhere" / "rose" / "loop").symlink_to(tmp_path / "elsewhere")
     (top / "nowhere").symlink_to(tmp_path / "missing")
-    selection = FolderScan()
-    assert ids(top, selection) == ["a/1.jpg", "rose/2.jpg", "rose/deep/3.jpg"]
-    assert selection.to_dict() == {"linked": 4 - 1, "other": 1}
+    scan = FolderScan()
+    assert ids(top, scan) == ["a/1.jpg", "rose/2.jpg", "rose/deep/3.jpg"]
+    assert scan.to_dict() == {"linked": 4 - 1, "other": 1}
 
 
 def test_a_linked_class_is_a_class(tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_a_linked_class_is_a_class(tmp_path: Path) -> None:
 
 def test_of_a_data_set_the_training_part_gives_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, "train/a/1.jpg", "train/b/x/2.jpg", "train/c/3.heic", "val/a/4.jpg", "val/d/5.jpg", "Test/6.jpg")
-    selection = FolderScan()
-    images, labels = labelled_images(tmp_path, selection)
+    scan = FolderScan()
+    images, labels = labelled_images(tmp_path, scan)
     assert [image.id for image in images] == ["train/a/1.jpg", "train/b/x/2.jpg"]
     assert labels == ["a", "b"]
-    assert selection.to_dict() == {"HEIC": 1, "val": 2, "Test": 1}
+    assert scan.to_dict() == {"HEIC": 1, "val": 2, "Test": 1}
     said = capsys.readouterr().err
     assert "classes are the folders in train/; Test/ and val/ left out" in said
     assert f"{tmp_path}/train/c: this folder is no class, as fc7 reads no image in it: it holds 1 HEIC" in said

@@ -65,22 +65,22 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what it raises into one line and an exit code."""
-        from fc7.cli.output import say, write_any_text
+        from fc7.cli.output import escape_unencodable, print_text
 
-        write_any_text()
+        escape_unencodable()
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            say("fc7: interrupted", err=True)
+            print_text("fc7: interrupted", err=True)
             raise click.exceptions.Exit(_INTERRUPTED) from None
         except Exception as error:
             is_broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
             if ctx.params["traceback"] or is_broken_pipe:  # click ends quietly on the latter
                 raise
             message, exit_code = _describe(error)
-            say(f"fc7: error: {' '.join(message.split())}", err=True)
+            print_text(f"fc7: error: {' '.join(message.split())}", err=True)
             raise click.exceptions.Exit(exit_code) from error
 
 

@@ -11,9 +11,9 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
-from fc7.cli.image_arguments import FoundImage, as_text, conclude, find_items, paths_argument
+from fc7.cli.image_arguments import FoundImage, as_text, find_items, finish, paths_argument
 from fc7.cli.options import exclude_option, json_option
-from fc7.cli.output import complain, emit, item_outcome, progress, say
+from fc7.cli.output import item_outcome, print_json, print_note, print_text, progress_bar
 from fc7.errors import AlreadyExists, NotFound
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def add(
     id_prefix: str,
     item_id: str | None,
     replace: bool,
-    selection: FolderScan,
+    scan: FolderScan,
     as_json: bool,
 ) -> None:
     """Add images to a collection, which is created where missing.
@@ -58,19 +58,19 @@ def add(
     """
     from fc7.cli.folder_labels import folder_labels
 
-    images = find_items(paths, "two runs with an --id-prefix each", selection)
+    images = find_items(paths, "two runs with an --id-prefix each", scan)
     _check_id(images, item_id, id_prefix)
     labels = folder_labels(images) if label_from_folder else [None] * len(images)
     counts = dict.fromkeys(STATUSES, 0)
-    with connection.open() as client, progress("add", len(images), as_json=as_json) as advance:
+    with connection.open() as client, progress_bar("add", len(images), as_json=as_json) as advance:
 
         def report(item: Added) -> None:
             counts[item.status] += 1
             advance(sum(counts.values()))
             if item.error is not None:
-                complain(item.id, item.error)
+                print_note(item.id, item.error)
             if as_json:
-                emit(item_outcome(item.id, item.status, item.error))
+                print_json(item_outcome(item.id, item.status, item.error))
 
         try:
             _collection(client, name).add(
@@ -81,13 +81,13 @@ def add(
                 report=report,
             )
         except KeyboardInterrupt:
-            say(f"{_summary(name, counts)} of {len(images)}; run the command again to go on", err=True)
+            print_text(f"{_summary(name, counts)} of {len(images)}; run the command again to go on", err=True)
             raise
     if as_json:
-        emit({"collection": name, **counts, "passed_over": selection.to_dict()})
+        print_json({"collection": name, **counts, "passed_over": scan.to_dict()})
     else:
-        say(_summary(name, counts))
-    conclude(selection, counts["failed"], as_json=as_json)
+        print_text(_summary(name, counts))
+    finish(scan, counts["failed"], as_json=as_json)
 
 
 def _collection(client: Client, name: str) -> Collection:

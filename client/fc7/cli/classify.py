@@ -9,7 +9,7 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
-from fc7.cli.image_arguments import conclude, find_images, paths_argument
+from fc7.cli.image_arguments import find_images, finish, paths_argument
 from fc7.cli.options import (
     check_one,
     ensemble_option,
@@ -19,7 +19,7 @@ from fc7.cli.options import (
     positive,
     views_option,
 )
-from fc7.cli.output import complain, emit, progress, table
+from fc7.cli.output import print_json, print_note, print_table, progress_bar
 
 if TYPE_CHECKING:
     from fc7 import Classification
@@ -45,7 +45,7 @@ def classify(
     model: str,
     ensemble: tuple[str, ...],
     views: int,
-    selection: FolderScan,
+    scan: FolderScan,
     top: int | None,
     as_json: bool,
 ) -> None:
@@ -59,10 +59,10 @@ def classify(
     check_one(model, ensemble)
     if head and (model or ensemble):
         raise click.UsageError("--model and --ensemble go without --head: a head knows its model")
-    images = find_images(paths, selection)
+    images = find_images(paths, scan)
     rows: list[tuple[str, str, float]] = []
     n_failed = 0
-    with connection.open() as client, progress("classify", len(images), as_json=as_json) as report:
+    with connection.open() as client, progress_bar("classify", len(images), as_json=as_json) as report:
         for first in range(0, len(images), _BATCH):
             batch = images[first : first + _BATCH]
             answers = client.classify(
@@ -76,14 +76,14 @@ def classify(
             for image, answer in zip(batch, answers, strict=True):
                 if answer.error is not None:
                     n_failed += 1
-                    complain(image.name, answer.error)
+                    print_note(image.name, answer.error)
                 rows += [(image.name, label, probability) for label, probability in answer.top]
                 if as_json:
-                    emit(_facts(image.name, answer))
+                    print_json(_facts(image.name, answer))
             report(first + len(batch))
     if not as_json:
-        table(("path", "label", "probability"), rows)
-    conclude(selection, n_failed)
+        print_table(("path", "label", "probability"), rows)
+    finish(scan, n_failed)
 
 
 def _facts(path: str, answer: Classification) -> dict[str, object]:

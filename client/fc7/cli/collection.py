@@ -11,7 +11,7 @@ import click
 from fc7.cli.collection_items import items
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import json_option, model_option, yes_option
-from fc7.cli.output import emit, make_sure, say, table
+from fc7.cli.output import confirm, print_json, print_table, print_text
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
     with connection.open() as client:
         facts = _facts(client.collection(name))
     if as_json:
-        emit(facts)
+        print_json(facts)
     else:
         provenance = {f"provenance {key}": value for key, value in facts.pop("provenance").items()}
-        table(("", ""), (facts | provenance).items())
+        print_table(("", ""), (facts | provenance).items())
 
 
 @collection.command()
@@ -79,12 +79,12 @@ def delete(connection: Connection, name: str, is_sure: bool, as_json: bool) -> N
     with connection.open() as client:
         with contextlib.suppress(DataLoss):  # a damaged one may go too; one that is missing is NotFound
             client.collection(name)
-        make_sure(f"Delete collection {name!r} and all its items?", is_sure=is_sure)
+        confirm(f"Delete collection {name!r} and all its items?", is_sure=is_sure)
         client.delete_collection(name)
     if as_json:
-        emit({"name": name, "status": "deleted"})
+        print_json({"name": name, "status": "deleted"})
     else:
-        say(f"collection {name} deleted")
+        print_text(f"collection {name} deleted")
 
 
 def _facts(found: Collection) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _facts(found: Collection) -> dict[str, Any]:
 def _print(found: Sequence[Collection], as_json: bool) -> None:
     if as_json:
         for one in found:
-            emit(_facts(one))
+            print_json(_facts(one))
         return
     rows = [_facts(one) | {"model": one.provenance.model, "layer": one.provenance.layer} for one in found]
-    table(_COLUMNS, [[row[column] for column in _COLUMNS] for row in rows])
+    print_table(_COLUMNS, [[row[column] for column in _COLUMNS] for row in rows])

@@ -15,7 +15,7 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import json_option, positive
-from fc7.cli.output import check_output, emit, progress, say, table, write_csv
+from fc7.cli.output import check_writable, print_json, print_table, print_text, progress_bar, write_csv
 
 if TYPE_CHECKING:
     from fc7 import Item
@@ -49,17 +49,17 @@ def items(
         if output is not None:
             total = found.count if limit is None else min(limit, found.count)
             written = _export(output, listed, total, as_json=as_json)
-            say(f"{written} items of {name} in {output}", err=as_json)
+            print_text(f"{written} items of {name} in {output}", err=as_json)
         elif as_json:
             for item in listed:
-                emit(_facts(item))
+                print_json(_facts(item))
         elif as_csv:
             write_csv(_lines(listed))
         else:
             rows = [_row(item) for item in islice(listed, limit or _SHOWN)]
-            table(("id", "label", "payload"), [(own, label, payload) for own, label, _, payload in rows])
+            print_table(("id", "label", "payload"), [(own, label, payload) for own, label, _, payload in rows])
             if limit is None and found.count > len(rows):
-                say(f"{len(rows)} of {found.count} items: --limit N shows more, --csv and --json all", err=True)
+                print_text(f"{len(rows)} of {found.count} items: --limit N shows more, --csv and --json all", err=True)
 
 
 def _check(output: Path, *, as_csv: bool, as_json: bool) -> None:
@@ -68,7 +68,7 @@ def _check(output: Path, *, as_csv: bool, as_json: bool) -> None:
         raise click.UsageError(f"--output {str(output)!r} ends in none of {', '.join(_FORMATS)}")
     if (as_csv and kind != "csv") or (as_json and kind != "json"):
         raise click.UsageError(f"--output {str(output)!r} and the format asked for differ: leave --csv or --json out")
-    check_output(output)
+    check_writable(output)
 
 
 def _export(output: Path, listed: Iterator[Item], total: int, *, as_json: bool) -> int:
@@ -78,7 +78,7 @@ def _export(output: Path, listed: Iterator[Item], total: int, *, as_json: bool) 
     try:
         with (
             part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-            progress("export", total, as_json=as_json) as report,
+            progress_bar("export", total, as_json=as_json) as report,
         ):
 
             def counted() -> Iterator[Item]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fc7.cli.folder_scan import FolderScan
-from fc7.cli.image_arguments import conclude, find_images
-from fc7.cli.output import progress, say, table
+from fc7.cli.image_arguments import find_images, finish
+from fc7.cli.output import print_table, print_text, progress_bar
 from fc7.demo.pixel_baseline import nearest, raw_values, ridge_labels
 from fc7.demo.views import Photograph, View, scikit_image_photographs, take_views
 from fc7.errors import Fc7Error, InvalidArgument, Unavailable
@@ -60,10 +60,10 @@ def demo(data_from: Path | None, output: Path) -> None:
     OUTPUT/result.json and OUTPUT/why.png: why the first hit is a neighbour.
     """
     output.mkdir(parents=True, exist_ok=True)
-    clock, selection = Clock(), FolderScan()
+    clock, scan = Clock(), FolderScan()
     with tempfile.TemporaryDirectory(prefix="fc7-demo-") as scratch:
         with clock.step("views"):
-            views = _views(data_from, Path(scratch) / "views", selection)
+            views = _views(data_from, Path(scratch) / "views", scan)
         items, queries = views[::2], views[1::2]
         with contextlib.ExitStack() as stack:
             with clock.step("start server"):
@@ -84,8 +84,8 @@ def demo(data_from: Path | None, output: Path) -> None:
     }
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     _show(result, output)
-    say(said)
-    conclude(selection, 0)
+    print_text(said)
+    finish(scan, 0)
 
 
 @dataclass(slots=True)
@@ -97,13 +97,13 @@ class Clock:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Name and time one step."""
-        say(f"{name} ...", err=True)
+        print_text(f"{name} ...", err=True)
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
 
 
-def own_photographs(folder: Path, selection: FolderScan) -> list[Photograph]:
+def own_photographs(folder: Path, scan: FolderScan) -> list[Photograph]:
     """Return the photographs of a folder, two at least.
 
     Raises
@@ -111,18 +111,18 @@ def own_photographs(folder: Path, selection: FolderScan) -> list[Photograph]:
     InvalidArgument
         There are fewer: a head tells classes apart.
     """
-    found = find_images([folder], selection)
+    found = find_images([folder], scan)
     if len(found) < 2:
         raise InvalidArgument(f"{str(folder)!r} holds one photograph: two at least", name=str(folder))
     return [Photograph(image.id, image.path) for image in found]
 
 
-def _views(data_from: Path | None, folder: Path, selection: FolderScan) -> list[View]:
-    photos = scikit_image_photographs() if data_from is None else own_photographs(data_from, selection)
+def _views(data_from: Path | None, folder: Path, scan: FolderScan) -> list[View]:
+    photos = scikit_image_photographs() if data_from is None else own_photographs(data_from, scan)
     if len(photos) > _MOST:
-        say(f"{len(photos)} photographs: {_MOST} are taken, evenly along their sorted names", err=True)
+        print_text(f"{len(photos)} photographs: {_MOST} are taken, evenly along their sorted names", err=True)
         photos = [photos[i * len(photos) // _MOST] for i in range(_MOST)]
-    with progress("views", len(photos)) as report:
+    with progress_bar("views", len(photos)) as report:
         return take_views(photos, folder, report)
 
 
@@ -169,7 +169,7 @@ def _photographs(
 ) -> tuple[dict[str, float], Hit]:
     """Search and classify the queries, by features and by raw values; return also the first query's first hit."""
     wanted = [view.photo for view in queries]
-    with clock.step("index"), progress("index", len(items)) as advance:
+    with clock.step("index"), progress_bar("index", len(items)) as advance:
         added = client.create_collection(_COLLECTION).add(
             [view.path for view in items],
             ids=[_id(view) for view in items],
@@ -186,7 +186,7 @@ def _photographs(
         client.train_head(_HEAD, collection=_COLLECTION)
     with clock.step("publish head"):
         client.publish_head(_HEAD)
-    with clock.step("classify"), progress("classify", len(queries)) as report:
+    with clock.step("classify"), progress_bar("classify", len(queries)) as report:
         classified = client.classify([view.path for view in queries], head=_HEAD, report=report)
     with clock.step("raw values"):
         x, z = (raw_values([_open(view.path) for view in half]) for half in (items, queries))
@@ -304,9 +304,13 @@ def _show(result: Mapping[str, object], output: Path) -> None:
         ("photographs, precision@10", "precision_at_10", "raw_precision_at_10"),
         ("faces or not, head", "faces_accuracy", "faces_raw_accuracy"),
     )
-    table(("", "fc7", "raw 32 x 32 pixels"), [(name, result[ours], result[raw]) for name, ours, raw in figures])
-    say("")
+    print_table(("", "fc7", "raw 32 x 32 pixels"), [(name, result[ours], result[raw]) for name, ours, raw in figures])
+    print_text("")
     steps = result["steps"]
     assert isinstance(steps, dict)
-    table(("step", "seconds"), [(name, f"{s:7.1f}") for name, s in (steps | {"total": result["seconds"]}).items()])
-    say(f"\n{output / 'search.png'} shows queries and their neighbours, {output / 'result.json'} has the figures")
+    print_table(
+        ("step", "seconds"), [(name, f"{s:7.1f}") for name, s in (steps | {"total": result["seconds"]}).items()]
+    )
+    print_text(
+        f"\n{output / 'search.png'} shows queries and their neighbours, {output / 'result.json'} has the figures"
+    )

@@ -15,7 +15,7 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import json_option
-from fc7.cli.output import emit, end, say, table
+from fc7.cli.output import exit_if_failed, print_json, print_table, print_text
 from fc7.errors import Fc7Error, PermissionDenied
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ def doctor(connection: Connection, as_json: bool) -> None:
     if as_json:
         for finding in findings:
             bad = {"problem": finding.problem, "fix": finding.fix} if finding.problem else {}
-            emit({"check": finding.check, "value": finding.value} | bad)
+            print_json({"check": finding.check, "value": finding.value} | bad)
     else:
-        table(("check", "found"), [(finding.check, finding.value) for finding in findings])
+        print_table(("check", "found"), [(finding.check, finding.value) for finding in findings])
         for finding in problems:
-            say(f"\nproblem: {finding.check}: {finding.problem}\n    fix: {finding.fix}")
+            print_text(f"\nproblem: {finding.check}: {finding.problem}\n    fix: {finding.fix}")
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        say(f"\n{count}" if problems else "\nall well")
-    end(len(problems))
+        print_text(f"\n{count}" if problems else "\nall well")
+    exit_if_failed(len(problems))
 
 
 def _machine() -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from fc7.cli.explain_output import (
 from fc7.cli.explain_study import check, correspondence, evolution, invariance
 from fc7.cli.explain_top import top
 from fc7.cli.options import json_option, model_option, positive
-from fc7.cli.output import emit, print_rows, progress, say
+from fc7.cli.output import print_json, print_rows, print_text, progress_bar
 from fc7.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -134,10 +134,10 @@ def match(
         )
     shares = _shares(found.contributions, found.unit_layer, strongest)
     if as_json:
-        emit({"score": found.score, "unit_layer": found.unit_layer, "rest": found.rest, "units": shares})
+        print_json({"score": found.score, "unit_layer": found.unit_layer, "rest": found.rest, "units": shares})
     else:
         print_rows(shares, as_json=False)
-        say(f"cosine {found.score:.4f}; {found.rest:.4f} of it belongs to no unit")
+        print_text(f"cosine {found.score:.4f}; {found.rest:.4f} of it belongs to no unit")
     check_drawable(output, found)
     if output is not None:
         from fc7.drawing.explanations import draw_match
@@ -178,10 +178,12 @@ def class_(
     shares = _shares(found.contributions, found.unit_layer, strongest)
     facts = {"label": found.label, "probability": found.probability, "logit": found.logit, "rest": found.rest}
     if as_json:
-        emit({**facts, "unit_layer": found.unit_layer, "units": shares})
+        print_json({**facts, "unit_layer": found.unit_layer, "units": shares})
     else:
         print_rows(shares, as_json=False)
-        say(f"{found.label} {found.probability:.4f}: logit {found.logit:.4f}; {found.rest:.4f} belongs to no unit")
+        print_text(
+            f"{found.label} {found.probability:.4f}: logit {found.logit:.4f}; {found.rest:.4f} belongs to no unit"
+        )
     check_drawable(output, found)
     if output is not None:
         from fc7.drawing.explanations import draw_class
@@ -220,7 +222,7 @@ def occlude(
     Zeiler & Fergus 2013, figure 7.
     """
     check_result(output)
-    with connection.open() as client, progress("occlude", grid * grid + 1, as_json=as_json) as report:
+    with connection.open() as client, progress_bar("occlude", grid * grid + 1, as_json=as_json) as report:
         found = client.explain.occlude(
             image, label=label, head=head, model=model, square_px=square_px or 0, grid=grid, report=report
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc7.cli.output import check_output, complain
+from fc7.cli.output import check_writable, print_note
 from fc7.errors import FailedPrecondition, Reason
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def check_result(output: Path | None) -> None:
         from fc7.drawing.contact_sheet import check_format
 
         check_format(output)
-    check_output(output)
+    check_writable(output)
 
 
 def check_drawable(output: Path | None, found: Match | ClassReason) -> None:
@@ -70,7 +70,7 @@ def check_drawable(output: Path | None, found: Match | ClassReason) -> None:
             name=model,
             reason=Reason.NO_DECONVNET,
         )
-    complain(str(output), f"no unit is projected: {why}")
+    print_note(str(output), f"no unit is projected: {why}")
 
 
 def write_result(

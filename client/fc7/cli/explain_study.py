@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fc7.cli.options import bundle_option, json_option
-from fc7.cli.output import print_rows, progress, say
+from fc7.cli.output import print_rows, print_text, progress_bar
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 
@@ -42,7 +42,7 @@ def invariance(folder: Path, name: str, count: int, output: Path | None, as_json
 
     if output:
         prepare(output)
-    with progress("invariance", None, as_json=as_json) as advance:
+    with progress_bar("invariance", None, as_json=as_json) as advance:
         curves = run(folder, name, count, advance)
     print_rows(means(curves), as_json)
     if output:
@@ -66,7 +66,7 @@ def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) 
 
     if output:
         prepare(output)
-    with progress("correspondence", None, as_json=as_json) as advance:
+    with progress_bar("correspondence", None, as_json=as_json) as advance:
         rows = run(folder, name, advance)
     print_rows([asdict(row) for row in rows], as_json)
     if output:
@@ -91,7 +91,7 @@ def evolution(checkpoints: Path, pictures: Path, output: Path | None, as_json: b
 
     if output:
         prepare(output)
-    with progress("evolution", None, as_json=as_json) as advance:
+    with progress_bar("evolution", None, as_json=as_json) as advance:
         stages = run(checkpoints, pictures, advance)
     print_rows([stage.row() for stage in stages], as_json)
     if output:
@@ -116,11 +116,11 @@ def check(folder: Path, name: str, count: int, output: Path | None, as_json: boo
 
     if output:
         prepare(output)
-    with progress("check", None, as_json=as_json) as advance:
+    with progress_bar("check", None, as_json=as_json) as advance:
         found = run(folder, name, count, advance)
     print_rows([asdict(score) for score in found.scores], as_json)
     if not as_json:
-        say("")
+        print_text("")
     print_rows([asdict(row) for row in found.similarities], as_json)
     if output:
         write_check(found, output)

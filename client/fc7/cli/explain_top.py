@@ -21,9 +21,9 @@ from fc7.cli.explain_output import (
     write_result,
 )
 from fc7.cli.folder_scan import FolderScan
-from fc7.cli.image_arguments import FoundImage, conclude, find_images
+from fc7.cli.image_arguments import FoundImage, find_images, finish
 from fc7.cli.options import exclude_option, json_option, model_option
-from fc7.cli.output import complain, print_rows, progress
+from fc7.cli.output import print_note, print_rows, progress_bar
 from fc7.errors import FailedPrecondition
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def top(
     rule: str,
     model: str,
     output: Path | None,
-    selection: FolderScan,
+    scan: FolderScan,
     as_json: bool,
 ) -> None:
     """Find the nine pictures that excite each unit most; draw patches and projections.
@@ -66,7 +66,7 @@ def top(
     """
     if (folder is None) == (collection is None):
         raise click.UsageError("give either FOLDER or --collection C")
-    if collection is not None and selection.exclude:
+    if collection is not None and scan.exclude:
         raise click.UsageError("--exclude goes with FOLDER: of a collection all items are taken")
     check_result(output)
     named, n_random = _chosen(units)
@@ -74,23 +74,23 @@ def top(
         raise click.UsageError(f"--units asks for {count}: at most {_DRAWN} are drawn or kept; give fewer at a time")
     with connection.open() as client:
         if folder is not None:
-            images = find_images([folder], selection)
+            images = find_images([folder], scan)
         else:
             stored = client.collection(str(collection))
             images, model = _pictures(stored), model or stored.provenance.model
-        with progress("top", len(images), as_json=as_json) as report:
+        with progress_bar("top", len(images), as_json=as_json) as report:
             found = client.explain.top(
                 [image.path for image in images], layer=layer, units=named, model=model, report=report
             )
         shown = named or sorted(random.Random(_SEED).sample(sorted(found.units), min(n_random, len(found.units))))  # noqa: S311
         for failed in found.failed:
-            complain(images[failed.index].name, failed.error)
+            print_note(images[failed.index].name, failed.error)
         if output is not None:
             _write(output, images, found, _project(client, images, found, shown, rule, as_json))
     print_rows(
         [place_facts(i.place) | {"id": images[i.index].id} for unit in shown for i in found.units[unit]], as_json
     )
-    conclude(selection, len(found.failed))
+    finish(scan, len(found.failed))
 
 
 def _chosen(text: str) -> tuple[list[int], int]:
@@ -110,7 +110,7 @@ def _pictures(collection: Collection) -> list[FoundImage]:
         if isinstance(path, str):
             found.append(FoundImage(item.id, Path(path)))
         else:
-            complain(item.id, "no payload.path says where its picture is")
+            print_note(item.id, "no payload.path says where its picture is")
     if not found:
         raise FailedPrecondition(
             f"no item of collection {collection.name!r} names its picture in payload.path: add them with `fc7 add`",
@@ -142,7 +142,7 @@ def _project(
         for one in found.units[unit]:
             units_of.setdefault(one.index, []).append(unit)
     where, excited = found.provenance, dict[tuple[int, int], Excited]()
-    with progress("project", len(units_of), as_json=as_json) as report:
+    with progress_bar("project", len(units_of), as_json=as_json) as report:
         for done, (index, units) in enumerate(units_of.items(), 1):
             path = images[index].path
             for start in range(0, len(units), _TOGETHER):

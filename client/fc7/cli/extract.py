@@ -12,9 +12,9 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
-from fc7.cli.image_arguments import conclude, find_items, paths_argument
+from fc7.cli.image_arguments import find_items, finish, paths_argument
 from fc7.cli.options import check_one, ensemble_option, exclude_option, json_option, model_option, views_option
-from fc7.cli.output import check_output, complain, emit, progress, say
+from fc7.cli.output import check_writable, print_json, print_note, print_text, progress_bar
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def extract(
     model: str,
     ensemble: tuple[str, ...],
     views: int,
-    selection: FolderScan,
+    scan: FolderScan,
     as_json: bool,
 ) -> None:
     """Write the features of images to a file.
@@ -53,8 +53,8 @@ def extract(
     """
     check_one(model, ensemble)
     write = _writer(output)
-    images = find_items(paths, "write two files", selection)
-    with connection.open() as client, progress("extract", len(images), as_json=as_json) as report:
+    images = find_items(paths, "write two files", scan)
+    with connection.open() as client, progress_bar("extract", len(images), as_json=as_json) as report:
         features = client.extract(
             [image.source for image in images],
             layer=layer,
@@ -65,7 +65,7 @@ def extract(
             report=report,
         )
     for failed in features.failed:
-        complain(images[failed.index].name, failed.error)
+        print_note(images[failed.index].name, failed.error)
     if not features.rows:
         raise InvalidArgument("no image could be read: nothing was written", name=str(output))
     part = output.with_name(f".{output.name}.part")
@@ -78,10 +78,10 @@ def extract(
     (count, dim), taken = features.values.shape, features.provenance.layer
     if as_json:
         facts = {"output": str(output), "count": count, "failed": len(features.failed), "layer": taken, "dim": dim}
-        emit(facts | {"passed_over": selection.to_dict()})
+        print_json(facts | {"passed_over": scan.to_dict()})
     else:
-        say(f"{count} features of {dim} numbers from layer {taken} in {output}")
-    conclude(selection, len(features.failed), as_json=as_json)
+        print_text(f"{count} features of {dim} numbers from layer {taken} in {output}")
+    finish(scan, len(features.failed), as_json=as_json)
 
 
 def _writer(output: Path) -> Callable[[IO[bytes], list[str], Features], None]:
@@ -91,7 +91,7 @@ def _writer(output: Path) -> Callable[[IO[bytes], list[str], Features], None]:
         raise InvalidArgument(f"output {str(output)!r} ends in neither .npz nor .parquet", name="output")
     if output.suffix == ".parquet":
         import pyarrow  # noqa: F401  # where it is missing, now rather than after the work
-    check_output(output)
+    check_writable(output)
     return writers[output.suffix]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.image_arguments import FoundImage, as_text, find_images
-from fc7.cli.output import complain
+from fc7.cli.output import print_note
 from fc7.errors import InvalidArgument
 
 # Names of the parts of a data set. A folder named so is no class where there are two of them, or no other folder.
@@ -34,7 +34,7 @@ def folder_labels(images: Sequence[FoundImage]) -> list[str | None]:
 
 
 def labelled_images(
-    folder: Path, selection: FolderScan, parts: frozenset[str] = TRAINING
+    folder: Path, scan: FolderScan, parts: frozenset[str] = TRAINING
 ) -> tuple[list[FoundImage], list[str]]:
     """Return the images of a folder with one sub-folder per class, and the class of each.
 
@@ -50,11 +50,11 @@ def labelled_images(
         raise InvalidArgument(
             f"{as_text(folder)!r} is not a folder: give one with a sub-folder per class", name=str(folder)
         )
-    found = find_images([folder], selection)
+    found = find_images([folder], scan)
     is_split = _is_split(folder, found)
     pairs = list(zip(found, folder_labels(found), strict=True))
     if is_split:
-        _leave_out(folder, found, selection, parts)
+        _leave_out(folder, found, scan, parts)
         pairs = [(image, label) for image, label in pairs if _is_of(image, parts)]
     bare = [image for image, label in pairs if label is None]
     if bare:
@@ -63,7 +63,7 @@ def labelled_images(
             f"{bare[0].id!r}: the sub-folder names the class",
             name=bare[0].id,
         )
-    _say_empty_classes(folder, [image for image, _ in pairs], parts if is_split else None, selection)
+    _say_empty_classes(folder, [image for image, _ in pairs], parts if is_split else None, scan)
     return [image for image, _ in pairs], [str(label) for _, label in pairs]
 
 
@@ -87,7 +87,7 @@ def _is_of(image: FoundImage, parts: frozenset[str]) -> bool:
     return str(image.folder).casefold() in parts
 
 
-def _leave_out(folder: Path, images: Sequence[FoundImage], selection: FolderScan, parts: frozenset[str]) -> None:
+def _leave_out(folder: Path, images: Sequence[FoundImage], scan: FolderScan, parts: frozenset[str]) -> None:
     """Count and name the parts of a data set that are not taken."""
     taken = {str(image.folder) for image in images if _is_of(image, parts)}
     others = Counter(str(image.folder) for image in images if not _is_of(image, parts))
@@ -98,22 +98,22 @@ def _leave_out(folder: Path, images: Sequence[FoundImage], selection: FolderScan
             name=str(folder),
         )
     for name, n in others.items():
-        selection.pass_over(name, n)
+        scan.pass_over(name, n)
     left_out = f"; {_listed(others)} left out" if others else ""
-    complain(as_text(folder), f"classes are the folders in {_listed(taken)}{left_out}")
+    print_note(as_text(folder), f"classes are the folders in {_listed(taken)}{left_out}")
 
 
 def _say_empty_classes(
-    folder: Path, images: Sequence[FoundImage], parts: frozenset[str] | None, selection: FolderScan
+    folder: Path, images: Sequence[FoundImage], parts: frozenset[str] | None, scan: FolderScan
 ) -> None:
     """Name the folders, below ``parts`` where there are parts, that should be classes but hold no image fc7 reads."""
     depth = 1 if parts is None else 2
     classes = {tuple(image.path.relative_to(folder).parts[:depth]) for image in images}
-    for path, reasons in sorted(selection.folders.items()):
+    for path, reasons in sorted(scan.folders.items()):
         is_part = parts is None or path.parts[0].casefold() in parts
         if len(path.parts) == depth and is_part and path.parts not in classes:
             held = ", ".join(f"{n} {reason}" for reason, n in reasons.items()) or "nothing"
-            complain(as_text(folder / path), f"this folder is no class, as fc7 reads no image in it: it holds {held}")
+            print_note(as_text(folder / path), f"this folder is no class, as fc7 reads no image in it: it holds {held}")
 
 
 def _listed(names: Collection[str], word: str = "and") -> str:

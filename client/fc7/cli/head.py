@@ -13,9 +13,9 @@ import click
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.head_evaluate import evaluate
-from fc7.cli.image_arguments import conclude
+from fc7.cli.image_arguments import finish
 from fc7.cli.options import exclude_option, json_option, model_option, positive, yes_option
-from fc7.cli.output import complain, emit, make_sure, progress, say, table
+from fc7.cli.output import confirm, print_json, print_note, print_table, print_text, progress_bar
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def train(
     label: str | None,
     layer: str | None,
     model: str,
-    selection: FolderScan,
+    scan: FolderScan,
     as_json: bool,
 ) -> None:
     """Train the next version of a head on FOLDER, one sub-folder a class, or on a collection.
@@ -61,14 +61,14 @@ def train(
     """
     if (folder is None) == (collection is None):
         raise click.UsageError("give either FOLDER or --collection C")
-    if collection is not None and (layer or model or selection.exclude):
+    if collection is not None and (layer or model or scan.exclude):
         raise click.UsageError("--layer, --model and --exclude go with FOLDER: a collection has its own")
     if folder is not None and label:
         raise click.UsageError("--label goes with --collection: in FOLDER the sub-folder is the label")
     from fc7.cli.folder_labels import labelled_images
 
-    images, labels = ([], []) if folder is None else labelled_images(folder, selection)
-    with connection.open() as client, progress("train", len(images) or None, as_json=as_json) as report:
+    images, labels = ([], []) if folder is None else labelled_images(folder, scan)
+    with connection.open() as client, progress_bar("train", len(images) or None, as_json=as_json) as report:
         if collection is not None:
             trained = client.train_head(name, collection=collection, label=label or "label")
         else:
@@ -81,19 +81,19 @@ def train(
                 report=report,
             )
     for failed in trained.failed:
-        complain(images[failed.index].name, failed.error)
+        print_note(images[failed.index].name, failed.error)
     if as_json:
-        emit(_facts(trained) | {"passed_over": selection.to_dict()})
+        print_json(_facts(trained) | {"passed_over": scan.to_dict()})
     else:
         _print([trained], as_json)
     if trained.majority_accuracy is not None and trained.accuracy <= trained.majority_accuracy:
-        say(
+        print_text(
             f"fc7: the head is no better than always answering the largest class: {trained.accuracy:.3f} against "
             f"{trained.majority_accuracy:.3f} of {trained.held_out} held-out pictures. Give more pictures of the "
             "other classes, and see `fc7 head evaluate`",
             err=True,
         )
-    conclude(selection, len(trained.failed), as_json=as_json)
+    finish(scan, len(trained.failed), as_json=as_json)
 
 
 @head.command()
@@ -127,10 +127,10 @@ def show(connection: Connection, name: str, version: int | None, as_json: bool) 
     with connection.open() as client:
         facts = _facts(client.head(name, version or 0))
     if as_json:
-        emit(facts)
+        print_json(facts)
     else:
         provenance = {f"provenance {key}": value for key, value in facts.pop("provenance").items()}
-        table(("", ""), (facts | {"classes": ", ".join(facts["classes"])} | provenance).items())
+        print_table(("", ""), (facts | {"classes": ", ".join(facts["classes"])} | provenance).items())
 
 
 @head.command()
@@ -148,12 +148,12 @@ def delete(connection: Connection, name: str, version: int | None, is_all: bool,
     with connection.open() as client:
         with contextlib.suppress(DataLoss):  # a damaged one may go too; one that is missing is NotFound
             client.head(name, version or 0)
-        make_sure(f"Delete {what}?", is_sure=is_sure)
+        confirm(f"Delete {what}?", is_sure=is_sure)
         client.delete_head(name, version, all_versions=is_all)
     if as_json:
-        emit({"name": name, "version": version, "status": "deleted"})
+        print_json({"name": name, "version": version, "status": "deleted"})
     else:
-        say(f"head {name} deleted" if version is None else f"version {version} of head {name} deleted")
+        print_text(f"head {name} deleted" if version is None else f"version {version} of head {name} deleted")
 
 
 def _facts(one: Head) -> dict[str, Any]:
@@ -164,9 +164,9 @@ def _facts(one: Head) -> dict[str, Any]:
 def _print(heads: Sequence[Head], as_json: bool) -> None:
     if as_json:
         for one in heads:
-            emit(_facts(one))
+            print_json(_facts(one))
         return
-    table(
+    print_table(
         _COLUMNS,
         [
             (

@@ -10,9 +10,9 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
-from fc7.cli.image_arguments import conclude
+from fc7.cli.image_arguments import finish
 from fc7.cli.options import exclude_option, json_option, positive
-from fc7.cli.output import complain, emit, printable, progress, say, table
+from fc7.cli.output import print_json, print_note, print_table, print_text, printable, progress_bar
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _CONFUSIONS = 10  # lines of a table
 @json_option
 @connected
 def evaluate(
-    connection: Connection, name: str, folder: Path, version: int | None, selection: FolderScan, as_json: bool
+    connection: Connection, name: str, folder: Path, version: int | None, scan: FolderScan, as_json: bool
 ) -> None:
     """Tell how often a head is right about the pictures in FOLDER, one sub-folder per class.
 
@@ -39,7 +39,7 @@ def evaluate(
     from fc7.cli.folder_labels import HELD_OUT, labelled_images
     from fc7.evaluation import evaluate as compare
 
-    images, labels = labelled_images(folder, selection, HELD_OUT)
+    images, labels = labelled_images(folder, scan, HELD_OUT)
     with connection.open() as client:
         head = client.head(name, version or 0)
         known = [(image, label) for image, label in zip(images, labels, strict=True) if label in head.classes]
@@ -48,12 +48,12 @@ def evaluate(
             raise InvalidArgument(
                 f"head {name!r} knows no class of {str(folder)!r}: its classes are {', '.join(head.classes)}", name=name
             )
-        with progress("evaluate", len(known), as_json=as_json) as report:
+        with progress_bar("evaluate", len(known), as_json=as_json) as report:
             paths = [image.path for image, _ in known]
             answers = client.classify(paths, head=name, head_version=head.version, top=1, report=report)
     for (image, _), answer in zip(known, answers, strict=True):
         if answer.error is not None:
-            complain(image.name, answer.error)
+            print_note(image.name, answer.error)
     pairs = [(label, one.label) for (_, label), one in zip(known, answers, strict=True) if one.error is None]
     n_failed = len(known) - len(pairs)
     if not pairs:
@@ -61,30 +61,30 @@ def evaluate(
     found = compare([label for label, _ in pairs], [predicted for _, predicted in pairs])
     if as_json:
         facts = {"head": name, "version": head.version, **asdict(found), "unknown_classes": unknown}
-        emit(facts | {"failed": n_failed, "passed_over": selection.to_dict()})
+        print_json(facts | {"failed": n_failed, "passed_over": scan.to_dict()})
     else:
         _show(found, f"version {head.version} of head {name}")
     if unknown:
         n_left_out = len(images) - len(known)
-        say(
+        print_text(
             f"fc7: {n_left_out} pictures left out, whose classes the head does not know: "
             f"{printable(', '.join(unknown))}",
             err=True,
         )
-    conclude(selection, n_failed, as_json=as_json)
+    finish(scan, n_failed, as_json=as_json)
 
 
 def _show(found: Evaluation, what: str) -> None:
     rows = [(one.label, one.precision, one.recall, one.support) for one in found.classes]
-    table(("class", "precision", "recall", "pictures"), rows)
+    print_table(("class", "precision", "recall", "pictures"), rows)
     if found.confusions:
-        say("")
+        print_text("")
         shown = found.confusions[:_CONFUSIONS]
-        table(("class", "taken for", "pictures"), [(one.label, one.predicted, one.count) for one in shown])
+        print_table(("class", "taken for", "pictures"), [(one.label, one.predicted, one.count) for one in shown])
         if len(found.confusions) > len(shown):
-            say(f"and {len(found.confusions) - len(shown)} more pairs of classes: see --json")
+            print_text(f"and {len(found.confusions) - len(shown)} more pairs of classes: see --json")
     low, high = found.interval
-    say(
+    print_text(
         f"\n{printable(what)}: accuracy {found.accuracy:.3f} on {found.count} pictures (95 % interval {low:.3f} to "
         f"{high:.3f})\nalways answering {printable(found.majority_label)!r}: {found.majority_accuracy:.3f}"
     )

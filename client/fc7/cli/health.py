@@ -9,7 +9,7 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import json_option
-from fc7.cli.output import emit, say
+from fc7.cli.output import print_json, print_text
 from fc7.errors import Unavailable
 
 
@@ -27,9 +27,9 @@ def health(connection: Connection, as_json: bool) -> None:
     with replace(connection, models=()).open() as client:
         client.check_ready()
     if as_json:
-        emit({"status": "ready"})
+        print_json({"status": "ready"})
     else:
-        say("ready")
+        print_text("ready")
 
 
 def _holder(data: Path | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fc7.cli.folder_scan import FolderScan
-from fc7.cli.output import complain, end, say
+from fc7.cli.output import exit_if_failed, print_note, print_text
 from fc7.contract.formats import READ
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 
@@ -91,7 +91,7 @@ def read_query(image: Path | str) -> Path | str | bytes:
     return read_input() if image == _INPUT else image
 
 
-def find_images(paths: Sequence[Path | str], selection: FolderScan) -> list[FoundImage]:
+def find_images(paths: Sequence[Path | str], scan: FolderScan) -> list[FoundImage]:
     """List the images of files, URLs, standard input and folders, the latter searched recursively and sorted.
 
     Raises
@@ -103,10 +103,10 @@ def find_images(paths: Sequence[Path | str], selection: FolderScan) -> list[Foun
     FailedPrecondition
         A PATH that is a folder cannot be read.
     """
-    return [image for path in paths for image in _below(path, selection)]
+    return [image for path in paths for image in _below(path, scan)]
 
 
-def find_items(paths: Sequence[Path | str], way_out: str, selection: FolderScan) -> list[FoundImage]:
+def find_items(paths: Sequence[Path | str], way_out: str, scan: FolderScan) -> list[FoundImage]:
     """List images as `find_images` does, each of an id of its own.
 
     Raises
@@ -115,7 +115,7 @@ def find_items(paths: Sequence[Path | str], way_out: str, selection: FolderScan)
         Two images of one id; the text ends with ``way_out``.
     """
     found: dict[str, FoundImage] = {}
-    for image in find_images(paths, selection):
+    for image in find_images(paths, scan):
         other = found.setdefault(image.id, image)
         if other is not image:
             raise InvalidArgument(
@@ -126,44 +126,44 @@ def find_items(paths: Sequence[Path | str], way_out: str, selection: FolderScan)
     return list(found.values())
 
 
-def _below(path: Path | str, selection: FolderScan) -> list[FoundImage]:
+def _below(path: Path | str, scan: FolderScan) -> list[FoundImage]:
     if isinstance(path, str):
         return [FoundImage(path, read_query(path))]
     if path.is_dir():
-        return _in_folder(path, selection)
+        return _in_folder(path, scan)
     if not path.exists():
         raise NotFound(f"{str(path)!r} does not exist: give an image or a folder", name=str(path))
-    if selection.is_excluded(Path(path.name)):
-        selection.pass_over("excluded", 1)
+    if scan.is_excluded(Path(path.name)):
+        scan.pass_over("excluded", 1)
         return []
     return [FoundImage(as_text(Path(path.name)), path)]
 
 
-def _in_folder(folder: Path, selection: FolderScan) -> list[FoundImage]:
+def _in_folder(folder: Path, scan: FolderScan) -> list[FoundImage]:
     try:
-        images = [FoundImage(as_text(file), folder / file, folder) for file in selection.files(folder)]
+        images = [FoundImage(as_text(file), folder / file, folder) for file in scan.files(folder)]
     except OSError as error:
         name = as_text(folder)
         raise FailedPrecondition(f"folder {name!r} cannot be read: {error.strerror}", name=name) from error
     if not images:
         raise InvalidArgument(
             f"folder {as_text(folder)!r} holds no image: looked for {', '.join(sorted(READ))} at any depth. "
-            f"{str(selection).capitalize() or 'Nothing was passed over'}",
+            f"{str(scan).capitalize() or 'Nothing was passed over'}",
             name=str(folder),
         )
     return sorted(images, key=lambda image: image.id)
 
 
-def conclude(selection: FolderScan, n_failed: int, *, as_json: bool = False) -> None:
+def finish(scan: FolderScan, n_failed: int, *, as_json: bool = False) -> None:
     """Say what was passed over; end with exit code 1 where images failed or folders could not be read.
 
     With ``as_json`` the command has printed `FolderScan.to_dict` itself.
     """
-    for folder, why in selection.unreadable:
-        complain(as_text(folder), f"the folder cannot be read: {why}")
-    if str(selection) and not as_json:
-        say(str(selection), err=True)
-    end(n_failed + len(selection.unreadable))
+    for folder, why in scan.unreadable:
+        print_note(as_text(folder), f"the folder cannot be read: {why}")
+    if str(scan) and not as_json:
+        print_text(str(scan), err=True)
+    exit_if_failed(n_failed + len(scan.unreadable))
 
 
 def as_text(path: Path) -> str:

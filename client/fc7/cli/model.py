@@ -13,7 +13,7 @@ from fc7.cli.connection import Connection, connected
 from fc7.cli.model_study import curve, evaluate, inspect, probe, quantize
 from fc7.cli.model_train import ablate, train
 from fc7.cli.options import json_option
-from fc7.cli.output import emit, print_bundle, progress, say, table
+from fc7.cli.output import print_bundle, print_json, print_table, print_text, progress_bar
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ def list_(connection: Connection, as_json: bool) -> None:
         models = client.models()
     if as_json:
         for one in models:
-            emit(_facts(one))
+            print_json(_facts(one))
     else:
         rows = [
             (one.name, one.network, " ".join(layer.name for layer in one.layers), one.default_layer, one.provider)
             for one in models
         ]
-        table(("name", "network", "layers", "default layer", "provider"), rows)
+        print_table(("name", "network", "layers", "default layer", "provider"), rows)
 
 
 @model.command()
@@ -63,18 +63,18 @@ def show(connection: Connection, model: str, as_json: bool) -> None:
     with connection.open() as client:
         one = client.model(model)
     if as_json:
-        emit(asdict(one))
+        print_json(asdict(one))
         return
-    say(f"{one.name}: network {one.network}, {len(one.classes)} classes, graph {one.graph_sha256}")
-    say(f"recommended layer, which is meant where none is named: {one.default_layer}\n")
+    print_text(f"{one.name}: network {one.network}, {len(one.classes)} classes, graph {one.graph_sha256}")
+    print_text(f"recommended layer, which is meant where none is named: {one.default_layer}\n")
     rows = [
         (x.name, x.dim, " x ".join(map(str, x.shape)), x.recipe["crop_px"], x.transform, x.provenance_digest)
         for x in one.layers
     ]
-    table(("layer", "dim", "shape", "pixels", "transform", "provenance"), rows)
-    say("")
-    table(("recipe", ""), one.recipe.items())
-    say(f"\n{one.card}")
+    print_table(("layer", "dim", "shape", "pixels", "transform", "provenance"), rows)
+    print_text("")
+    print_table(("recipe", ""), one.recipe.items())
+    print_text(f"\n{one.card}")
 
 
 @model.command()
@@ -87,9 +87,9 @@ def verify(connection: Connection, model: str, as_json: bool) -> None:
         rows = list(_compare(client, client.model(model).name))
     if as_json:
         for row in rows:
-            emit(row)
+            print_json(row)
     else:
-        table(tuple(rows[0]), [list(row.values()) for row in rows])
+        print_table(tuple(rows[0]), [list(row.values()) for row in rows])
     differing = [row["layer"] for row in rows if not row["ok"]]
     if differing:
         raise DataLoss(
@@ -136,7 +136,7 @@ def export(
     check_target(output, name or output.name)
     text = read_text(notes) if notes else ""
     trained = load_trained(checkpoint)
-    with progress("pool", None, as_json=as_json) as report:
+    with progress_bar("pool", None, as_json=as_json) as report:
         bundle = export_bundle(
             trained,
             output,
@@ -162,7 +162,7 @@ def pull(network: str, output: Path | None, name: str | None, as_json: bool) -> 
     from fc7_models.zoo.pull import pull as run
 
     output = output or Path(network)
-    with progress("pull", None, as_json=as_json) as report:
+    with progress_bar("pull", None, as_json=as_json) as report:
         bundle = run(network, output, model=name or output.name, report=report)
     print_bundle(bundle.name, output, as_json)
 

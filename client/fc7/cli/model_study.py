@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fc7.cli.options import bundle_option, check_one, ensemble_option, json_option, views_option
-from fc7.cli.output import emit, print_rows, progress, say
+from fc7.cli.output import print_json, print_rows, print_text, progress_bar
 
 _folder = click.argument("folder", type=click.Path(path_type=Path))
 _splits = click.option("--splits", type=click.IntRange(min=1), default=3, show_default=True, help="Random divisions.")
@@ -42,7 +42,7 @@ def evaluate(
 
     if output:
         prepare(output)
-    with progress("evaluate", None, as_json=as_json) as advance:
+    with progress_bar("evaluate", None, as_json=as_json) as advance:
         result = run(folder, name, advance, ensemble=ensemble, views=views)
     columns = ("top1", "top5", "count", "top1_all", "top5_all", "calibration_error")
     print_rows([{column: getattr(result, column) for column in columns}], as_json)
@@ -66,7 +66,7 @@ def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
 
     if output:
         prepare(output)
-    with progress("probe", None, as_json=as_json) as advance:
+    with progress_bar("probe", None, as_json=as_json) as advance:
         rows = run(folder, name, splits, advance)
     print_rows([asdict(row) for row in rows], as_json)
     if output:
@@ -90,11 +90,11 @@ def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
 
     if output:
         prepare(output)
-    with progress("curve", None, as_json=as_json) as advance:
+    with progress_bar("curve", None, as_json=as_json) as advance:
         points = run(folder, name, splits, advance)
     print_rows([asdict(point) for point in points], as_json)
     if not any(point.features == UNTRAINED for point in points):
-        say("fc7: no random initialisation: the network is not in fc7's own table", err=True)
+        print_text("fc7: no random initialisation: the network is not in fc7's own table", err=True)
     if output:
         write_curve(points, output)
 
@@ -114,7 +114,7 @@ def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) 
 
     if output:
         prepare(output)
-    with progress("inspect", None, as_json=as_json) as advance:
+    with progress_bar("inspect", None, as_json=as_json) as advance:
         found = run(folder, name, advance)
     print_rows([asdict(layer) for layer in found.layers], as_json)
     if output:
@@ -134,13 +134,13 @@ def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
     """
     from fc7_models.export.int8 import quantise
 
-    with progress("compare", None, as_json=as_json) as advance:
+    with progress_bar("compare", None, as_json=as_json) as advance:
         found = quantise(name, folder, output, advance)
     print_rows([asdict(layer) for layer in found.layers], as_json)
     if not as_json:
-        say("")
+        print_text("")
     print_rows([asdict(cost) for cost in found.costs], as_json)
     if as_json:
-        emit({"name": found.bundle.name, "bundle": str(output), "count": found.count})
+        print_json({"name": found.bundle.name, "bundle": str(output), "count": found.count})
     else:
-        say(f"\nbundle {found.bundle.name} in {output}: serve it in int8 with fc7 serve --model {output}.int8")
+        print_text(f"\nbundle {found.bundle.name} in {output}: serve it in int8 with fc7 serve --model {output}.int8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fc7.cli.options import json_option
-from fc7.cli.output import emit, print_bundle, progress, say, table
+from fc7.cli.output import print_bundle, print_json, print_table, print_text, progress_bar
 
 if TYPE_CHECKING:
     from fc7_models.training.loop import Progress
@@ -65,22 +65,22 @@ def train(
     check_target(output, name or output.name)
     plan = make_plan(network, recipe=recipe, epochs=epochs, has_heads=heads, has_start=start is not None)
     checkpoints = checkpoints or output.with_name(f"{output.name}.checkpoints")
-    with join_team() as team, progress("train", None, as_json=as_json) as advance:
+    with join_team() as team, progress_bar("train", None, as_json=as_json) as advance:
 
         def report(state: Progress) -> None:
             if not team.is_first:
                 return
             advance(state.step, state.n_steps)
             if state.top1 is not None:
-                say(f"epoch {state.epoch}: loss {state.loss:.3f}, top-1 {state.top1:.3f}", err=True)
+                print_text(f"epoch {state.epoch}: loss {state.loss:.3f}, top-1 {state.top1:.3f}", err=True)
 
         trained = run(folders, plan, checkpoints, report, start=start, team=team)
     if team.is_first:
         if trained.facts.n_near:
             text = f"{trained.facts.n_near} pictures left out, since a validation picture is nearly the same"
-            say(text, err=True)
+            print_text(text, err=True)
         pictures = training_pictures(folders, trained.facts.near) if trained.network.is_any_size else []
-        with progress("pool", None, as_json=as_json) as advance:
+        with progress_bar("pool", None, as_json=as_json) as advance:
             bundle = export_bundle(trained, output, name=name or output.name, pictures=pictures, report=advance)
         print_bundle(bundle.name, output, as_json)
 
@@ -104,12 +104,12 @@ def ablate(folder: Path, network: str, recipe: str, epochs: int, output: Path, a
 
     plan = make_plan(network, recipe=recipe, epochs=epochs)
     prepare(output)
-    with progress("ablate", None, as_json=as_json) as advance:
+    with progress_bar("ablate", None, as_json=as_json) as advance:
         results = run(folder, plan, output, advance)
     write_ablation(results, output)
     rows = [asdict(result) for result in results]
     if as_json:
         for row in rows:
-            emit(row)
+            print_json(row)
     else:
-        table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+        print_table(tuple(rows[0]), [tuple(row.values()) for row in rows])

@@ -66,10 +66,10 @@ def check_one(name: str, ensemble: tuple[str, ...]) -> None:
 
 
 def exclude_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option --exclude; hand on a ``selection``."""
+    """Add the option --exclude; hand on a ``scan``."""
     option = click.option(
         "--exclude",
-        "selection",
+        "scan",
         multiple=True,
         metavar="PATTERN",
         callback=lambda context, option, patterns: FolderScan(patterns),

@@ -33,19 +33,19 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
-def say(text: str, *, err: bool = False) -> None:
+def print_text(text: str, *, err: bool = False) -> None:
     """Print text of one or more lines; the only way besides `emit` and `table`."""
     click.echo(printable(text, keep="\n\t"), err=err)
 
 
-def write_any_text() -> None:
+def escape_unencodable() -> None:
     r"""Let standard output and error take every character, whatever their encoding: as ``\xNN`` where it lacks one."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def emit(value: Mapping[str, object]) -> None:
+def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object on a line of its own, flushed."""
     click.echo(json.dumps(value))
 
@@ -57,7 +57,7 @@ def write_csv(lines: Iterable[str]) -> None:
         click.echo(printable(line, keep="\n\t") if is_terminal else line, nl=False)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; numbers to the right, no heading where it is empty. In a pipe no line is wrapped."""
     from rich import box
     from rich.console import Console
@@ -78,9 +78,9 @@ def print_rows(rows: Sequence[Mapping[str, object]], as_json: bool) -> None:
     """Print rows of the same keys, as a table or one JSON object each."""
     if as_json:
         for row in rows:
-            emit(row)
+            print_json(row)
     elif rows:
-        table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+        print_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
 def _text(value: object) -> str:
@@ -92,12 +92,12 @@ def _text(value: object) -> str:
 def print_bundle(name: str, folder: Path, as_json: bool) -> None:
     """Say which bundle was written, and how to serve it."""
     if as_json:
-        emit({"name": name, "bundle": str(folder)})
+        print_json({"name": name, "bundle": str(folder)})
     else:
-        say(f"bundle {name} in {folder}: serve it with fc7 serve --model {folder}")
+        print_text(f"bundle {name} in {folder}: serve it with fc7 serve --model {folder}")
 
 
-def check_output(file: Path) -> None:
+def check_writable(file: Path) -> None:
     """Refuse, before the work, a file that could not be written after it.
 
     Raises
@@ -115,9 +115,9 @@ def check_output(file: Path) -> None:
         raise FailedPrecondition(f"output {str(file)!r} may not be written: name another", name=str(file))
 
 
-def complain(name: str, error: object) -> None:
+def print_note(name: str, error: object) -> None:
     """Say on standard error what became of one item."""
-    say(f"fc7: {printable(name)}: {' '.join(str(error).split())}", err=True)
+    print_text(f"fc7: {printable(name)}: {' '.join(str(error).split())}", err=True)
 
 
 def item_outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str]:
@@ -125,13 +125,13 @@ def item_outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str,
     return {"id": item_id, "status": status} | ({} if error is None else {"error": str(error)})
 
 
-def end(n_failed: int) -> None:
+def exit_if_failed(n_failed: int) -> None:
     """End with exit code 1 where items failed."""
     if n_failed:
         raise click.exceptions.Exit(1)
 
 
-def make_sure(question: str, *, is_sure: bool) -> None:
+def confirm(question: str, *, is_sure: bool) -> None:
     """Ask before something is lost; without a terminal ``--yes`` must say so.
 
     Raises
@@ -156,7 +156,7 @@ class Report(Protocol):
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int | None, *, as_json: bool = False) -> Iterator[Report]:
+def progress_bar(label: str, total: int | None, *, as_json: bool = False) -> Iterator[Report]:
     """Show a bar on a terminal's standard error; yield the function to report with.
 
     With ``as_json`` there is no bar where the objects go to the terminal too.

@@ -6,7 +6,7 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import json_option
-from fc7.cli.output import complain, emit, end, item_outcome, say
+from fc7.cli.output import exit_if_failed, item_outcome, print_json, print_note, print_text
 
 
 @click.command()
@@ -20,10 +20,10 @@ def remove(connection: Connection, name: str, ids: tuple[str, ...], as_json: boo
         removed = client.collection(name, check=False).remove(ids)
     for item in removed:
         if item.error is not None:
-            complain(item.id, item.error)
+            print_note(item.id, item.error)
         if as_json:
-            emit(item_outcome(item.id, "removed" if item.error is None else "failed", item.error))
+            print_json(item_outcome(item.id, "removed" if item.error is None else "failed", item.error))
     n_failed = sum(item.error is not None for item in removed)
     if not as_json:
-        say(f"{name}: {len(removed) - n_failed} removed")
-    end(n_failed)
+        print_text(f"{name}: {len(removed) - n_failed} removed")
+    exit_if_failed(n_failed)

@@ -11,7 +11,7 @@ import click
 from fc7.cli.connection import Connection, connected
 from fc7.cli.image_arguments import ImageLocation, as_text, read_query
 from fc7.cli.options import json_option, positive
-from fc7.cli.output import check_output, emit, table
+from fc7.cli.output import check_writable, print_json, print_table
 from fc7.errors import Fc7Error
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def search(
             _draw(sheet, item_id or as_text(Path(str(image))), query, hits)
     if as_json:
         for hit in hits:
-            emit({"id": hit.id, "score": hit.score, "payload": hit.payload})
+            print_json({"id": hit.id, "score": hit.score, "payload": hit.payload})
     else:
-        table(("id", "score", "label"), [(hit.id, hit.score, hit.payload.get("label")) for hit in hits])
+        print_table(("id", "score", "label"), [(hit.id, hit.score, hit.payload.get("label")) for hit in hits])
 
 
 def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _check_sheet(sheet: Path) -> None:
     from fc7.drawing.contact_sheet import check_format
 
     check_format(sheet)
-    check_output(sheet)
+    check_writable(sheet)
 
 
 def _draw(sheet: Path, title: str, query: dict[str, Any], hits: Sequence[Hit]) -> None:
