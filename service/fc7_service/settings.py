@@ -1,11 +1,12 @@
-"""What a server is told at start: one value object, filled by the command line."""
+"""The settings of a server: one value object, filled by the command line."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated, get_type_hints
 
 from fc7.errors import InvalidArgument, NotFound, Reason
 
@@ -16,19 +17,82 @@ def usable_cores() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Settings of a server; each has a row in `docs/reference/configuration.md`."""
+class About:
+    """What the table of `docs/reference/configuration.md` says about a setting."""
 
-    data: Path  # folder of collections and heads; made where it is missing
-    listen: str | None = "127.0.0.1:50051"  # HOST:PORT, port 0 for a free one; None: the private socket alone
-    models: tuple[str, ...] = ()  # names of shipped bundles or bundle folders, the default first; empty: all shipped
-    device: str = "auto"  # "auto", "cpu" or "cuda"
-    threads: int = field(default_factory=usable_cores)  # of the engine
-    token_file: Path | None = None
-    tls_cert: Path | None = None  # PEM, with tls_key
-    tls_key: Path | None = None
-    is_insecure: bool = False  # allow an address beyond loopback without TLS and tokens
-    drain_s: float = 20.0  # how long calls under way may take after SIGTERM
+    meaning: str  # one or two sentences
+    unit: str
+    default: str = ""  # in words, where the value does not say it
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a server."""
+
+    data: Annotated[
+        Path,
+        About(
+            "Holds collections, heads and everything else that outlasts the process. One process owns it.",
+            "folder",
+            "your data directory (`fc7 doctor` names it)",
+        ),
+    ]
+    listen: Annotated[
+        str | None,
+        About(
+            "Address that the server listens on; port 0 takes a free one. An address that other machines reach needs "
+            "tokens and TLS.",
+            "HOST:PORT",
+        ),
+    ] = "127.0.0.1:50051"  # None: the private socket alone
+    models: Annotated[
+        tuple[str, ...],
+        About(
+            "Networks to serve. The first one answers calls that name none.",
+            "shipped names, or bundle folders",
+            "all shipped bundles",
+        ),
+    ] = ()  # empty: all that are shipped
+    device: Annotated[
+        str,
+        About(
+            "Where networks run. The server does not start if you ask for `cuda` and there is none; `auto` uses it "
+            "if there is one.",
+            "`auto`, `cpu` or `cuda`",
+        ),
+    ] = "auto"
+    threads: Annotated[
+        int,
+        About(
+            "Threads for networks, and as many for decoding. Lower it to leave cores to other programs.",
+            "threads",
+            "one per core that this process may use",
+        ),
+    ] = field(default_factory=usable_cores)
+    token_file: Annotated[
+        Path | None,
+        About(
+            "Lists the tokens of callers and what each may do ([format](../guides/serve.md#tokens)).",
+            "file",
+            "none: no token is asked for",
+        ),
+    ] = None
+    tls_cert: Annotated[
+        Path | None,
+        About("Certificate chain of the server. Give it together with the key.", "PEM file", "none: no TLS"),
+    ] = None
+    tls_key: Annotated[Path | None, About("Private key of the certificate.", "PEM file", "none")] = None
+    is_insecure: Annotated[
+        bool,
+        About("Allows an address that other machines reach without TLS and tokens.", "true or false", "false"),
+    ] = False
+    drain_s: Annotated[
+        float,
+        About(
+            "How long calls may still run after SIGTERM. Container engines kill the process after 10 to 30 seconds.",
+            "seconds",
+        ),
+    ] = 20.0
 
     def check(self) -> None:
         """Refuse settings that contradict one another.
@@ -58,6 +122,15 @@ class Settings:
                 "or say --insecure",
                 name="listen",
             )
+
+
+def describe_settings() -> dict[str, About]:
+    """Return what the docs say about each setting, in the order of their table; every default is in words."""
+    hints, described = get_type_hints(Settings, include_extras=True), {}
+    for one in fields(Settings):
+        (about,) = hints[one.name].__metadata__
+        described[one.name] = about if about.default else replace(about, default=f"`{one.default}`")
+    return described
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -11,43 +11,43 @@ from pathlib import Path
 
 from fc7.errors import InvalidArgument, PermissionDenied, Unauthenticated
 
-SCOPES = ("read", "write", "admin")  # each includes those before it
-
-# What each call needs. Health checks need nothing; a call that is not listed needs "admin".
-NEEDED = {
-    "read": (
-        "/fc7.v1.FeatureService/Extract",
-        "/fc7.v1.FeatureService/StreamExtract",
-        "/fc7.v1.ModelService/ListModels",
-        "/fc7.v1.ModelService/GetModel",
-        "/fc7.v1.ModelService/GetGolden",
-        "/fc7.v1.CollectionService/GetCollection",
-        "/fc7.v1.CollectionService/ListCollections",
-        "/fc7.v1.CollectionService/GetItems",
-        "/fc7.v1.CollectionService/ListItems",
-        "/fc7.v1.CollectionService/QueryItems",
-        "/fc7.v1.HeadService/GetHead",
-        "/fc7.v1.HeadService/ListHeads",
-        "/fc7.v1.HeadService/Classify",
-        "/fc7.v1.ExplainService/ProjectUnit",
-        "/fc7.v1.ExplainService/TopUnits",
-        "/fc7.v1.ExplainService/ExplainMatch",
-        "/fc7.v1.ExplainService/ExplainClass",
-        "/fc7.v1.ExplainService/Occlude",
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-    ),
-    "write": (
-        "/fc7.v1.CollectionService/CreateCollection",
-        "/fc7.v1.CollectionService/DeleteCollection",
-        "/fc7.v1.CollectionService/UpsertItems",
-        "/fc7.v1.CollectionService/DeleteItems",
-        "/fc7.v1.HeadService/TrainHead",
-        "/fc7.v1.HeadService/PublishHead",
-        "/fc7.v1.HeadService/DeleteHead",
-    ),
-    "admin": ("/fc7.v1.AdminService/GetServerInfo",),  # facts about the machine: paths, versions, process id
+# Each scope includes those before it. The texts are a table of the docs.
+SCOPES = {
+    "read": "Extract features, search, classify, explain, and read collections and heads.",
+    "write": "Also create and delete collections, add and remove items, and train, publish and delete heads.",
+    "admin": "Also read facts about the server's machine: paths, library versions, process id.",
 }
-_NEEDED = {method: scope for scope, methods in NEEDED.items() for method in methods}
+
+# The scope that each call needs. Health checks need none; a call that is missing here needs "admin".
+SCOPE_OF_CALL = {
+    "/fc7.v1.FeatureService/Extract": "read",
+    "/fc7.v1.FeatureService/StreamExtract": "read",
+    "/fc7.v1.ModelService/ListModels": "read",
+    "/fc7.v1.ModelService/GetModel": "read",
+    "/fc7.v1.ModelService/GetGolden": "read",
+    "/fc7.v1.CollectionService/GetCollection": "read",
+    "/fc7.v1.CollectionService/ListCollections": "read",
+    "/fc7.v1.CollectionService/GetItems": "read",
+    "/fc7.v1.CollectionService/ListItems": "read",
+    "/fc7.v1.CollectionService/QueryItems": "read",
+    "/fc7.v1.HeadService/GetHead": "read",
+    "/fc7.v1.HeadService/ListHeads": "read",
+    "/fc7.v1.HeadService/Classify": "read",
+    "/fc7.v1.ExplainService/ProjectUnit": "read",
+    "/fc7.v1.ExplainService/TopUnits": "read",
+    "/fc7.v1.ExplainService/ExplainMatch": "read",
+    "/fc7.v1.ExplainService/ExplainClass": "read",
+    "/fc7.v1.ExplainService/Occlude": "read",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "read",
+    "/fc7.v1.CollectionService/CreateCollection": "write",
+    "/fc7.v1.CollectionService/DeleteCollection": "write",
+    "/fc7.v1.CollectionService/UpsertItems": "write",
+    "/fc7.v1.CollectionService/DeleteItems": "write",
+    "/fc7.v1.HeadService/TrainHead": "write",
+    "/fc7.v1.HeadService/PublishHead": "write",
+    "/fc7.v1.HeadService/DeleteHead": "write",
+    "/fc7.v1.AdminService/GetServerInfo": "admin",
+}
 HEALTH = "/grpc.health.v1.Health/"
 
 
@@ -105,8 +105,9 @@ class Tokens:
         if not scope:
             raise Unauthenticated("a token of this server is needed: send metadata authorization: Bearer TOKEN")
         is_open = not is_known or method.startswith(HEALTH)
-        needed = "read" if is_open else _NEEDED.get(method, "admin")
-        if SCOPES.index(scope) < SCOPES.index(needed):
+        needed = "read" if is_open else SCOPE_OF_CALL.get(method, "admin")
+        ranks = list(SCOPES)
+        if ranks.index(scope) < ranks.index(needed):
             name = method.rpartition("/")[2]
             raise PermissionDenied(f"{name} needs a token of scope {needed!r}: this one has {scope!r}", name=name)
         return Caller(scope, sent[:8])
