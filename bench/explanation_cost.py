@@ -33,15 +33,15 @@ from fc7_models.deconv.build import build_deconv
 from fc7_models.export.onnx import fold, to_onnx
 from fc7_models.networks import find_network
 from fc7_service.bundle.folder import open_bundle, shipped_bundles
-from fc7_service.bundle.onnx_file import cut
-from fc7_service.explain.classes import own_classes
+from fc7_service.bundle.onnx_file import cut_graph
+from fc7_service.explain.classes import network_classes
 from fc7_service.explain.network import Network
 from fc7_service.explain.occlusion import BATCH as SWEEP_BATCH
-from fc7_service.explain.occlusion import Sweep, read
-from fc7_service.explain.prepared_image import View
-from fc7_service.explain.session_cache import Sessions
-from fc7_service.features.preprocess import see
-from fc7_service.features.session import load as open_session
+from fc7_service.explain.occlusion import OcclusionSweep, read_maps
+from fc7_service.explain.prepared_image import PreparedImage
+from fc7_service.explain.session_cache import SessionCache
+from fc7_service.features.preprocess import preprocess_with_crop
+from fc7_service.features.session import open_session
 
 LAYER, RUNS = "conv5", 15
 GRID, BATCHES, SWEEPS = 20, (16, 32, 64), 3
@@ -61,8 +61,8 @@ def unit() -> None:
         "alexnet, random weights": (to_onnx(fold(paper.build(1000)), paper), paper.recipe.crop_px),
     }
     for name, (graph, px) in graphs.items():
-        forth = _session(cut(graph, [LAYER]))
-        back = _session(cut(graph + build_deconv(graph, px), [f"pixels/deconv/{LAYER}", f"place/{LAYER}"]))
+        forth = _session(cut_graph(graph, [LAYER]))
+        back = _session(cut_graph(graph + build_deconv(graph, px), [f"pixels/deconv/{LAYER}", f"place/{LAYER}"]))
         for n in (1, 9):
             image = np.random.default_rng(n).standard_normal((n, 3, px, px)).astype(np.float32)
             given = {"image": image, "unit": np.arange(n), "position": np.full(n, -1)}
@@ -75,16 +75,16 @@ def occlude() -> None:
     """Print 400 occluded views over 400 forward passes to the logits at their best batch."""
     bundle, n_views = open_bundle(shipped_bundles()["alexnet-64"]), GRID * GRID
     engine = partial(open_session, device="cpu", threads=1)
-    network = Network(bundle, Sessions(engine, check=lambda: None))
-    forth = engine(cut(bundle.graph(), ["logits"]), bundle.name)
-    view = View(*see(_jpeg(0), bundle.recipe))
+    network = Network(bundle, SessionCache(engine, check=lambda: None))
+    forth = engine(cut_graph(bundle.graph(), ["logits"]), bundle.name)
+    view = PreparedImage(*preprocess_with_crop(_jpeg(0), bundle.recipe))
     tensors = np.random.default_rng(0).standard_normal((n_views, *view.tensor.shape)).astype(np.float32)
 
     def sweep() -> None:
-        one = Sweep(network, own_classes(network), "", view, square_px=0, grid=GRID)
+        one = OcclusionSweep(network, network_classes(network), "", view, square_px=0, grid=GRID)
         for first in range(0, one.n_views, SWEEP_BATCH):
             one.run(first)
-        read(one)
+        read_maps(one)
 
     def forward(size: int) -> None:
         for first in range(0, n_views, size):

@@ -28,9 +28,9 @@ from fc7_service.bundle.recipe import Recipe
 from fc7_service.collections.registry import Collections
 from fc7_service.data_folder import SOCKET_NAME, DataFolder, RunningServer
 from fc7_service.explain.explainer import Explainer
-from fc7_service.explain.prepared_image import ImageInput, View
+from fc7_service.explain.prepared_image import ImageInput, PreparedImage
 from fc7_service.features.extractor import Extractor
-from fc7_service.features.session import load
+from fc7_service.features.session import open_session
 from fc7_service.heads.registry import Heads
 from fc7_service.private_socket import make_socket_folder
 from fc7_service.resource_limits import file_limit, server_options, share_files
@@ -84,8 +84,8 @@ class Server:
         self._heads = Heads(folder.path / "heads")
         self._explainer = Explainer(
             bundles,
-            open_session=partial(load, device=settings.device, threads=settings.threads, keeps_memory=False),
-            look=_look,
+            open_session=partial(open_session, device=settings.device, threads=settings.threads, keeps_memory=False),
+            prepare_image=_prepare_image,
             folder=folder.path / "explain",
         )
         self._log = log
@@ -278,10 +278,10 @@ async def end_calls() -> None:
         await asyncio.wait(left, timeout=_CLEANUP_S)
 
 
-def _look(image: ImageInput, recipe: Recipe) -> View:
-    from fc7_service.features.preprocess import see  # brings Pillow
+def _prepare_image(image: ImageInput, recipe: Recipe) -> PreparedImage:
+    from fc7_service.features.preprocess import preprocess_with_crop  # brings Pillow
 
-    return View(*see(image, recipe))
+    return PreparedImage(*preprocess_with_crop(image, recipe))
 
 
 def _services() -> tuple[str, ...]:

@@ -68,12 +68,12 @@ def test_work_for_a_caller_who_left_stops(bundle: str, tmp_path: Path, monkeypat
         def run(self, *args: Any) -> Any:
             runs.append(args)
             started.set()
-            assert len(runs) > 1 or made[0]._worker._is_left.wait(WAIT_S)
+            assert len(runs) > 1 or made[0]._thread._is_left.wait(WAIT_S)
             return self._session.run(*args)
 
-    opened = server.load
+    opened = server.open_session
     monkeypatch.setattr(server, "Explainer", Kept)
-    monkeypatch.setattr(server, "load", lambda *args, **options: Slow(opened(*args, **options)))
+    monkeypatch.setattr(server, "open_session", lambda *args, **options: Slow(opened(*args, **options)))
     data, image = tmp_path / "data", common_pb2.Image(encoded=jpeg(1))
     with fc7.connect(data=data, models=[bundle]) as client, open_channel(data) as channel:
         call = ExplainServiceStub(channel).ExplainMatch.future(pb.ExplainMatchRequest(query=image, neighbour=image))

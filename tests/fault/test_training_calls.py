@@ -25,7 +25,7 @@ from fc7.v1 import head_pb2 as pb
 from fc7_service.data_folder import DataFolder
 from fc7_service.features.extractor import Extractor, Timing
 from fc7_service.heads import limits, registry
-from fc7_service.heads.fit import Fit
+from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.registry import Heads
 from fc7_service.rpc import head_service, interceptor
 from fc7_service.rpc.messages import Extracted
@@ -99,11 +99,11 @@ def images(labels: Iterable[str], first: int = 0) -> pb.TrainHeadRequest:
 class Fits:
     """Stands for `fit`: each runs until it is told to go on, or stopped by the check that it is given."""
 
-    def __init__(self, real: Callable[..., Fit]) -> None:
+    def __init__(self, real: Callable[..., FittedHead]) -> None:
         self.real, self.go_on = real, threading.Event()
         self.n_started = self.n_ended = 0
 
-    def __call__(self, features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> Fit:
+    def __call__(self, features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> FittedHead:
         self.n_started += 1
         try:
             while not self.go_on.wait(0.01):
@@ -168,7 +168,7 @@ async def test_a_training_that_is_cancelled_stores_nothing(door: Door, fits: Fit
 async def test_a_training_cancelled_after_its_fit_stores_nothing(door: Door, fits: Fits, monkeypatch: Any) -> None:
     is_fitted, real = threading.Event(), fits.real
 
-    def end_as_the_caller_leaves(features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> Fit:
+    def end_as_the_caller_leaves(features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> FittedHead:
         found = real(features, labels, groups, check)
         is_fitted.set()
         deadline = time.monotonic() + SOON_S

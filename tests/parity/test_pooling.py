@@ -25,7 +25,7 @@ from fc7_models.training.trained_network import Facts, Plan, Trained
 from fc7_service.bundle.bundle import SUMS
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
-from fc7_service.bundle.onnx_file import metadata
+from fc7_service.bundle.onnx_file import read_metadata
 from fc7_service.features.preprocess import preprocess_pixels
 
 
@@ -90,7 +90,7 @@ def test_a_bundle_has_the_layer_at_its_own_size(name: str, pictures: list[Path],
     assert layer.transform == bundle.provenance("").transform == "max3x3-at-128-and-64-px,pca-whitened-16"
     assert bundle.recipe_of(NAME).crop_px == PX
     assert f"{PX} pixels" in bundle.card()
-    sums = json.loads(metadata(bundle.graph())[SUMS])
+    sums = json.loads(read_metadata(bundle.graph())[SUMS])
     assert sums == {NAME: ["pool5", "pool5/half"]}
     golden = read_golden(bundle)
     inputs = np.stack([preprocess_pixels(p, bundle.recipe_of(NAME)) for p in golden.own_pixels[NAME]])

@@ -15,7 +15,7 @@ from PIL import Image
 import fc7
 from fc7.errors import ImageDecodeError
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.memory_budget import Budget
+from fc7_service.features.memory_budget import MemoryBudget
 from fc7_service.features.preprocess import preprocess
 from pictures import encode, exif, scene
 
@@ -92,7 +92,7 @@ def test_memory_for_decoding_is_never_handed_out_twice(wants: list[tuple[int, bo
     """Each wants so many of 20 bytes, some leave while they wait; one that wants more than all goes alone."""
     held: list[int] = []  # by those that have their bytes
 
-    async def decode(budget: Budget, n_bytes: int) -> None:
+    async def decode(budget: MemoryBudget, n_bytes: int) -> None:
         async with budget.hold(n_bytes):
             held.append(n_bytes)
             try:
@@ -102,7 +102,7 @@ def test_memory_for_decoding_is_never_handed_out_twice(wants: list[tuple[int, bo
                 held.remove(n_bytes)
 
     async def run() -> None:
-        budget = Budget(20)
+        budget = MemoryBudget(20)
         tasks = [asyncio.ensure_future(decode(budget, n_bytes)) for n_bytes, _ in wants]
         await asyncio.sleep(0)
         for task, (_, leaves) in zip(tasks, wants, strict=True):

@@ -19,7 +19,7 @@ from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from fc7_service.bundle.bundle import REQUIRED, Layer
 from fc7_service.bundle.folder import locate_bundle, open_bundle, shipped_bundles, write_bundle
 from fc7_service.bundle.golden import read_golden
-from fc7_service.bundle.onnx_file import refers_outside
+from fc7_service.bundle.onnx_file import has_external_data
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
 from tiny import RECIPE, tiny_graph
@@ -186,7 +186,7 @@ def test_a_location_that_says_inside_is_none_outside(folder: Path) -> None:
     model = onnx.load_from_string(tiny_graph())
     for location, wanted in ((onnx.TensorProto.DEFAULT, False), (onnx.TensorProto.EXTERNAL, True)):
         model.graph.initializer[0].data_location = location
-        assert refers_outside(model.SerializeToString()) == wanted
+        assert has_external_data(model.SerializeToString()) == wanted
 
 
 def open_bundle_after_rewrite(folder: Path):

@@ -12,7 +12,7 @@ from fc7.drawing.contact_sheet import Row, Tile, draw
 from fc7.drawing.pictures import Panel, legible, patch, square
 from fc7.drawing.pictures import draw as draw_figure
 from fc7.explanations import View
-from fc7_service.features.preprocess import see
+from fc7_service.features.preprocess import preprocess_with_crop
 from tiny import PX, RECIPE
 
 
@@ -26,7 +26,7 @@ def deep(tmp_path: Path) -> Path:
 
 
 def test_sixteen_bits_are_drawn_as_the_network_sees_them(deep: Path, tmp_path: Path) -> None:
-    pixels, _, crop = see(deep.read_bytes(), RECIPE)
+    pixels, _, crop = preprocess_with_crop(deep.read_bytes(), RECIPE)
     drawn = np.asarray(square(deep, View(pixels, crop), PX))
     assert np.ptp(pixels) > 200
     np.testing.assert_allclose(drawn.astype(int), pixels, atol=2)  # another filter

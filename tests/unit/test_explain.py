@@ -33,16 +33,17 @@ from fc7.errors import (
 )
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle
-from fc7_service.bundle.onnx_file import cut
+from fc7_service.bundle.onnx_file import cut_graph
 from fc7_service.explain import explain_thread, occlusion
-from fc7_service.explain.classes import Classes, Linear
+from fc7_service.explain.classes import Classes, LinearLayer
 from fc7_service.explain.explainer import Explainer
-from fc7_service.explain.explanations import ClassReason, Match
-from fc7_service.explain.occlusion import Sweep, labels_of, read
-from fc7_service.explain.prepared_image import Projection, View
-from fc7_service.explain.top_images import Passes, Top
-from fc7_service.features.preprocess import see
-from fc7_service.features.session import load
+from fc7_service.explain.explanations import ClassExplanation, MatchExplanation
+from fc7_service.explain.occlusion import OcclusionSweep, labels_of, read_maps
+from fc7_service.explain.prepared_image import PreparedImage
+from fc7_service.explain.projection import Projection
+from fc7_service.explain.top_images import TopImages, TopImagesStore
+from fc7_service.features.preprocess import preprocess_with_crop
+from fc7_service.features.session import open_session
 from servers import jpeg
 from tiny import PX, make_tiny_bundle
 
@@ -65,8 +66,8 @@ def whole(bundle: Bundle) -> ort.InferenceSession:
 def make_explainer(folder: Path, *bundles: Bundle) -> Explainer:
     return Explainer(
         bundles,
-        open_session=partial(load, device="cpu", threads=1),
-        look=lambda image, recipe: View(*see(image, recipe)),
+        open_session=partial(open_session, device="cpu", threads=1),
+        prepare_image=lambda image, recipe: PreparedImage(*preprocess_with_crop(image, recipe)),
         folder=folder,
     )
 
@@ -83,7 +84,7 @@ def picture(seed: int) -> np.ndarray:
 
 
 def run(whole: ort.InferenceSession, layer: str, bundle: Bundle, *pixels: Any) -> np.ndarray:
-    tensors = np.stack([see(one, bundle.recipe)[1] for one in pixels])
+    tensors = np.stack([preprocess_with_crop(one, bundle.recipe)[1] for one in pixels])
     return np.asarray(whole.run([layer], {"image": tensors})[0])
 
 
@@ -92,17 +93,19 @@ def weights(graph: bytes, name: str) -> np.ndarray:
     return next(numpy_helper.to_array(one) for one in found if one.name == name)
 
 
-def ask(explainer: Explainer, layer: str, seeds: tuple[int, int], n: int = 3) -> Match:
+def ask(explainer: Explainer, layer: str, seeds: tuple[int, int], n: int = 3) -> MatchExplanation:
     one, other = map(picture, seeds)
-    return asyncio.run(explainer.match("tiny", layer, one, other, n_strongest=n, rule="deconv"))[0]
+    return asyncio.run(explainer.explain_match("tiny", layer, one, other, n_strongest=n, rule="deconv"))[0]
 
 
-def reason(explainer: Explainer, classes: Classes | None, label: str, seed: int, n: int = 2) -> ClassReason:
-    return asyncio.run(explainer.label("tiny", classes, label, picture(seed), n_strongest=n, rule=""))[0]
+def reason(explainer: Explainer, classes: Classes | None, label: str, seed: int, n: int = 2) -> ClassExplanation:
+    return asyncio.run(explainer.explain_class("tiny", classes, label, picture(seed), n_strongest=n, rule=""))[0]
 
 
-async def project(explainer: Explainer, layer: str, seed: int, **options: Any) -> tuple[View, list[Projection]]:
-    view, found, clock = await explainer.unit("tiny", layer, picture(seed), **UNIT | options)
+async def project(
+    explainer: Explainer, layer: str, seed: int, **options: Any
+) -> tuple[PreparedImage, list[Projection]]:
+    view, found, clock = await explainer.project_units("tiny", layer, picture(seed), **UNIT | options)
     assert clock.compute_s > 0
     return view, found
 
@@ -124,9 +127,9 @@ def test_the_shares_of_a_cosine_add_up_to_it(
     assert found.rest == pytest.approx(rests.mean(), abs=1e-5)
     assert found.units.sum() == pytest.approx(found.score - rests.mean(), abs=1e-5)
     for side, rest in zip((found.query, found.neighbour), rests, strict=True):
-        if side.shares.positions is not None:
-            assert side.shares.positions_rest == pytest.approx(rest, abs=1e-5)
-            assert side.shares.positions.sum() == pytest.approx(found.score - rest, abs=1e-5)
+        if side.contributions.positions is not None:
+            assert side.contributions.positions_rest == pytest.approx(rest, abs=1e-5)
+            assert side.contributions.positions.sum() == pytest.approx(found.score - rest, abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +149,9 @@ def test_a_whitened_mean_is_split_over_maps_and_positions(
     zero = white[0] - maps[0].mean(axis=(1, 2)) @ w9
     norm = np.linalg.norm(white[0]) * np.linalg.norm(white[1])
     wanted = np.einsum("cyx,cd,d->yx", maps[0] / 64, w9, white[1]) / norm
-    assert found.query.shares.positions is not None
-    np.testing.assert_allclose(found.query.shares.positions, wanted, atol=1e-6)
-    assert found.query.shares.positions_rest == pytest.approx(zero @ white[1] / norm, abs=1e-5)
+    assert found.query.contributions.positions is not None
+    np.testing.assert_allclose(found.query.contributions.positions, wanted, atol=1e-6)
+    assert found.query.contributions.positions_rest == pytest.approx(zero @ white[1] / norm, abs=1e-5)
     by_map = [
         np.einsum("cp,cd,d->c", m.reshape(MAPS, -1) / 64, w9, other) / norm
         for m, other in zip(maps, white[::-1], strict=True)
@@ -164,7 +167,7 @@ def test_maxima_of_cells_beside_a_mean_are_split_to_the_bias(
     found = ask(explainer, POOLED, (1, 2))
     features = run(whole, POOLED, bundle, picture(1), picture(2)).astype(float)
     direction = features[1] / np.linalg.norm(features[0]) / np.linalg.norm(features[1])
-    shares = found.query.shares
+    shares = found.query.contributions
     assert shares.positions is not None
     assert shares.positions_rest == pytest.approx(weights(bundle.graph(), "b10") @ direction, abs=1e-5)
     w10 = weights(bundle.graph(), "w10").astype(float) @ direction  # (68,): 4 maps of 4 x 4 cells, 4 means
@@ -174,7 +177,7 @@ def test_maxima_of_cells_beside_a_mean_are_split_to_the_bias(
     np.testing.assert_allclose(shares.positions, wanted, atol=1e-6)
     assert (found.unit_layer, len(found.units)) == ("conv5", MAPS)
     assert abs(found.rest) == pytest.approx(
-        abs((found.query.shares.units_rest + found.neighbour.shares.units_rest) / 2)
+        abs((found.query.contributions.units_rest + found.neighbour.contributions.units_rest) / 2)
     )
 
 
@@ -183,14 +186,16 @@ def test_two_sizes_of_a_picture_share_its_units(bundle: Bundle, whole: ort.Infer
     features = run(whole, TWICE, bundle, picture(1), picture(2)).astype(float)
     direction = features[1] / np.linalg.norm(features[0]) / np.linalg.norm(features[1])
     w11 = weights(bundle.graph(), "w11").astype(float) @ direction  # (80,): 4 maps of 4 x 4 cells, 4 of 2 x 2
-    graph = ort.InferenceSession(cut(bundle.graph(), ["pool5", HALF]), providers=["CPUExecutionProvider"])
-    maps = graph.run(["pool5", HALF], {"image": see(picture(1), bundle.recipe)[1][np.newaxis]})
+    graph = ort.InferenceSession(cut_graph(bundle.graph(), ["pool5", HALF]), providers=["CPUExecutionProvider"])
+    maps = graph.run(["pool5", HALF], {"image": preprocess_with_crop(picture(1), bundle.recipe)[1][np.newaxis]})
     shares = [m[0] * w.reshape(m[0].shape) for m, w in zip(maps, (w11[:64], w11[64:]), strict=True)]
     assert (found.unit_layer, len(found.units)) == ("pool5", MAPS)
-    np.testing.assert_allclose(found.query.shares.units, sum(share.sum(axis=(1, 2)) for share in shares), atol=1e-6)
+    np.testing.assert_allclose(
+        found.query.contributions.units, sum(share.sum(axis=(1, 2)) for share in shares), atol=1e-6
+    )
     of_whole, of_half = (share.sum(axis=0) for share in shares)
     np.testing.assert_allclose(
-        found.query.shares.positions, of_whole + np.kron(of_half / 4, np.ones((2, 2))), atol=1e-6
+        found.query.contributions.positions, of_whole + np.kron(of_half / 4, np.ones((2, 2))), atol=1e-6
     )
 
 
@@ -206,11 +211,11 @@ def test_what_is_split_depends_on_the_layer(explainer: Explainer) -> None:
     spatial, flat, mixed = (ask(explainer, layer, (3, 4)) for layer in ("conv5", "fc7", MIXED))
     assert (spatial.unit_layer, flat.unit_layer, mixed.unit_layer) == ("conv5", "fc7", "conv5")
     assert [len(one.units) for one in (spatial, flat, mixed)] == [MAPS, 8, MAPS]
-    maps = spatial.query.shares.positions, spatial.neighbour.shares.positions
+    maps = spatial.query.contributions.positions, spatial.neighbour.contributions.positions
     assert maps[0] is not None
     np.testing.assert_allclose(*maps, rtol=1e-12)
-    assert flat.query.shares.positions is None  # ReLU lies between
-    assert mixed.query.shares.positions is None  # a maximum is no sum over positions
+    assert flat.query.contributions.positions is None  # ReLU lies between
+    assert mixed.query.contributions.positions is None  # a maximum is no sum over positions
     best = spatial.query.projections[0].place
     assert (best.y, best.x) == (spatial.neighbour.projections[0].place.y, spatial.neighbour.projections[0].place.x)
 
@@ -218,10 +223,10 @@ def test_what_is_split_depends_on_the_layer(explainer: Explainer) -> None:
 def test_the_shares_of_a_logit_add_up_to_it(bundle: Bundle, whole: ort.InferenceSession, explainer: Explainer) -> None:
     logits = run(whole, "logits", bundle, picture(5))[0].astype(float)
     found = reason(explainer, None, "green thing", 5, 2)
-    assert found.shares.unit_layer == "fc7"
-    assert found.shares.total == pytest.approx(logits[1], abs=1e-5)
-    assert found.shares.units.sum() + found.shares.units_rest == pytest.approx(logits[1], abs=1e-5)
-    assert found.shares.units_rest == pytest.approx(weights(bundle.graph(), "b8")[1], abs=1e-5)
+    assert found.contributions.unit_layer == "fc7"
+    assert found.contributions.total == pytest.approx(logits[1], abs=1e-5)
+    assert found.contributions.units.sum() + found.contributions.units_rest == pytest.approx(logits[1], abs=1e-5)
+    assert found.contributions.units_rest == pytest.approx(weights(bundle.graph(), "b8")[1], abs=1e-5)
     assert found.probability == pytest.approx(np.exp(logits)[1] / np.exp(logits).sum(), abs=1e-5)
     best = reason(explainer, None, "", 5, 2)
     assert best.label == bundle.classes[logits.argmax()].name
@@ -230,7 +235,7 @@ def test_the_shares_of_a_logit_add_up_to_it(bundle: Bundle, whole: ort.Inference
 
 def head(layer: str, dim: int) -> Classes:
     rng = np.random.default_rng(9)
-    linear = Linear(*(rng.standard_normal(shape).astype(np.float32) for shape in ((dim,), (dim, 2), (2,))))
+    linear = LinearLayer(*(rng.standard_normal(shape).astype(np.float32) for shape in ((dim,), (dim, 2), (2,))))
     return Classes(layer, ("cat", "dog"), linear, head_version=3)
 
 
@@ -242,20 +247,20 @@ def test_a_head_on_a_mean_has_a_class_activation_map(
     feature = run(whole, WHITE, bundle, picture(6))[0]
     wanted = ((feature - who.linear.mean) @ who.linear.weights + who.linear.bias)[1]
     found = reason(explainer, who, "dog", 6, 2)
-    assert found.shares.total == pytest.approx(wanted, abs=1e-5)
-    assert found.shares.positions is not None
-    assert found.shares.positions.shape == (8, 8)
-    assert found.shares.positions.sum() + found.shares.positions_rest == pytest.approx(wanted, abs=1e-5)
+    assert found.contributions.total == pytest.approx(wanted, abs=1e-5)
+    assert found.contributions.positions is not None
+    assert found.contributions.positions.shape == (8, 8)
+    assert found.contributions.positions.sum() + found.contributions.positions_rest == pytest.approx(wanted, abs=1e-5)
     maps = run(whole, "conv5", bundle, picture(6))[0].astype(float)
     per_place = np.einsum("cyx,cd,d->yx", maps / 64, weights(bundle.graph(), "w9"), who.linear.weights[:, 1])
-    np.testing.assert_allclose(found.shares.positions, per_place, atol=1e-5)
+    np.testing.assert_allclose(found.contributions.positions, per_place, atol=1e-5)
 
 
 def test_a_head_on_maps_is_split_too(explainer: Explainer) -> None:
     found = reason(explainer, head("conv5", 256), "", 7, 4)
-    assert found.shares.units.shape == (MAPS,)
-    assert found.shares.positions is not None
-    assert found.shares.units.sum() == pytest.approx(found.shares.positions.sum())
+    assert found.contributions.units.shape == (MAPS,)
+    assert found.contributions.positions is not None
+    assert found.contributions.units.sum() == pytest.approx(found.contributions.positions.sum())
     assert len(found.projections) == 4
 
 
@@ -289,7 +294,7 @@ async def test_the_strongest_units_come_first(
         assert explainer.provenance("tiny", layer).layer == layer
 
 
-async def sweep(explainer: Explainer, **options: Any) -> tuple[Sweep, list[int]]:
+async def sweep(explainer: Explainer, **options: Any) -> tuple[OcclusionSweep, list[int]]:
     done = []
     async for sweep, _ in explainer.occlude("tiny", **options):
         done.append(sweep.n_done)
@@ -301,8 +306,8 @@ async def test_a_sweep_is_what_each_view_gives_alone(
 ) -> None:
     found, done = await sweep(explainer, classes=None, label="blue thing", image=picture(1), square_px=0, grid=8)
     assert done == [32, 64, 65]
-    tensor = see(picture(1), bundle.recipe)[1]
-    told = read(found)
+    tensor = preprocess_with_crop(picture(1), bundle.recipe)[1]
+    told = read_maps(found)
     assert told.class_index == 2
     for row, column in [(0, 0), (3, 5), (7, 7)]:
         covered = tensor.copy()
@@ -322,14 +327,14 @@ async def test_a_sweep_works_without_a_deconvnet_and_for_a_head(tmp_path: Path) 
     bare = make_tiny_bundle(tmp_path / "bare")
     explainer = make_explainer(tmp_path, bare)
     found, _ = await sweep(explainer, classes=head("conv5", 256), label="cat", image=picture(1), square_px=3, grid=2)
-    assert read(found).probabilities.shape == (2, 2)
-    told, _ = await explainer.match("tiny", "fc7", picture(1), picture(2), n_strongest=3, rule="")
+    assert read_maps(found).probabilities.shape == (2, 2)
+    told, _ = await explainer.explain_match("tiny", "fc7", picture(1), picture(2), n_strongest=3, rule="")
     assert told.query.projections == []
     assert told.units.sum() == pytest.approx(told.score)
     with pytest.raises(FailedPrecondition, match="no deconvnet"):
-        await explainer.unit("tiny", "conv5", picture(1), **UNIT)
+        await explainer.project_units("tiny", "conv5", picture(1), **UNIT)
     with pytest.raises(FailedPrecondition, match="no deconvnet"):
-        await explainer.known_top("tiny", "conv5", bytes(32), [])
+        await explainer.known_top_images("tiny", "conv5", bytes(32), [])
     explainer.close()
 
 
@@ -338,8 +343,8 @@ async def feed(*batches: Sequence[Any]) -> AsyncIterator[Sequence[Any]]:
         yield batch
 
 
-async def passed(explainer: Explainer, layer: str, digests: bytes, *batches: Sequence[Any]) -> Top:
-    tops = [top async for top, _ in explainer.top("tiny", layer, digests, feed(*batches))]
+async def passed(explainer: Explainer, layer: str, digests: bytes, *batches: Sequence[Any]) -> TopImages:
+    tops = [top async for top, _ in explainer.find_top_images("tiny", layer, digests, feed(*batches))]
     return tops[-1]
 
 
@@ -351,9 +356,9 @@ async def test_a_pass_finds_the_top_nine_and_is_kept(
     digests = b"".join(hashlib.sha256(one.tobytes()).digest() for one in pictures)
     values = run(whole, layer, bundle, *pictures).reshape(40, -1, 64 if layer == "conv5" else 1)
     peaks, places = values.max(axis=2), values.argmax(axis=2)
-    assert await explainer.known_top("tiny", layer, digests, [0]) is None
+    assert await explainer.known_top_images("tiny", layer, digests, [0]) is None
     found = await passed(explainer, layer, digests, pictures[:33], pictures[33:])
-    known = await explainer.known_top("tiny", layer, digests, [0])
+    known = await explainer.known_top_images("tiny", layer, digests, [0])
     assert known is not None
     for top in (found, known):
         assert top.n_done == 40
@@ -372,36 +377,36 @@ async def test_few_and_unreadable_pictures(explainer: Explainer, tmp_path: Path)
     assert {len(found.of(unit)) for unit in range(MAPS)} <= {0, 1}
     assert found.failed[1][:2] == ("INVALID_ARGUMENT", "UNSUPPORTED_FORMAT")
     assert found.failed[2] == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "no", "x")
-    known = await explainer.known_top("tiny", "conv5", digests, [])
+    known = await explainer.known_top_images("tiny", "conv5", digests, [])
     assert known is not None
     assert known.failed == found.failed
     (file,) = (tmp_path / "passes").glob("*.pass")
     file.write_bytes(file.read_bytes()[:100])
-    assert await explainer.known_top("tiny", "conv5", digests, []) is None
+    assert await explainer.known_top_images("tiny", "conv5", digests, []) is None
 
 
 def test_a_disk_that_takes_no_pass_costs_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
-    passes = Passes(tmp_path / "file")
-    passes.save("p", bytes(32), Top(MAPS))
+    passes = TopImagesStore(tmp_path / "file")
+    passes.save("p", bytes(32), TopImages(MAPS))
     assert "is not kept" in caplog.text
     assert passes.load("p", bytes(32)) is None
     (tmp_path / ".part-x.pass").write_text("half")
-    Passes(tmp_path)
+    TopImagesStore(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 async def test_a_pass_that_was_cut_off_is_not_kept(explainer: Explainer) -> None:
     digests = bytes(64)
     await passed(explainer, "conv5", digests, [picture(1)])
-    assert await explainer.known_top("tiny", "conv5", digests, []) is None
+    assert await explainer.known_top_images("tiny", "conv5", digests, []) is None
 
 
 def test_the_oldest_passes_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fc7_service.explain.top_images._KEPT", 2)
-    passes = Passes(tmp_path)
+    passes = TopImagesStore(tmp_path)
     for i in range(3):
-        passes.save("p", bytes([i]) * 32, Top(MAPS))
+        passes.save("p", bytes([i]) * 32, TopImages(MAPS))
         for path in tmp_path.glob("*.pass"):
             os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))  # each save is a second after the one before
     assert [passes.load("p", bytes([i]) * 32) is not None for i in range(3)] == [False, True, True]
@@ -424,7 +429,7 @@ def test_the_oldest_passes_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 async def test_bad_input_to_unit(explainer: Explainer, kind: type[Fc7Error], said: str, options: Any) -> None:
     wanted = {"layer": "conv5", "image": picture(1)} | UNIT | options
     with pytest.raises(kind, match=said):
-        await explainer.unit("tiny", **wanted)
+        await explainer.project_units("tiny", **wanted)
 
 
 async def test_a_sweep_is_refused_before_it_costs_too_much(
@@ -442,7 +447,7 @@ async def test_a_sweep_is_refused_before_it_costs_too_much(
 
 async def test_bad_input_to_the_others(bundle: Bundle, explainer: Explainer) -> None:
     with pytest.raises(NotFound, match="no class 'zebra' among 3: red thing"):
-        await explainer.label("tiny", None, "zebra", picture(1), n_strongest=1, rule="")
+        await explainer.explain_class("tiny", None, "zebra", picture(1), n_strongest=1, rule="")
     with pytest.raises(NotFound, match="no class 'zebra' among 2: cat, dog"):
         await sweep(explainer, classes=head("fc7", 8), label="zebra", image=picture(1), square_px=0, grid=0)
     with pytest.raises(InvalidArgument, match="square_px is 17: 1 to 16"):
@@ -450,13 +455,13 @@ async def test_bad_input_to_the_others(bundle: Bundle, explainer: Explainer) -> 
     with pytest.raises(InvalidArgument, match="grid is 65: 2 to 64"):
         await sweep(explainer, classes=None, label="", image=picture(1), square_px=0, grid=65)
     with pytest.raises(InvalidArgument, match="unit 99"):
-        await explainer.known_top("tiny", "conv5", bytes(32), [99])
+        await explainer.known_top_images("tiny", "conv5", bytes(32), [99])
     with pytest.raises(ImageDecodeError):
-        await explainer.match("tiny", "fc7", picture(1), b"", n_strongest=1, rule="")
+        await explainer.explain_match("tiny", "fc7", picture(1), b"", n_strongest=1, rule="")
 
 
 async def test_a_picture_smaller_than_a_field_is_enlarged_first(explainer: Explainer) -> None:
-    view, found, _ = await explainer.unit("tiny", "fc7", jpeg(1, (5, 7)), **UNIT | {"units": [0]})
+    view, found, _ = await explainer.project_units("tiny", "fc7", jpeg(1, (5, 7)), **UNIT | {"units": [0]})
     assert found[0].place.box == (0, 0, PX, PX)
     left, top, right, bottom = view.crop
     assert (left, right) == (0.0, 1.0)
@@ -466,17 +471,17 @@ async def test_a_picture_smaller_than_a_field_is_enlarged_first(explainer: Expla
 async def test_a_caller_who_leaves_gives_the_place_back(explainer: Explainer) -> None:
     sweeping = explainer.occlude("tiny", None, "", picture(1), square_px=0, grid=40)
     await anext(sweeping)
-    assert explainer._worker._n_calls == 1
+    assert explainer._thread._n_calls == 1
     await sweeping.aclose()
-    assert explainer._worker._n_calls == 0
+    assert explainer._thread._n_calls == 0
 
 
 async def test_a_full_queue_says_when_to_come_back(explainer: Explainer) -> None:
     held = threading.Event()
-    with explainer._worker.place() as clock:
-        blocked = asyncio.ensure_future(explainer._worker.do(clock, held.wait))
+    with explainer._thread.hold_place() as clock:
+        blocked = asyncio.ensure_future(explainer._thread.run(clock, held.wait))
         calls = [
-            asyncio.ensure_future(explainer.unit("tiny", "conv5", picture(1), **UNIT))
+            asyncio.ensure_future(explainer.project_units("tiny", "conv5", picture(1), **UNIT))
             for _ in range(explain_thread.MAX_CALLS)
         ]
         refused = next(iter((await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED))[0]))
@@ -497,11 +502,11 @@ async def test_the_worker_gives_way_and_ends(explainer: Explainer) -> None:
         def nice() -> int:
             return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-        with explainer._worker.place() as clock:
-            assert await explainer._worker.do(clock, nice) == min(19, nice() + 15)
+        with explainer._thread.hold_place() as clock:
+            assert await explainer._thread.run(clock, nice) == min(19, nice() + 15)
     explainer.close()
     with pytest.raises(Unavailable):
-        await explainer.unit("tiny", "conv5", picture(1), **UNIT)
+        await explainer.project_units("tiny", "conv5", picture(1), **UNIT)
 
 
 def test_a_bundle_with_a_damaged_deconvnet_is_told(bundle: Bundle, tmp_path: Path) -> None:
@@ -510,5 +515,5 @@ def test_a_bundle_with_a_damaged_deconvnet_is_told(bundle: Bundle, tmp_path: Pat
     explainer = make_explainer(tmp_path, open_bundle(folder))
     (folder / "deconv.onnx").write_bytes(bytes([data[0] ^ 1]) + data[1:])
     with pytest.raises(DataLoss, match="does not match the hash"):
-        asyncio.run(explainer.unit("tiny", "conv5", picture(1), **UNIT))
+        asyncio.run(explainer.project_units("tiny", "conv5", picture(1), **UNIT))
     explainer.close()

@@ -27,10 +27,10 @@ from fc7_service.explain import explain_thread, session_cache, top_images
 from fc7_service.explain import explainer as explainer_module
 from fc7_service.explain.classes import Classes
 from fc7_service.explain.explainer import Explainer
-from fc7_service.explain.prepared_image import View
-from fc7_service.explain.top_images import Passes, Top
-from fc7_service.features.preprocess import see
-from fc7_service.features.session import load
+from fc7_service.explain.prepared_image import PreparedImage
+from fc7_service.explain.top_images import TopImages, TopImagesStore
+from fc7_service.features.preprocess import preprocess_with_crop
+from fc7_service.features.session import open_session
 from servers import WAIT_S, jpeg
 from tiny import PX, RECIPE
 
@@ -42,12 +42,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_explained_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
-OPEN = partial(load, device="cpu", threads=1)
+OPEN = partial(open_session, device="cpu", threads=1)
 
 
 def make_explainer(folder: Path, *bundles: Bundle, open_session: Callable[[bytes, str], Any] = OPEN) -> Explainer:
     return Explainer(
-        bundles, open_session=open_session, look=lambda image, recipe: View(*see(image, recipe)), folder=folder
+        bundles,
+        open_session=open_session,
+        prepare_image=lambda image, recipe: PreparedImage(*preprocess_with_crop(image, recipe)),
+        folder=folder,
     )
 
 
@@ -67,8 +70,8 @@ async def feed(*batches: Sequence[Any]) -> AsyncIterator[Sequence[Any]]:
         yield batch
 
 
-async def passed(explainer: Explainer, layer: str, digests: bytes, *batches: Sequence[Any]) -> Top:
-    return [top async for top, _ in explainer.top("tiny", layer, digests, feed(*batches))][-1]
+async def passed(explainer: Explainer, layer: str, digests: bytes, *batches: Sequence[Any]) -> TopImages:
+    return [top async for top, _ in explainer.find_top_images("tiny", layer, digests, feed(*batches))][-1]
 
 
 class Watched:
@@ -93,7 +96,7 @@ async def test_sessions_of_all_networks_are_few(
     kept = network._sessions._kept
     first: dict[tuple[str, str], float] = {}
     for _, model, layer in itertools.product(range(2), ("tiny", "other"), ("conv5", "fc6", "fc7", "logits")):
-        _, found, _ = await explainer.unit(model, layer, picture(1), **UNIT)
+        _, found, _ = await explainer.project_units(model, layer, picture(1), **UNIT)
         assert len(kept) <= 3
         assert first.setdefault((model, layer), found[0].place.value) == found[0].place.value
     assert len({id(one._sessions) for one in explainer._networks.values()}) == 1
@@ -102,7 +105,7 @@ async def test_sessions_of_all_networks_are_few(
 
 async def test_sessions_of_large_graphs_are_fewer(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_cache, "_MAX_BYTES", 1)
-    await explainer.match("tiny", WHITE, picture(1), picture(2), n_strongest=1, rule="")
+    await explainer.explain_match("tiny", WHITE, picture(1), picture(2), n_strongest=1, rule="")
     assert len(explainer._networks["tiny"]._sessions._kept) == 1
 
 
@@ -110,7 +113,9 @@ def test_sessions_of_explanations_keep_no_memory_of_runs(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
-    monkeypatch.setattr(server, "load", lambda *args, **options: opened.append(load(*args, **options)) or opened[-1])
+    monkeypatch.setattr(
+        server, "open_session", lambda *args, **options: opened.append(open_session(*args, **options)) or opened[-1]
+    )
     with fc7.connect(data=tmp_path, models=[str(bundle.path)]) as client:
         client.explain.unit(jpeg(1), units=[0])
     assert [one.get_session_options().enable_cpu_mem_arena for one in opened] == [False] * len(opened)
@@ -126,16 +131,16 @@ async def test_work_stops_where_its_caller_leaves(bundle: Bundle, tmp_path: Path
         assert go_on.wait(WAIT_S)
 
     explainer = make_explainer(tmp_path, bundle, open_session=lambda graph, name: Watched(OPEN(graph, name), told))
-    call = asyncio.ensure_future(explainer.match("tiny", WHITE, picture(1), picture(2), n_strongest=4, rule=""))
+    call = asyncio.ensure_future(explainer.explain_match("tiny", WHITE, picture(1), picture(2), n_strongest=4, rule=""))
     assert await asyncio.to_thread(started.wait, WAIT_S)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     go_on.set()
-    with explainer._worker.place() as clock:
-        await explainer._worker.do(clock, lambda: None)  # behind the match
+    with explainer._thread.hold_place() as clock:
+        await explainer._thread.run(clock, lambda: None)  # behind the match
     assert len(runs) == 1
-    _, found, _ = await explainer.unit("tiny", "conv5", picture(1), **UNIT)
+    _, found, _ = await explainer.project_units("tiny", "conv5", picture(1), **UNIT)
     assert len(found) == 2
     explainer.close()
 
@@ -150,21 +155,21 @@ async def test_streams_that_stand_still_leave_places_and_end(
         yield []
 
     async def take(number: int) -> None:
-        async for _ in explainer.top("tiny", "conv5", bytes([number]) * 32, still()):
+        async for _ in explainer.find_top_images("tiny", "conv5", bytes([number]) * 32, still()):
             raise AssertionError("nothing came")
 
     calls = [asyncio.ensure_future(take(number)) for number in range(explain_thread.MAX_CALLS)]
     refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     assert isinstance(next(iter(refused)).exception(), ResourceExhausted)
-    await explainer.unit("tiny", "conv5", picture(1), **UNIT)
+    await explainer.project_units("tiny", "conv5", picture(1), **UNIT)
     outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), WAIT_S)
     kinds = [type(outcome) for outcome in outcomes]
     assert kinds.count(DeadlineExceeded) == kinds.count(ResourceExhausted) == explain_thread.MAX_CALLS // 2
-    assert explainer._worker._n_calls == 0
+    assert explainer._thread._n_calls == 0
 
 
-def make_top(channels: int = 16) -> Top:
-    rng, made = np.random.default_rng(0), Top(channels)
+def make_top(channels: int = 16) -> TopImages:
+    rng, made = np.random.default_rng(0), TopImages(channels)
     made.add(rng.random((20, channels)).astype(np.float32), rng.integers(0, 64, (20, channels)), range(20))
     made.fail(20, InvalidArgument("no ☹", name="n"))
     made.n_done = 21
@@ -172,7 +177,7 @@ def make_top(channels: int = 16) -> Top:
 
 
 def test_a_pass_with_any_bit_flipped_is_no_pass(tmp_path: Path) -> None:
-    passes, digests, made = Passes(tmp_path), bytes(32 * 21), make_top()
+    passes, digests, made = TopImagesStore(tmp_path), bytes(32 * 21), make_top()
     passes.save("p", digests, made)
     (file,) = tmp_path.iterdir()
     good = file.read_bytes()
@@ -190,7 +195,7 @@ def test_a_pass_with_any_bit_flipped_is_no_pass(tmp_path: Path) -> None:
 
 
 def test_passes_on_disk_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    passes = Passes(tmp_path)
+    passes = TopImagesStore(tmp_path)
     passes.save("p", bytes(32), make_top())
     (file,) = tmp_path.iterdir()
     monkeypatch.setattr(top_images, "_KEPT_BYTES", 2 * file.stat().st_size)
@@ -210,7 +215,7 @@ async def test_a_pass_of_unreadable_pictures_ends(explainer: Explainer, tmp_path
     ):
         await passed(explainer, "conv5", bytes(32 * size), [b""] * size)
     assert not (tmp_path / "passes").exists()
-    long = Top(1)
+    long = TopImages(1)
     long.fail(0, Fc7Error("m" * 5000, name="n" * 5000))
     assert [len(text) for text in long.failed[0]] == [len("INTERNAL"), len("INTERNAL"), 1024, 256]
 
@@ -219,7 +224,7 @@ async def test_the_top_of_logits_holds_negative_ones(bundle: Bundle, explainer: 
     pictures = [picture(seed) for seed in range(12)]
     digests = b"".join(hashlib.sha256(one.tobytes()).digest() for one in pictures)
     session = OPEN(bundle.graph(), "tiny")
-    (logits,) = session.run(["logits"], {"image": np.stack([see(one, RECIPE)[1] for one in pictures])})
+    (logits,) = session.run(["logits"], {"image": np.stack([preprocess_with_crop(one, RECIPE)[1] for one in pictures])})
     assert (np.sort(logits, axis=0)[-9:] < 0).any()
     found = await passed(explainer, "logits", digests, pictures)
     for unit in range(3):
@@ -230,7 +235,7 @@ async def test_a_feature_near_zero_does_not_hide_that_it_is_a_sum(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, plain = OPEN(bundle.graph(), "tiny"), explained._with_pooled
-    (white,) = session.run([WHITE], {"image": see(picture(777), RECIPE)[1][np.newaxis]})
+    (white,) = session.run([WHITE], {"image": preprocess_with_crop(picture(777), RECIPE)[1][np.newaxis]})
 
     def shifted(graph: bytes, seed: int, sums: str) -> bytes:
         model = onnx.load_from_string(plain(graph, seed, sums))
@@ -241,9 +246,9 @@ async def test_a_feature_near_zero_does_not_hide_that_it_is_a_sum(
     monkeypatch.setattr(explained, "_with_pooled", shifted)
     explainer = make_explainer(tmp_path, make_explained_bundle(tmp_path / "shifted"))
     for one, other in ((777, 1), (1, 2)):
-        found, _ = await explainer.match("tiny", WHITE, picture(one), picture(other), n_strongest=1, rule="")
+        found, _ = await explainer.explain_match("tiny", WHITE, picture(one), picture(other), n_strongest=1, rule="")
         assert found.unit_layer == "conv5"
-        assert found.query.shares.positions is not None
+        assert found.query.contributions.positions is not None
     explainer.close()
 
 

@@ -18,10 +18,10 @@ from fc7.v1 import explain_pb2 as pb
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.registry import Collections
 from fc7_service.explain.explainer import Explainer
-from fc7_service.explain.prepared_image import View
+from fc7_service.explain.prepared_image import PreparedImage
 from fc7_service.features.extractor import Extractor
-from fc7_service.features.preprocess import preprocess, see
-from fc7_service.features.session import load
+from fc7_service.features.preprocess import preprocess, preprocess_with_crop
+from fc7_service.features.session import open_session
 from fc7_service.heads.registry import Heads
 from fc7_service.rpc import explain_service as rpc
 from fc7_service.rpc import messages
@@ -45,8 +45,8 @@ def servicer(tmp_path: Path) -> Iterator[ExplainServicer]:
     extractor = Extractor([bundle], device="cpu", threads=1)
     explainer = Explainer(
         [bundle],
-        open_session=partial(load, device="cpu", threads=1),
-        look=lambda image, recipe: View(*see(image, recipe)),
+        open_session=partial(open_session, device="cpu", threads=1),
+        prepare_image=lambda image, recipe: PreparedImage(*preprocess_with_crop(image, recipe)),
         folder=tmp_path / "explain",
     )
     heads, collections = Heads(tmp_path / "heads"), Collections(tmp_path / "collections")
@@ -97,7 +97,7 @@ async def test_a_stream_that_is_no_pass(
 ) -> None:
     with pytest.raises(kind, match=said):
         await top(servicer, *requests)
-    assert servicer._explainer._worker._n_calls == 0
+    assert servicer._explainer._thread._n_calls == 0
 
 
 async def test_what_does_not_go_together(servicer: ExplainServicer) -> None:
@@ -159,7 +159,7 @@ async def test_long_messages_are_read_and_written_beside_the_event_loop(
 
 def test_what_is_seen_is_what_is_extracted(servicer: ExplainServicer) -> None:
     recipe, wide = servicer._extractor.bundle("").recipe, jpeg(4, (60, 30))
-    pixels, tensor, crop = see(wide, recipe)
+    pixels, tensor, crop = preprocess_with_crop(wide, recipe)
     np.testing.assert_array_equal(tensor, preprocess(wide, recipe))
     assert pixels.shape == (recipe.crop_px, recipe.crop_px, 3)
     assert crop == pytest.approx((0.25, 0, 0.75, 1))

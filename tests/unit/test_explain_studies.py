@@ -30,7 +30,7 @@ from fc7_models.studies.study_inputs import find_pictures, open_units
 from fc7_models.training.trained_network import Facts, Plan, Trained
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_model
-from fc7_service.bundle.onnx_file import cut
+from fc7_service.bundle.onnx_file import cut_graph
 from fc7_service.features.preprocess import preprocess, to_tensor
 from tiny import PX, RECIPE, tiny_graph
 
@@ -271,7 +271,7 @@ def test_the_way_back_is_that_of_the_deconvnet(bundle: Bundle) -> None:
 def test_grad_cam_rests_on_the_gradient_at_the_last_maps(bundle: Bundle) -> None:
     x, back = inputs(1), way_back(bundle.graph(), PX)
     gradient, maps = open_units(bundle.graph() + back.nodes, ["gradient/maps", back.maps])(x, [1])
-    answer = onnx.load_from_string(cut(bundle.graph(), ["logits"], ["conv5"])).SerializeToString()
+    answer = onnx.load_from_string(cut_graph(bundle.graph(), ["logits"], ["conv5"])).SerializeToString()
     steps = np.repeat(maps, 2, axis=0)
     place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
     steps[1][place[1:]] += 1e-2

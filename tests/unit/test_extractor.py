@@ -20,7 +20,7 @@ from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
 from fc7_service.features import extractor as module
 from fc7_service.features.extractor import Extractor, ImageInput
-from fc7_service.features.session import CPU, CUDA, load
+from fc7_service.features.session import CPU, CUDA, open_session
 
 
 @pytest.fixture
@@ -133,5 +133,5 @@ def test_a_session_that_keeps_no_memory_keeps_the_arena_on_a_gpu(
     opened: list[Any] = []
     monkeypatch.setattr(ort, "get_available_providers", lambda: available)
     monkeypatch.setattr(ort, "InferenceSession", lambda graph, options, providers: opened.append(options))
-    load(b"", "tiny", device="auto", threads=1, keeps_memory=False)
+    open_session(b"", "tiny", device="auto", threads=1, keeps_memory=False)
     assert opened[0].enable_cpu_mem_arena is kept

@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from fc7_service.heads import limits
-from fc7_service.heads.fit import _Design, fit, fit_logistic, fit_ridge, fit_temperature
+from fc7_service.heads.fit import StandardisedRows, fit, fit_logistic, fit_ridge, fit_temperature
 from fc7_service.heads.folds import assign_folds
-from fc7_service.heads.head import Softmax
+from fc7_service.heads.head import SoftmaxLayer
 from fc7_service.heads.registry import Heads
 from labelled import PROVENANCE, Labelled, make_labelled
 
@@ -24,7 +24,7 @@ def numbers(labels: list[str]) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1]
 
 
-def objective(layer: Softmax, design: _Design, strength: float) -> float:
+def objective(layer: SoftmaxLayer, design: StandardisedRows, strength: float) -> float:
     logits = (design.x @ layer.weights + layer.bias).astype(np.float64)
     nll = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), design.y]
     return float(nll.mean() + strength / 2 * np.sum(layer.weights.astype(np.float64) ** 2))
@@ -46,7 +46,7 @@ def train(heads: Heads, name: str = "h", data: Labelled | None = None):
 @pytest.mark.parametrize("strength", [1e-1, 1e-2, 1e-3])
 def test_logistic_reaches_the_objective_of_scikit_learn(strength):
     data = make_labelled(60, 5, 40, noise=2.0)
-    design = _Design(data.features, numbers(data.labels), 5)
+    design = StandardisedRows(data.features, numbers(data.labels), 5)
     ours = next(fit_logistic(design, (strength,)))
     oracle = LogisticRegression(C=1 / (strength * len(design.x)), tol=1e-8, max_iter=5000)
     oracle.fit(design.x.astype(np.float64), design.y)
@@ -57,7 +57,7 @@ def test_logistic_reaches_the_objective_of_scikit_learn(strength):
 @pytest.mark.parametrize("dim", [40, 700])
 def test_ridge_has_the_weights_of_scikit_learn_in_both_forms(dim):
     data = make_labelled(30, 4, dim, noise=2.0)
-    design = _Design(data.features, numbers(data.labels), 4)
+    design = StandardisedRows(data.features, numbers(data.labels), 4)
     assert design.is_dual == (dim > 120)
     ours = fit_ridge(design, 1e-2)
     oracle = Ridge(alpha=1e-2 * len(design.x)).fit(design.x.astype(np.float64), np.eye(4)[design.y])
@@ -85,7 +85,7 @@ def test_accuracy_on_unseen_rows_is_within_a_point_of_scikit_learn():
 def test_logistic_on_the_leading_directions_is_as_good_as_on_all():
     data = make_labelled(200, 6, 800, noise=2.0)
     known, unseen = data[:900], data[900:]
-    design = _Design(known.features, numbers(known.labels), 6)
+    design = StandardisedRows(known.features, numbers(known.labels), 6)
     assert design.basis is not None
     assert design.basis.shape == (800, 512)
     assert np.allclose(design.basis.T @ design.basis, np.eye(512), atol=1e-4)
@@ -110,7 +110,7 @@ def test_the_temperature_recovers_the_scale_of_the_logits(sharpness):
 
 def test_the_temperature_improves_the_likelihood_and_moves_no_decision():
     data = make_labelled(300, 5, 64, noise=3.0)
-    design = _Design(data[:1000].features, numbers(data[:1000].labels), 5)
+    design = StandardisedRows(data[:1000].features, numbers(data[:1000].labels), 5)
     layer, unseen, y = fit_ridge(design, 1e-2), data[1000:], numbers(data[1000:].labels)
     logits = layer.logits(unseen.features)
     temperature, nll = fit_temperature(logits, y)

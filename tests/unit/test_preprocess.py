@@ -25,7 +25,7 @@ from fc7_service.bundle.recipe import Recipe
 from fc7_service.features import metadata
 from fc7_service.features.colour import over_white
 from fc7_service.features.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_JPEG_PIXELS, Picture
-from fc7_service.features.preprocess import preprocess, preprocess_pixels, square, to_tensor, upright
+from fc7_service.features.preprocess import decode_upright, preprocess, preprocess_pixels, resize_and_crop, to_tensor
 
 RECIPE = Recipe(resize_px=64, crop_px=64, scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
@@ -61,7 +61,7 @@ def test_the_centre_square_of_the_resized_picture_is_cut() -> None:
     image = Image.fromarray(ramp(200, 100))
     recipe = RECIPE.with_crop(48)
     whole = image.resize((128, 64), Image.Resampling.BILINEAR).crop((40, 8, 88, 56))
-    difference = np.abs(square(image, recipe).astype(int) - np.asarray(whole, int))
+    difference = np.abs(resize_and_crop(image, recipe).astype(int) - np.asarray(whole, int))
     assert np.median(difference) <= 1
     assert difference.max() <= 16
 
@@ -73,7 +73,7 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     image = Image.fromarray(pixels)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    turned = upright(encode(image, "JPEG", exif=exif, quality=95), RECIPE)
+    turned = decode_upright(encode(image, "JPEG", exif=exif, quality=95), RECIPE)
     assert turned.size == ((64, 32) if orientation <= 4 else (32, 64))
     values = np.asarray(turned.convert("L"), float)
     corner = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}[orientation]
@@ -88,7 +88,7 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
 
 def test_16_bit_grey_is_shifted_not_clipped() -> None:
     values = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
-    image = upright(encode(Image.fromarray(values)), RECIPE)
+    image = decode_upright(encode(Image.fromarray(values)), RECIPE)
     assert abs(np.asarray(image).mean() - 127.5) < 1
 
 
@@ -96,7 +96,7 @@ def test_16_bit_grey_is_shifted_not_clipped() -> None:
 def test_every_mode_becomes_rgb(mode: str) -> None:
     image = Image.fromarray(ramp(40, 40)).convert(mode)
     data = encode(image, "JPEG" if mode == "CMYK" else "PNG")
-    assert upright(data, RECIPE).mode == "RGB"
+    assert decode_upright(data, RECIPE).mode == "RGB"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2)])
@@ -109,13 +109,13 @@ def test_any_shape_gives_a_tensor(size: tuple[int, int]) -> None:
 def test_the_first_frame_of_an_animation_is_taken() -> None:
     frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
     data = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
-    assert np.asarray(upright(data, RECIPE))[0, 0].tolist() == [255, 0, 0]
+    assert np.asarray(decode_upright(data, RECIPE))[0, 0].tolist() == [255, 0, 0]
 
 
 def test_a_large_jpeg_is_decoded_smaller_but_looks_the_same() -> None:
     pixels = np.asarray(Image.fromarray(ramp(64, 48)).resize((2048, 1536), Image.Resampling.BICUBIC))
     data = encode(Image.fromarray(pixels), "JPEG", quality=92)
-    assert min(upright(data, RECIPE).size) in range(128, 512)
+    assert min(decode_upright(data, RECIPE).size) in range(128, 512)
     difference = np.abs(preprocess(data, RECIPE) - preprocess_pixels(pixels, RECIPE))
     assert difference.mean() < 0.03  # 2 grey levels
 
@@ -191,18 +191,20 @@ def test_version_2_lays_on_white_what_version_1_shows_below() -> None:
     image = Image.fromarray(rgba)
     for mode in ("RGBA", "LA"):
         data = encode(image.convert(mode))
-        new, old = (np.asarray(upright(data, RECIPE.in_version(version)))[0, ::63, 0].tolist() for version in (2, 1))
+        new, old = (
+            np.asarray(decode_upright(data, RECIPE.in_version(version)))[0, ::63, 0].tolist() for version in (2, 1)
+        )
         assert (new, old) == ([0, 127], [0, 0])
     palette = Image.new("P", (64, 64), 1)
     palette.putpalette([0, 0, 0, 10, 20, 30])
     data = encode(palette, transparency=1)
-    assert np.asarray(upright(data, RECIPE))[0, 0].tolist() == [255, 255, 255]
-    assert np.asarray(upright(data, RECIPE.in_version(1)))[0, 0].tolist() == [10, 20, 30]
+    assert np.asarray(decode_upright(data, RECIPE))[0, 0].tolist() == [255, 255, 255]
+    assert np.asarray(decode_upright(data, RECIPE.in_version(1)))[0, 0].tolist() == [10, 20, 30]
     for keyed in (Image.new("RGB", (64, 64), (10, 20, 30)), Image.new("L", (64, 64), 7)):
         key = keyed.getpixel((0, 0))
-        assert np.asarray(upright(encode(keyed, transparency=key), RECIPE)).min() == 255
+        assert np.asarray(decode_upright(encode(keyed, transparency=key), RECIPE)).min() == 255
     deep = Image.fromarray(np.full((64, 64), 4000, np.uint16))
-    assert np.asarray(upright(encode(deep, transparency=4000), RECIPE)).min() == 255
+    assert np.asarray(decode_upright(encode(deep, transparency=4000), RECIPE)).min() == 255
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
@@ -305,7 +307,7 @@ def test_a_jpeg_with_others_behind_it_is_decoded_smaller_too() -> None:
     alone = encode(image, "JPEG")
     np.testing.assert_array_equal(preprocess(data, RECIPE), preprocess(alone, RECIPE))
     assert Picture(data, RECIPE).n_bytes == Picture(alone, RECIPE).n_bytes < 10**6
-    assert upright(data, RECIPE.in_version(1)).size == (2048, 1536)
+    assert decode_upright(data, RECIPE.in_version(1)).size == (2048, 1536)
 
 
 def ifd_bomb(order: str = "<") -> bytes:
@@ -349,9 +351,9 @@ def test_a_tiff_is_its_first_page_upright(order: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encode(first, "TIFF", save_all=True, append_images=[second], exif=exif)
-    np.testing.assert_array_equal(np.asarray(upright(data, RECIPE)), np.rot90(ramp(80, 40), -1))
+    np.testing.assert_array_equal(np.asarray(decode_upright(data, RECIPE)), np.rot90(ramp(80, 40), -1))
     deep = np.arange(64 * 64, dtype=f"{order}u2").reshape(64, 64) * 16
-    assert np.asarray(upright(encode(Image.fromarray(deep), "TIFF"), RECIPE))[63, 63].tolist() == [255] * 3
+    assert np.asarray(decode_upright(encode(Image.fromarray(deep), "TIFF"), RECIPE))[63, 63].tolist() == [255] * 3
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import numpy as np
 from fc7.contract.formats import READ, suffix_of
 from fc7.errors import FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.preprocess import square, upright
+from fc7_service.features.preprocess import decode_upright, resize_and_crop
 
 T = TypeVar("T")
 Pixels = np.memmap[Any, np.dtype[np.uint8]]
@@ -151,7 +151,7 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
         pixels = np.memmap(part, np.uint8, "w+", shape=shape)
 
         def fill(i: int) -> None:
-            pixels[i] = from_picture(dataset.paths[i], lambda data: square(upright(data, wide), wide))
+            pixels[i] = from_picture(dataset.paths[i], lambda data: resize_and_crop(decode_upright(data, wide), wide))
 
         with ThreadPoolExecutor() as pool:
             for _ in pool.map(fill, range(len(dataset.paths))):

@@ -18,7 +18,7 @@ from fc7.errors import InvalidArgument
 from fc7_models.data.dataset import Dataset, Pixels, from_picture, load_pixels, picture_name, read_dataset
 from fc7_models.data.near import ACROSS, RULES, WITHIN, Rule, find_near
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.preprocess import upright
+from fc7_service.features.preprocess import decode_upright
 
 _MEASURED = 100  # pictures of a folder that tell its size
 
@@ -134,7 +134,7 @@ def _own_size(pictures: Dataset, recipe: Recipe, most_px: int | None) -> Recipe:
         return recipe
     some = pictures.paths[:: math.ceil(len(pictures.paths) / _MEASURED)]
     large = replace(recipe, resize_px=most_px, crop_px=most_px)
-    sides = [from_picture(path, lambda data: min(upright(data, large).size)) for path in some]
+    sides = [from_picture(path, lambda data: min(decode_upright(data, large).size)) for path in some]
     px = min(most_px, int(np.median(sides)))
     return replace(recipe, resize_px=px, crop_px=px)
 

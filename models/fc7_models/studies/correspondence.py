@@ -17,7 +17,7 @@ from fc7_models.data.forward import Report, Run, open_graph, open_model
 from fc7_models.studies.graph_layers import dissect
 from fc7_models.studies.study_inputs import depths
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.preprocess import see
+from fc7_service.features.preprocess import preprocess_with_crop
 
 PARTS, RANDOM, OBJECT = "parts.csv", "random", "object"
 _COLUMNS = ("picture", "part", "x", "y", "width", "height")
@@ -157,7 +157,7 @@ def _read_part(row: dict[str, str], where: str) -> Part:
 
 def _see(path: Path, recipe: Recipe) -> tuple[NDArray[np.float32], Crop]:
     """Return the tensor that a network sees, (3, H, W), and the view's edges as shares of the picture."""
-    _, tensor, crop = from_picture(path, lambda data: see(data, recipe))
+    _, tensor, crop = from_picture(path, lambda data: preprocess_with_crop(data, recipe))
     return tensor, crop
 
 

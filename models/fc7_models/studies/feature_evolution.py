@@ -19,7 +19,7 @@ from fc7_models.deconv.build import build_deconv
 from fc7_models.export.onnx import fold, halve, to_onnx
 from fc7_models.studies.study_inputs import find_pictures, open_units, view
 from fc7_models.training.trained_network import load_trained
-from fc7_service.bundle.onnx_file import metadata
+from fc7_service.bundle.onnx_file import read_metadata
 from fc7_service.features.preprocess import to_tensor
 
 N_PICTURES = 100
@@ -94,7 +94,7 @@ def evolution(checkpoints: Path, folder: Path, report: Report) -> list[Stage]:
             )
         graph = to_onnx(halve(fold(trained.module)), trained.network)
         back = build_deconv(graph, recipe.crop_px)
-        for layer in json.loads(metadata(back)["layers"]):
+        for layer in json.loads(read_metadata(back)["layers"]):
             if layer["map"] and layer["name"].startswith("conv"):
                 stages += _project(graph + back, layer, inputs, names, epoch)
         report(done, len(epochs))

@@ -15,7 +15,7 @@ from fc7_models.data.forward import Report, open_graph, open_model
 from fc7_models.studies.graph_layers import dissect
 from fc7_models.studies.study_inputs import LOGITS, check_classes, class_of, depths, find_pictures, softmax
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.preprocess import square, to_tensor, upright
+from fc7_service.features.preprocess import decode_upright, resize_and_crop, to_tensor
 
 # The paper's ranges. Shifts are in pixels of a view of 224: of another size they are as large a share.
 AMOUNTS: dict[str, NDArray[np.float64]] = {
@@ -91,10 +91,12 @@ def invariance(folder: Path, model: str, count: int, report: Report) -> list[Cur
     run, curves = open_graph(anatomy.graph), []
     for i, path in enumerate(paths, 1):
         image = from_picture(path, lambda data: _open(data, bundle.recipe))
-        (logits,) = run(to_tensor(square(image, bundle.recipe), bundle.recipe)[np.newaxis], [LOGITS])
+        (logits,) = run(to_tensor(resize_and_crop(image, bundle.recipe), bundle.recipe)[np.newaxis], [LOGITS])
         number = class_of(path, bundle, logits[0])
         for transform, amounts in AMOUNTS.items():
-            views = [square(_move(image, transform, amount, bundle.recipe), bundle.recipe) for amount in amounts]
+            views = [
+                resize_and_crop(_move(image, transform, amount, bundle.recipe), bundle.recipe) for amount in amounts
+            ]
             tensors = np.stack([to_tensor(pixels, bundle.recipe) for pixels in views])
             found = dict(zip(layers, run(tensors, list(layers.values())), strict=True))
             probabilities = softmax(found.pop(LOGITS))[:, number]
@@ -121,7 +123,7 @@ def means(curves: list[Curve]) -> list[dict[str, float | str]]:
 
 def _open(data: bytes, recipe: Recipe) -> Image.Image:
     """Return a picture whose shorter side is twice that of the recipe's."""
-    image = upright(data, recipe)
+    image = decode_upright(data, recipe)
     share = 2 * recipe.resize_px / min(image.size)
     return image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.BILINEAR)
 

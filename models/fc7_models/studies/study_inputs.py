@@ -17,9 +17,9 @@ from fc7_models.data.forward import by_recipe
 from fc7_models.deconv.projection import POSITION, UNIT
 from fc7_models.studies.graph_layers import Anatomy
 from fc7_service.bundle.bundle import Bundle
-from fc7_service.bundle.onnx_file import cut
+from fc7_service.bundle.onnx_file import cut_graph
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.preprocess import see
+from fc7_service.features.preprocess import preprocess_with_crop
 
 # Inputs (N, 3, H, W) and a unit each, of which the strongest position is meant -> the outputs.
 RunUnits = Callable[[NDArray[np.float32], Sequence[int]], list[NDArray[np.float32]]]
@@ -64,7 +64,7 @@ def view(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
     ImageDecodeError, FailedPrecondition
         The picture is damaged or cannot be read; it is named.
     """
-    return from_picture(path, lambda data: see(data, recipe)[0])
+    return from_picture(path, lambda data: preprocess_with_crop(data, recipe)[0])
 
 
 def depths(bundle: Bundle, anatomy: Anatomy) -> Depths:
@@ -104,7 +104,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def open_units(graph: bytes, outputs: Sequence[str]) -> RunUnits:
     """Return the function that runs the part of a graph with a way back that computes ``outputs``."""
-    session = ort.InferenceSession(cut(graph, outputs), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(cut_graph(graph, outputs), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
 
     def run(inputs: NDArray[np.float32], units: Sequence[int]) -> list[NDArray[np.float32]]:

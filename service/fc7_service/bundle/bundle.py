@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 from fc7.errors import DataLoss, InvalidArgument, NotFound, Reason
-from fc7_service.bundle.onnx_file import refers_outside
+from fc7_service.bundle.onnx_file import has_external_data
 from fc7_service.bundle.provenance import NO_TRANSFORM, Provenance
 from fc7_service.bundle.recipe import RECIPE_VERSION, Recipe
 
@@ -202,7 +202,7 @@ class Bundle:
     def _onnx(self, file: str) -> bytes:
         data = self.read(file)
         try:
-            is_outside = refers_outside(data)
+            is_outside = has_external_data(data)
         except DataLoss as error:
             text = f"{file} of bundle {self.name!r} cannot be read: {error.message}"
             raise DataLoss(text, name=file, reason=Reason.BUNDLE_DAMAGED) from error

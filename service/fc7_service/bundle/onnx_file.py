@@ -31,7 +31,7 @@ _VARINT, _BYTES = 0, 2  # wire types
 _FIXED = {1: 8, 5: 4}  # wire type -> bytes
 
 
-def cut(model: bytes, outputs: Sequence[str], inputs: Sequence[str] = ()) -> bytes:
+def cut_graph(model: bytes, outputs: Sequence[str], inputs: Sequence[str] = ()) -> bytes:
     """Return the part of an ONNX file that computes ``outputs``: ONNX Runtime computes all that a file holds.
 
     Parameters
@@ -72,13 +72,13 @@ def cut(model: bytes, outputs: Sequence[str], inputs: Sequence[str] = ()) -> byt
     return b"".join([*dict.fromkeys(parts.rest), head, *graph])  # at once: the weights are large
 
 
-def metadata(model: bytes) -> dict[str, str]:
+def read_metadata(model: bytes) -> dict[str, str]:
     """Return the metadata of an ONNX file."""
     pairs = [value for number, value, _ in _read(memoryview(model)) if number == _METADATA]
     return {_name(pair, _KEY): _name(pair, _VALUE) for pair in pairs}
 
 
-def refers_outside(model: bytes) -> bool:
+def has_external_data(model: bytes) -> bool:
     """Tell whether a tensor of an ONNX file, wherever it stands, lies in another file.
 
     Raises

@@ -16,7 +16,7 @@ _LINEAR = 1e-4  # of the largest logit
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
+class LinearLayer:
     """Logits (N, C) of features (N, D): ``(features - mean) @ weights + bias``."""
 
     mean: NDArray[np.float32]  # (D,)
@@ -30,7 +30,7 @@ class Classes:
 
     layer: str  # whose features are classified
     labels: tuple[str, ...]
-    linear: Linear | None = None  # None: the layer holds the logits
+    linear: LinearLayer | None = None  # None: the layer holds the logits
     head_version: int = 0  # 0 for the network's own classes
     ids: tuple[str, ...] = ()  # of the network's own classes
 
@@ -67,7 +67,7 @@ class Classes:
         return self.labels.index(label)
 
 
-def own_classes(network: Network) -> Classes:
+def network_classes(network: Network) -> Classes:
     """Return a network's own classes over its logits.
 
     Raises
@@ -86,7 +86,7 @@ def own_classes(network: Network) -> Classes:
     return Classes("logits", labels, ids=ids)
 
 
-def last_linear(network: Network, classes: Classes) -> Classes:
+def classes_of_last_layer(network: Network, classes: Classes) -> Classes:
     """Return a network's own classes over the layer before the logits, its weights read off by unit features.
 
     Raises
@@ -112,7 +112,7 @@ def last_linear(network: Network, classes: Classes) -> Classes:
         rows = (np.eye(min(_BATCH, dim - first), dim, first, np.float32) for first in range(0, dim, _BATCH))
         weights = np.concatenate([logits(layer, row) - bias for row in rows])
         if np.abs(probe[0] @ weights + bias - wanted).max() <= _LINEAR * np.abs(wanted).max():
-            return replace(classes, layer=layer, linear=Linear(np.zeros(dim, np.float32), weights, bias))
+            return replace(classes, layer=layer, linear=LinearLayer(np.zeros(dim, np.float32), weights, bias))
     raise FailedPrecondition(
         f"the logits of model {network.bundle.name!r} are linear in no layer of its bundle: train a head on one",
         name=network.bundle.name,

@@ -16,36 +16,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, Reason
-from fc7_service.explain.deconvnet import STRONGEST
+from fc7_service.explain.deconvnet import STRONGEST_POSITION
 from fc7_service.explain.network import Network
-from fc7_service.explain.prepared_image import View
+from fc7_service.explain.prepared_image import PreparedImage
 
 _ADDITIVE = 1e-4  # of the largest number that goes in: float32 sums differ by less, ReLU and maxima by more
 _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class Contributions:
     """A number and who makes it."""
 
     total: float
     unit_layer: str  # whose units share it
     units: NDArray[np.float64]  # (units of that layer,)
-    places: NDArray[np.int64]  # (units,): flattened position that carries most of a unit, or `STRONGEST`
+    places: NDArray[np.int64]  # (units,): flattened position that carries most of a unit, or `STRONGEST_POSITION`
     units_rest: float  # total - units.sum()
     positions: NDArray[np.float64] | None  # (h, w); None where the feature is not linear in any map
     positions_rest: float  # total - positions.sum()
 
 
-def share(
+def split_linear(
     network: Network,
     layer: str,
-    view: View,
+    view: PreparedImage,
     feature: NDArray[np.float32],
     direction: NDArray[np.float64],
     origin: NDArray[np.float32] | float = 0.0,
     constant: float = 0.0,
-) -> Shares:
+) -> Contributions:
     """Split ``(feature - origin) @ direction + constant``.
 
     Parameters
@@ -61,7 +61,7 @@ def share(
     if len(shape) == 3:
         grid = products.reshape(shape)
         places = grid.reshape(len(grid), -1).argmax(axis=1)
-        return Shares(total, layer, grid.sum(axis=(1, 2)), places, constant, grid.sum(axis=0), constant)
+        return Contributions(total, layer, grid.sum(axis=(1, 2)), places, constant, grid.sum(axis=0), constant)
     unit_layer, units = layer, products
     sums, spatial = network.sums(layer), _spatial(network, layer)
     if network.has_deconvnet and not network.can_project(layer):
@@ -72,12 +72,12 @@ def share(
     by_position = _parts(network, layer, view, sums or network.reads(layer, spatial), axis=1)
     positions = None if by_position is None else _overlaid([maps @ direction for maps in by_position.values()])
     positions_rest = 0.0 if positions is None else total - float(positions.sum())
-    places = np.full(len(units), STRONGEST)
-    return Shares(total, unit_layer, units, places, total - float(units.sum()), positions, positions_rest)
+    places = np.full(len(units), STRONGEST_POSITION)
+    return Contributions(total, unit_layer, units, places, total - float(units.sum()), positions, positions_rest)
 
 
 def _parts(
-    network: Network, layer: str, view: View, sources: Sequence[str], axis: int
+    network: Network, layer: str, view: PreparedImage, sources: Sequence[str], axis: int
 ) -> dict[str, NDArray[np.float64]] | None:
     """Return what each map (axis 0) or position (1) of some spatial layers adds to a feature, if it is a sum of that.
 

@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument
 from fc7_service.explain.network import DeconvLayer, Network
-from fc7_service.explain.prepared_image import Projection, View
+from fc7_service.explain.prepared_image import PreparedImage
+from fc7_service.explain.projection import Projection
 
-STRONGEST = -1  # position: where the unit is strongest
+STRONGEST_POSITION = -1  # position: where the unit is strongest
 MAX_UNITS = 64  # of one call: their projections travel in one message
 _BATCH = 9
 
 
-def project(
-    network: Network, layer: str, view: View, units: Sequence[int], positions: Sequence[int], rule: str
+def project_units(
+    network: Network, layer: str, view: PreparedImage, units: Sequence[int], positions: Sequence[int], rule: str
 ) -> list[Projection]:
     """Project units of one picture, each alone: its activation is kept and the rest of the layer set to zero.
 
@@ -26,7 +27,7 @@ def project(
     units
         Maps of a spatial layer, else numbers of the feature.
     positions
-        One each: row * width + column, or `STRONGEST`.
+        One each: row * width + column, or `STRONGEST_POSITION`.
     rule
         One of `RULES`.
 
@@ -56,13 +57,15 @@ def project(
     return found
 
 
-def strongest(network: Network, layer: str, view: View, count: int) -> list[int]:
+def strongest_units(network: Network, layer: str, view: PreparedImage, count: int) -> list[int]:
     """Return the units with the largest peaks, the largest first."""
     values, _ = peaks(network, layer, [view])
     return [int(unit) for unit in np.argsort(-values[0], kind="stable")[:count]]
 
 
-def peaks(network: Network, layer: str, views: Sequence[View]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def peaks(
+    network: Network, layer: str, views: Sequence[PreparedImage]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the peak (N, C) of each unit in each view and its position row * width + column."""
     tensors = np.stack([view.tensor for view in views])
     if network.deconv_layer(layer).map is None:
@@ -89,10 +92,10 @@ def check_units(layer: DeconvLayer, units: Sequence[int]) -> None:
 
 def _check_positions(layer: DeconvLayer, positions: Sequence[int], n_places: int) -> None:
     for position in positions:
-        if not STRONGEST <= position < n_places:
+        if not STRONGEST_POSITION <= position < n_places:
             raise InvalidArgument(
                 f"position {position} of layer {layer.name!r}: it has 0 to {n_places - 1}, "
-                f"or {STRONGEST} for the strongest",
+                f"or {STRONGEST_POSITION} for the strongest",
                 name="positions",
             )
 
@@ -100,7 +103,7 @@ def _check_positions(layer: DeconvLayer, positions: Sequence[int], n_places: int
 def _project(
     network: Network,
     layer: DeconvLayer,
-    view: View,
+    view: PreparedImage,
     width: int,
     units: NDArray[np.int64],
     positions: NDArray[np.int64],

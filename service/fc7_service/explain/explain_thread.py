@@ -23,7 +23,7 @@ _NICE = 15  # beside a busy engine: three hundredths of a core
 
 
 @dataclass(slots=True)
-class Clock:
+class Stopwatch:
     """Where the time of one call went, in seconds."""
 
     decode_s: float = 0.0
@@ -44,7 +44,7 @@ class CallerLeftError(Exception):
     """Whoever asked for a job waits no more."""
 
 
-class Worker:
+class ExplainThread:
     """Runs jobs one after the other.
 
     A call holds a place as long as it is under way; a long one is many jobs, so that others get their turn.
@@ -57,8 +57,8 @@ class Worker:
         self._is_closed = False
 
     @contextmanager
-    def place(self, limit: int = MAX_CALLS) -> Iterator[Clock]:
-        """Hold a place for a call; yield its clock.
+    def hold_place(self, limit: int = MAX_CALLS) -> Iterator[Stopwatch]:
+        """Hold a place for a call; yield its stopwatch.
 
         Parameters
         ----------
@@ -79,11 +79,11 @@ class Worker:
             )
         self._n_calls += 1
         try:
-            yield Clock()
+            yield Stopwatch()
         finally:
             self._n_calls -= 1
 
-    async def do(self, clock: Clock, function: Callable[[], T]) -> T:
+    async def run(self, stopwatch: Stopwatch, function: Callable[[], T]) -> T:
         """Return what ``function`` returns; where the caller leaves before its turn, it is never called.
 
         Where the caller leaves later, ``check`` ends it.
@@ -98,11 +98,11 @@ class Worker:
         def job() -> T:
             self._is_left = is_left
             taken = time.monotonic()
-            clock.queue_s += taken - asked
+            stopwatch.queue_s += taken - asked
             try:
                 return function()
             finally:
-                clock.compute_s += time.monotonic() - taken
+                stopwatch.compute_s += time.monotonic() - taken
 
         if self._is_closed:
             raise Unavailable("the server is stopping: send the call again", reason=Reason.SERVER_STOPPING)

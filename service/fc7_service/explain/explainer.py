@@ -12,14 +12,15 @@ from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason
 from fc7_service.bundle.bundle import Bundle, find_bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.explain import occlusion
-from fc7_service.explain.classes import Classes, last_linear, own_classes
-from fc7_service.explain.deconvnet import STRONGEST, check_units, peaks, project, strongest
-from fc7_service.explain.explain_thread import MAX_CALLS, Clock, Worker
-from fc7_service.explain.explanations import ClassReason, Match, carry, match
+from fc7_service.explain.classes import Classes, classes_of_last_layer, network_classes
+from fc7_service.explain.deconvnet import STRONGEST_POSITION, check_units, peaks, project_units, strongest_units
+from fc7_service.explain.explain_thread import MAX_CALLS, ExplainThread, Stopwatch
+from fc7_service.explain.explanations import ClassExplanation, MatchExplanation, explain_class, explain_match
 from fc7_service.explain.network import Network, check_rule
-from fc7_service.explain.prepared_image import ImageInput, Look, Place, Projection, View
-from fc7_service.explain.session_cache import OpenSession, Sessions
-from fc7_service.explain.top_images import DIGEST_BYTES, Passes, Top
+from fc7_service.explain.prepared_image import ImageInput, PreparedImage, PrepareImage
+from fc7_service.explain.projection import Place, Projection
+from fc7_service.explain.session_cache import OpenSession, SessionCache
+from fc7_service.explain.top_images import DIGEST_BYTES, TopImages, TopImagesStore
 
 T = TypeVar("T")
 
@@ -38,26 +39,28 @@ class Explainer:
         The networks.
     open_session
         Makes a session of an ONNX file, with the settings that features have.
-    look
+    prepare_image
         Makes the view of an image by a recipe.
     folder
         For passes over many pictures; made when it is needed.
     """
 
-    def __init__(self, bundles: Iterable[Bundle], *, open_session: OpenSession, look: Look, folder: Path) -> None:
-        self._worker = Worker()
-        self._sessions = Sessions(open_session, self._worker.check)
+    def __init__(
+        self, bundles: Iterable[Bundle], *, open_session: OpenSession, prepare_image: PrepareImage, folder: Path
+    ) -> None:
+        self._thread = ExplainThread()
+        self._sessions = SessionCache(open_session, self._thread.check)
         self._bundles = {bundle.name: bundle for bundle in bundles}
         self._networks = {name: Network(bundle, self._sessions) for name, bundle in self._bundles.items()}
-        self._look = look
-        self._passes = Passes(folder)
+        self._prepare_image = prepare_image
+        self._top_images = TopImagesStore(folder)
         self._own: dict[str, Classes] = {}  # own classes with the weights of their last layer
 
     def close(self) -> None:
         """Let the job under way end."""
-        self._worker.close()
+        self._thread.close()
 
-    async def unit(
+    async def project_units(
         self,
         model: str,
         layer: str,
@@ -67,7 +70,7 @@ class Explainer:
         positions: Sequence[int],
         n_strongest: int,
         rule: str,
-    ) -> tuple[View, list[Projection], Clock]:
+    ) -> tuple[PreparedImage, list[Projection], Stopwatch]:
         """Project units of a layer, those named or the strongest, to the pixels that made them fire.
 
         Raises
@@ -83,19 +86,19 @@ class Explainer:
         if positions and not units:
             raise InvalidArgument("positions come without units: name a unit for each", name="positions")
 
-        def job() -> tuple[View, list[Projection]]:
+        def job() -> tuple[PreparedImage, list[Projection]]:
             network.deconv_layer(layer)
-            view = self._view(network, layer, image, clock)
-            chosen = list(units) or strongest(network, layer, view, n_strongest)
-            at = list(positions) or [STRONGEST] * len(chosen)
-            return view, project(network, layer, view, chosen, at, rule)
+            view = self._view(network, layer, image, stopwatch)
+            chosen = list(units) or strongest_units(network, layer, view, n_strongest)
+            at = list(positions) or [STRONGEST_POSITION] * len(chosen)
+            return view, project_units(network, layer, view, chosen, at, rule)
 
-        with self._worker.place() as clock:
-            return *await self._worker.do(clock, job), clock
+        with self._thread.hold_place() as stopwatch:
+            return *await self._thread.run(stopwatch, job), stopwatch
 
-    async def match(
+    async def explain_match(
         self, model: str, layer: str, query: ImageInput, neighbour: ImageInput, *, n_strongest: int, rule: str
-    ) -> tuple[Match, Clock]:
+    ) -> tuple[MatchExplanation, Stopwatch]:
         """Split the cosine of two images' features; project the units that carry most in both.
 
         Raises
@@ -109,16 +112,16 @@ class Explainer:
         """
         network, rule = self._network(model), check_rule(rule)
 
-        def job() -> Match:
-            views = [self._view(network, layer, image, clock) for image in (query, neighbour)]
-            return match(network, layer, views, n_strongest, rule)
+        def job() -> MatchExplanation:
+            views = [self._view(network, layer, image, stopwatch) for image in (query, neighbour)]
+            return explain_match(network, layer, views, n_strongest, rule)
 
-        with self._worker.place() as clock:
-            return await self._worker.do(clock, job), clock
+        with self._thread.hold_place() as stopwatch:
+            return await self._thread.run(stopwatch, job), stopwatch
 
-    async def label(
+    async def explain_class(
         self, model: str, classes: Classes | None, label: str, image: ImageInput, *, n_strongest: int, rule: str
-    ) -> tuple[ClassReason, Clock]:
+    ) -> tuple[ClassExplanation, Stopwatch]:
         """Split the logit of a class, the most probable one for an empty label; project the units that carry most.
 
         Parameters
@@ -139,16 +142,18 @@ class Explainer:
         """
         network, rule = self._network(model), check_rule(rule)
 
-        def job() -> ClassReason:
+        def job() -> ClassExplanation:
             who = classes or self._own_classes(network)
-            return carry(network, who, label, self._view(network, who.layer, image, clock), n_strongest, rule)
+            return explain_class(
+                network, who, label, self._view(network, who.layer, image, stopwatch), n_strongest, rule
+            )
 
-        with self._worker.place() as clock:
-            return await self._worker.do(clock, job), clock
+        with self._thread.hold_place() as stopwatch:
+            return await self._thread.run(stopwatch, job), stopwatch
 
     async def occlude(
         self, model: str, classes: Classes | None, label: str, image: ImageInput, *, square_px: int, grid: int
-    ) -> AsyncGenerator[tuple[occlusion.Sweep, Clock], None]:
+    ) -> AsyncGenerator[tuple[occlusion.OcclusionSweep, Stopwatch], None]:
         """Sweep a grey square over an image; yield the sweep after each batch, until it is finished.
 
         Raises
@@ -164,17 +169,19 @@ class Explainer:
         """
         network = self._network(model)
 
-        def begin() -> occlusion.Sweep:
-            who = classes or own_classes(network)
-            return occlusion.Sweep(network, who, label, self._view(network, who.layer, image, clock), square_px, grid)
+        def begin() -> occlusion.OcclusionSweep:
+            who = classes or network_classes(network)
+            return occlusion.OcclusionSweep(
+                network, who, label, self._view(network, who.layer, image, stopwatch), square_px, grid
+            )
 
-        with self._worker.place() as clock:
-            sweep = await self._worker.do(clock, begin)
+        with self._thread.hold_place() as stopwatch:
+            sweep = await self._thread.run(stopwatch, begin)
             for first in range(0, sweep.n_views, occlusion.BATCH):
-                await self._worker.do(clock, partial(sweep.run, first))
-                yield sweep, clock
+                await self._thread.run(stopwatch, partial(sweep.run, first))
+                yield sweep, stopwatch
 
-    async def known_top(self, model: str, layer: str, digests: bytes, units: Sequence[int]) -> Top | None:
+    async def known_top_images(self, model: str, layer: str, digests: bytes, units: Sequence[int]) -> TopImages | None:
         """Return the pass over pictures of these SHA-256 digests if it is known.
 
         Raises
@@ -186,14 +193,16 @@ class Explainer:
         """
         network = self._network(model)
 
-        def job() -> Top | None:
+        def job() -> TopImages | None:
             check_units(network.deconv_layer(layer), units)
-            return self._passes.load(network.provenance(layer).digest, digests)
+            return self._top_images.load(network.provenance(layer).digest, digests)
 
-        with self._worker.place() as clock:
-            return await self._worker.do(clock, job)
+        with self._thread.hold_place() as stopwatch:
+            return await self._thread.run(stopwatch, job)
 
-    async def top_places(self, model: str, layer: str, top: Top, units: Sequence[int]) -> list[list[tuple[int, Place]]]:
+    async def top_places(
+        self, model: str, layer: str, top: TopImages, units: Sequence[int]
+    ) -> list[list[tuple[int, Place]]]:
         """Return for each unit the pictures of a pass that excite it most, strongest first, and where."""
         network = self._network(model)
 
@@ -205,7 +214,7 @@ class Explainer:
                 for unit in units
             ]
 
-        return await self._worker.do(Clock(), job)  # the call had its place, and its work must not be lost
+        return await self._thread.run(Stopwatch(), job)  # the call had its place, and its work must not be lost
 
     def projection_bytes(self, model: str, layer: str) -> int:
         """Return what one projection from a layer takes, float32 (P, P, 3); none where the network has no deconvnet."""
@@ -216,9 +225,9 @@ class Explainer:
         """Return what makes the activations of a layer."""
         return self._network(model).provenance(layer)
 
-    async def top(
+    async def find_top_images(
         self, model: str, layer: str, digests: bytes, batches: AsyncIterator[Sequence[ImageInput | Fc7Error]]
-    ) -> AsyncGenerator[tuple[Top, Clock], None]:
+    ) -> AsyncGenerator[tuple[TopImages, Stopwatch], None]:
         """Find the nine pictures that excite each unit most; yield the pass so far after each batch.
 
         Keep it at the end, when as many pictures have come as there are digests.
@@ -240,7 +249,7 @@ class Explainer:
                 try:
                     if isinstance(image, Fc7Error):
                         raise image
-                    views.append(self._view(network, layer, image, clock))
+                    views.append(self._view(network, layer, image, stopwatch))
                     numbers.append(number)
                 except Fc7Error as error:
                     top.fail(number, error)
@@ -248,16 +257,16 @@ class Explainer:
                 top.add(*peaks(network, layer, views), numbers)
             top.n_done += len(images)
 
-        with self._worker.place(_MAX_PASSES) as clock:
-            top = Top((await self._worker.do(clock, lambda: network.deconv_layer(layer))).channels)
+        with self._thread.hold_place(_MAX_PASSES) as stopwatch:
+            top = TopImages((await self._thread.run(stopwatch, lambda: network.deconv_layer(layer))).channels)
             async for batch in _in_time(batches):
                 for first in range(0, len(batch), occlusion.BATCH):
                     part = batch[first : first + occlusion.BATCH]
-                    await self._worker.do(clock, partial(take, part))
-                yield top, clock
+                    await self._thread.run(stopwatch, partial(take, part))
+                yield top, stopwatch
             if top.n_done * DIGEST_BYTES == len(digests):
                 provenance = network.provenance(layer).digest
-                await self._worker.do(clock, lambda: self._passes.save(provenance, digests, top))
+                await self._thread.run(stopwatch, lambda: self._top_images.save(provenance, digests, top))
 
     def _network(self, model: str) -> Network:
         """Return a network, by the name of a model as `find_bundle` takes it."""
@@ -268,12 +277,12 @@ class Explainer:
     def _own_classes(self, network: Network) -> Classes:
         name = network.bundle.name
         if name not in self._own:
-            self._own[name] = last_linear(network, own_classes(network))
+            self._own[name] = classes_of_last_layer(network, network_classes(network))
         return self._own[name]
 
-    def _view(self, network: Network, layer: str, image: ImageInput, clock: Clock) -> View:
-        with clock.decoding():
-            return self._look(image, network.recipe(layer))
+    def _view(self, network: Network, layer: str, image: ImageInput, stopwatch: Stopwatch) -> PreparedImage:
+        with stopwatch.decoding():
+            return self._prepare_image(image, network.recipe(layer))
 
 
 async def _in_time(batches: AsyncIterator[T]) -> AsyncIterator[T]:

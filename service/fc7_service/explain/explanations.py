@@ -10,46 +10,49 @@ from numpy.typing import NDArray
 
 from fc7.errors import FailedPrecondition
 from fc7_service.explain.classes import Classes
-from fc7_service.explain.contributions import Shares, share
-from fc7_service.explain.deconvnet import project
+from fc7_service.explain.contributions import Contributions, split_linear
+from fc7_service.explain.deconvnet import project_units
 from fc7_service.explain.network import Network
-from fc7_service.explain.prepared_image import Projection, View
+from fc7_service.explain.prepared_image import PreparedImage
+from fc7_service.explain.projection import Projection
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class MatchSide:
     """One picture of a match."""
 
-    view: View
-    shares: Shares
+    view: PreparedImage
+    contributions: Contributions
     projections: list[Projection]
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class MatchExplanation:
     """A cosine, split; shares of units are the mean of both sides', which differ where the feature is a sum of maps."""
 
     score: float
     unit_layer: str
     units: NDArray[np.float64]
     rest: float
-    query: Side
-    neighbour: Side
+    query: MatchSide
+    neighbour: MatchSide
 
 
 @dataclass(frozen=True, slots=True)
-class ClassReason:
+class ClassExplanation:
     """A logit, split."""
 
     label: str
     probability: float
     layer: str  # whose feature is classified
-    shares: Shares
-    view: View
+    contributions: Contributions
+    view: PreparedImage
     projections: list[Projection]
 
 
-def match(network: Network, layer: str, views: Sequence[View], n_strongest: int, rule: str) -> Match:
+def explain_match(
+    network: Network, layer: str, views: Sequence[PreparedImage], n_strongest: int, rule: str
+) -> MatchExplanation:
     """Split the cosine of two pictures' features; project the units that carry most in both.
 
     Raises
@@ -64,8 +67,8 @@ def match(network: Network, layer: str, views: Sequence[View], n_strongest: int,
         raise FailedPrecondition(f"layer {layer!r} is zero for one of the images: there is no cosine", name=layer)
     directions = features[::-1] / norms.prod()
 
-    def split() -> tuple[Shares, Shares]:
-        one, other = (share(network, layer, *rest) for rest in zip(views, features, directions, strict=True))
+    def split() -> tuple[Contributions, Contributions]:
+        one, other = (split_linear(network, layer, *rest) for rest in zip(views, features, directions, strict=True))
         return one, other
 
     shares = split()
@@ -73,14 +76,16 @@ def match(network: Network, layer: str, views: Sequence[View], n_strongest: int,
         shares = split()
     units = (shares[0].units + shares[1].units) / 2
     query, neighbour = (
-        Side(view, one, _carriers(network, one, units, view, n_strongest, rule))
+        MatchSide(view, one, _project_strongest(network, one, units, view, n_strongest, rule))
         for view, one in zip(views, shares, strict=True)
     )
     score = shares[0].total
-    return Match(score, shares[0].unit_layer, units, score - float(units.sum()), query, neighbour)
+    return MatchExplanation(score, shares[0].unit_layer, units, score - float(units.sum()), query, neighbour)
 
 
-def carry(network: Network, classes: Classes, label: str, view: View, n_strongest: int, rule: str) -> ClassReason:
+def explain_class(
+    network: Network, classes: Classes, label: str, view: PreparedImage, n_strongest: int, rule: str
+) -> ClassExplanation:
     """Split the logit of a class, the most probable one for an empty label; project the units that carry most.
 
     Parameters
@@ -100,22 +105,22 @@ def carry(network: Network, classes: Classes, label: str, view: View, n_stronges
     linear = classes.linear
     assert linear is not None  # the caller has seen to it
     direction, constant = linear.weights[:, index].astype(np.float64), float(linear.bias[index])
-    shares = share(network, classes.layer, view, feature, direction, linear.mean, constant)
-    return ClassReason(
+    shares = split_linear(network, classes.layer, view, feature, direction, linear.mean, constant)
+    return ClassExplanation(
         label=classes.labels[index],
         probability=float(probabilities[index]),
         layer=classes.layer,
-        shares=shares,
+        contributions=shares,
         view=view,
-        projections=_carriers(network, shares, shares.units, view, n_strongest, rule),
+        projections=_project_strongest(network, shares, shares.units, view, n_strongest, rule),
     )
 
 
-def _carriers(
-    network: Network, shares: Shares, units: NDArray[np.float64], view: View, count: int, rule: str
+def _project_strongest(
+    network: Network, shares: Contributions, units: NDArray[np.float64], view: PreparedImage, count: int, rule: str
 ) -> list[Projection]:
     """Project the units with the largest shares, the largest first; none where the network has no deconvnet."""
     if not network.can_project(shares.unit_layer):
         return []
     chosen = [int(unit) for unit in np.argsort(-units, kind="stable")[:count]]
-    return project(network, shares.unit_layer, view, chosen, [int(shares.places[unit]) for unit in chosen], rule)
+    return project_units(network, shares.unit_layer, view, chosen, [int(shares.places[unit]) for unit in chosen], rule)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Reason
 from fc7_service.bundle.bundle import DECONV, SUMS, Bundle
-from fc7_service.bundle.onnx_file import metadata
+from fc7_service.bundle.onnx_file import read_metadata
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.explain.prepared_image import Place
-from fc7_service.explain.session_cache import Sessions
+from fc7_service.explain.projection import Place
+from fc7_service.explain.session_cache import SessionCache
 
 RULES = ("deconv", "gradient", "guided")
 
@@ -55,7 +55,7 @@ class Network:
         Shared by all networks.
     """
 
-    def __init__(self, bundle: Bundle, sessions: Sessions) -> None:
+    def __init__(self, bundle: Bundle, sessions: SessionCache) -> None:
         self.bundle = bundle
         # Spatial layers, a layer and an axis of theirs, of which the layer was found to be no sum.
         self.not_linear: set[tuple[tuple[str, ...], str, int]] = set()
@@ -114,7 +114,7 @@ class Network:
             The file does not say it as an export does.
         """
         if self._sums is None:
-            said = metadata(self.bundle.graph()).get(SUMS, "{}")
+            said = read_metadata(self.bundle.graph()).get(SUMS, "{}")
             try:
                 self._sums = {str(name): tuple(map(str, tensors)) for name, tensors in json.loads(said).items()}
             except (AttributeError, TypeError, ValueError) as error:
@@ -188,7 +188,7 @@ class Network:
             )
         if self._deconv is None:
             try:
-                rows = json.loads(metadata(self.bundle.deconv())["layers"])
+                rows = json.loads(read_metadata(self.bundle.deconv())["layers"])
                 self._deconv = {row["name"]: _layer(row) for row in rows}
             except (KeyError, ValueError, TypeError) as error:
                 raise DataLoss(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fc7.errors import InvalidArgument, Reason, ResourceExhausted
 from fc7_service.explain.classes import Classes
 from fc7_service.explain.network import Network
-from fc7_service.explain.prepared_image import View
+from fc7_service.explain.prepared_image import PreparedImage
 
 BATCH = 32
 _GRID, _MAX_GRID = 20, 64  # views along each side
@@ -20,7 +20,7 @@ _MOST_PIXELS = 24 * 2**20  # of all views of a sweep: some 10 s on one slow core
 
 
 @dataclass(slots=True)
-class Sweep:
+class OcclusionSweep:
     """A sweep under way; view 0 is the whole picture, the others follow row by row.
 
     Parameters
@@ -49,7 +49,7 @@ class Sweep:
     network: Network
     classes: Classes
     label: str
-    view: View
+    view: PreparedImage
     square_px: int
     grid: int
     activity_layer: str = ""
@@ -119,7 +119,7 @@ class Occlusion:
     activities: NDArray[np.float32] | None  # sum of the map that is strongest in the whole picture
 
 
-def read(sweep: Sweep) -> Occlusion:
+def read_maps(sweep: OcclusionSweep) -> Occlusion:
     """Return the maps of a finished sweep."""
     probabilities = np.concatenate(sweep.probabilities)
     index = sweep.classes.index(sweep.label) if sweep.label else int(probabilities[0].argmax())

@@ -15,7 +15,7 @@ ImageInput = bytes | NDArray[Any]  # an encoded file, or pixels uint8 (H, W, 3) 
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PreparedImage:
     """The square of an image that the recipe cuts out."""
 
     pixels: NDArray[np.uint8]  # (P, P, 3), RGB
@@ -28,23 +28,4 @@ class View:
         return len(self.pixels)
 
 
-Look = Callable[[ImageInput, Recipe], View]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A unit at one position."""
-
-    unit: int
-    value: float  # activation there
-    y: int  # in the map; 0 where the layer has none
-    x: int
-    box: tuple[int, int, int, int]  # left, top, right, bottom of its receptive field in the view, cut at its edge
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """A unit at one position and the pixels that made it fire."""
-
-    place: Place
-    pixels: NDArray[np.float32]  # (P, P, 3), unscaled
+PrepareImage = Callable[[ImageInput, Recipe], PreparedImage]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fc7_service.bundle.bundle import Bundle
-from fc7_service.bundle.onnx_file import cut
+from fc7_service.bundle.onnx_file import cut_graph
 
 # A session costs more than its part of the graph: packed weights, threads, and what a run leaves.
 _MAX_SESSIONS = 12
@@ -16,7 +16,7 @@ _MAX_BYTES = 512 * 2**20  # of parts: two of the paper's AlexNet
 OpenSession = Callable[[bytes, str], Any]  # an ONNX file, name of its bundle -> ONNX Runtime's session over it
 
 
-class Sessions:
+class SessionCache:
     """Sessions of all networks, the least recently used of which leave first; for one thread.
 
     Parameters
@@ -42,7 +42,7 @@ class Sessions:
         self._check()
         key = (str(bundle.path), bundle.precision, outputs, inputs)  # the same for every version of its recipes
         if key not in self._kept:
-            part = cut(bundle.graph() + bundle.deconv(), outputs, inputs)
+            part = cut_graph(bundle.graph() + bundle.deconv(), outputs, inputs)
             self._make_room(len(part))
             self._kept[key] = self._open_session(part, bundle.name), len(part)
         self._kept.move_to_end(key)

@@ -25,7 +25,7 @@ _HALF_MADE = ".part-"
 _logger = logging.getLogger(__name__)
 
 
-class Top:
+class TopImages:
     """A running top nine of each unit.
 
     Parameters
@@ -72,7 +72,7 @@ class Top:
         return [(int(picture), float(value), int(at)) for picture, value, at in rows if picture >= 0 and value != 0]
 
 
-class Passes:
+class TopImagesStore:
     """Finished passes in a folder, by what they were made from.
 
     Parameters
@@ -86,7 +86,7 @@ class Passes:
         for leftover in folder.glob(_HALF_MADE + "*"):  # of a process that was killed
             leftover.unlink(missing_ok=True)
 
-    def load(self, provenance: str, digests: bytes) -> Top | None:
+    def load(self, provenance: str, digests: bytes) -> TopImages | None:
         """Return the pass over these pictures; None where it is not known, or its file is damaged."""
         path = self._path(provenance, digests)
         try:
@@ -98,13 +98,13 @@ class Passes:
         if hashlib.sha256(data).digest() != file[:DIGEST_BYTES]:
             return None
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            top = Top(len(arrays["values"]))
+            top = TopImages(len(arrays["values"]))
             top.values, top.pictures, top.positions = (arrays[k] for k in ("values", "pictures", "positions"))
             top.failed = {int(k): tuple(v) for k, v in json.loads(arrays["failed"].tobytes()).items()}
         top.n_done = len(digests) // DIGEST_BYTES
         return top
 
-    def save(self, provenance: str, digests: bytes, top: Top) -> None:
+    def save(self, provenance: str, digests: bytes, top: TopImages) -> None:
         """Keep a pass; the least recently used ones leave. One that the disk does not take is made again when asked."""
         data, failed = io.BytesIO(), np.frombuffer(json.dumps(top.failed).encode(), np.uint8)
         np.savez(data, values=top.values, pictures=top.pictures, positions=top.positions, failed=failed)

@@ -34,7 +34,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchRun:
     """One run of the engine."""
 
     taken: float  # monotonic seconds at which it left the queue
@@ -42,24 +42,24 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComputedFeature:
     """The feature of one tensor."""
 
     values: NDArray[np.float32]  # (D,)
-    batch: Batch
+    batch: BatchRun
 
 
 @dataclass(slots=True)
-class _Work:
+class _Request:
     tensor: NDArray[np.float32]  # (3, H, W)
     layer: str
-    future: asyncio.Future[Row]
+    future: asyncio.Future[ComputedFeature]
 
 
 @dataclass(slots=True)
 class _Outcome:
-    work: _Work
-    row: Row | None = None
+    work: _Request
+    row: ComputedFeature | None = None
     error: Exception | None = None
 
 
@@ -76,7 +76,7 @@ class Batcher:
     def __init__(self, load: Callable[[], Engine]) -> None:
         self._load = load
         self._engine: Engine | None = None
-        self._works: deque[_Work] = deque()
+        self._works: deque[_Request] = deque()
         self._is_closed = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -87,7 +87,7 @@ class Batcher:
         """Execution provider in use; empty before the first run."""
         return self._engine.provider if self._engine else ""
 
-    async def submit(self, tensor: NDArray[np.float32], layer: str) -> Row:
+    async def submit(self, tensor: NDArray[np.float32], layer: str) -> ComputedFeature:
         """Return the feature of ``tensor`` (3, H, W); if cancelled before the run, it is never computed.
 
         Raises
@@ -97,7 +97,7 @@ class Batcher:
         Fc7Error
             What loading the engine raised; a failed run raises its own exception.
         """
-        work = _Work(tensor, layer, asyncio.get_running_loop().create_future())
+        work = _Request(tensor, layer, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._is_closed:
                 raise Unavailable(_STOPPING, reason=Reason.SERVER_STOPPING)
@@ -125,10 +125,10 @@ class Batcher:
                 outcomes = [_Outcome(work, error=error) for work in works]
             _deliver(outcomes)
 
-    def _take(self) -> list[_Work] | None:
+    def _take(self) -> list[_Request] | None:
         """Wait for work; return up to a batch of one picture size, or None once closed."""
         with self._changed:
-            batch: list[_Work] = []
+            batch: list[_Request] = []
             while not batch:
                 if self._is_closed:
                     _deliver(
@@ -142,7 +142,7 @@ class Batcher:
                 if not self._works:
                     self._changed.wait()
                 shape = self._works[0].tensor.shape if self._works else ()
-                others: list[_Work] = []
+                others: list[_Request] = []
                 while self._works and len(batch) < MAX_BATCH:
                     work = self._works.popleft()
                     if work.tensor.shape != shape:
@@ -152,15 +152,15 @@ class Batcher:
                 self._works.extendleft(reversed(others))  # first in the next batch
             return batch
 
-    def _compute(self, works: list[_Work]) -> list[_Outcome]:
+    def _compute(self, works: list[_Request]) -> list[_Outcome]:
         if self._engine is None:
             self._engine = self._load()
         taken = time.monotonic()
         layers = sorted({work.layer for work in works})
         outputs = dict(zip(layers, self._engine.run(np.stack([w.tensor for w in works]), layers), strict=True))
         self.n_batches += 1
-        batch = Batch(taken, time.monotonic() - taken)
-        return [_Outcome(work, Row(outputs[work.layer][i], batch)) for i, work in enumerate(works)]
+        batch = BatchRun(taken, time.monotonic() - taken)
+        return [_Outcome(work, ComputedFeature(outputs[work.layer][i], batch)) for i, work in enumerate(works)]
 
 
 def _deliver(outcomes: list[_Outcome]) -> None:

@@ -26,7 +26,7 @@ from fc7.errors import ImageDecodeError, InvalidArgument, Reason
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features import jpeg
 from fc7_service.features.colour import check_mode, over_white, without_alpha
-from fc7_service.features.image_format import format_of
+from fc7_service.features.image_format import detect_format
 from fc7_service.features.metadata import File, orientation, strip
 
 MAX_IMAGE_BYTES = 60 * 2**20  # a message of the contract holds little more
@@ -92,7 +92,7 @@ class Picture:
                 f"the image has {len(image)} bytes: at most {MAX_IMAGE_BYTES} are accepted",
                 reason=Reason.IMAGE_TOO_LARGE,
             )
-        self._name = format_of(image)
+        self._name = detect_format(image)
         self._file = strip(image, self._name)
         self._image = _open(self._file.data, self._name)
         self._height = self._image.height

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fc7.errors import Fc7Error, Reason, ResourceExhausted
 from fc7_service.bundle.bundle import VERSION_MARK, Bundle, find_bundle
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.batcher import MAX_BATCH, Batcher, Row
-from fc7_service.features.memory_budget import Budget
+from fc7_service.features.batcher import MAX_BATCH, Batcher, ComputedFeature
+from fc7_service.features.memory_budget import MemoryBudget
 
 if TYPE_CHECKING:
     from fc7_service.features.decode import Picture
@@ -58,7 +58,7 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    rows: list[Row]  # one a view
+    rows: list[ComputedFeature]  # one a view
     decode_s: float
     ready: float  # monotonic seconds at which the tensors were ready
 
@@ -88,7 +88,7 @@ class Extractor:
         self.bundles = {bundle.name: bundle for bundle in bundles}
         self._batchers = {b.name: Batcher(_loader(b, device, threads)) for b in bundles}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fc7-decode")
-        self._budget = Budget(_DECODE_BYTES)
+        self._budget = MemoryBudget(_DECODE_BYTES)
         self._waiting_images = self._waiting_bytes = 0
 
     def bundle(self, model: str) -> Bundle:

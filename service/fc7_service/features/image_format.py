@@ -41,7 +41,7 @@ _BRANDS = {
 }
 
 
-def format_of(data: bytes) -> str:
+def detect_format(data: bytes) -> str:
     """Return the name of an encoded picture's format, one of those that are read.
 
     Raises

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
 
 from fc7.errors import ImageDecodeError, Reason
-from fc7_service.features.metadata import jpeg_segments
 
 MAX_SCANS = 500  # each may go over all pixels again, for a few bytes; encoders write ten
 
@@ -20,6 +19,23 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of a frame's head
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _EVERY_COEFFICIENT = frozenset(range(64))
 _BAND_ROWS = 64  # compared at once: arrays of whole pictures take more memory than both pictures
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the marker, start and end of each segment of a JPEG; the coded rows between two are passed over."""
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == 0xD9:
+            return
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if end > len(data):
+            return
+        yield marker, at, end
+        at = end
 
 
 def is_buffered(data: bytes) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Budget:
+class MemoryBudget:
     """Bytes handed out in the order asked for; for one event loop.
 
     Parameters

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fc7.errors import ImageDecodeError, Reason
+from fc7_service.features.jpeg import jpeg_segments
 from fc7_service.features.tiff_tags import (
     COMPRESSION,
     N_PICTURES,
@@ -19,7 +20,7 @@ from fc7_service.features.tiff_tags import (
     SUBFILE,
     TILE_LENGTH,
     TILE_WIDTH,
-    read_ifd,
+    read_tags,
     with_tags,
 )
 
@@ -68,7 +69,7 @@ class File:
 
 def orientation(exif: bytes, xmp: bytes) -> int:
     """Return how a picture is to be turned, 1 to 8 as EXIF numbers it; 1 where nothing sound says otherwise."""
-    tag = read_ifd(exif.removeprefix(_EXIF)).get(ORIENTATION)
+    tag = read_tags(exif.removeprefix(_EXIF)).get(ORIENTATION)
     if tag is not None:
         return tag.number if tag.number is not None and 1 <= tag.number <= 8 else 1
     found = _XMP_ORIENTATION.search(xmp)
@@ -96,7 +97,7 @@ def _strip_jpeg(data: bytes) -> File:
         elif marker == 0xE1 and body.startswith(_XMP):
             file.xmp = body[len(_XMP) :]
         elif marker == 0xE2 and body.startswith(_MPF):
-            n_pictures = read_ifd(body[len(_MPF) :]).get(N_PICTURES)
+            n_pictures = read_tags(body[len(_MPF) :]).get(N_PICTURES)
             file.is_mpo = n_pictures is not None and (n_pictures.number or 0) > 1
         elif marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(data[start:end])  # JFIF's and Adobe's say which colours the numbers mean
@@ -105,23 +106,6 @@ def _strip_jpeg(data: bytes) -> File:
             break
     file.data = b"".join([*kept, memoryview(data)[at:]])
     return file
-
-
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the marker, start and end of each segment of a JPEG; the coded rows between two are passed over."""
-    at = 2
-    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
-        marker = data[at + 1]
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
-            at += 1 if marker == 0xFF else 2
-            continue
-        if marker == 0xD9:
-            return
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if end > len(data):
-            return
-        yield marker, at, end
-        at = end
 
 
 def _strip_png(data: bytes) -> File:
@@ -187,7 +171,7 @@ def _strip_avif(data: bytes) -> File:
 
 def _strip_tiff(data: bytes) -> File:
     """Leave the first page, and of its tags those that say what its pixels are."""
-    tags = read_ifd(data)
+    tags = read_tags(data)
     subfile = tags.get(SUBFILE)
     if data[8:10] == b"CR" or (subfile is not None and (subfile.number or 0) & 1):
         raise ImageDecodeError(

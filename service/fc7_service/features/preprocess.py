@@ -10,12 +10,12 @@ from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.decode import Picture
 
 
-def upright(image: bytes | NDArray[np.uint8], recipe: Recipe) -> Image.Image:
+def decode_upright(image: bytes | NDArray[np.uint8], recipe: Recipe) -> Image.Image:
     """Return an image in RGB, upright, as `Picture` reads it."""
     return Picture(image, recipe).upright()
 
 
-def square(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
+def resize_and_crop(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
     """Resize and crop ``image``; return uint8 (crop_px, crop_px, 3)."""
     # One pass over the wanted part only.
     box = crop_box(image.size, recipe)
@@ -33,7 +33,7 @@ def crop_box(size: tuple[int, int], recipe: Recipe) -> tuple[float, float, float
     return left * to_x, top * to_y, (left + recipe.crop_px) * to_x, (top + recipe.crop_px) * to_y
 
 
-def see(
+def preprocess_with_crop(
     image: bytes | NDArray[np.uint8], recipe: Recipe
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[float, float, float, float]]:
     """Return what a network sees of an image, an encoded file or pixels, uint8 (H, W, 3) in RGB.
@@ -44,8 +44,8 @@ def see(
         Pixels, uint8 (crop_px, crop_px, 3); their tensor, float32 (3, crop_px, crop_px); left, top, right and
         bottom of the crop as shares of the upright image's width and height.
     """
-    opened = upright(image, recipe)
-    pixels = square(opened, recipe)
+    opened = decode_upright(image, recipe)
+    pixels = resize_and_crop(opened, recipe)
     (width, height), (left, top, right, bottom) = opened.size, crop_box(opened.size, recipe)
     return pixels, to_tensor(pixels, recipe), (left / width, top / height, right / width, bottom / height)
 
@@ -59,12 +59,12 @@ def to_tensor(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
 
 def preprocess(data: bytes, recipe: Recipe) -> NDArray[np.float32]:
     """Return the tensor (3, crop_px, crop_px) float32 of an encoded image."""
-    return to_tensor(square(upright(data, recipe), recipe), recipe)
+    return to_tensor(resize_and_crop(decode_upright(data, recipe), recipe), recipe)
 
 
 def preprocess_pixels(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
     """Return the tensor (3, crop_px, crop_px) float32 of decoded pixels, uint8 (H, W, 3) in RGB."""
-    return to_tensor(square(upright(pixels, recipe), recipe), recipe)
+    return to_tensor(resize_and_crop(decode_upright(pixels, recipe), recipe), recipe)
 
 
 def preprocess_views(image: bytes | NDArray[np.uint8], recipe: Recipe, n_views: int) -> NDArray[np.float32]:
@@ -101,9 +101,9 @@ def cut_views(picture: Picture, recipe: Recipe, n_views: int) -> NDArray[np.floa
     """
     opened = picture.upright()
     if n_views == 1:
-        return to_tensor(square(opened, recipe), recipe)[np.newaxis]
+        return to_tensor(resize_and_crop(opened, recipe), recipe)[np.newaxis]
     wide = recipe.with_margin()
-    whole = square(opened, wide.with_crop(wide.resize_px))
+    whole = resize_and_crop(opened, wide.with_crop(wide.resize_px))
     return np.stack([to_tensor(view, recipe) for view in _ten_views(whole, recipe.crop_px)])
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, Reason
 from fc7_service.bundle.bundle import Bundle
-from fc7_service.bundle.onnx_file import cut
+from fc7_service.bundle.onnx_file import cut_graph
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -45,7 +45,7 @@ class Session:
         self._sessions: dict[str, Any] = {}  # layer -> ONNX Runtime's session
         for layers in sizes:
             part = graph if len(sizes) == 1 else _part(graph, layers, bundle.name)
-            session = load(part, bundle.name, device=device, threads=threads)
+            session = open_session(part, bundle.name, device=device, threads=threads)
             missing = set(layers) - {output.name for output in session.get_outputs()}
             if missing:
                 raise DataLoss(
@@ -99,7 +99,7 @@ class Session:
         return np.asarray(output, np.float32).reshape(n, -1)
 
 
-def load(graph: bytes, name: str, *, device: str, threads: int, keeps_memory: bool = True) -> Any:
+def open_session(graph: bytes, name: str, *, device: str, threads: int, keeps_memory: bool = True) -> Any:
     """Return ONNX Runtime's own session over an ONNX file; parameters and errors as `Session`.
 
     Parameters
@@ -147,7 +147,7 @@ def _check_size(session: Any, bundle: Bundle, layer: str) -> None:
 
 def _part(graph: bytes, layers: Sequence[str], name: str) -> bytes:
     try:
-        return cut(graph, layers)
+        return cut_graph(graph, layers)
     except FailedPrecondition as error:
         raise DataLoss(
             f"the graph of bundle {name!r} lacks outputs: {error.message}", name=name, reason=Reason.BUNDLE_DAMAGED

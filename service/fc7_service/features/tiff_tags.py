@@ -21,7 +21,7 @@ class Tag:
     number: int | None  # the first value; None where it is no whole number
 
 
-def read_ifd(data: bytes) -> Mapping[int, Tag]:
+def read_tags(data: bytes) -> Mapping[int, Tag]:
     """Return the tags of the first directory of a TIFF file or an EXIF block; none where it is malformed."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None or len(data) < 8:

@@ -17,7 +17,7 @@ import numpy as np
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, Reason, ResourceExhausted, Unavailable
 from fc7_service.bundle.disk import is_out_of_files, sync_folder
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.heads.head import HeadVersion, Softmax
+from fc7_service.heads.head import HeadVersion, SoftmaxLayer
 
 FORMAT = 1
 MANIFEST, WEIGHTS, POINTER = "manifest.json", "weights.safetensors", "published.json"
@@ -104,7 +104,7 @@ def read_head(folder: Path, name: str, version: int) -> HeadVersion:
     return head
 
 
-def read_softmax(folder: Path, head: HeadVersion) -> Softmax:
+def read_softmax(folder: Path, head: HeadVersion) -> SoftmaxLayer:
     """Return the layer of ``head``, its checksum verified before it is parsed.
 
     Raises
@@ -121,7 +121,7 @@ def read_softmax(folder: Path, head: HeadVersion) -> Softmax:
             name=head.name,
             reason=Reason.HEAD_DAMAGED,
         )
-    return Softmax(**load(data))
+    return SoftmaxLayer(**load(data))
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -137,7 +137,7 @@ def _read(path: Path, name: str) -> bytes:
         return b""
 
 
-def pack(softmax: Softmax) -> bytes:
+def pack(softmax: SoftmaxLayer) -> bytes:
     """Return the weights file of a layer."""
     from safetensors.numpy import save
 

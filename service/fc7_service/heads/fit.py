@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument
 from fc7_service.heads.folds import assign_folds
-from fc7_service.heads.head import Softmax
+from fc7_service.heads.head import SoftmaxLayer
 from fc7_service.heads.limits import check_size
 
 # Strengths are on features of unit average variance, strongest first.
@@ -23,18 +23,18 @@ _CROSS_ROWS = 1000  # up to here every fold validates in turn; above, one is eno
 _BLOCK = 1024  # rows of one float32 product, which nothing can stop; the sums of blocks are float64
 _LARGEST = 1e30  # above, float32 sums overflow
 
-Check = Callable[[], None]  # called between the steps of a fit; what it raises ends the fit
+StopCheck = Callable[[], None]  # called between the steps of a fit; what it raises ends the fit
 
 
-def go_on() -> None:
+def never_stop() -> None:
     """Check nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class FittedHead:
     """A fitted head and how it was found."""
 
-    softmax: Softmax
+    softmax: SoftmaxLayer
     classes: tuple[str, ...]  # sorted
     accuracy: float  # on the held-out rows, before they joined the final fit
     majority_accuracy: float  # on the same rows, of always answering the class that is most frequent in the others
@@ -44,7 +44,9 @@ class Fit:
     nll: float  # of the held-out rows, in nats a row, after the temperature
 
 
-def fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str], check: Check = go_on) -> Fit:
+def fit(
+    features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str], check: StopCheck = never_stop
+) -> FittedHead:
     """Fit a softmax layer; deterministic for the same rows.
 
     The held-out fifth is touched by neither the fit nor the choice of method and strength
@@ -83,7 +85,7 @@ def fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[s
         return _fit(features, labels, groups, check)
 
 
-def _fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str], check: Check) -> Fit:
+def _fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str], check: StopCheck) -> FittedHead:
     folds = assign_folds(labels, groups)
     classes = tuple(sorted(set(labels)))
     number = {label: i for i, label in enumerate(classes)}
@@ -91,12 +93,12 @@ def _fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[
     method, strength = _choose(features, y, folds, len(classes), check)
 
     held = folds == 0
-    trial = _fit_one(_Design(features[~held], y[~held], len(classes), check), method, strength)
+    trial = _fit_one(StandardisedRows(features[~held], y[~held], len(classes), check), method, strength)
     logits = trial.logits(features[held])
     temperature, nll = fit_temperature(logits, y[held], check)
     majority = np.bincount(y[~held]).argmax()
-    final = _fit_one(_Design(features, y, len(classes), check), method, strength)
-    return Fit(
+    final = _fit_one(StandardisedRows(features, y, len(classes), check), method, strength)
+    return FittedHead(
         softmax=replace(final, temperature=np.array([temperature], np.float32)),
         classes=classes,
         accuracy=float(np.mean(logits.argmax(axis=1) == y[held])),
@@ -108,7 +110,9 @@ def _fit(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[
     )
 
 
-def fit_temperature(logits: NDArray[np.float32], y: NDArray[np.int64], check: Check = go_on) -> tuple[float, float]:
+def fit_temperature(
+    logits: NDArray[np.float32], y: NDArray[np.int64], check: StopCheck = never_stop
+) -> tuple[float, float]:
     """Return the temperature of least negative log-likelihood, and that likelihood.
 
     The targets are smoothed by one row of doubt (Platt 1999): a few rows, all classified
@@ -138,11 +142,11 @@ def fit_temperature(logits: NDArray[np.float32], y: NDArray[np.int64], check: Ch
     return float(np.exp(best.x)), float(best.fun)
 
 
-class _Design:
+class StandardisedRows:
     """Standardised rows of known class, and what all fits on them share."""
 
     def __init__(
-        self, features: NDArray[np.float32], y: NDArray[np.int64], n_classes: int, check: Check = go_on
+        self, features: NDArray[np.float32], y: NDArray[np.int64], n_classes: int, check: StopCheck = never_stop
     ) -> None:
         self.y, self.n_classes, self.check = y, n_classes, check
         self.mean: NDArray[np.float32] = features.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -175,9 +179,9 @@ class _Design:
         found: NDArray[np.float32] = q.astype(np.float32)
         return np.linalg.qr(self.x.T @ found)[0] if self.is_dual else found
 
-    def softmax(self, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> Softmax:
+    def softmax(self, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> SoftmaxLayer:
         """Return the layer (D, C), (C,) with the constants of these rows."""
-        return Softmax(
+        return SoftmaxLayer(
             mean=self.mean,
             scale=np.array([self.scale], np.float32),
             weights=np.ascontiguousarray(weights, np.float32),
@@ -186,7 +190,7 @@ class _Design:
         )
 
 
-def fit_ridge(design: _Design, strength: float) -> Softmax:
+def fit_ridge(design: StandardisedRows, strength: float) -> SoftmaxLayer:
     """Minimise the squared error on one-hot targets / N + strength * |W|^2."""
     design.check()
     targets = np.eye(design.n_classes, dtype=np.float32)[design.y] - design.shares.astype(np.float32)
@@ -197,7 +201,7 @@ def fit_ridge(design: _Design, strength: float) -> Softmax:
     return design.softmax(weights, design.shares)
 
 
-def fit_logistic(design: _Design, strengths: Sequence[float]) -> Iterator[Softmax]:
+def fit_logistic(design: StandardisedRows, strengths: Sequence[float]) -> Iterator[SoftmaxLayer]:
     """Minimise mean negative log-likelihood + strength / 2 * |W|^2, each from the one before."""
     from scipy.optimize import minimize
 
@@ -229,7 +233,7 @@ def fit_logistic(design: _Design, strengths: Sequence[float]) -> Iterator[Softma
 
 
 def _choose(
-    features: NDArray[np.float32], y: NDArray[np.int64], folds: NDArray[np.int8], n_classes: int, check: Check
+    features: NDArray[np.float32], y: NDArray[np.int64], folds: NDArray[np.int8], n_classes: int, check: StopCheck
 ) -> tuple[str, float]:
     """Return the method and strength of least negative log-likelihood on rows that are not held out."""
     plans = [*(("ridge", strength) for strength in _RIDGE), *(("logistic", strength) for strength in _LOGISTIC)]
@@ -244,7 +248,7 @@ def _choose(
         tested = (folds == fold) & known
         if not tested.any():
             continue
-        design = _Design(features[used], y[used], n_classes, check)
+        design = StandardisedRows(features[used], y[used], n_classes, check)
         layers = [*(fit_ridge(design, strength) for strength in _RIDGE), *fit_logistic(design, _LOGISTIC)]
         for found, layer in zip(logits, layers, strict=True):
             found.append(layer.logits(features[tested]))
@@ -255,7 +259,7 @@ def _choose(
     return plans[int(np.argmin(losses))]
 
 
-def _fit_one(design: _Design, method: str, strength: float) -> Softmax:
+def _fit_one(design: StandardisedRows, method: str, strength: float) -> SoftmaxLayer:
     return fit_ridge(design, strength) if method == "ridge" else next(fit_logistic(design, (strength,)))
 
 

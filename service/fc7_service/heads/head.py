@@ -33,7 +33,7 @@ class HeadVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Softmax:
+class SoftmaxLayer:
     """A softmax layer on standardised features: all that a classifier computes with."""
 
     mean: NDArray[np.float32]  # (D,)
@@ -64,7 +64,7 @@ class Classifier:
     """A head that is ready to classify."""
 
     version: HeadVersion
-    softmax: Softmax
+    softmax: SoftmaxLayer
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probability of each class.

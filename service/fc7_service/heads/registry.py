@@ -32,7 +32,7 @@ from fc7_service.heads.files import (
     write_record,
     write_version,
 )
-from fc7_service.heads.fit import Check, fit, go_on
+from fc7_service.heads.fit import StopCheck, fit, never_stop
 from fc7_service.heads.head import UNREADABLE, Classifier, HeadVersion
 
 _HALF_MADE, _DELETED = ".part-", ".deleted-"  # no head's name begins with a dot
@@ -82,7 +82,7 @@ class Heads:
         labels: Sequence[str],
         groups: Sequence[str],
         provenance: Provenance,
-        check: Check = go_on,
+        check: StopCheck = never_stop,
     ) -> HeadVersion:
         """Fit the next version of a head and store it, unpublished.
 

@@ -15,13 +15,14 @@ from fc7.v1 import common_pb2, explain_pb2_grpc
 from fc7.v1 import explain_pb2 as pb
 from fc7_service.collections.registry import Collections
 from fc7_service.explain import occlusion
-from fc7_service.explain.classes import Classes, Linear
+from fc7_service.explain.classes import Classes, LinearLayer
 from fc7_service.explain.deconvnet import MAX_UNITS
-from fc7_service.explain.explain_thread import Clock
+from fc7_service.explain.explain_thread import Stopwatch
 from fc7_service.explain.explainer import Explainer
-from fc7_service.explain.explanations import Side
-from fc7_service.explain.prepared_image import ImageInput, Place, Projection, View
-from fc7_service.explain.top_images import DIGEST_BYTES, Top
+from fc7_service.explain.explanations import MatchSide
+from fc7_service.explain.prepared_image import ImageInput, PreparedImage
+from fc7_service.explain.projection import Place, Projection
+from fc7_service.explain.top_images import DIGEST_BYTES, TopImages
 from fc7_service.features.extractor import Extractor
 from fc7_service.heads.registry import Heads
 from fc7_service.rpc.messages import (
@@ -49,7 +50,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
         n_strongest = _count(request.strongest, _UNITS)
         n_named = min(len(request.units), MAX_UNITS)  # more are refused in other words
         self._check_room(model, layer, n_named or n_strongest, "units" if n_named else "strongest")
-        view, projections, clock = await self._explainer.unit(
+        view, projections, stopwatch = await self._explainer.project_units(
             model,
             layer,
             _image(request.image),
@@ -62,7 +63,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             view=_view(view),
             projections=_projections(projections),
             provenance=write_provenance(self._explainer.provenance(model, layer)),
-            timing=write_timing(clock),
+            timing=write_timing(stopwatch),
         )
 
     async def TopUnits(  # noqa: N802
@@ -78,15 +79,15 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             raise InvalidArgument(
                 f"digests has {len(plan.digests)} bytes: {DIGEST_BYTES} an image, one at least", name="digests"
             )
-        known = await self._explainer.known_top(model, layer, plan.digests, plan.units)
+        known = await self._explainer.known_top_images(model, layer, plan.digests, plan.units)
         if known is not None:
-            yield await self._top(model, layer, known, plan.units, Clock())
+            yield await self._top(model, layer, known, plan.units, Stopwatch())
             return
-        top: Top | None = None
-        passing = self._explainer.top(model, layer, plan.digests, _batches(plan.digests, requests))
+        top: TopImages | None = None
+        passing = self._explainer.find_top_images(model, layer, plan.digests, _batches(plan.digests, requests))
         async with aclosing(passing) as passes:
             async for so_far in passes:
-                top, clock = so_far
+                top, stopwatch = so_far
                 yield pb.TopUnitsResponse(n_done=top.n_done)
         if top is None:
             yield pb.TopUnitsResponse(is_missing=True)
@@ -96,14 +97,14 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
                 name="images",
             )
         else:
-            yield await self._top(model, layer, top, plan.units, clock)
+            yield await self._top(model, layer, top, plan.units, stopwatch)
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Any) -> pb.ExplainMatchResponse:  # noqa: N802
         """Split the cosine of two images."""
         model, layer = await self._pair(request)
         n_strongest = _count(request.strongest, _MATCHED)
         self._check_room(model, layer, 2 * n_strongest, "strongest")
-        found, clock = await self._explainer.match(
+        found, stopwatch = await self._explainer.explain_match(
             model,
             layer,
             _image(request.query),
@@ -119,7 +120,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             query=_side(found.query),
             neighbour=_side(found.neighbour),
             provenance=write_provenance(self._explainer.provenance(model, layer)),
-            timing=write_timing(clock),
+            timing=write_timing(stopwatch),
         )
 
     async def ExplainClass(self, request: pb.ExplainClassRequest, context: Any) -> pb.ExplainClassResponse:  # noqa: N802
@@ -127,7 +128,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
         model, classes = await self._classes(request.head, request.model)
         n_strongest = _count(request.strongest, _CARRIERS)
         self._check_room(model, classes.layer if classes else "logits", n_strongest, "strongest")
-        found, clock = await self._explainer.label(
+        found, stopwatch = await self._explainer.explain_class(
             model,
             classes,
             request.label,
@@ -135,7 +136,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             n_strongest=n_strongest,
             rule=request.rule,
         )
-        shares = found.shares
+        shares = found.contributions
         return pb.ExplainClassResponse(
             label=found.label,
             probability=found.probability,
@@ -149,7 +150,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             projections=_projections(found.projections),
             provenance=write_provenance(self._explainer.provenance(model, found.layer)),
             head_version=classes.head_version if classes else 0,
-            timing=write_timing(clock),
+            timing=write_timing(stopwatch),
         )
 
     async def Occlude(self, request: pb.OccludeRequest, context: Any) -> AsyncIterator[pb.OccludeResponse]:  # noqa: N802
@@ -160,9 +161,9 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
         )
         async with aclosing(sweeping) as sweeps:
             async for so_far in sweeps:
-                sweep, clock = so_far
+                sweep, stopwatch = so_far
                 yield pb.OccludeResponse(n_done=sweep.n_done)
-        yield pb.OccludeResponse(result=_occlusion(sweep, clock))
+        yield pb.OccludeResponse(result=_occlusion(sweep, stopwatch))
 
     def _check_room(self, model: str, layer: str, n_projections: int, name: str) -> None:
         """Refuse, before any work, projections that no answer could hold."""
@@ -192,7 +193,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             raise InvalidArgument(f"model {model[:64]!r} goes without head, which has its own", name="model")
         classifier = await asyncio.to_thread(self._heads.classifier, head)
         version, softmax = classifier.version, classifier.softmax
-        linear = Linear(
+        linear = LinearLayer(
             mean=softmax.mean,
             weights=softmax.weights / (softmax.scale * softmax.temperature),
             bias=softmax.bias / softmax.temperature,
@@ -200,7 +201,9 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
         classes = Classes(version.provenance.layer, version.classes, linear, version.version)
         return find_model(self._extractor, version.provenance, f"head {head!r}"), classes
 
-    async def _top(self, model: str, layer: str, top: Top, units: Sequence[int], clock: Clock) -> pb.TopUnitsResponse:
+    async def _top(
+        self, model: str, layer: str, top: TopImages, units: Sequence[int], stopwatch: Stopwatch
+    ) -> pb.TopUnitsResponse:
         chosen = list(units) or list(range(len(top.values)))
         places = await self._explainer.top_places(model, layer, top, chosen)
 
@@ -217,7 +220,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
                     for index, (code, reason, message, name) in top.failed.items()
                 ],
                 provenance=write_provenance(self._explainer.provenance(model, layer)),
-                timing=write_timing(clock),
+                timing=write_timing(stopwatch),
             )
             return pb.TopUnitsResponse(result=result)
 
@@ -268,7 +271,7 @@ def _tensor(values: NDArray[Any] | None) -> common_pb2.Tensor | None:
     return None if values is None else write_tensor(np.asarray(values, np.float32))
 
 
-def _view(view: View) -> pb.View:
+def _view(view: PreparedImage) -> pb.View:
     left, top, right, bottom = view.crop
     return pb.View(pixels=write_tensor(view.pixels), left=left, top=top, right=right, bottom=bottom)
 
@@ -284,8 +287,8 @@ def _projections(found: Sequence[Projection]) -> list[pb.Projection]:
     return [pb.Projection(place=_place(one.place), pixels=write_tensor(one.pixels)) for one in found]
 
 
-def _side(side: Side) -> pb.MatchSide:
-    shares = side.shares
+def _side(side: MatchSide) -> pb.MatchSide:
+    shares = side.contributions
     return pb.MatchSide(
         view=_view(side.view),
         positions=_tensor(shares.positions),
@@ -294,8 +297,8 @@ def _side(side: Side) -> pb.MatchSide:
     )
 
 
-def _occlusion(sweep: occlusion.Sweep, clock: Clock) -> pb.Occlusion:
-    found, classes = occlusion.read(sweep), sweep.classes
+def _occlusion(sweep: occlusion.OcclusionSweep, stopwatch: Stopwatch) -> pb.Occlusion:
+    found, classes = occlusion.read_maps(sweep), sweep.classes
     best, labels = occlusion.labels_of(found.best, classes.labels)
     return pb.Occlusion(
         label=classes.labels[found.class_index],
@@ -310,5 +313,5 @@ def _occlusion(sweep: occlusion.Sweep, clock: Clock) -> pb.Occlusion:
         activities=_tensor(found.activities),
         provenance=write_provenance(sweep.network.provenance(classes.layer)),
         head_version=classes.head_version,
-        timing=write_timing(clock),
+        timing=write_timing(stopwatch),
     )

@@ -16,7 +16,7 @@ from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, Re
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.bundle import find_maker
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.explain.explain_thread import Clock
+from fc7_service.explain.explain_thread import Stopwatch
 from fc7_service.features.extractor import VIEWS, Extractor, ImageInput, Timing
 
 _DTYPES = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
@@ -123,7 +123,7 @@ def write_provenance(provenance: Provenance) -> common_pb2.Provenance:
     return common_pb2.Provenance(**provenance.to_dict())
 
 
-def write_timing(timing: Timing | Clock) -> common_pb2.Timing:
+def write_timing(timing: Timing | Stopwatch) -> common_pb2.Timing:
     """Return the message of a timing."""
     return common_pb2.Timing(decode_s=timing.decode_s, queue_s=timing.queue_s, compute_s=timing.compute_s)
 
