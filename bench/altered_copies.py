@@ -30,7 +30,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.image_arguments import find_images
 from fc7.drawing.pictures import upright
-from fc7_models.data.forward import by_recipe, open_graph, open_model, read_batches
+from fc7_models.data.inference import by_recipe, open_graph, open_model, read_batches
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import shipped_bundles
 

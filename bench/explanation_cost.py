@@ -30,7 +30,7 @@ from PIL import Image
 import fc7
 from fc7 import Client
 from fc7_models.deconv.build import build_deconv
-from fc7_models.export.onnx import fold, to_onnx
+from fc7_models.export.torch_to_onnx import fold, to_onnx
 from fc7_models.networks import find_network
 from fc7_service.bundle.folder import open_bundle, shipped_bundles
 from fc7_service.bundle.onnx_file import cut_graph

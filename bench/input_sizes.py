@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from fc7_models.data.dataset import read_dataset
-from fc7_models.data.forward import read_batches
-from fc7_models.export.onnx import fold
+from fc7_models.data.inference import read_batches
+from fc7_models.export.torch_to_onnx import fold
 from fc7_models.training.trained_network import load_trained
 
 SIZES_PX = ((64, 64), (68, 64), (70, 64), (72, 64), (72, 72), (76, 72), (80, 72), (80, 80), (88, 80))

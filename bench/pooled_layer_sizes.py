@@ -26,9 +26,9 @@ from fc7.cli.folder_scan import FolderScan
 from fc7.demo.pixel_baseline import nearest, ridge_labels
 from fc7.demo.views import take_views
 from fc7_models.data.dataset import read_dataset, training_pictures
-from fc7_models.data.forward import read_batches
-from fc7_models.export.onnx import fold
-from fc7_models.export.pooling import SHRINK, halved, whiten
+from fc7_models.data.inference import read_batches
+from fc7_models.export.layer_pooling import SHRINK, halved, whiten
+from fc7_models.export.torch_to_onnx import fold
 from fc7_models.networks import Network
 from fc7_models.training.trained_network import load_trained
 

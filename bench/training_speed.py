@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fc7_models.data.pictures import read_pictures
+from fc7_models.data.training_set import read_pictures
 from fc7_models.networks import find_network
 from fc7_models.training.precision import choose_precision
 from fc7_models.training.process_group import alone

@@ -73,8 +73,8 @@ def untrained(model: fc7.Model, pictures: Pictures, folder: Path) -> Path | None
     """Write the bundle of the model's network as a training begins with it; None for a network of others."""
     import torch
 
-    from fc7_models.export.onnx import export_bundle
-    from fc7_models.export.pooling import NAME
+    from fc7_models.export.export_trained import export_bundle
+    from fc7_models.export.layer_pooling import NAME
     from fc7_models.networks import NETWORKS
     from fc7_models.training.trained_network import Facts, Plan, Trained
 

@@ -142,7 +142,7 @@ def test_nobody_is_reached_and_no_file_is_left_elsewhere(houses: Callable[[], Ho
     served, embedded, training = houses(), houses(), houses()
     data = embedded.home / OWN_DATA
     # as fc7 does: alone it may not import
-    zoo = "from fc7_models.zoo.table import load_torchvision; load_torchvision()"
+    zoo = "from fc7_models.zoo.pretrained_networks import load_torchvision; load_torchvision()"
     libraries = f"{zoo}; import {', '.join(modules_of_extras())}; input()"
     with (
         served.running("-m", "fc7", "serve", "--listen", "127.0.0.1:0") as server,

@@ -23,14 +23,14 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from fc7.errors import FailedPrecondition
+from fc7_models.deconv.backward_rules import RULES
 from fc7_models.deconv.build import build_deconv
-from fc7_models.deconv.chain import Step
-from fc7_models.deconv.rules import RULES
+from fc7_models.deconv.graph_writer import GraphWriter
+from fc7_models.deconv.layer_chain import Step
 from fc7_models.deconv.unpooling import Unpooling
 from fc7_models.deconv.winograd import matrices
-from fc7_models.deconv.writer import GraphWriter
-from fc7_models.export.onnx import fold, to_onnx
-from fc7_models.export.pack import Contents, pack
+from fc7_models.export.pack_bundle import Contents, pack
+from fc7_models.export.torch_to_onnx import fold, to_onnx
 from fc7_models.networks import find_network
 from fc7_service.bundle.bundle import ClassLabel
 from fc7_service.bundle.folder import open_bundle, shipped_bundles

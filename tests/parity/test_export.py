@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from fc7.errors import AlreadyExists, DataLoss
-from fc7_models.export.fidelity import golden_inputs
-from fc7_models.export.golden import draw_pictures
-from fc7_models.export.onnx import check_parity, export_bundle, fold, halve, to_onnx
-from fc7_models.export.pack import run_graph
+from fc7_models.export.export_trained import export_bundle
+from fc7_models.export.golden_images import draw_pictures
+from fc7_models.export.int8_fidelity import golden_inputs
+from fc7_models.export.pack_bundle import run_graph
+from fc7_models.export.torch_to_onnx import check_parity, fold, halve, to_onnx
 from fc7_models.networks import NETWORKS, Network, find_network
 from fc7_models.training.loop import Facts, Plan, Trained
 from fc7_service.bundle.folder import open_bundle, shipped_bundles

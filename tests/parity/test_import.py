@@ -22,10 +22,10 @@ from onnx import TensorProto, helper, numpy_helper
 import fc7
 from fc7.cli import main
 from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
-from fc7_models.export.pack import run_graph
-from fc7_models.zoo import surgery
-from fc7_models.zoo.local import CANDIDATES, KNOWN, import_file, read_input
-from fc7_models.zoo.surgery import read_onnx
+from fc7_models.export.pack_bundle import run_graph
+from fc7_models.zoo import onnx_import
+from fc7_models.zoo.import_file import CANDIDATES, KNOWN, import_file, read_input
+from fc7_models.zoo.onnx_import import read_onnx
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
 from servers import serving
@@ -324,9 +324,9 @@ def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         if attribute.name == "pads":
             attribute.ints[:] = [100_000] * 4
     refused(tmp_path, model, "too large|do not fit")
-    monkeypatch.setattr(surgery, "MAX_NODES", 5)
+    monkeypatch.setattr(onnx_import, "MAX_NODES", 5)
     refused(tmp_path, alexnet(), "at most 5")
-    monkeypatch.setattr(surgery, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(onnx_import, "MAX_FILE_BYTES", 1000)
     refused(tmp_path, alexnet(), "at most 1000")
 
 

@@ -18,11 +18,11 @@ import fc7
 from fc7.cli import main
 from fc7.errors import DataLoss, FailedPrecondition, NotFound
 from fc7_models.data.dataset import Dataset, read_dataset
-from fc7_models.data.forward import open_graph, read_batches
+from fc7_models.data.inference import open_graph, read_batches
 from fc7_models.export import int8
-from fc7_models.export.fidelity import compare
 from fc7_models.export.int8 import _integer_nodes, _unpack, quantise, quantise_graph
-from fc7_models.export.pack import run_graph
+from fc7_models.export.int8_fidelity import compare
+from fc7_models.export.pack_bundle import run_graph
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle, open_model, shipped_bundles
 from fc7_service.bundle.golden import read_golden

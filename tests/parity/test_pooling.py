@@ -14,9 +14,9 @@ from PIL import Image
 
 from fc7.cli import main
 from fc7.errors import ImageDecodeError, InvalidArgument
-from fc7_models.export.onnx import export_bundle
-from fc7_models.export.pack import run_graph
-from fc7_models.export.pooling import NAME, PX, SHRINK, pool, whiten
+from fc7_models.export.export_trained import export_bundle
+from fc7_models.export.layer_pooling import NAME, PX, SHRINK, pool, whiten
+from fc7_models.export.pack_bundle import run_graph
 from fc7_models.networks import find_network
 from fc7_models.studies.inspection import inspect
 from fc7_models.studies.learning_curve import UNTRAINED, curve

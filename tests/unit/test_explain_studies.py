@@ -20,8 +20,8 @@ from scipy.stats import spearmanr
 from explained import make_explained_bundle
 from fc7.cli import main
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
-from fc7_models.deconv.chain import Chain
-from fc7_models.export.pack import run_graph
+from fc7_models.deconv.layer_chain import Chain
+from fc7_models.export.pack_bundle import run_graph
 from fc7_models.networks import find_network
 from fc7_models.studies import correspondence, invariance, saliency_check
 from fc7_models.studies.feature_evolution import evolution

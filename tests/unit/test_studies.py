@@ -19,7 +19,7 @@ from PIL import Image
 from fc7.cli import main
 from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.dataset import read_dataset
-from fc7_models.export.pack import run_graph
+from fc7_models.export.pack_bundle import run_graph
 from fc7_models.studies import linear_classifier
 from fc7_models.studies.evaluation import _place, evaluate, expected_calibration_error
 from fc7_models.studies.graph_layers import dissect
@@ -165,7 +165,7 @@ def test_convolutions_that_the_bundle_does_not_name_are_layers(tmp_path: Path) -
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of an untrained `alexnet-64`: weights as fp16 behind a Cast, transposed products, maps unnamed."""
-    from fc7_models.export.onnx import export_bundle
+    from fc7_models.export.export_trained import export_bundle
     from fc7_models.networks import find_network
     from fc7_models.training.loop import Facts, Plan, Trained
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from denied import refuse_folder
 from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
-from fc7_models.data import pictures
+from fc7_models.data import training_set
 from fc7_models.data.dataset import load_pixels, read_dataset
-from fc7_models.data.pictures import read_pictures
-from fc7_models.export.onnx import export_bundle
+from fc7_models.data.training_set import read_pictures
+from fc7_models.export.export_trained import export_bundle
 from fc7_models.networks import find_network
 from fc7_models.studies.evaluation import evaluate
 from fc7_models.training.augmentation import AUGMENTATIONS
@@ -279,8 +279,8 @@ def test_caches_that_are_cut_are_made_anew(folder: Path, tmp_path: Path) -> None
 def test_copies_are_sought_anew_by_other_rules(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = find_network("lenet-5").recipe
     assert not read_pictures([folder], recipe, tmp_path / "cache").near
-    monkeypatch.setattr(pictures, "RULES", "others")
-    monkeypatch.setattr(pictures, "find_near", lambda pixels, others, rule: np.arange(len(pixels)) == 0)
+    monkeypatch.setattr(training_set, "RULES", "others")
+    monkeypatch.setattr(training_set, "find_near", lambda pixels, others, rule: np.arange(len(pixels)) == 0)
     assert read_pictures([folder], recipe, tmp_path / "cache").near == ["data/blue/deep/00.png"]
 
 

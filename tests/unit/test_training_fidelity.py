@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from test_layer_recipe import make_bundle
 
-from fc7_models.export.fidelity import time_both
+from fc7_models.export.int8_fidelity import time_both
 from tiny import PX
 
 

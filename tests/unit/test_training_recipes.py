@@ -17,9 +17,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.dataset import read_dataset
-from fc7_models.data.near import ACROSS, WITHIN, find_near
-from fc7_models.data.pictures import read_pictures
-from fc7_models.export.card import write_card
+from fc7_models.data.near_duplicates import ACROSS, WITHIN, find_near
+from fc7_models.data.training_set import read_pictures
+from fc7_models.export.model_card import write_card
 from fc7_models.networks import find_network
 from fc7_models.training import augmentation, distortion
 from fc7_models.training.loop import Job, Progress, Trainer, train

@@ -24,8 +24,8 @@ from torch import distributed
 from fc7.cli import main
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7_models.data.dataset import read_dataset
-from fc7_models.export import onnx
-from fc7_models.export.card import write_card
+from fc7_models.export import export_trained
+from fc7_models.export.model_card import write_card
 from fc7_models.training import loop
 from fc7_models.training.checkpoint import is_kept
 from fc7_models.training.csv_log import Log
@@ -193,7 +193,7 @@ def test_what_is_learnt_after_the_run_sees_no_copies(
         seen.append(pictures)
         return open_bundle(tiny_bundle)
 
-    monkeypatch.setattr(onnx, "export_bundle", export_bundle)
+    monkeypatch.setattr(export_trained, "export_bundle", export_bundle)
     (held_out, *_) = read_dataset(folder, "val").paths
     (folder / "red" / "zz.png").write_bytes(held_out.read_bytes())
     command = ["model", "train", str(folder), "--network", "alexnet-64", "--epochs", "1"]

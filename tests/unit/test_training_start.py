@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from fc7.errors import InvalidArgument
-from fc7_models.export.card import write_card
-from fc7_models.export.onnx import export_bundle, fold
+from fc7_models.export.export_trained import export_bundle
+from fc7_models.export.model_card import write_card
+from fc7_models.export.torch_to_onnx import fold
 from fc7_models.networks import find_network
 from fc7_models.training import loop
 from fc7_models.training.checkpoint import State

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fc7_models.data.pictures import read_pictures
+from fc7_models.data.training_set import read_pictures
 from fc7_models.networks import find_network
 from fc7_models.training.distortion import DRAWS, distort
 from fc7_models.training.jpeg import compress

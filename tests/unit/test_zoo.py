@@ -23,12 +23,11 @@ from torch import nn
 
 from fc7.cli import _describe
 from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, Unavailable
-from fc7_models.export.onnx import check_parity
-from fc7_models.export.pack import run_graph
+from fc7_models.export.pack_bundle import run_graph
+from fc7_models.export.torch_to_onnx import check_parity
 from fc7_models.zoo import pull as pulling
-from fc7_models.zoo.local import import_file
-from fc7_models.zoo.pull import check_hash, download, export_entry, load_state, pull
-from fc7_models.zoo.table import (
+from fc7_models.zoo.import_file import import_file
+from fc7_models.zoo.pretrained_networks import (
     ZOO,
     Entry,
     Tapped,
@@ -38,6 +37,7 @@ from fc7_models.zoo.table import (
     package_file,
     resolve_address,
 )
+from fc7_models.zoo.pull import check_hash, download, export_entry, load_state, pull
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.golden import read_golden
 

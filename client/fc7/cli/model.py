@@ -129,8 +129,8 @@ def export(
 ) -> None:
     """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
     from fc7_models.data.dataset import read_text, training_pictures
-    from fc7_models.export.onnx import export_bundle
-    from fc7_models.export.pack import check_target
+    from fc7_models.export.export_trained import export_bundle
+    from fc7_models.export.pack_bundle import check_target
     from fc7_models.training.trained_network import load_trained
 
     check_target(output, name or output.name)
@@ -179,7 +179,7 @@ def import_(file: Path, recipe: Path | None, output: Path | None, name: str | No
     Published files are known by their SHA-256; of another the recipe must be given, and without
     one the usual ones are listed. Needs 'fc7[train]', for published files also 'fc7[zoo]'.
     """
-    from fc7_models.zoo.local import import_file
+    from fc7_models.zoo.import_file import import_file
 
     output = output or Path(file.stem)
     bundle = import_file(file, output, model=name or output.name, recipe=recipe)

@@ -56,8 +56,8 @@ def train(
     processes. Needs 'fc7[train]'.
     """
     from fc7_models.data.dataset import training_pictures
-    from fc7_models.export.onnx import export_bundle
-    from fc7_models.export.pack import check_target
+    from fc7_models.export.export_trained import export_bundle
+    from fc7_models.export.pack_bundle import check_target
     from fc7_models.training.loop import train as run
     from fc7_models.training.process_group import join_team
     from fc7_models.training.trained_network import make_plan

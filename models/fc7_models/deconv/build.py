@@ -15,12 +15,12 @@ import onnx
 from onnx import TensorProto
 
 from fc7.errors import FailedPrecondition
-from fc7_models.deconv.chain import Chain, Step, refuse
+from fc7_models.deconv.backward_rules import Backward
+from fc7_models.deconv.graph_writer import GraphWriter
+from fc7_models.deconv.layer_chain import Chain, Step, refuse
 from fc7_models.deconv.projection import POSITION, UNIT, Projection, Target
-from fc7_models.deconv.receptive import receptive_field
-from fc7_models.deconv.rules import Backward
-from fc7_models.deconv.windows import Windows
-from fc7_models.deconv.writer import GraphWriter
+from fc7_models.deconv.receptive_field import receptive_field
+from fc7_models.deconv.signal_window import Windows
 
 MIN_OPSET = 16  # ScatterElements adds
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from fc7_models.deconv.chain import Step
-from fc7_models.deconv.rules import RULES, Backward, Rule
-from fc7_models.deconv.windows import Signal, Window
+from fc7_models.deconv.backward_rules import RULES, Backward, Rule
+from fc7_models.deconv.layer_chain import Step
+from fc7_models.deconv.signal_window import Signal, Window
 
 UNIT, POSITION = "unit", "position"
 

@@ -14,8 +14,8 @@ from functools import partial, reduce
 import numpy as np
 from onnx import TensorProto
 
-from fc7_models.deconv.chain import Step
-from fc7_models.deconv.writer import GraphWriter
+from fc7_models.deconv.graph_writer import GraphWriter
+from fc7_models.deconv.layer_chain import Step
 
 LOWEST = float(np.finfo(np.float32).min)
 _ROWS, _COLUMNS = 1, 2  # axes: channels come last, so that what is cut and joined lies together

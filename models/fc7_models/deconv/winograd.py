@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7_models.deconv.writer import GraphWriter
+from fc7_models.deconv.graph_writer import GraphWriter
 
 TAPS = 5  # rows and columns of a filter
 _TILE = 4  # rows and columns of the output that are found together

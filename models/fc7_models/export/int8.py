@@ -18,10 +18,10 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from fc7.errors import AlreadyExists
 from fc7_models.data.dataset import Dataset, read_dataset
-from fc7_models.data.forward import Report, Run, by_recipe, open_graph, open_model, read_batches
-from fc7_models.export.fidelity import Cost, LayerFidelity, compare, golden_inputs
-from fc7_models.export.pack import check_target
-from fc7_models.export.pooling import HALF
+from fc7_models.data.inference import Report, Run, by_recipe, open_graph, open_model, read_batches
+from fc7_models.export.int8_fidelity import Cost, LayerFidelity, compare, golden_inputs
+from fc7_models.export.layer_pooling import HALF
+from fc7_models.export.pack_bundle import check_target
 from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle
 from fc7_service.bundle.folder import open_bundle, write_bundle
 

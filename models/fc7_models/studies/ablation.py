@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fc7.errors import InvalidArgument
-from fc7_models.data.pictures import Pictures, read_pictures
+from fc7_models.data.training_set import Pictures, read_pictures
 from fc7_models.networks import NETWORKS, Network, find_network
 from fc7_models.networks.layers import LocalResponseNorm
 from fc7_models.training.loop import MONITOR, Progress, run

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.dataset import from_picture
-from fc7_models.data.forward import Report, Run, open_graph, open_model
+from fc7_models.data.inference import Report, Run, open_graph, open_model
 from fc7_models.studies.graph_layers import dissect
 from fc7_models.studies.study_inputs import depths
 from fc7_service.bundle.recipe import Recipe

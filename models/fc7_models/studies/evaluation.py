@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument
 from fc7_models.data.dataset import Dataset, read_dataset
-from fc7_models.data.forward import Report, open_graph, open_model, read_batches, recipe_of
+from fc7_models.data.inference import Report, open_graph, open_model, read_batches, recipe_of
 from fc7_service.bundle.bundle import Bundle, check_same_classes
 
 _BINS = 15

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument, NotFound
-from fc7_models.data.forward import Report
+from fc7_models.data.inference import Report
 from fc7_models.deconv.build import build_deconv
-from fc7_models.export.onnx import fold, halve, to_onnx
+from fc7_models.export.torch_to_onnx import fold, halve, to_onnx
 from fc7_models.studies.study_inputs import find_pictures, open_units, view
 from fc7_models.training.trained_network import load_trained
 from fc7_service.bundle.onnx_file import read_metadata

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fc7_models.data.dataset import from_picture
-from fc7_models.data.forward import Report, open_graph, open_model
+from fc7_models.data.inference import Report, open_graph, open_model
 from fc7_models.studies.graph_layers import dissect
 from fc7_models.studies.study_inputs import LOGITS, check_classes, class_of, depths, find_pictures, softmax
 from fc7_service.bundle.recipe import Recipe

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from fc7_models.data.dataset import read_dataset
-from fc7_models.data.forward import Report, open_graph, open_model, read_batches
-from fc7_models.export import pooling
+from fc7_models.data.inference import Report, open_graph, open_model, read_batches
+from fc7_models.export import layer_pooling
 from fc7_models.networks import NETWORKS
 from fc7_models.studies.linear_classifier import accuracy, class_numbers, hold_out, pool
 from fc7_models.studies.linear_probe import PIXELS
@@ -107,8 +107,8 @@ def _untrained(bundle: Bundle) -> Callable[[NDArray[np.float32]], NDArray[np.flo
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            x, is_pooled = torch.from_numpy(inputs), bundle.default_layer == pooling.NAME
-            values = torch.cat(pooling.pool(module, x), 1) if is_pooled else module(x)[bundle.default_layer]
+            x, is_pooled = torch.from_numpy(inputs), bundle.default_layer == layer_pooling.NAME
+            values = torch.cat(layer_pooling.pool(module, x), 1) if is_pooled else module(x)[bundle.default_layer]
         return np.asarray(values.numpy(), np.float32)
 
     return run

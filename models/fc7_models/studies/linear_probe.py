@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_models.data.dataset import read_dataset
-from fc7_models.data.forward import Report, by_recipe, open_graph, open_model, read_batches
+from fc7_models.data.inference import Report, by_recipe, open_graph, open_model, read_batches
 from fc7_models.studies.graph_layers import dissect
 from fc7_models.studies.linear_classifier import accuracy, class_numbers, hold_out, pool
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from PIL import Image
 
-from fc7_models.deconv.chain import Chain, Step
+from fc7_models.deconv.backward_rules import RULES, Backward
+from fc7_models.deconv.graph_writer import GraphWriter
+from fc7_models.deconv.layer_chain import Chain, Step
 from fc7_models.deconv.projection import UNIT
-from fc7_models.deconv.rules import RULES, Backward
-from fc7_models.deconv.windows import Signal, Windows
-from fc7_models.deconv.writer import GraphWriter
+from fc7_models.deconv.signal_window import Signal, Windows
 from fc7_models.studies.study_inputs import LOGITS, open_units, softmax
 
 METHODS: tuple[str, ...] = (*RULES, "occlusion", "grad-cam")

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from fc7_models.data.forward import Report, open_model
+from fc7_models.data.inference import Report, open_model
 from fc7_models.studies.saliency import METHODS, Lens, baselines, shuffle, way_back
 from fc7_models.studies.study_inputs import check_classes, find_pictures, view
 from fc7_service.bundle.recipe import Recipe

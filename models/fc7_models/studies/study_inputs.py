@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fc7.contract.formats import READ, suffix_of
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7_models.data.dataset import from_picture
-from fc7_models.data.forward import by_recipe
+from fc7_models.data.inference import by_recipe
 from fc7_models.deconv.projection import POSITION, UNIT
 from fc7_models.studies.graph_layers import Anatomy
 from fc7_service.bundle.bundle import Bundle

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fc7.errors import FailedPrecondition
-from fc7_models.data.pictures import Pictures, read_pictures
+from fc7_models.data.training_set import Pictures, read_pictures
 from fc7_models.networks import find_network
 from fc7_models.training.checkpoint import State, is_kept
 from fc7_models.training.csv_log import Log

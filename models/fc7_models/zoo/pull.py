@@ -14,10 +14,17 @@ import torch
 from torch import nn
 
 from fc7.errors import DataLoss, Unavailable
-from fc7_models.export.onnx import check_parity, to_onnx
-from fc7_models.export.pack import Contents, check_target, golden_inputs, pack, run_graph
+from fc7_models.export.pack_bundle import Contents, check_target, golden_inputs, pack, run_graph
+from fc7_models.export.torch_to_onnx import check_parity, to_onnx
 from fc7_models.networks import Network
-from fc7_models.zoo.table import Entry, Tapped, find_entry, imagenet_classes, package_file, resolve_address
+from fc7_models.zoo.pretrained_networks import (
+    Entry,
+    Tapped,
+    find_entry,
+    imagenet_classes,
+    package_file,
+    resolve_address,
+)
 from fc7_service.bundle.bundle import Bundle
 
 _MAX_BYTES = 2**30
@@ -54,7 +61,7 @@ def pull(name: str, output: Path, *, model: str, report: Callable[[int, int], ob
     Parameters
     ----------
     name
-        Of the table in ``zoo/table.py``.
+        Of the table in ``zoo/pretrained_networks.py``.
     output
         Folder of the bundle, new.
     model

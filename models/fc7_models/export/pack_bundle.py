@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import AlreadyExists, FailedPrecondition
 from fc7_models.deconv.build import build_deconv
-from fc7_models.export.golden import draw_pictures
+from fc7_models.export.golden_images import draw_pictures
 from fc7_service.bundle.bundle import CARD, DECONV, GOLDEN, LABELS, MODEL, Bundle, ClassLabel, Layer
 from fc7_service.bundle.folder import open_bundle, write_bundle
 from fc7_service.bundle.name_rule import check_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fc7_models.deconv.chain import Step
+from fc7_models.deconv.layer_chain import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_models.data.dataset import Dataset
-from fc7_models.data.forward import Report, Run, by_recipe, open_graph, read_batches
+from fc7_models.data.inference import Report, Run, by_recipe, open_graph, read_batches
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.golden import read_golden
 from fc7_service.features.preprocess import preprocess_pixels

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fc7.errors import InvalidArgument
 from fc7_models.data.dataset import Dataset, Pixels, from_picture, load_pixels, picture_name, read_dataset
-from fc7_models.data.near import ACROSS, RULES, WITHIN, Rule, find_near
+from fc7_models.data.near_duplicates import ACROSS, RULES, WITHIN, Rule, find_near
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import decode_upright
 

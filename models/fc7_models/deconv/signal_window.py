@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import TensorProto
 
-from fc7_models.deconv.chain import Step
-from fc7_models.deconv.writer import GraphWriter
+from fc7_models.deconv.graph_writer import GraphWriter
+from fc7_models.deconv.layer_chain import Step
 
 _WHOLE_FROM = 0.75  # of a map's width: from here on the whole map is as cheap as a window
 

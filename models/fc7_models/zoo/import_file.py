@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from fc7.errors import InvalidArgument, NotFound
-from fc7_models.export.pack import Contents, check_target, golden_inputs, pack, run_graph
+from fc7_models.export.pack_bundle import Contents, check_target, golden_inputs, pack, run_graph
+from fc7_models.zoo.onnx_import import Found, read_onnx, rewrite
+from fc7_models.zoo.pretrained_networks import TORCHVISION, ZOO, imagenet_classes
 from fc7_models.zoo.pull import from_weights
-from fc7_models.zoo.surgery import Found, read_onnx, rewrite
-from fc7_models.zoo.table import TORCHVISION, ZOO, imagenet_classes
 from fc7_service.bundle.bundle import Bundle, ClassLabel
 from fc7_service.bundle.recipe import RECIPE_VERSION, Recipe
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fc7.errors import InvalidArgument
-from fc7_models.data.forward import Report, read_batches
+from fc7_models.data.inference import Report, read_batches
 from fc7_models.networks import Network
 from fc7_service.bundle.bundle import Layer
 from fc7_service.bundle.recipe import Recipe

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fc7_models.deconv.chain import Chain, Step
+from fc7_models.deconv.graph_writer import GraphWriter
+from fc7_models.deconv.layer_chain import Chain, Step
+from fc7_models.deconv.signal_window import Signal, Windows
 from fc7_models.deconv.unpooling import LOWEST, Unpooling
-from fc7_models.deconv.windows import Signal, Windows
 from fc7_models.deconv.winograd import TAPS, turned_convolution
-from fc7_models.deconv.writer import GraphWriter
 
 Rule = Literal["deconv", "gradient", "guided"]
 RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")

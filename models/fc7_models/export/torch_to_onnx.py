@@ -1,13 +1,10 @@
-"""A trained network becomes a bundle: ONNX graph, labels, golden vectors, card."""
+"""A torch network becomes an ONNX graph that computes the same."""
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,81 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from fc7.errors import DataLoss, InvalidArgument
-from fc7_models.data.forward import Report
-from fc7_models.export.card import write_card
-from fc7_models.export.pack import Contents, check_target, golden_inputs, pack, run_graph
-from fc7_models.export.pooling import HALF, NAME, add_pooled
+from fc7.errors import DataLoss
 from fc7_models.networks import Network
 from fc7_models.networks.layers import normed_layers
-from fc7_models.training.trained_network import Trained
-from fc7_service.bundle.bundle import SUMS, Bundle, ClassLabel, Layer
 
 OPSET = 18  # the first with every operator used here in its present form
 INPUT = "image"
 PARITY = 1e-4  # largest difference between torch and ONNX Runtime, as a share of the layer's largest value
 _HALF_FROM = 1024  # numbers; smaller tensors (biases) stay fp32
-
-
-def export_bundle(
-    trained: Trained,
-    output: Path,
-    *,
-    name: str,
-    notes: str = "",
-    pictures: Sequence[Path] = (),
-    default_layer: str | None = None,
-    report: Report = lambda done, total: None,
-) -> Bundle:
-    """Write a trained network's bundle.
-
-    Parameters
-    ----------
-    trained
-        The network and the facts of its training.
-    output
-        Folder to be made.
-    name
-        Name of the model.
-    notes
-        Markdown that ends the card.
-    pictures
-        Files that ``conv5_pooled`` is learnt from, best those that the network was trained on; without any there is
-        no such layer.
-    default_layer
-        Layer that is meant where none is named; None for fc7, or the last before the logits.
-    report
-        Called with pictures learnt from, and their number.
-
-    Raises
-    ------
-    AlreadyExists
-        ``output`` exists.
-    InvalidArgument
-        ``name`` cannot be one; pictures for a network of one size; no such ``default_layer``.
-    ImageDecodeError, FailedPrecondition
-        A picture is damaged or cannot be read; it is named.
-    DataLoss
-        ONNX Runtime does not reproduce torch's layers to ``PARITY``; nothing is written.
-    """
-    check_target(output, name)
-    network, facts = trained.network, trained.facts
-    module = halve(fold(trained.module))
-    _check_layer(default_layer, module, network, [NAME] if pictures else [])
-    card = write_card(trained, name)
-    own: tuple[Layer, ...] = ()
-    if pictures:
-        pooled = add_pooled(module, network, pictures, report)
-        module, card, own = halve(pooled), card + pooled.paragraph(), (pooled.layer,)
-    graph = to_onnx(module, network)
-    for recipe in (network.recipe, *(layer.recipe for layer in own if layer.recipe)):
-        _, inputs = golden_inputs(recipe)
-        check_parity(module, inputs, run_graph(graph, inputs))
-    if own:
-        graph = _note_pooled(graph)
-    classes = [ClassLabel(c, facts.names.get(c, c)) for c in facts.classes]
-    contents = Contents(facts.plan.network, graph, network.recipe, classes, card + notes, default_layer, own)
-    return pack(contents, output, name=name)
 
 
 def fold(module: nn.Module) -> nn.Module:
@@ -143,14 +73,6 @@ def to_onnx(module: nn.Module, network: Network) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _note_pooled(graph: bytes) -> bytes:
-    """Say in an ONNX file what ``conv5_pooled`` is linear in; of this, what is no layer of its own is no output."""
-    model = onnx.load_from_string(graph)
-    model.graph.output.remove(next(output for output in model.graph.output if output.name == HALF))
-    helper.set_model_props(model, {SUMS: json.dumps({NAME: ["pool5", HALF]})})
-    return bytes(model.SerializeToString())
-
-
 def check_parity(module: nn.Module, inputs: NDArray[np.float32], layers: dict[str, NDArray[np.float32]]) -> None:
     """Compare torch's layers with those of ONNX Runtime.
 
@@ -168,14 +90,6 @@ def check_parity(module: nn.Module, inputs: NDArray[np.float32], layers: dict[st
             raise DataLoss(
                 f"layer {name} of the exported graph differs from torch by {difference:.1e}: at most {PARITY}"
             )
-
-
-def _check_layer(layer: str | None, module: nn.Module, network: Network, more: list[str]) -> None:
-    px = network.recipe.crop_px
-    with torch.inference_mode():
-        names = [*module(torch.zeros(1, 3, px, px)), *more]
-    if layer is not None and layer not in names:
-        raise InvalidArgument(f"default layer {layer!r} is none of {', '.join(names)}", name=layer)
 
 
 class _Outputs(nn.Module):
