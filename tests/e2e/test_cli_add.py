@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import fc7
 from denied import refuse_folder
 from fc7.cli import main
-from fc7.images import Content
+from fc7.images import ImageContent
 from servers import jpeg
 from site_of_pictures import Site, running
 
@@ -99,7 +99,7 @@ def test_labels_and_own_keys_survive_adding_again(here: Here) -> None:
 def test_a_label_is_added_without_sending_the_bytes_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     write_jpegs(here.folder / "p", ["rose/1.jpg", "tulip/1.jpg"])
     here.add(here.folder / "p")
-    monkeypatch.setattr(Content, "write", lambda content, message: None)  # no image is ever put into a message
+    monkeypatch.setattr(ImageContent, "write", lambda content, message: None)  # no image is ever put into a message
     assert taken(here.add(here.folder / "p", "--label-from-folder")) == counts(replaced=2)
     assert {payload["label"] for payload in here.payloads().values()} == {"rose", "tulip"}
 
