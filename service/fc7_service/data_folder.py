@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fc7.errors import FailedPrecondition, Reason
+from fc7_service.bundle.disk import replace_file
 
 SOCKET_FOLDER_PREFIX = "fc7-"  # of the temporary folder that holds a private socket
 SOCKET_NAME = "s"  # in that folder
@@ -95,11 +96,7 @@ class DataFolder:
         self._write(_ADDRESS_FILE, asdict(replace(holder, folder=str(self.path.resolve()))))
 
     def _write(self, file: str, values: dict[str, Any]) -> None:
-        part = self.path / f"{file}.part"
-        part.unlink(missing_ok=True)
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-            json.dump(values, opened)
-        os.replace(part, self.path / file)
+        replace_file(self.path / file, json.dumps(values).encode(), mode=0o600, is_durable=False)
 
     def release(self) -> None:
         """Give the folder back."""

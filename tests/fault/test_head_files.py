@@ -177,7 +177,7 @@ def test_a_disk_that_refuses_loses_nothing(folder, monkeypatch, number, call, ac
         "publish": lambda: heads.publish("hurt", 2),
         "delete": lambda: heads.delete("good"),
     }[action]
-    monkeypatch.setattr(files.os, call, refuse)
+    monkeypatch.setattr(os, call, refuse)
     kind = ResourceExhausted if number == errno.ENOSPC else FailedPrecondition
     if (action, call) in (("publish", "rename"), ("delete", "replace")):
         run()  # these do without

@@ -1,10 +1,99 @@
-"""What must outlive a power cut, and what is no fault of a disk."""
+"""Change files and folders in one step, which survives a power failure; recognise errors that pass."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+
+_NEW, _DELETED = ".new-", ".deleted-"  # names that callers give never begin with a dot
+_LEFTOVERS = (_NEW, _DELETED, ".part-", ".gone-")  # the last two were written up to release 0.2
+
+
+def replace_file(path: Path, data: bytes, *, mode: int = 0o666, is_durable: bool = True) -> None:
+    """Give ``path`` new content in one step: a reader sees the old bytes or the new ones.
+
+    Parameters
+    ----------
+    path
+        Need not exist.
+    data
+        The whole content.
+    mode
+        Permissions, less the process's mask.
+    is_durable
+        The new content survives a power failure once this returns. Without it, nothing waits for the disk.
+
+    Raises
+    ------
+    OSError
+        The old content is still there.
+    """
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    try:
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(data)
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    if is_durable:
+        sync_folder(path.parent)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that nobody reads yet; its bytes are on disk when this returns."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, root: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill. It becomes ``path`` in one step when the block ends without an error.
+
+    Parameters
+    ----------
+    path
+        Does not exist; its parent does.
+    root
+        Where the folder is until then. ``remove_leftovers(root)`` removes it if the process is killed.
+    """
+    part = root / f"{_NEW}{uuid.uuid4().hex}"
+    try:
+        part.mkdir()
+        yield part
+        sync_folder(part)
+        part.rename(path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def hide_folder(path: Path, root: Path) -> Path:
+    """Take a folder out of sight in one step, which no power failure undoes; return where it is now.
+
+    The caller then deletes it with ``shutil.rmtree``. What stays is removed by ``remove_leftovers(root)``.
+    """
+    hidden = root / f"{_DELETED}{uuid.uuid4().hex}"
+    path.rename(hidden)
+    sync_folder(path.parent)
+    return hidden
+
+
+def remove_leftovers(root: Path) -> None:
+    """Remove what a killed process left in ``root`` of folders that it was making or deleting."""
+    for prefix in _LEFTOVERS:
+        for folder in root.glob(f"{prefix}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

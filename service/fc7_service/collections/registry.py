@@ -6,7 +6,6 @@ import builtins
 import errno
 import shutil
 import threading
-import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -14,13 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fc7.errors import AlreadyExists, DataLoss, NotFound, Reason, ResourceExhausted, Unavailable
-from fc7_service.bundle.disk import sync_folder
+from fc7_service.bundle.disk import hide_folder, new_folder, remove_leftovers
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.store import Facts, Metric, make_store
-
-_HALF_MADE, _DELETED = ".new-", ".gone-"  # no collection's name begins with a dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,7 @@ class Collections:
         self._leaving: set[str] = set()  # being deleted: to others they are gone
         self._changed = threading.Condition()
         path.mkdir(parents=True, exist_ok=True)
-        for rest in (*path.glob(_HALF_MADE + "*"), *path.glob(_DELETED + "*")):
-            shutil.rmtree(rest, ignore_errors=True)
+        remove_leftovers(path)
 
     def create(self, name: str, provenance: Provenance, dim: int, metric: Metric = "cosine") -> Collection:
         """Make an empty collection, wholly or not at all.
@@ -180,7 +176,6 @@ class Collections:
             The folder cannot be written; the collection is still there.
         """
         check_name(name, "collection")
-        gone = self._path / f"{_DELETED}{uuid.uuid4().hex}"
         with self._changed:
             self._changed.wait_for(lambda: name not in self._busy)
             if name in self._leaving or not (self._path / name).is_dir():
@@ -191,14 +186,13 @@ class Collections:
         try:
             if entry is not None:
                 entry.collection.close()  # first, as Windows renames no open file
-            (self._path / name).rename(gone)
-            sync_folder(self._path)
+            hidden = hide_folder(self._path / name, self._path)
         except OSError as error:
             raise _unavailable(f"collection {name!r} cannot be deleted: {error}", name, error) from error
         finally:
             with self._changed:
                 self._leaving.discard(name)
-        shutil.rmtree(gone, ignore_errors=True)  # what stays is removed at the next start
+        shutil.rmtree(hidden, ignore_errors=True)  # what stays is removed at the next start
 
     def close(self) -> None:
         """Close all."""
@@ -211,20 +205,14 @@ class Collections:
             entry.collection.close()
 
     def _make(self, name: str, facts: Facts) -> None:
-        part = self._path / f"{_HALF_MADE}{uuid.uuid4().hex}"
         try:
-            part.mkdir()
-            make_store(part, facts, name)
-            sync_folder(part)
-            part.rename(self._path / name)
-            sync_folder(self._path)
+            with new_folder(self._path / name, self._path) as folder:
+                make_store(folder, facts, name)
         except OSError as error:
             text = f"collection {name!r} cannot be made: {error}"
             if error.errno == errno.ENOSPC:
                 raise ResourceExhausted(text, name=name, reason=Reason.DISK_FULL) from error
             raise _unavailable(text, name, error) from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
     def _names(self) -> builtins.list[str]:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, Reason, ResourceExhausted, Unavailable
-from fc7_service.bundle.disk import is_out_of_files, sync_folder
+from fc7_service.bundle.disk import is_out_of_files, replace_file, write_file
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.head import HeadVersion, SoftmaxLayer
 
@@ -25,13 +24,7 @@ MANIFEST, WEIGHTS, POINTER = "manifest.json", "weights.safetensors", "published.
 
 def write_record(path: Path, values: dict[str, Any]) -> None:
     """Replace ``path`` by ``values`` and their checksum; on disk when this returns."""
-    part = path.with_name(path.name + ".part")
-    try:
-        write_bytes(part, _seal({"format": FORMAT, **values}))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    replace_file(path, _seal({"format": FORMAT, **values}))
 
 
 def read_record(path: Path, name: str) -> dict[str, Any]:
@@ -66,9 +59,8 @@ def read_record(path: Path, name: str) -> dict[str, Any]:
 
 
 def write_version(folder: Path, head: HeadVersion, weights: bytes, report: dict[str, float]) -> None:
-    """Write one version's manifest and packed weights into the new ``folder``."""
-    folder.mkdir()
-    write_bytes(folder / WEIGHTS, weights)
+    """Write one version's manifest and packed weights into an empty ``folder``."""
+    write_file(folder / WEIGHTS, weights)
     values = asdict(head) | {"provenance": head.provenance.to_dict(), "report": report}
     write_record(folder / MANIFEST, values)
 
@@ -142,14 +134,6 @@ def pack(softmax: SoftmaxLayer) -> bytes:
     from safetensors.numpy import save
 
     return save({name: np.ascontiguousarray(values) for name, values in asdict(softmax).items()})
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file; on disk when this returns."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @contextmanager

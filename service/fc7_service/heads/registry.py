@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, NotFound, Reason, Unavailable
-from fc7_service.bundle.disk import sync_folder
+from fc7_service.bundle.disk import hide_folder, new_folder, remove_leftovers, sync_folder
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.files import (
@@ -34,9 +33,6 @@ from fc7_service.heads.files import (
 )
 from fc7_service.heads.fit import StopCheck, fit, never_stop
 from fc7_service.heads.head import UNREADABLE, Classifier, HeadVersion
-
-_HALF_MADE, _DELETED = ".part-", ".deleted-"  # no head's name begins with a dot
-
 
 Rows = tuple[NDArray[np.float32], Sequence[str], Sequence[str]]  # features (N, D), label and content hash of each
 
@@ -62,8 +58,7 @@ class Heads:
         self._trainer = ThreadPoolExecutor(1, thread_name_prefix="fc7-fit")
         self._is_closing = threading.Event()
         self._ready: dict[str, Classifier] = {}
-        for leftover in (*path.glob(_HALF_MADE + "*"), *path.glob(_DELETED + "*")):  # of a process that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
+        remove_leftovers(path)
 
     def check_name(self, name: str) -> None:
         """Refuse a name that no head can have.
@@ -274,7 +269,7 @@ class Heads:
             if not self._check_version(name, version):
                 self._ready.pop(name, None)
                 with changing(name):
-                    self._remove(self._path / name)
+                    shutil.rmtree(hide_folder(self._path / name, self._path), ignore_errors=True)
                 return
             published = self._published(name)
             if version == published:
@@ -285,7 +280,7 @@ class Heads:
                 )
             with changing(name):
                 self._point(name, published=published, last_deleted=max(version, self._last_deleted(name)))
-                self._remove(self._folder(name, version))
+                shutil.rmtree(hide_folder(self._folder(name, version), self._path), ignore_errors=True)
 
     def classifier(self, name: str, version: int = 0) -> Classifier:
         """Return a version, 0 for the published one, ready to classify.
@@ -327,20 +322,8 @@ class Heads:
         final.parent.mkdir(parents=True, exist_ok=True)
         sync_folder(self._path.parent)
         sync_folder(self._path)
-        part = Path(tempfile.mkdtemp(prefix=_HALF_MADE, dir=self._path)) / "version"
-        try:
-            write_version(part, head, weights, report)
-            os.rename(part, final)
-        finally:
-            shutil.rmtree(part.parent)
-        sync_folder(final.parent)
-
-    def _remove(self, folder: Path) -> None:
-        """Take a folder out of sight in one step, then delete it."""
-        doomed = Path(tempfile.mkdtemp(prefix=_DELETED, dir=self._path))
-        os.rename(folder, doomed / "head")
-        sync_folder(folder.parent)
-        shutil.rmtree(doomed, ignore_errors=True)
+        with new_folder(final, self._path) as folder:
+            write_version(folder, head, weights, report)
 
     def _folder(self, name: str, version: int) -> Path:
         return self._path / name / str(version)
