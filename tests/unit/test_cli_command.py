@@ -6,7 +6,6 @@ import ast
 import io
 import json
 import os
-import shlex
 import subprocess
 import sys
 import unicodedata
@@ -92,25 +91,6 @@ def test_every_command_and_option_has_help_and_a_place_in_the_docs(name: str, co
             assert option.help, f"{name} {option.opts}"
             assert set(option.opts) <= shared or any(f" {option.opts[0]}" in line for line in examples(name)), option
     assert isinstance(command, click.Group) or examples(name), name
-
-
-def doc_lines() -> list[str]:
-    """Return every line of the documents that calls the command, each once."""
-    files = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    blocks = [block for file in files for block in file.read_text(encoding="utf-8").split("```")[1::2]]
-    lines = [line.strip() for block in blocks for line in block.splitlines()]
-    return list(dict.fromkeys(line for line in lines if line.startswith("fc7 ")))
-
-
-@pytest.mark.parametrize("line", doc_lines())
-def test_every_line_of_the_docs_is_taken(line: str) -> None:
-    words = shlex.split(line, comments=True)[1:]
-    words = words[: next((i for i, word in enumerate(words) if word in ("&", "|", ">", "2>", "&&", ";")), None)]
-    context, command = click.Context(main), main
-    while isinstance(command, click.Group):
-        _, command, words = command.resolve_command(context, words)
-    assert command is not None
-    command.make_context(command.name, words)
 
 
 @pytest.mark.parametrize("kind", FAMILY)
