@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fc7.async_collection import AsyncCollection
     from fc7.client import Client, connect
     from fc7.collection import Collection
+    from fc7.contract.timing import Timing
     from fc7.errors import (
         Aborted,
         AlreadyExists,
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
         Provenance,
         Removed,
         ServerInfo,
-        Timing,
     )
 
 __all__ = [
@@ -132,6 +132,7 @@ _ELSEWHERE = {
     "Place": "fc7.explanations",
     "Projection": "fc7.explanations",
     "Projections": "fc7.explanations",
+    "Timing": "fc7.contract.timing",
     "TopImage": "fc7.explanations",
     "TopUnits": "fc7.explanations",
     "View": "fc7.explanations",

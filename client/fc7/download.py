@@ -8,10 +8,10 @@ import time
 import urllib.error
 import urllib.request
 from contextvars import ContextVar
-from ipaddress import ip_address
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
+from fc7.contract.address import is_loopback
 from fc7.errors import DeadlineExceeded, FailedPrecondition, Fc7Error, InvalidArgument, NotFound, Unavailable
 
 _SCHEMES = ("http://", "https://")
@@ -137,11 +137,7 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
 
 
 def _is_here(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _too_large(url: str, max_bytes: int) -> InvalidArgument:

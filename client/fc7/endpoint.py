@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from fc7.contract.address import is_loopback, split_address
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7.v1 import MAX_MESSAGE_BYTES
 
@@ -69,8 +69,12 @@ class Endpoint:
     def options(self) -> list[tuple[str, Any]]:
         """Options of the channel."""
         retries = _RETRY_OPTIONS if self.is_retried else ()
-        proxy = (("grpc.enable_http_proxy", 0),) if _is_loopback(self.address) else ()
+        proxy = (("grpc.enable_http_proxy", 0),) if self._is_local else ()
         return [*_OPTIONS, *retries, *proxy]
+
+    @property
+    def _is_local(self) -> bool:
+        return self.address.startswith("unix:") or is_loopback(split_address(self.address)[0])
 
     def open(self) -> grpc.Channel:
         """Return a channel; it connects with the first call."""
@@ -95,14 +99,8 @@ def read_endpoint(address: str, token_file: Path | str | None, tls_ca: Path | st
     NotFound
         A file does not exist.
     """
-    host, colon, port = address.rpartition(":")
-    is_number = port.isascii() and port.isdecimal() and len(port) <= 5
-    is_pair = colon and host and "/" not in host and is_number and 0 < int(port) < 65536
-    if not address.startswith("unix:") and not is_pair:
-        _, is_url, rest = address.partition("://")
-        place = rest.partition("/")[0]
-        hint = f": it is a URL; write {place if ':' in place else f'{place}:PORT'}" if is_url else ""
-        raise InvalidArgument(f"address {address!r} is not HOST:PORT{hint}", name="address")
+    if not address.startswith("unix:") and split_address(address)[1] == 0:
+        raise InvalidArgument(f"the port of HOST:PORT must be 1 to 65535 (got {address!r})", name="address")
     token = "" if token_file is None else _read_token(Path(token_file))
     return Endpoint(address, token, None if tls_ca is None else _read(Path(tls_ca)))
 
@@ -124,11 +122,3 @@ def _read(path: Path) -> bytes:
         raise NotFound(f"file {str(path)!r} does not exist", name=str(path)) from error
     except OSError as error:
         raise FailedPrecondition(f"file {str(path)!r} cannot be read: {error.strerror}", name=str(path)) from error
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or address.startswith("unix:")

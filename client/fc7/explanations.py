@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.results import Failure, Provenance, Timing
+from fc7.contract.timing import Timing
+from fc7.results import Failure, Provenance
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.timing import Timing
 from fc7.errors import FAMILY, DataLoss, FailedPrecondition, Fc7Error, InvalidArgument, NotFound, Reason
-from fc7.results import Failure, Provenance, Timing
+from fc7.results import Failure, Provenance
 
 _FORMAT = 1  # of saved files
 _KINDS = {kind.__name__: kind for kind in FAMILY}

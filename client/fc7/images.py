@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import stat
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.image_digest import image_digest
 from fc7.download import fetch, is_url
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
 from fc7.pillow_images import read_pillow
@@ -42,9 +42,7 @@ class ImageContent:
 
     def sha256(self) -> bytes:
         """Return the digest by which the server knows the image."""
-        digest = hashlib.sha256(b"pixels" + ",".join(map(str, self.shape)).encode() if self.shape else b"")
-        digest.update(self.data)
-        return digest.digest()
+        return image_digest(self.data, self.shape or None)
 
     def write(self, message: common_pb2.Image) -> None:
         """Put it into a message; nothing where there is nothing, so that the server refuses the image."""

@@ -35,15 +35,6 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """Where the time of a call went, in seconds, summed over its requests."""
-
-    decode_s: float = 0.0
-    queue_s: float = 0.0
-    compute_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Failure:
     """An image that was left out."""
 

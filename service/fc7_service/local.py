@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,29 +46,37 @@ class Attached:
             self.running.stop()
 
 
-def attach_or_start(settings: Settings) -> Attached:
-    """Reach the server of ``settings.data``, starting one where nobody holds the folder.
+def attach_or_start(settings: Settings, is_serving: Callable[[str, str], bool]) -> Attached:
+    """Reach the server of ``settings.data``, and start one if no process holds the folder.
+
+    Parameters
+    ----------
+    settings
+        Settings of the server, if one is started here.
+    is_serving
+        Asks the server of another process, given its address and token, whether it takes calls.
 
     Raises
     ------
     FailedPrecondition
-        Another process holds the folder and answers nowhere.
+        Another process holds the folder and does not answer, or the folder cannot be used.
     Fc7Error
-        Whatever keeps a server from starting.
+        The server cannot start.
     """
     start = time.monotonic()
     while True:
         try:
             folder = DataFolder(settings.data)
-        except FailedPrecondition:
-            holder, waited_s = read_running_server(settings.data), time.monotonic() - start
-            if holder is not None and _has_door(holder):
+        except FailedPrecondition as error:
+            if error.reason != Reason.DATA_FOLDER_IN_USE.name:
+                raise
+            waited_s = time.monotonic() - start
+            holder = _reachable(read_running_server(settings.data), waited_s)
+            if holder is not None and is_serving(holder.address, holder.token):
                 return Attached(holder, None)
-            if holder is not None and waited_s > _GONE_S:
-                return Attached(_without_door(holder), None)
             if waited_s > _PATIENCE_S:
                 raise
-            time.sleep(0.05)  # the holder is between taking the lock and answering, or about to end
+            time.sleep(0.05)  # the holder is starting, or about to end and to give the folder back
             continue
         running = _Running(settings, folder)
         return Attached(running.start(), running)
@@ -123,17 +132,20 @@ class _Running:
             await end_calls()
 
 
-def _without_door(holder: RunningServer) -> RunningServer:
-    """Return a holder whose socket was removed, by its public address."""
+def _reachable(holder: RunningServer | None, waited_s: float) -> RunningServer | None:
+    """Return the holder with an address that exists: its private one or, if its socket was removed, its public one."""
+    if holder is None or not holder.address.startswith("unix:"):
+        return holder
+    socket = holder.address.removeprefix("unix:")
+    if Path(socket).exists():
+        return holder
+    if waited_s <= _GONE_S:
+        return None
     if holder.listen:
         return replace(holder, address=holder.listen)
     raise FailedPrecondition(
-        f"process {holder.pid} holds the data folder, but its socket {holder.address.removeprefix('unix:')!r} was "
-        "removed, perhaps by a cleaner of temporary files: restart that process, or name another --data",
+        f"process {holder.pid} holds the data folder, but its socket {socket!r} was removed, perhaps by a cleaner of "
+        "temporary files: restart that process, or name another --data",
         name="data",
         reason=Reason.DATA_FOLDER_IN_USE,
     )
-
-
-def _has_door(holder: RunningServer) -> bool:
-    return not holder.address.startswith("unix:") or Path(holder.address.removeprefix("unix:")).exists()

@@ -14,6 +14,7 @@ from functools import partial
 
 import grpc
 
+from fc7.contract.address import split_address
 from fc7.errors import FailedPrecondition, InvalidArgument, Reason
 from fc7.v1 import (
     admin_pb2_grpc,
@@ -41,7 +42,7 @@ from fc7_service.rpc.feature_service import FeatureServicer
 from fc7_service.rpc.head_service import HeadServicer
 from fc7_service.rpc.interceptor import MAX_CALLS, Interceptor, Log
 from fc7_service.rpc.model_service import ModelServicer
-from fc7_service.settings import Settings, split_address
+from fc7_service.settings import Settings
 from fc7_service.tokens import Tokens, digest, read_tokens
 
 # What ends a server, after the calls under way.

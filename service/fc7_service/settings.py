@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, fields, replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, get_type_hints
 
+from fc7.contract.address import is_loopback, split_address
+from fc7.contract.cores import usable_cores
 from fc7.errors import InvalidArgument, NotFound, Reason
-
-
-def usable_cores() -> int:
-    """Return the number of cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +110,7 @@ class Settings:
                 raise NotFound(f"file {str(path)!r} does not exist", name=str(path), reason=Reason.FILE_NOT_FOUND)
         if self.listen is None:
             return
-        host, _ = split_address(self.listen)
+        host, _ = split_address(self.listen, "listen")
         if not is_loopback(host) and not self.is_insecure and (self.token_file is None or self.tls_cert is None):
             raise InvalidArgument(
                 f"{self.listen} is reachable from other machines: give --token-file, --tls-cert and --tls-key, "
@@ -131,25 +126,3 @@ def describe_settings() -> dict[str, About]:
         (about,) = hints[one.name].__metadata__
         described[one.name] = about if about.default else replace(about, default=f"`{one.default}`")
     return described
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Split HOST:PORT.
-
-    Raises
-    ------
-    InvalidArgument
-        No port, or one outside 0..65535.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdecimal() and len(port) <= 5) or int(port) > 65535:
-        raise InvalidArgument(f"address {address!r} is not HOST:PORT", name="listen")
-    return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` reaches this machine alone."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import fc7
+from fc7_service import local
 from fc7_service.data_folder import DataFolder
 from servers import WAIT_S, jpeg, serving
 
@@ -279,7 +280,7 @@ def test_a_program_may_end_without_closing(tmp_path: Path, tiny_bundle: Path) ->
 def test_an_embedded_server_without_its_dependencies_names_them(tmp_path: Path) -> None:
     code = f"import sys; sys.modules['filelock'] = None; import fc7; fc7.connect(data={str(tmp_path / 'data')!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT_S)
-    assert "FailedPrecondition: a server in this process needs filelock" in done.stderr
+    assert "FailedPrecondition: filelock is not installed" in done.stderr
     assert 'pip install "fc7[cpu]"' in done.stderr
 
 
@@ -296,9 +297,7 @@ def test_calls_that_are_not_idempotent_survive_a_holder_that_ended(tiny_bundle: 
 
 
 def test_a_holder_that_hangs_is_named(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fc7 import local_server
-
-    monkeypatch.setattr(local_server, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(local, "_PATIENCE_S", 1.0)
     with serving(tmp_path, "--model", str(tiny_bundle)) as served:
         served.process.send_signal(signal.SIGSTOP)
         try:
@@ -313,6 +312,14 @@ def test_a_holder_whose_socket_was_removed_is_reached_by_its_address(tiny_bundle
         remove_socket(tmp_path / "data")
         with fc7.connect(data=tmp_path / "data") as client:
             assert [model.name for model in client.models()] == ["tiny"]
+
+
+def test_a_data_folder_that_cannot_be_used_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    start = time.monotonic()
+    with pytest.raises(fc7.FailedPrecondition, match="cannot be used"):
+        fc7.connect(data=tmp_path / "file")
+    assert time.monotonic() - start < 10
 
 
 def test_an_embedded_holder_whose_socket_was_removed_is_named_at_once(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -354,7 +361,7 @@ async def test_a_client_closed_during_a_call_says_so(tiny_bundle: Path, tmp_path
         call = asyncio.ensure_future(client.extract([jpeg(i) for i in range(60)] * 20))
         while not call.done():
             await asyncio.sleep(0)
-            if client._session._line is not None:
+            if client._session._connection is not None:
                 break
         await client.close()
         outcome = (await asyncio.gather(call, return_exceptions=True))[0]

@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 
 from doors import private_door_aio
+from fc7.contract.timing import Timing
 from fc7.errors import Unavailable
 from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, head_pb2_grpc
 from fc7.v1 import head_pb2 as pb
 from fc7_service.data_folder import DataFolder
-from fc7_service.features.extractor import Extractor, Timing
+from fc7_service.features.extractor import Extractor
 from fc7_service.heads import limits, registry
 from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.registry import Heads

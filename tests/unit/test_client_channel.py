@@ -189,9 +189,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("http://gpu-box:50051", "it is a URL; write gpu-box:50051"),
-        ("https://gpu-box:50051/fc7", "it is a URL; write gpu-box:50051"),
-        ("http://gpu-box", "is not HOST:PORT"),
+        ("http://gpu-box:50051", "is not HOST:PORT. Write, for example, gpu-box:50051"),
+        ("https://gpu-box:50051/fc7", "is not HOST:PORT. Write, for example, gpu-box:50051"),
+        ("http://gpu-box", "Write, for example, gpu-box:50051"),
         ("gpu-box/path:1", "is not HOST:PORT"),
     ],
 )

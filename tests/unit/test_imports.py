@@ -60,14 +60,14 @@ ROOMS = {
     "fc7.cli.explain_study": Room("fc7 click", "fc7_models"),
     "fc7.cli.model_train": Room("fc7 click", "fc7_models"),
     "fc7_service": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
-    "fc7_service.settings": Room("fc7.errors"),
+    "fc7_service.settings": Room(CONTRACT_FILES),
     "fc7_service.rpc": Room(RPC, never="sqlite3"),
     "fc7_service.rpc.admin_service": Room(RPC),  # tells SQLite's version, opens nothing
     "fc7_service.bundle": Room("fc7.errors numpy"),
     "fc7_service.features": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy PIL", "onnxruntime"),
-    "fc7_service.collections": Room("fc7.errors fc7_service.bundle numpy faiss"),
+    "fc7_service.collections": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy faiss"),
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
-    "fc7_service.explain": Room("fc7.errors fc7_service.bundle numpy"),
+    "fc7_service.explain": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy"),
     "fc7_models": Room("fc7_service.bundle platformdirs", never="fc7_models"),  # a new file belongs in a room below
     "fc7_models.networks": Room(f"{MODELS} torch"),
     "fc7_models.data": Room(f"{MODELS} PIL torch onnxruntime"),

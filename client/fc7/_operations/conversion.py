@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.tensor_types import WIRE_DTYPES
+from fc7.contract.timing import Timing
 from fc7.errors import FailedPrecondition, InvalidArgument, Reason
-from fc7.results import Provenance, Timing
+from fc7.results import Provenance
 from fc7.v1 import common_pb2
-
-_WIRE = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
 
 
 def read_tensor(tensor: common_pb2.Tensor) -> NDArray[Any]:
@@ -24,9 +24,9 @@ def read_tensor(tensor: common_pb2.Tensor) -> NDArray[Any]:
     FailedPrecondition
         Of a type that this client does not know.
     """
-    if tensor.dtype not in _WIRE:
+    if tensor.dtype not in WIRE_DTYPES:
         raise newer_server(f"numbers of type {tensor.dtype[:64]!r}")
-    return np.frombuffer(tensor.data, _WIRE[tensor.dtype]).astype(tensor.dtype).reshape(tuple(tensor.shape))
+    return np.frombuffer(tensor.data, WIRE_DTYPES[tensor.dtype]).astype(tensor.dtype).reshape(tuple(tensor.shape))
 
 
 def newer_server(what: str) -> FailedPrecondition:
@@ -60,11 +60,9 @@ def write_provenance(provenance: Provenance) -> common_pb2.Provenance:
     return common_pb2.Provenance(**provenance.to_dict())
 
 
-def add_timing(total: Timing, message: common_pb2.Timing) -> Timing:
-    """Return the sum of a timing and one more."""
-    return Timing(
-        total.decode_s + message.decode_s, total.queue_s + message.queue_s, total.compute_s + message.compute_s
-    )
+def read_timing(message: common_pb2.Timing) -> Timing:
+    """Return a timing."""
+    return Timing(message.decode_s, message.queue_s, message.compute_s)
 
 
 def check_text(text: str, name: str) -> str:

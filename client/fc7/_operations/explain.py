@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from fc7._operations.batches import split_images, write_images
-from fc7._operations.conversion import add_timing, check_text, read_provenance, read_tensor
+from fc7._operations.conversion import check_text, read_provenance, read_tensor, read_timing
 from fc7._operations.steps import OpenStream, Operation, ReadStream, RunBlocking, SendRequest, read_to_end
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.explanations import (
@@ -26,7 +26,7 @@ from fc7.explanations import (
 )
 from fc7.grpc_errors import read_item_error
 from fc7.images import ImageLike, list_images, read_entries, write_image
-from fc7.results import Failure, Timing
+from fc7.results import Failure
 from fc7.v1 import explain_pb2 as pb
 from fc7.v1.explain_pb2_grpc import ExplainServiceStub as Stub
 
@@ -61,7 +61,7 @@ def unit(
         view=_view(response.view),
         projections=_projections(response.projections),
         provenance=read_provenance(response.provenance),
-        timing=add_timing(Timing(), response.timing),
+        timing=read_timing(response.timing),
     )
 
 
@@ -127,7 +127,7 @@ def match(
         query=_side(response.query),
         neighbour=_side(response.neighbour),
         provenance=read_provenance(response.provenance),
-        timing=add_timing(Timing(), response.timing),
+        timing=read_timing(response.timing),
     )
 
 
@@ -155,7 +155,7 @@ def label(image: ImageLike, name: str, head: str, model: str, strongest: int, ru
         projections=_projections(response.projections),
         provenance=read_provenance(response.provenance),
         head_version=response.head_version,
-        timing=add_timing(Timing(), response.timing),
+        timing=read_timing(response.timing),
     )
 
 
@@ -222,7 +222,7 @@ def _top(message: pb.TopResult, unreadable: dict[int, Fc7Error]) -> TopUnits:
         units={one.unit: [TopImage(i.index, _place(i.place)) for i in one.images] for one in message.units},
         failed=[Failure(f.index, unreadable.get(f.index) or read_item_error(f.error)) for f in message.failed],
         provenance=read_provenance(message.provenance),
-        timing=add_timing(Timing(), message.timing),
+        timing=read_timing(message.timing),
     )
 
 
@@ -241,5 +241,5 @@ def _occlusion(message: pb.Occlusion) -> Occlusion:
         activities=read_tensor(message.activities) if message.HasField("activities") else None,
         provenance=read_provenance(message.provenance),
         head_version=message.head_version,
-        timing=add_timing(Timing(), message.timing),
+        timing=read_timing(message.timing),
     )

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7._operations.batches import call_with, next_request, split_images, write_images
-from fc7._operations.conversion import add_timing, check_names, check_text, check_views, read_provenance, read_tensor
+from fc7._operations.conversion import check_names, check_text, check_views, read_provenance, read_tensor, read_timing
 from fc7._operations.steps import Emit, OpenStream, Operation, ReadStream, RunBlocking
+from fc7.contract.timing import Timing
 from fc7.errors import Aborted, Fc7Error, InvalidArgument
 from fc7.features import Features
 from fc7.grpc_errors import read_item_error
 from fc7.images import ImageLike, InputImage, list_images, read_entries
-from fc7.results import Failure, Provenance, Timing
+from fc7.results import Failure, Provenance
 from fc7.v1 import feature_pb2 as pb
 from fc7.v1.feature_pb2_grpc import FeatureServiceStub
 
@@ -123,7 +124,7 @@ class _Gathered:
             raise Aborted(f"the server changed from {self.provenance} to {provenance} during the call: extract again")
         self.provenance = provenance
         self.values.append(read_tensor(response.features))
-        self.timing = add_timing(self.timing, response.timing)
+        self.timing = self.timing + read_timing(response.timing)
         failed = []
         for entry, result in zip(batch, response.items, strict=True):
             if not result.HasField("error"):

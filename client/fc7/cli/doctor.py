@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import sqlite3
 import time
@@ -16,6 +15,7 @@ import click
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import json_option
 from fc7.cli.output import exit_if_failed, print_json, print_table, print_text
+from fc7.contract.cores import usable_cores
 from fc7.errors import Fc7Error, PermissionDenied
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def _machine() -> Iterator[Finding]:
     yield Finding("fc7", _version("fc7") or "not installed as a distribution")
     yield Finding("python", platform.python_version())
     yield Finding("platform", platform.platform())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("cores", str(cores))
+    yield Finding("cores", str(usable_cores()))
     note = ""
     if sqlite3.sqlite_version_info < _SAFE_SQLITE:
         note = ": resets of its write-ahead log can lose data with two connections; fc7 keeps one a collection"

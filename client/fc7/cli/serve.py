@@ -24,8 +24,9 @@ def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any)
     Prints `listening on HOST:PORT` once every model is warm; logs one JSON line per request on
     standard error. On SIGTERM, SIGHUP or Ctrl-C the calls under way end first.
     """
+    from fc7.contract.cores import usable_cores
     from fc7.local_server import default_data
     from fc7_service.server import serve as run
-    from fc7_service.settings import Settings, usable_cores
+    from fc7_service.settings import Settings
 
     run(Settings(data=data or default_data(), threads=threads or usable_cores(), is_insecure=insecure, **values))

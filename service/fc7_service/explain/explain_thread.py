@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
+from fc7.contract.timing import Timing
 from fc7.errors import Reason, ResourceExhausted, Unavailable
 
 T = TypeVar("T")
@@ -22,13 +22,11 @@ _RETRY_AFTER_S = 1.0
 _NICE = 15  # beside a busy engine: three hundredths of a core
 
 
-@dataclass(slots=True)
 class Stopwatch:
-    """Where the time of one call went, in seconds."""
+    """Adds up where the time of one call goes."""
 
-    decode_s: float = 0.0
-    queue_s: float = 0.0
-    compute_s: float = 0.0
+    def __init__(self) -> None:
+        self.timing = Timing()
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
@@ -36,8 +34,7 @@ class Stopwatch:
         start = time.monotonic()
         yield
         seconds = time.monotonic() - start
-        self.decode_s += seconds
-        self.compute_s -= seconds
+        self.timing += Timing(decode_s=seconds, compute_s=-seconds)
 
 
 class CallerLeftError(Exception):
@@ -98,11 +95,11 @@ class ExplainThread:
         def job() -> T:
             self._is_left = is_left
             taken = time.monotonic()
-            stopwatch.queue_s += taken - asked
+            stopwatch.timing += Timing(queue_s=taken - asked)
             try:
                 return function()
             finally:
-                stopwatch.compute_s += time.monotonic() - taken
+                stopwatch.timing += Timing(compute_s=time.monotonic() - taken)
 
         if self._is_closed:
             raise Unavailable("the server is stopping: send the call again", reason=Reason.SERVER_STOPPING)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error, Reason, ResourceExhausted
 from fc7_service.bundle.bundle import VERSION_MARK, Bundle, find_bundle
 from fc7_service.bundle.recipe import Recipe
@@ -31,15 +32,6 @@ MAX_WAITING_BYTES = 512 * 2**20
 _DECODE_BYTES = 256 * 2**20  # of decoded pixels at once; one picture that takes more goes alone
 _RETRY_AFTER_S = 1.0
 _AHEAD = 4 * MAX_BATCH  # tensors of one call at once: the engine never waits for them, and they never fill the memory
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Where the time of a call went, in seconds."""
-
-    decode_s: float  # summed over the images
-    queue_s: float  # between the last image being ready and the engine taking it
-    compute_s: float  # summed over the batches that held an image of this call
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +226,7 @@ def _decode(opened: _Opened, recipe: Recipe, n_views: int) -> tuple[NDArray[np.f
 
 def _timing(done: list[_Done]) -> Timing:
     if not done:
-        return Timing(0.0, 0.0, 0.0)
+        return Timing()
     last = max(done, key=lambda d: d.ready)
     batches = {row.batch.taken: row.batch.compute_s for d in done for row in d.rows}
     return Timing(

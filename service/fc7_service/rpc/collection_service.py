@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc, common_pb2
 from fc7_service.collections.collection import Collection, check_id
 from fc7_service.collections.registry import Collections, Damaged, Summary, Use
 from fc7_service.collections.store import Item, Metric, StoredItem
-from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor, Timing
+from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor
 from fc7_service.rpc.messages import (
     check_answer,
     content_sha256,
@@ -41,7 +42,6 @@ _DEFAULT_PAGE, _LARGEST_PAGE = 1000, 10_000
 _PAGE_BYTES = 16 * 2**20  # a page ends once it has as many
 _STEP = 64  # items read, or queries answered, at once
 _MOST_HITS = 100_000  # of one call
-_NO_TIME = Timing(0.0, 0.0, 0.0)
 
 
 class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
@@ -206,7 +206,7 @@ class _Upsert:
     async def _extract(self) -> Timing:
         """Turn the images into items that are ready, or errors."""
         if not self._images:
-            return _NO_TIME
+            return Timing()
         provenance = self._collection.provenance
         model = find_model(self._extractor, provenance, f"collection {self._collection.name!r}")
         images = [self._items[i].image for i in self._images]
@@ -240,7 +240,7 @@ async def _queries(
     found = await asyncio.to_thread(_given, collection, queries)
     images = [i for i, query in enumerate(queries) if query.WhichOneof("source") not in ("vector", "id")]
     if not images:
-        return found, _NO_TIME
+        return found, Timing()
     provenance = collection.provenance
     model = find_model(extractor, provenance, f"collection {collection.name!r}")
     extracted = await extract(extractor, [queries[i].image for i in images], model, provenance.layer)

@@ -63,7 +63,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             view=_view(view),
             projections=_projections(projections),
             provenance=write_provenance(self._explainer.provenance(model, layer)),
-            timing=write_timing(stopwatch),
+            timing=write_timing(stopwatch.timing),
         )
 
     async def TopUnits(  # noqa: N802
@@ -120,7 +120,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             query=_side(found.query),
             neighbour=_side(found.neighbour),
             provenance=write_provenance(self._explainer.provenance(model, layer)),
-            timing=write_timing(stopwatch),
+            timing=write_timing(stopwatch.timing),
         )
 
     async def ExplainClass(self, request: pb.ExplainClassRequest, context: Any) -> pb.ExplainClassResponse:  # noqa: N802
@@ -150,7 +150,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             projections=_projections(found.projections),
             provenance=write_provenance(self._explainer.provenance(model, found.layer)),
             head_version=classes.head_version if classes else 0,
-            timing=write_timing(stopwatch),
+            timing=write_timing(stopwatch.timing),
         )
 
     async def Occlude(self, request: pb.OccludeRequest, context: Any) -> AsyncIterator[pb.OccludeResponse]:  # noqa: N802
@@ -220,7 +220,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
                     for index, (code, reason, message, name) in top.failed.items()
                 ],
                 provenance=write_provenance(self._explainer.provenance(model, layer)),
-                timing=write_timing(stopwatch),
+                timing=write_timing(stopwatch.timing),
             )
             return pb.TopUnitsResponse(result=result)
 
@@ -313,5 +313,5 @@ def _occlusion(sweep: occlusion.OcclusionSweep, stopwatch: Stopwatch) -> pb.Occl
         activities=_tensor(found.activities),
         provenance=write_provenance(sweep.network.provenance(classes.layer)),
         head_version=classes.head_version,
-        timing=write_timing(stopwatch),
+        timing=write_timing(stopwatch.timing),
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error
 from fc7.v1 import common_pb2, feature_pb2, feature_pb2_grpc
 from fc7_service.bundle.provenance import Provenance
@@ -16,7 +17,6 @@ from fc7_service.features.ensemble import join
 from fc7_service.features.extractor import Extractor
 from fc7_service.rpc.messages import (
     Extracted,
-    add_timings,
     check_answer,
     extract,
     extract_patiently,
@@ -122,4 +122,4 @@ def _join(parts: list[Extracted]) -> Extracted:
         errors = [feature for feature in features if isinstance(feature, Fc7Error)]
         rows.append(errors[0] if errors else join(features))
     provenance = Provenance.of_ensemble([part.provenance for part in parts])
-    return Extracted(rows, provenance, add_timings([part.timing for part in parts]))
+    return Extracted(rows, provenance, sum((part.timing for part in parts), Timing()))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import head_pb2 as pb
 from fc7.v1 import head_pb2_grpc
@@ -25,7 +26,6 @@ from fc7_service.heads.head import HeadVersion, softmax
 from fc7_service.heads.registry import Heads, Rows
 from fc7_service.rpc.messages import (
     Extracted,
-    add_timings,
     content_sha256,
     extract_patiently,
     extract_views,
@@ -166,7 +166,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             ],
             provenance=write_provenance(Provenance.of_ensemble(provenances) if request.ensemble else provenances[0]),
             head_version=members[0].version,
-            timing=write_timing(add_timings([one.timing for one in found])),
+            timing=write_timing(sum((one.timing for one in found), Timing())),
         )
 
     async def _members(self, request: pb.ClassifyRequest) -> list[_Member]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.image_digest import image_digest
+from fc7.contract.tensor_types import WIRE_DTYPES
+from fc7.contract.timing import Timing
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.bundle import find_maker
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.explain.explain_thread import Stopwatch
-from fc7_service.features.extractor import VIEWS, Extractor, ImageInput, Timing
+from fc7_service.features.extractor import VIEWS, Extractor, ImageInput
 
-_DTYPES = {"float32": "<f4", "float16": "<f2", "uint8": "u1"}
 _LARGEST_AXIS = 2**31
 
 
@@ -31,9 +31,9 @@ def read_tensor(tensor: common_pb2.Tensor, name: str) -> NDArray[Any]:
     InvalidArgument
         Unknown dtype, negative axis, or a number of bytes that is not what the shape needs.
     """
-    if tensor.dtype not in _DTYPES:
-        raise InvalidArgument(f"{name}.dtype {tensor.dtype[:64]!r} is none of {', '.join(_DTYPES)}", name=name)
-    dtype = np.dtype(_DTYPES[tensor.dtype])
+    if tensor.dtype not in WIRE_DTYPES:
+        raise InvalidArgument(f"{name}.dtype {tensor.dtype[:64]!r} is none of {', '.join(WIRE_DTYPES)}", name=name)
+    dtype = np.dtype(WIRE_DTYPES[tensor.dtype])
     if len(tensor.shape) > 8 or not all(0 <= n <= _LARGEST_AXIS for n in tensor.shape):
         raise InvalidArgument(f"{name}.shape {list(tensor.shape)[:9]} is not a shape", name=name)
     needed, data = math.prod(tensor.shape) * dtype.itemsize, tensor.data  # Python integers do not overflow
@@ -44,7 +44,7 @@ def read_tensor(tensor: common_pb2.Tensor, name: str) -> NDArray[Any]:
 
 def write_tensor(array: NDArray[Any]) -> common_pb2.Tensor:
     """Return the tensor message of a float32, float16 or uint8 array."""
-    wire = np.ascontiguousarray(array, _DTYPES[array.dtype.name])
+    wire = np.ascontiguousarray(array, WIRE_DTYPES[array.dtype.name])
     return common_pb2.Tensor(dtype=array.dtype.name, shape=array.shape, data=wire.tobytes())
 
 
@@ -104,11 +104,10 @@ def check_answer(n_bytes: int, name: str) -> None:
 
 
 def content_sha256(image: common_pb2.Image) -> str:
-    """Return the SHA-256 (hex) of what an image's feature comes from: of a file its bytes."""
+    """Return the SHA-256 (hex) of an image's file or pixels."""
     if image.WhichOneof("source") == "pixels":
-        shape = ",".join(map(str, image.pixels.shape)).encode()
-        return hashlib.sha256(b"pixels" + shape + image.pixels.data).hexdigest()
-    return hashlib.sha256(image.encoded).hexdigest()
+        return image_digest(image.pixels.data, image.pixels.shape).hex()
+    return image_digest(image.encoded).hex()
 
 
 def write_error(error: Fc7Error) -> common_pb2.ItemError:
@@ -123,7 +122,7 @@ def write_provenance(provenance: Provenance) -> common_pb2.Provenance:
     return common_pb2.Provenance(**provenance.to_dict())
 
 
-def write_timing(timing: Timing | Stopwatch) -> common_pb2.Timing:
+def write_timing(timing: Timing) -> common_pb2.Timing:
     """Return the message of a timing."""
     return common_pb2.Timing(decode_s=timing.decode_s, queue_s=timing.queue_s, compute_s=timing.compute_s)
 
@@ -186,7 +185,7 @@ async def extract_views(
     rows: list[Any] = [read_image(image) for image in images]
     readable = [i for i, image in enumerate(rows) if not isinstance(image, Fc7Error)]
     if not readable:
-        return Extracted(rows, provenance, Timing(0.0, 0.0, 0.0))
+        return Extracted(rows, provenance, Timing())
     extraction = await extractor.extract(
         [rows[i] for i in readable], model=model, layer=provenance.layer, n_views=n_views
     )
@@ -240,8 +239,3 @@ def read_models(extractor: Extractor, model: str, ensemble: Sequence[str]) -> li
     if len(names) < 2 or len(set(names)) < len(names):
         raise InvalidArgument(f"ensemble is {', '.join(names[:8])}: two models at least, each once", name="ensemble")
     return names
-
-
-def add_timings(timings: Sequence[Timing]) -> Timing:
-    """Return where the time of several extractions went."""
-    return Timing(*(sum(getattr(timing, field.name) for timing in timings) for field in fields(Timing)))
