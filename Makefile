@@ -42,7 +42,7 @@ docs: $(VENV)/test
 proto: $(VENV)/test
 	$(BIN)/python proto/generate.py
 
-# How long the server takes to start.
+# How long the command takes to answer.
 bench-start: $(VENV)/demo
 	$(BIN)/python bench/start_time.py
 
@@ -50,7 +50,7 @@ bench-start: $(VENV)/demo
 bench-train: $(VENV)/test
 	$(BIN)/python bench/training_speed.py "$(DATA)"
 
-# What explanations cost, compared with extraction.
+# What explanations cost, as ratios within one run.
 bench-explain: $(VENV)/test
 	$(BIN)/python bench/explanation_cost.py
 
