@@ -6,7 +6,7 @@ VERSIONS := 3.11 3.12 3.13
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-versions docs proto lint bench-start bench-train bench-explain clean
+.PHONY: demo test test-versions docs docs-tables proto lint bench-start bench-train bench-explain clean
 
 # A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
 demo: $(VENV)/demo
@@ -37,6 +37,10 @@ lint: $(VENV)/test
 # The documentation as a site in site/; a warning is an error.
 docs: $(VENV)/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Write the tables of the docs that come from the code; a test fails where they differ.
+docs-tables: $(VENV)/test
+	PYTHONPATH=docs $(BIN)/python -m tables
 
 # Regenerate the stubs of the contract; a test fails where they differ.
 proto: $(VENV)/test

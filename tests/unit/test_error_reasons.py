@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,35 +17,12 @@ KINDS = {kind.__name__: kind for kind in FAMILY}
 SOURCES = [path for room in ("client", "service", "models") for path in sorted((ROOT / room).rglob("*.py"))]
 
 
-def table() -> list[str]:
-    """The rows that `docs/reference/errors.md` shows."""
-    return [
-        f"| `{reason.name}` | `{reason.value.error_class}` | {reason.value.meaning} | {reason.value.remedy} |"
-        for kind in KINDS
-        for reason in Reason
-        if reason.value.error_class == kind
-    ]
-
-
 def errors(path: Path) -> Iterator[tuple[str, str | None, int]]:
     """Yield the class, the reason and the line of each error that a file makes."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
             given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"]
             yield node.func.id, ast.unparse(given[0]) if given else None, node.lineno
-
-
-def test_the_page_shows_the_table() -> None:
-    text = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
-    assert [line for line in text.splitlines() if re.match(r"\| `[A-Z_]+` \|", line)] == table()
-
-
-def test_the_page_shows_every_class_with_its_codes() -> None:
-    text = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
-    rows = [line for line in text.splitlines() if re.match(r"\| `[A-Z][a-z]\w+` \|", line)]
-    assert [row[: row.rindex("|", 0, -1)].strip() for row in rows] == [
-        f"| `{kind.__name__}` | `{kind.code}` | {kind.exit_code}" for kind in FAMILY
-    ]
 
 
 def test_every_error_of_the_code_carries_a_reason_of_its_class() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mkdocs.structure.files import File
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 # File of the repository -> its page on the site.
 PAGES = {
     "CHANGELOG.md": "changelog.md",
