@@ -30,7 +30,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.image_arguments import find_images
 from fc7.drawing.pictures import upright
-from fc7_models.data.inference import by_recipe, open_graph, open_model, read_batches
+from fc7_models.data.inference import group_by_recipe, open_graph, open_model, read_batches
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import shipped_bundles
 
@@ -166,7 +166,7 @@ ALTERATIONS: tuple[tuple[str, str, tuple[float, ...], Alteration], ...] = (
 def extract(bundle: Bundle, files: Sequence[Path], layers: Sequence[str]) -> Features:
     """Return the features of each layer, of length one: float32 (N, D)."""
     run, found = open_graph(bundle.graph()), {}
-    for recipe, names in by_recipe(bundle, layers).items():
+    for recipe, names in group_by_recipe(bundle, layers).items():
         rows: list[Iterator[NDArray[np.float32]]] = []
         for batch in read_batches(files, recipe, lambda done, total: None):
             rows.append(iter(run(batch, names)))

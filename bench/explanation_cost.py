@@ -30,7 +30,7 @@ from PIL import Image
 import fc7
 from fc7 import Client
 from fc7_models.deconv.build import build_deconv
-from fc7_models.export.torch_to_onnx import fold, to_onnx
+from fc7_models.export.torch_to_onnx import fold_batch_norm, to_onnx
 from fc7_models.networks import find_network
 from fc7_service.bundle.folder import open_bundle, shipped_bundles
 from fc7_service.bundle.onnx_file import cut_graph
@@ -58,7 +58,7 @@ def unit() -> None:
     paper = find_network("alexnet")
     graphs = {
         "alexnet-64": (bundle.graph(), bundle.recipe.crop_px),
-        "alexnet, random weights": (to_onnx(fold(paper.build(1000)), paper), paper.recipe.crop_px),
+        "alexnet, random weights": (to_onnx(fold_batch_norm(paper.build(1000)), paper), paper.recipe.crop_px),
     }
     for name, (graph, px) in graphs.items():
         forth = _session(cut_graph(graph, [LAYER]))

@@ -18,7 +18,7 @@ import torch
 
 from fc7_models.data.dataset import read_dataset
 from fc7_models.data.inference import read_batches
-from fc7_models.export.torch_to_onnx import fold
+from fc7_models.export.torch_to_onnx import fold_batch_norm
 from fc7_models.training.trained_network import load_trained
 
 SIZES_PX = ((64, 64), (68, 64), (70, 64), (72, 64), (72, 72), (76, 72), (80, 72), (80, 80), (88, 80))
@@ -29,7 +29,7 @@ def main() -> None:
     """Print the table, Markdown."""
     checkpoint, folder = map(Path, sys.argv[1:])
     trained, data = load_trained(checkpoint), read_dataset(folder, "val")
-    module, number = fold(trained.module), {name: i for i, name in enumerate(trained.facts.classes)}
+    module, number = fold_batch_norm(trained.module), {name: i for i, name in enumerate(trained.facts.classes)}
     rows = np.sort(np.random.default_rng(0).permutation(len(data.paths))[:PICTURES])
     wanted = torch.tensor([number[data.labels[i]] for i in rows])
     print("| resized to | cut to | top-1 | top-5 |\n|---|---|---|---|")

@@ -25,10 +25,10 @@ from fc7.cli.demo import own_photographs
 from fc7.cli.folder_scan import FolderScan
 from fc7.demo.pixel_baseline import nearest, ridge_labels
 from fc7.demo.views import take_views
-from fc7_models.data.dataset import read_dataset, training_pictures
+from fc7_models.data.dataset import read_dataset, training_files
 from fc7_models.data.inference import read_batches
-from fc7_models.export.layer_pooling import SHRINK, halved, whiten
-from fc7_models.export.torch_to_onnx import fold
+from fc7_models.export.layer_pooling import SHRINK, fit_whitening, half_size
+from fc7_models.export.torch_to_onnx import fold_batch_norm
 from fc7_models.networks import Network
 from fc7_models.training.trained_network import load_trained
 
@@ -55,8 +55,8 @@ def main() -> None:
     """Print the table."""
     checkpoint, training, labelled, photographs = map(Path, sys.argv[1:])
     trained, data = load_trained(checkpoint), read_dataset(labelled, "test")
-    module, order = fold(trained.module), np.random.default_rng(0).permutation
-    paths = training_pictures([training], trained.facts.near)
+    module, order = fold_batch_norm(trained.module), np.random.default_rng(0).permutation
+    paths = training_files([training], trained.facts.near)
     held = order(len(data.paths)) % FOLDS
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         views = take_views(own_photographs(photographs, FolderScan()), Path(folder), lambda done: None)
@@ -66,7 +66,7 @@ def main() -> None:
     names = np.array([view.photo for view in views])
     print("| pixels: numbers | shrunk by | head | precision@10 | views |\n|---|---|---|---|---|")
     for groups, shrink in CANDIDATES:
-        maps = [(sizes, whiten(together(learnt, sizes), dim, shrink)) for sizes, dim in groups]
+        maps = [(sizes, fit_whitening(together(learnt, sizes), dim, shrink)) for sizes, dim in groups]
         x, y = (torch.cat([one(together(part, sizes)) for sizes, one in maps], 1).numpy() for part in (plain, seen))
         head, precision = rate(x, np.array(data.labels), held)
         same = names[::2][nearest(y[1::2], y[::2], K)] == names[1::2, None]
@@ -83,7 +83,7 @@ def pooled(module: nn.Module, network: Network, files: Sequence[Path]) -> Pooled
             x = torch.from_numpy(batch)
             found[px].append(module(x)["pool5"].flatten(1))
             if px == max(SIZES_PX):
-                found[HALF].append(module(halved(x))["pool5"].flatten(1))
+                found[HALF].append(module(half_size(x))["pool5"].flatten(1))
     return {size: torch.cat(parts) for size, parts in found.items()}
 
 

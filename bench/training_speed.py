@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fc7_models.data.training_set import read_pictures
+from fc7_models.data.training_set import read_training_set
 from fc7_models.networks import find_network
 from fc7_models.training.precision import choose_precision
 from fc7_models.training.process_group import alone
@@ -48,7 +48,7 @@ def draw(folder: Path) -> Path:
 def make_trainer(folder: Path, network: str, recipe: str, cache: Path) -> Trainer:
     """Return what a run on ``folder`` would train with."""
     job = Job(make_plan(network, recipe=recipe), find_network(network), find_recipe(recipe))
-    trainer = Trainer(job, read_pictures([folder], job.network.recipe, cache), alone())
+    trainer = Trainer(job, read_training_set([folder], job.network.recipe, cache), alone())
     trainer.precision = choose_precision(trainer.team, trainer.seconds_of_step)
     return trainer
 

@@ -29,8 +29,8 @@ from fc7_models.deconv.graph_writer import GraphWriter
 from fc7_models.deconv.layer_chain import Step
 from fc7_models.deconv.unpooling import Unpooling
 from fc7_models.deconv.winograd import matrices
-from fc7_models.export.pack_bundle import Contents, pack
-from fc7_models.export.torch_to_onnx import fold, to_onnx
+from fc7_models.export.pack_bundle import BundleContents, pack_bundle
+from fc7_models.export.torch_to_onnx import fold_batch_norm, to_onnx
 from fc7_models.networks import find_network
 from fc7_service.bundle.bundle import ClassLabel
 from fc7_service.bundle.folder import open_bundle, shipped_bundles
@@ -140,7 +140,7 @@ def make(name: str) -> nn.Module:
         if isinstance(part, nn.BatchNorm2d):
             nn.init.uniform_(part.weight, 0.5, 1.5)
             nn.init.normal_(part.bias, std=0.2)
-    return fold(module)
+    return fold_batch_norm(module)
 
 
 def session(graph: bytes) -> ort.InferenceSession:
@@ -315,7 +315,7 @@ def test_values_go_to_the_first_maximum(
         pads=[first, first, last, last], ceil_mode=int(rounds_up),
     )  # fmt: skip
     kernel = (taps - 1) * dilation + 1
-    step = Step("max", pool, "x", "y", kernel, stride, dilation, pads, rounds_up)
+    step = Step("max_pool", pool, "x", "y", kernel, stride, dilation, pads, rounds_up)
     to, value = GraphWriter(), helper.make_tensor_value_info
     to.output("back", Unpooling(to, step).write("x", "signal", first))
     to.model.graph.input.extend([value(name, TensorProto.FLOAT, ["N", "C", None, None]) for name in ("x", "signal")])
@@ -489,5 +489,7 @@ def test_every_new_bundle_gets_one_where_it_can(tmp_path: Path) -> None:
     recipe = Recipe(resize_px=22, crop_px=22, scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3)
     classes = [ClassLabel(str(i), str(i)) for i in range(4)]
     for end, has_one in (("GlobalAveragePool", True), ("GlobalMaxPool", False)):
-        bundle = pack(Contents("net", net.graph(end), recipe, classes, "# net"), tmp_path / end, name="net")
+        bundle = pack_bundle(
+            BundleContents("net", net.graph(end), recipe, classes, "# net"), tmp_path / end, name="net"
+        )
         assert ("deconv.onnx" in bundle.files) is has_one

@@ -12,10 +12,10 @@ from torch import nn
 
 from fc7.errors import AlreadyExists, DataLoss
 from fc7_models.export.export_trained import export_bundle
-from fc7_models.export.golden_images import draw_pictures
-from fc7_models.export.int8_fidelity import golden_inputs
+from fc7_models.export.golden_images import draw_golden_images
+from fc7_models.export.int8_fidelity import read_golden_inputs
 from fc7_models.export.pack_bundle import run_graph
-from fc7_models.export.torch_to_onnx import check_parity, fold, halve, to_onnx
+from fc7_models.export.torch_to_onnx import check_parity, fold_batch_norm, round_to_fp16, to_onnx
 from fc7_models.networks import NETWORKS, Network, find_network
 from fc7_models.training.loop import Facts, Plan, Trained
 from fc7_service.bundle.folder import open_bundle, shipped_bundles
@@ -40,20 +40,20 @@ def pictures(network: Network, n: int, height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer_agrees_at_every_batch(name: str) -> None:
     network, module = make(name)
-    module = halve(module)
-    graph = to_onnx(fold(module), network)
+    module = round_to_fp16(module)
+    graph = to_onnx(fold_batch_norm(module), network)
     px = network.recipe.crop_px
     sizes = [(1, px, px), (3, px, px)] + ([(2, 112, 112), (1, 50, 90)] if network.is_any_size else [])
     for n, height, width in sizes:
         x = pictures(network, n, height, width)
         layers = run_graph(graph, x)
         assert list(layers)[-1] == "logits"
-        check_parity(fold(module), x, layers)
+        check_parity(fold_batch_norm(module), x, layers)
 
 
 def test_the_exported_file_holds_no_trace_of_the_machine() -> None:
     network, module = make("alexnet-64")
-    graph = to_onnx(fold(module), network)
+    graph = to_onnx(fold_batch_norm(module), network)
     assert str(Path.cwd()).encode() not in graph
     assert b"site-packages" not in graph
     model = onnx.load_from_string(graph)
@@ -63,7 +63,7 @@ def test_the_exported_file_holds_no_trace_of_the_machine() -> None:
 
 def test_folding_changes_nothing_and_leaves_the_original_alone() -> None:
     _, module = make("zfnet-64")
-    folded = fold(module)
+    folded = fold_batch_norm(module)
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         for name, values in module(x).items():
@@ -74,12 +74,12 @@ def test_folding_changes_nothing_and_leaves_the_original_alone() -> None:
 
 def test_disagreement_is_caught() -> None:
     network, module = make("alexnet-64")
-    module = halve(module)
+    module = round_to_fp16(module)
     x = pictures(network, 1, 64, 64)
-    layers = run_graph(to_onnx(fold(module), network), x)
+    layers = run_graph(to_onnx(fold_batch_norm(module), network), x)
     layers["fc6"] = layers["fc6"] + 0.01 * layers["fc6"].max()
     with pytest.raises(DataLoss, match="fc6"):
-        check_parity(fold(module), x, layers)
+        check_parity(fold_batch_norm(module), x, layers)
 
 
 def test_a_bundle_is_exported_whole_and_never_over_another(tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_a_bundle_is_exported_whole_and_never_over_another(tmp_path: Path) -> No
 
 
 def test_golden_pictures_are_the_same_everywhere() -> None:
-    first = draw_pictures(64)
+    first = draw_golden_images(64)
     assert first.shape == (4, 64, 64, 3)
-    np.testing.assert_array_equal(first, draw_pictures(64))
+    np.testing.assert_array_equal(first, draw_golden_images(64))
     assert all(p.std() > 20 for p in first)
 
 
@@ -109,6 +109,6 @@ def test_golden_pictures_are_the_same_everywhere() -> None:
 def test_shipped_bundles_meet_their_golden_vectors(name: str) -> None:
     bundle = open_bundle(shipped_bundles()[name])
     golden = read_golden(bundle)
-    for layer, inputs in golden_inputs(bundle):
+    for layer, inputs in read_golden_inputs(bundle):
         values, wanted = run_graph(bundle.graph(), inputs)[layer], golden.layers[layer]
         assert np.abs(values.reshape(wanted.shape) - wanted).max() <= 1e-4 * np.abs(wanted).max()

@@ -24,7 +24,7 @@ from fc7.cli import main
 from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
 from fc7_models.export.pack_bundle import run_graph
 from fc7_models.zoo import onnx_import
-from fc7_models.zoo.import_file import CANDIDATES, KNOWN, import_file, read_input
+from fc7_models.zoo.import_file import INPUT_CONVENTIONS, PUBLISHED_FILES, import_file, read_input
 from fc7_models.zoo.onnx_import import read_onnx
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
@@ -151,7 +151,7 @@ def pooled(end: str = "GlobalAveragePool") -> onnx.ModelProto:
 
 def recipe(folder: Path, name: str = "Caffe") -> Path:
     path = folder / "recipe.json"
-    path.write_text(json.dumps(CANDIDATES[name].to_dict(PX)))
+    path.write_text(json.dumps(INPUT_CONVENTIONS[name].to_dict(PX)))
     return path
 
 
@@ -177,8 +177,8 @@ def test_files_of_caffe2_by_their_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Any, prefix: str, dim: int
 ) -> None:
     model, file = build(), tmp_path / "net.onnx"
-    known = replace(next(iter(KNOWN.values())), has_imagenet_classes=False)
-    monkeypatch.setitem(KNOWN, save(model, file), known)
+    known = replace(next(iter(PUBLISHED_FILES.values())), has_imagenet_classes=False)
+    monkeypatch.setitem(PUBLISHED_FILES, save(model, file), known)
     bundle = import_file(file, tmp_path / "b", model="caffe")
     assert list(bundle.layers) == ["pool5", "fc6", "fc7", "logits"]
     assert bundle.default_layer == "fc7"
@@ -264,7 +264,7 @@ def test_an_unknown_file_is_refused_with_the_candidates(tmp_path: Path) -> None:
     save(alexnet(), file)
     with pytest.raises(InvalidArgument, match="--recipe") as refused:
         import_file(file, tmp_path / "b", model="m")
-    for name, candidate in CANDIDATES.items():
+    for name, candidate in INPUT_CONVENTIONS.items():
         text = json.dumps(candidate.to_dict(PX))
         assert f"{name}: {text}" in str(refused.value)
         path = tmp_path / "r.json"
@@ -409,6 +409,6 @@ def test_the_walk_needs_no_dropout_and_no_bias(tmp_path: Path) -> None:
 
 
 def test_every_known_file_has_a_recipe() -> None:
-    assert all(len(sha256) == 64 and int(sha256, 16) for sha256 in KNOWN)
-    assert {k.network for k in KNOWN.values()} >= {"bvlc-alexnet", "caffenet", "zfnet-512"}
-    assert CANDIDATES["Caffe"].is_bgr
+    assert all(len(sha256) == 64 and int(sha256, 16) for sha256 in PUBLISHED_FILES)
+    assert {k.network for k in PUBLISHED_FILES.values()} >= {"bvlc-alexnet", "caffenet", "zfnet-512"}
+    assert INPUT_CONVENTIONS["Caffe"].is_bgr

@@ -20,8 +20,8 @@ from fc7.errors import DataLoss, FailedPrecondition, NotFound
 from fc7_models.data.dataset import Dataset, read_dataset
 from fc7_models.data.inference import open_graph, read_batches
 from fc7_models.export import int8
-from fc7_models.export.int8 import _integer_nodes, _unpack, quantise, quantise_graph
-from fc7_models.export.int8_fidelity import compare
+from fc7_models.export.int8 import _integer_nodes, _unpack, quantise_bundle, quantise_graph
+from fc7_models.export.int8_fidelity import compare_with_int8
 from fc7_models.export.pack_bundle import run_graph
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle, open_model, shipped_bundles
@@ -52,7 +52,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(tiny_bundle: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The tiny bundle with an int8 form."""
     output = tmp_path_factory.mktemp("made") / "new" / "tiny"
-    found = quantise(str(tiny_bundle), pictures, output, quiet)
+    found = quantise_bundle(str(tiny_bundle), pictures, output, quiet)
     assert [one.layer for one in found.layers] == list(found.bundle.layers)
     assert all(0.99 < one.least <= one.cosine <= 1 for one in found.layers)
     assert [cost.what for cost in found.costs[:3]] == ["top-1", "top-5", "same best class"]
@@ -168,7 +168,7 @@ def test_a_bundle_without_the_form_and_a_form_that_is_damaged(tiny_bundle: Path,
 def test_other_labels_leave_accuracy_out(made: Bundle, tiny_bundle: Path, tmp_path: Path, pictures: Path) -> None:
     shutil.copytree(pictures, tmp_path / "pictures")
     (tmp_path / "pictures" / "val" / "c0").rename(tmp_path / "pictures" / "val" / "unknown")
-    found = quantise(str(tiny_bundle), tmp_path / "pictures", tmp_path / "new", quiet)
+    found = quantise_bundle(str(tiny_bundle), tmp_path / "pictures", tmp_path / "new", quiet)
     assert found.costs[0].what == "same best class"
 
 
@@ -206,7 +206,7 @@ def test_the_first_convolutions_stay_in_fp32_where_a_layer_needs_it(
 ) -> None:
     assert "stay in fp32: 0." in made.card()
     monkeypatch.setattr(int8, "FIDELITY", 1.1)  # never reached
-    strict = quantise(str(tiny_bundle), pictures, tmp_path / "strict", quiet)
+    strict = quantise_bundle(str(tiny_bundle), pictures, tmp_path / "strict", quiet)
     assert "stay in fp32: 2." in strict.bundle.card()
     graph = onnx.load_from_string(strict.bundle.in_int8().graph()).graph
     assert [t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 4] == ["w1"]
@@ -219,7 +219,7 @@ def test_shipped_networks_on_real_pictures(name: str, photographs: Path) -> None
     data = read_dataset(photographs / "tiny-imagenet-mini", "test")
     some = Dataset(data.paths[::8], data.labels[::8], data.names)
     graph = bundle.in_int8().graph()
-    layers, costs = compare(bundle, graph, some, quiet)
+    layers, costs = compare_with_int8(bundle, graph, some, quiet)
     for layer in layers:
         assert layer.cosine >= 0.999, layer
     accuracy = {cost.what: cost for cost in costs}

@@ -15,7 +15,7 @@ from PIL import Image
 from fc7.cli import main
 from fc7.errors import ImageDecodeError, InvalidArgument
 from fc7_models.export.export_trained import export_bundle
-from fc7_models.export.layer_pooling import NAME, PX, SHRINK, pool, whiten
+from fc7_models.export.layer_pooling import IMAGE_PX, POOLED_LAYER, SHRINK, fit_whitening, pool_both_sizes
 from fc7_models.export.pack_bundle import run_graph
 from fc7_models.networks import find_network
 from fc7_models.studies.inspection import inspect
@@ -49,7 +49,9 @@ def untrained(name: str) -> Trained:
 def test_whitening_leaves_uncorrelated_numbers_of_about_one_variance() -> None:
     rng = np.random.default_rng(0)
     mixed = rng.standard_normal((4000, 6)) * [30, 20, 10, 5, 2, 0] @ rng.standard_normal((6, 6)) + 7
-    white = whiten(torch.from_numpy(mixed.astype(np.float32)), 6)(torch.from_numpy(mixed.astype(np.float32))).numpy()
+    white = fit_whitening(torch.from_numpy(mixed.astype(np.float32)), 6)(
+        torch.from_numpy(mixed.astype(np.float32))
+    ).numpy()
     assert np.abs(white.mean(0)).max() < 1e-3
     covariance, variances = np.cov(white.T), np.linalg.eigvalsh(np.cov(mixed.T))[::-1]
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.02  # weights have 8 bits
@@ -57,8 +59,8 @@ def test_whitening_leaves_uncorrelated_numbers_of_about_one_variance() -> None:
 
 
 def test_whitening_gives_no_more_numbers_than_the_pictures_determine() -> None:
-    assert whiten(torch.rand(5, 40), 9)(torch.rand(2, 40)).shape == (2, 4)
-    assert torch.isfinite(whiten(torch.ones(3, 40), 9)(torch.ones(3, 40))).all()
+    assert fit_whitening(torch.rand(5, 40), 9)(torch.rand(2, 40)).shape == (2, 4)
+    assert torch.isfinite(fit_whitening(torch.ones(3, 40), 9)(torch.ones(3, 40))).all()
 
 
 def test_pooling_is_the_maximum_of_each_cell_at_two_sizes() -> None:
@@ -66,7 +68,7 @@ def test_pooling_is_the_maximum_of_each_cell_at_two_sizes() -> None:
         def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
             return {"pool5": torch.nn.functional.adaptive_max_pool2d(x, 3)}
 
-    whole, half = pool(Cells(), torch.arange(36.0).view(1, 1, 6, 6))
+    whole, half = pool_both_sizes(Cells(), torch.arange(36.0).view(1, 1, 6, 6))
     assert whole.tolist() == [[7, 9, 11, 19, 21, 23, 31, 33, 35]]
     assert half.tolist() == [[3.5, 5.5, 7.5, 15.5, 17.5, 19.5, 27.5, 29.5, 31.5]]
 
@@ -79,25 +81,25 @@ def test_a_bundle_has_the_layer_at_its_own_size(name: str, pictures: list[Path],
         tmp_path / "b",
         name="b",
         pictures=pictures,
-        default_layer=NAME,
+        default_layer=POOLED_LAYER,
         report=lambda done, total: reported.append((done, total)),
     )
     assert reported == [(9, 9)]
-    assert list(bundle.layers) == ["conv5", "pool5", "fc6", "fc7", NAME, "logits"]
-    assert bundle.default_layer == NAME
-    layer = bundle.layers[NAME]
+    assert list(bundle.layers) == ["conv5", "pool5", "fc6", "fc7", POOLED_LAYER, "logits"]
+    assert bundle.default_layer == POOLED_LAYER
+    layer = bundle.layers[POOLED_LAYER]
     assert layer.shape == (16,)  # of nine pictures, at each size
     assert layer.transform == bundle.provenance("").transform == "max3x3-at-128-and-64-px,pca-whitened-16"
-    assert bundle.recipe_of(NAME).crop_px == PX
-    assert f"{PX} pixels" in bundle.card()
+    assert bundle.recipe_of(POOLED_LAYER).crop_px == IMAGE_PX
+    assert f"{IMAGE_PX} pixels" in bundle.card()
     sums = json.loads(read_metadata(bundle.graph())[SUMS])
-    assert sums == {NAME: ["pool5", "pool5/half"]}
+    assert sums == {POOLED_LAYER: ["pool5", "pool5/half"]}
     golden = read_golden(bundle)
-    inputs = np.stack([preprocess_pixels(p, bundle.recipe_of(NAME)) for p in golden.own_pixels[NAME]])
-    np.testing.assert_array_equal(run_graph(bundle.graph(), inputs)[NAME], golden.layers[NAME])
+    inputs = np.stack([preprocess_pixels(p, bundle.recipe_of(POOLED_LAYER)) for p in golden.own_pixels[POOLED_LAYER]])
+    np.testing.assert_array_equal(run_graph(bundle.graph(), inputs)[POOLED_LAYER], golden.layers[POOLED_LAYER])
 
-    tensors = np.stack([preprocess_pixels(np.asarray(Image.open(p)), bundle.recipe_of(NAME)) for p in pictures])
-    found = run_graph(bundle.graph(), tensors)[NAME]  # of the pictures that it was learnt from
+    tensors = np.stack([preprocess_pixels(np.asarray(Image.open(p)), bundle.recipe_of(POOLED_LAYER)) for p in pictures])
+    found = run_graph(bundle.graph(), tensors)[POOLED_LAYER]  # of the pictures that it was learnt from
     assert np.abs(found.mean(0)).max() < 0.02
     for size in (found[:, :8], found[:, 8:]):
         covariance = np.cov(size.T)
@@ -111,14 +113,17 @@ def test_the_command_exports_it_and_studies_see_it_at_its_own_size(pictures: lis
         shutil.copy(pictures[i % 2 + 2 * (i % 3)], tmp_path / "data" / "ab"[i % 2] / f"{i}.png")
     untrained("alexnet-64").save(tmp_path / "trained.pt")
     paths = ["--pictures", str(tmp_path / "data"), "--output", str(tmp_path / "b")]
-    command = ["model", "export", str(tmp_path / "trained.pt"), *paths, "--default-layer", NAME]
+    command = ["model", "export", str(tmp_path / "trained.pt"), *paths, "--default-layer", POOLED_LAYER]
     assert CliRunner().invoke(main, command).exit_code == 0
     points = curve(tmp_path / "data", str(tmp_path / "b"), 1, quiet)
-    assert {point.features: point.per_class for point in points} == dict.fromkeys((NAME, UNTRAINED, PIXELS), 8)
+    assert {point.features: point.per_class for point in points} == dict.fromkeys((POOLED_LAYER, UNTRAINED, PIXELS), 8)
     rows = {row.layer: row for row in probe(tmp_path / "data", str(tmp_path / "b"), 1, quiet)}
-    assert (rows[NAME].shape, rows[NAME].softmax) == (f"{open_bundle(tmp_path / 'b').layers[NAME].dim}", 1)
+    assert (rows[POOLED_LAYER].shape, rows[POOLED_LAYER].softmax) == (
+        f"{open_bundle(tmp_path / 'b').layers[POOLED_LAYER].dim}",
+        1,
+    )
     assert rows["conv5"].shape == "256 x 8 x 8"
-    assert NAME not in {one.layer for one in inspect(None, str(tmp_path / "b"), quiet).layers}
+    assert POOLED_LAYER not in {one.layer for one in inspect(None, str(tmp_path / "b"), quiet).layers}
 
 
 def quiet(done: int, total: int) -> None:
@@ -131,7 +136,7 @@ def test_what_cannot_be_exported_is_refused_before_the_work(pictures: list[Path]
     with pytest.raises(InvalidArgument, match="two at least"):
         export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", pictures=pictures[:1])
     with pytest.raises(InvalidArgument, match="none of conv5, pool5, fc6, fc7, logits"):
-        export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", default_layer=NAME)
+        export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", default_layer=POOLED_LAYER)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     with pytest.raises(ImageDecodeError, match="broken"):

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from explained import make_explained_bundle
 from fc7.cli import main
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
-from fc7_models.deconv.layer_chain import Chain
+from fc7_models.deconv.layer_chain import LayerChain
 from fc7_models.export.pack_bundle import run_graph
 from fc7_models.networks import find_network
 from fc7_models.studies import correspondence, invariance, saliency_check
@@ -312,7 +312,7 @@ def test_shuffling_keeps_the_distribution_and_the_rest(graph: bytes) -> None:
     px = 16 if graph == tiny_graph() else 64
     products = way_back(graph, px).products
     other = shuffle(graph, products[-1][1], seed=0)
-    before, after = (Chain(onnx.load_from_string(one)) for one in (graph, other))
+    before, after = (LayerChain(onnx.load_from_string(one)) for one in (graph, other))
     for layer, weights in products:
         for name in weights:
             a, b = before.constant(name), after.constant(name)

@@ -15,7 +15,7 @@ from denied import refuse_folder
 from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, InvalidArgument, NotFound
 from fc7_models.data import training_set
 from fc7_models.data.dataset import load_pixels, read_dataset
-from fc7_models.data.training_set import read_pictures
+from fc7_models.data.training_set import read_training_set
 from fc7_models.export.export_trained import export_bundle
 from fc7_models.networks import find_network
 from fc7_models.studies.evaluation import evaluate
@@ -266,11 +266,11 @@ def test_a_run_does_not_go_on_with_other_pictures(folder: Path, tmp_path: Path) 
 
 def test_caches_that_are_cut_are_made_anew(folder: Path, tmp_path: Path) -> None:
     recipe, cache = find_network("lenet-5").recipe, tmp_path / "cache"
-    whole = read_pictures([folder], recipe, cache)
+    whole = read_training_set([folder], recipe, cache)
     parts = [np.array(part) for part in whole.parts]
     for path in cache.iterdir():
         path.write_bytes(path.read_bytes()[:-1])
-    again = read_pictures([folder], recipe, cache)
+    again = read_training_set([folder], recipe, cache)
     assert again.digest == whole.digest
     for part, before in zip(again.parts, parts, strict=True):
         np.testing.assert_array_equal(part, before)
@@ -278,10 +278,10 @@ def test_caches_that_are_cut_are_made_anew(folder: Path, tmp_path: Path) -> None
 
 def test_copies_are_sought_anew_by_other_rules(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = find_network("lenet-5").recipe
-    assert not read_pictures([folder], recipe, tmp_path / "cache").near
-    monkeypatch.setattr(training_set, "RULES", "others")
-    monkeypatch.setattr(training_set, "find_near", lambda pixels, others, rule: np.arange(len(pixels)) == 0)
-    assert read_pictures([folder], recipe, tmp_path / "cache").near == ["data/blue/deep/00.png"]
+    assert not read_training_set([folder], recipe, tmp_path / "cache").near_duplicates
+    monkeypatch.setattr(training_set, "METHOD", "others")
+    monkeypatch.setattr(training_set, "find_near_duplicates", lambda pixels, others, rule: np.arange(len(pixels)) == 0)
+    assert read_training_set([folder], recipe, tmp_path / "cache").near_duplicates == ["data/blue/deep/00.png"]
 
 
 @pytest.mark.parametrize("damage", [{"module": None}, {"plateau": 3}, {"epoch": "x"}, {"rows": 7}])

@@ -17,8 +17,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.dataset import read_dataset
-from fc7_models.data.near_duplicates import ACROSS, WITHIN, find_near
-from fc7_models.data.training_set import read_pictures
+from fc7_models.data.near_duplicates import BETWEEN_FOLDERS, WITHIN_FOLDER, find_near_duplicates
+from fc7_models.data.training_set import read_training_set
 from fc7_models.export.model_card import write_card
 from fc7_models.networks import find_network
 from fc7_models.training import augmentation, distortion
@@ -176,7 +176,7 @@ def test_filters_are_brought_back_to_their_radius() -> None:
 
 def test_a_step_of_2013_limits_the_filters(folder: Path, tmp_path: Path) -> None:
     network, recipe = find_network("alexnet-64"), find_recipe("zeiler2013")
-    pictures = read_pictures([folder], network.recipe, tmp_path / "cache")
+    pictures = read_training_set([folder], network.recipe, tmp_path / "cache")
     trainer = Trainer(Job(make_plan("alexnet-64", recipe="zeiler2013"), network, recipe), pictures, CPU)
     with torch.no_grad():
         trainer.module.conv1[0].weight.fill_(3)
@@ -230,13 +230,13 @@ def test_a_card_says_whose_classes_they_are() -> None:
 
 def test_a_folder_is_called_by_its_own_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    assert read_pictures([Path()], find_network("lenet-5").recipe, tmp_path / "cache").data == "data"
+    assert read_training_set([Path()], find_network("lenet-5").recipe, tmp_path / "cache").data == "data"
 
 
 def test_full_size_networks_see_crops_of_256_pixels(folder: Path, tmp_path: Path) -> None:
     for name, recipe, px in (("alexnet", "krizhevsky2012", 227), ("zfnet", "zeiler2013", 224)):
         network = find_network(name)
-        pictures = read_pictures([folder], network.recipe, tmp_path / "cache")
+        pictures = read_training_set([folder], network.recipe, tmp_path / "cache")
         assert pictures.held_out.shape[1:] == (256, 256, 3)
         job = Job(make_plan(name, recipe=recipe), network, find_recipe(recipe))
         trainer = Trainer(job, pictures, CPU)
@@ -279,7 +279,7 @@ def test_planted_copies_are_found_and_nothing_else(kind: str, photographs: Path)
     fresh = [np.asarray(photograph(photographs, i).resize((64, 64))) for i in range(8, 16)]
     copies = [np.asarray(COPIES[kind](image).resize((64, 64))) for image in known]
     others = np.stack([np.asarray(cut(image).resize((64, 64))) for image in known])
-    assert find_near(np.stack([*fresh, *copies]), others).tolist() == [False] * 8 + [True] * 8
+    assert find_near_duplicates(np.stack([*fresh, *copies]), others).tolist() == [False] * 8 + [True] * 8
 
 
 @pytest.mark.parametrize("kind", ["itself", "smaller", "compressed", "mirrored", "darker"])
@@ -287,22 +287,22 @@ def test_within_one_folder_copies_are_found_too(kind: str, photographs: Path) ->
     known = [ImageOps.fit(photograph(photographs, i), (240, 240)) for i in range(8)]
     others = np.stack([np.asarray(image.resize((64, 64))) for image in known])
     copies = np.stack([np.asarray(COPIES[kind](image).resize((64, 64))) for image in known])
-    assert find_near(copies, others, WITHIN).all()
+    assert find_near_duplicates(copies, others, WITHIN_FOLDER).all()
 
 
 def test_garments_on_one_ground_are_no_copies_but_for_very_few(photographs: Path) -> None:
     sets = [sorted((photographs / "clothing-mini" / split).rglob("*.jpg")) for split in ("train", "validation")]
     pixels, others = (np.stack([np.asarray(photo.resize((64, 64))) for photo in map(opened, paths)])
                       for paths in (sets[0][::4], sets[1]))  # fmt: skip
-    assert find_near(pixels, others, ACROSS).mean() < 0.005
-    assert not find_near(pixels, others, WITHIN).any()
+    assert find_near_duplicates(pixels, others, BETWEEN_FOLDERS).mean() < 0.005
+    assert not find_near_duplicates(pixels, others, WITHIN_FOLDER).any()
 
 
 def test_digits_which_show_little_but_their_shape_are_no_copies_but_for_few() -> None:
     greys = [Image.fromarray((255 - 15 * digit).astype(np.uint8)) for digit in load_digits().images[:700]]
     pixels = np.stack([np.asarray(grey.resize((64, 64)).convert("RGB")) for grey in greys])
-    assert find_near(pixels[:400], pixels[400:], ACROSS).mean() < 0.2
-    assert find_near(pixels[:400], pixels[400:], WITHIN).mean() < 0.05
+    assert find_near_duplicates(pixels[:400], pixels[400:], BETWEEN_FOLDERS).mean() < 0.2
+    assert find_near_duplicates(pixels[:400], pixels[400:], WITHIN_FOLDER).mean() < 0.05
 
 
 def opened(path: Path) -> Image.Image:
@@ -320,4 +320,4 @@ def test_copies_are_left_out_and_counted(folder: Path, tmp_path: Path) -> None:
         (folder / "train" / "dark" / f"{i}.png").unlink()
     assert len(read_dataset(folder, "train").paths) == 4
     with pytest.raises(InvalidArgument, match="every training picture of class 'dark' is nearly the same"):
-        read_pictures([folder], Recipe(32, 32, 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), tmp_path / "other")
+        read_training_set([folder], Recipe(32, 32, 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), tmp_path / "other")

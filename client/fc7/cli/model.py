@@ -128,12 +128,12 @@ def export(
     as_json: bool,
 ) -> None:
     """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
-    from fc7_models.data.dataset import read_text, training_pictures
+    from fc7_models.data.dataset import read_text, training_files
     from fc7_models.export.export_trained import export_bundle
-    from fc7_models.export.pack_bundle import check_target
+    from fc7_models.export.pack_bundle import check_output
     from fc7_models.training.trained_network import load_trained
 
-    check_target(output, name or output.name)
+    check_output(output, name or output.name)
     text = read_text(notes) if notes else ""
     trained = load_trained(checkpoint)
     with progress_bar("pool", None, as_json=as_json) as report:
@@ -142,7 +142,7 @@ def export(
             output,
             name=name or output.name,
             notes=text,
-            pictures=training_pictures(folders, trained.facts.near),
+            pictures=training_files(folders, trained.facts.near),
             default_layer=default_layer,
             report=report,
         )

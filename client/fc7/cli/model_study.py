@@ -132,10 +132,10 @@ def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
     Pictures of the `train` of FOLDER calibrate it, others of its `val` tell what it costs; the card
     keeps the figures. It is served as NAME.int8. Needs 'fc7[train]'.
     """
-    from fc7_models.export.int8 import quantise
+    from fc7_models.export.int8 import quantise_bundle
 
     with progress_bar("compare", None, as_json=as_json) as advance:
-        found = quantise(name, folder, output, advance)
+        found = quantise_bundle(name, folder, output, advance)
     print_rows([asdict(layer) for layer in found.layers], as_json)
     if not as_json:
         print_text("")

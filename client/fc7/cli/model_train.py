@@ -55,14 +55,14 @@ def train(
     it is started again. `torchrun --nproc-per-node N -m fc7 model train ...` shares the work among N
     processes. Needs 'fc7[train]'.
     """
-    from fc7_models.data.dataset import training_pictures
+    from fc7_models.data.dataset import training_files
     from fc7_models.export.export_trained import export_bundle
-    from fc7_models.export.pack_bundle import check_target
+    from fc7_models.export.pack_bundle import check_output
     from fc7_models.training.loop import train as run
     from fc7_models.training.process_group import join_team
     from fc7_models.training.trained_network import make_plan
 
-    check_target(output, name or output.name)
+    check_output(output, name or output.name)
     plan = make_plan(network, recipe=recipe, epochs=epochs, has_heads=heads, has_start=start is not None)
     checkpoints = checkpoints or output.with_name(f"{output.name}.checkpoints")
     with join_team() as team, progress_bar("train", None, as_json=as_json) as advance:
@@ -79,7 +79,7 @@ def train(
         if trained.facts.n_near:
             text = f"{trained.facts.n_near} pictures left out, since a validation picture is nearly the same"
             print_text(text, err=True)
-        pictures = training_pictures(folders, trained.facts.near) if trained.network.is_any_size else []
+        pictures = training_files(folders, trained.facts.near) if trained.network.is_any_size else []
         with progress_bar("pool", None, as_json=as_json) as advance:
             bundle = export_bundle(trained, output, name=name or output.name, pictures=pictures, report=advance)
         print_bundle(bundle.name, output, as_json)

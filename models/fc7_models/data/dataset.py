@@ -23,7 +23,7 @@ T = TypeVar("T")
 Pixels = np.memmap[Any, np.dtype[np.uint8]]
 
 _SPLITS = {"train", "test", "validation", "valid"}  # beside "val"; other names of it are not guessed
-HOLD_OUT = 20  # without a `val` folder, every 20th picture of a class is held out
+HOLD_OUT_EVERY = 20  # without a `val` folder, every 20th picture of a class is held out
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     if (n_classes := len({label for _, label in items})) < 2:
         rule = "one sub-folder a class, two at least"
         if not is_split and split == "val":
-            rule = f"every {HOLD_OUT}th of a class is held out, of two classes at least; else make train/ and val/"
+            rule = f"every {HOLD_OUT_EVERY}th of a class is held out, of two classes at least; or make train/ and val/"
         raise InvalidArgument(
             f"folder {str(folder)!r} has {len(items)} {split} pictures of {n_classes} classes: {rule}",
             name=str(folder),
@@ -97,7 +97,7 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     return dataset
 
 
-def training_pictures(folders: Sequence[Path], without: Collection[str] = ()) -> list[Path]:
+def training_files(folders: Sequence[Path], without: Collection[str] = ()) -> list[Path]:
     """Return the files to train on of every folder but those named; see ``read_dataset``, also for what it raises.
 
     Parameters
@@ -105,14 +105,14 @@ def training_pictures(folders: Sequence[Path], without: Collection[str] = ()) ->
     folders
         See ``read_dataset``.
     without
-        What ``picture_name`` returns of files to leave out.
+        What ``name_in_folder`` returns of files to leave out.
     """
     left_out = frozenset(without)
     paths = ((folder, path) for folder in folders for path in read_dataset(folder, "train").paths)
-    return [path for folder, path in paths if picture_name(folder, path) not in left_out]
+    return [path for folder, path in paths if name_in_folder(folder, path) not in left_out]
 
 
-def picture_name(folder: Path, path: Path) -> str:
+def name_in_folder(folder: Path, path: Path) -> str:
     """Return what a picture is called wherever its folder lies: the folder's own name and the path below it."""
     return f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"
 
@@ -151,7 +151,7 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
         pixels = np.memmap(part, np.uint8, "w+", shape=shape)
 
         def fill(i: int) -> None:
-            pixels[i] = from_picture(dataset.paths[i], lambda data: resize_and_crop(decode_upright(data, wide), wide))
+            pixels[i] = decode_file(dataset.paths[i], lambda data: resize_and_crop(decode_upright(data, wide), wide))
 
         with ThreadPoolExecutor() as pool:
             for _ in pool.map(fill, range(len(dataset.paths))):
@@ -161,7 +161,7 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
     return np.memmap(path, np.uint8, "r", shape=shape)
 
 
-def from_picture(path: Path, convert: Callable[[bytes], T]) -> T:
+def decode_file(path: Path, convert: Callable[[bytes], T]) -> T:
     """Return what ``convert`` makes of a file's bytes.
 
     Raises
@@ -256,7 +256,7 @@ def _hold_out(items: list[tuple[Path, str]], split: str) -> list[tuple[Path, str
     kept = []
     for item in items:
         count = seen[item[1]] = seen.get(item[1], 0) + 1
-        if (count % HOLD_OUT == 0) == (split == "val"):
+        if (count % HOLD_OUT_EVERY == 0) == (split == "val"):
             kept.append(item)
     return kept
 

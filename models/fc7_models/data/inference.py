@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from fc7_models.data.dataset import from_picture
+from fc7_models.data.dataset import decode_file
 from fc7_service.bundle import folder
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.recipe import Recipe
@@ -20,7 +20,7 @@ from fc7_service.features.preprocess import preprocess_views
 _BATCH = 100
 
 Report = Callable[[int, int], None]  # takes what is done and what there is in all
-Run = Callable[[NDArray[np.float32], Sequence[str]], list[NDArray[np.float32]]]
+RunGraph = Callable[[NDArray[np.float32], Sequence[str]], list[NDArray[np.float32]]]
 
 
 def open_model(name: str) -> Bundle:
@@ -34,7 +34,7 @@ def open_model(name: str) -> Bundle:
     return folder.open_model(name or next(iter(folder.shipped_bundles()), name))
 
 
-def open_graph(graph: bytes, *, threads: int = 0) -> Run:
+def open_graph(graph: bytes, *, threads: int = 0) -> RunGraph:
     """Return the function that runs an ONNX file on the CPU: inputs (N, 3, H, W) and outputs' names to their values.
 
     Without ``threads`` it takes one a core.
@@ -46,7 +46,7 @@ def open_graph(graph: bytes, *, threads: int = 0) -> Run:
     return lambda inputs, names: session.run(list(names), {image: inputs})
 
 
-def by_recipe(bundle: Bundle, layers: Iterable[str]) -> dict[Recipe, list[str]]:
+def group_by_recipe(bundle: Bundle, layers: Iterable[str]) -> dict[Recipe, list[str]]:
     """Return the layers of each recipe; see ``recipe_of``."""
     sizes: dict[Recipe, list[str]] = {}
     for layer in layers:
@@ -72,5 +72,5 @@ def read_batches(
     read, step = partial(preprocess_views, recipe=recipe, n_views=n_views), _BATCH // n_views
     with ThreadPoolExecutor() as pool:
         for i in range(0, len(paths), step):
-            yield np.concatenate(list(pool.map(lambda path: from_picture(path, read), paths[i : i + step])))
+            yield np.concatenate(list(pool.map(lambda path: decode_file(path, read), paths[i : i + step])))
             report(min(i + step, len(paths)), len(paths))

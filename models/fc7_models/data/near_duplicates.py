@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-class Rule(NamedTuple):
+class Thresholds(NamedTuple):
     """Cosines above which two pictures are nearly the same."""
 
     coarse: float  # of small pictures less their mean colours
@@ -22,19 +22,21 @@ class Rule(NamedTuple):
 
 # Measured: docs/experiments/training.md. Skies over dark ground are alike to 0.95 in eight pixels alone, garments on
 # white to 0.82 beyond them; blurred pictures show nothing beyond them that is their own.
-ACROSS = Rule(0.97, 0.7)
-WITHIN = Rule(0.98, 0.85)  # of pictures of one folder, which may well look alike
+BETWEEN_FOLDERS = Thresholds(0.97, 0.7)
+WITHIN_FOLDER = Thresholds(0.98, 0.85)  # of pictures of one folder, which may well look alike
 COARSE_PX, FINE_PX = 8, 32
 # Height and width of the centre that is compared: one data set squashes pictures of 4:3 and 3:2 to squares where
 # another cuts their centre.
 _CENTRES = ((1, 1), (1, 3 / 4), (1, 2 / 3), (3 / 4, 1), (2 / 3, 1))
-RULES = hashlib.sha256(repr((COARSE_PX, FINE_PX, _CENTRES)).encode()).hexdigest()[:8]
+METHOD = hashlib.sha256(repr((COARSE_PX, FINE_PX, _CENTRES)).encode()).hexdigest()[:8]
 _CHUNK = 1000
 _FLOATS = 100  # pictures that are held as float32 at once
 T = TypeVar("T", np.uint8, np.int64)
 
 
-def find_near(pixels: NDArray[np.uint8], others: NDArray[np.uint8], rule: Rule = ACROSS) -> NDArray[np.bool_]:
+def find_near_duplicates(
+    pixels: NDArray[np.uint8], others: NDArray[np.uint8], rule: Thresholds = BETWEEN_FOLDERS
+) -> NDArray[np.bool_]:
     """Say which pictures, or their centres, are nearly the same as one of ``others``, or its mirror image.
 
     Parameters

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fc7.errors import InvalidArgument
-from fc7_models.data.dataset import Dataset, Pixels, from_picture, load_pixels, picture_name, read_dataset
-from fc7_models.data.near_duplicates import ACROSS, RULES, WITHIN, Rule, find_near
+from fc7_models.data.dataset import Dataset, Pixels, decode_file, load_pixels, name_in_folder, read_dataset
+from fc7_models.data.near_duplicates import BETWEEN_FOLDERS, METHOD, WITHIN_FOLDER, Thresholds, find_near_duplicates
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import decode_upright
 
@@ -24,7 +24,7 @@ _MEASURED = 100  # pictures of a folder that tell its size
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class TrainingSet:
     """Pictures to train on and to validate with.
 
     An output of the network is a class of a head; with one class list there is one head. The
@@ -38,7 +38,7 @@ class Pictures:
     names: dict[str, str]  # class id -> readable name, where the data has one
     held_out: NDArray[np.uint8]  # (M, px, px, 3)
     held_out_labels: Tensor  # (M,) int64
-    near: list[str]  # see ``picture_name``: left out, since a validation picture is nearly the same
+    near_duplicates: list[str]  # see ``name_in_folder``: left out, since a validation picture is nearly the same
     data: str  # names of the folders
     digest: str  # of all pictures and which of them are left out
 
@@ -67,9 +67,9 @@ class Pictures:
         return found
 
 
-def read_pictures(
+def read_training_set(
     folders: Sequence[Path], recipe: Recipe, cache: Path, *, has_heads: bool = False, source_px: int | None = None
-) -> Pictures:
+) -> TrainingSet:
     """Decode the pictures of ``folders``, and leave out those that a validation picture is nearly the same as.
 
     In the first folder, whose pictures may well look alike, these are near-exact copies alone.
@@ -100,11 +100,13 @@ def read_pictures(
     validation = load_pixels(held_out, recipe, cache)
     numbers = [_numbers(heads, i if has_heads else 0, one.labels) for i, one in enumerate(sets)]
     labels = torch.tensor([number for part in numbers for number in part])
-    near = np.concatenate([_near(part, validation, cache, ACROSS if i else WITHIN) for i, part in enumerate(parts)])
+    near = np.concatenate(
+        [_near(part, validation, cache, BETWEEN_FOLDERS if i else WITHIN_FOLDER) for i, part in enumerate(parts)]
+    )
     rows = np.flatnonzero(~near)
     files = [(folder, path) for folder, one in zip(folders, sets, strict=True) for path in one.paths]
     _check_left(labels[torch.from_numpy(rows)], [c for head in heads for c in head])
-    return Pictures(
+    return TrainingSet(
         parts=parts,
         rows=rows,
         labels=labels[torch.from_numpy(rows)],
@@ -112,18 +114,18 @@ def read_pictures(
         names={c: name for one in reversed(sets) for c, name in one.names.items() if c in heads[0]},
         held_out=validation,
         held_out_labels=torch.tensor(_numbers(heads, 0, held_out.labels)),
-        near=[picture_name(*files[row]) for row in np.flatnonzero(near)],
+        near_duplicates=[name_in_folder(*files[row]) for row in np.flatnonzero(near)],
         data=" + ".join(folder.resolve().name for folder in folders),
         digest=hashlib.sha256("-".join(map(_key, [*parts, validation])).encode() + near.tobytes()).hexdigest(),
     )
 
 
-def _near(pixels: Pixels, others: Pixels, cache: Path, rule: Rule) -> NDArray[np.bool_]:
-    """Return what ``find_near`` finds, kept under the names of both memory maps and of its rules, which are digests."""
-    path = cache / f"{_key(pixels)}-{_key(others)}-{RULES}-{rule.coarse}-{rule.fine}.near"
+def _near(pixels: Pixels, others: Pixels, cache: Path, rule: Thresholds) -> NDArray[np.bool_]:
+    """Return the mask of ``find_near_duplicates``, from ``cache`` if it was computed before."""
+    path = cache / f"{_key(pixels)}-{_key(others)}-{METHOD}-{rule.coarse}-{rule.fine}.near"
     if not path.exists() or path.stat().st_size != len(pixels):
         part = path.with_suffix(".part")
-        part.write_bytes(find_near(pixels, others, rule).tobytes())
+        part.write_bytes(find_near_duplicates(pixels, others, rule).tobytes())
         os.replace(part, path)
     return np.frombuffer(path.read_bytes(), np.uint8) != 0
 
@@ -134,7 +136,7 @@ def _own_size(pictures: Dataset, recipe: Recipe, most_px: int | None) -> Recipe:
         return recipe
     some = pictures.paths[:: math.ceil(len(pictures.paths) / _MEASURED)]
     large = replace(recipe, resize_px=most_px, crop_px=most_px)
-    sides = [from_picture(path, lambda data: min(decode_upright(data, large).size)) for path in some]
+    sides = [decode_file(path, lambda data: min(decode_upright(data, large).size)) for path in some]
     px = min(most_px, int(np.median(sides)))
     return replace(recipe, resize_px=px, crop_px=px)
 

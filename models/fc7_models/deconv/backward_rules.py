@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fc7_models.deconv.graph_writer import GraphWriter
-from fc7_models.deconv.layer_chain import Chain, Step
-from fc7_models.deconv.signal_window import Signal, Windows
+from fc7_models.deconv.layer_chain import LayerChain, Step
+from fc7_models.deconv.signal_window import Signal, WindowWriter
 from fc7_models.deconv.unpooling import LOWEST, Unpooling
 from fc7_models.deconv.winograd import TAPS, turned_convolution
 
@@ -21,15 +21,15 @@ RULES: tuple[Rule, ...] = ("deconv", "gradient", "guided")
 
 
 @dataclass(frozen=True, slots=True)
-class Backward:
+class BackwardWriter:
     """The three rules, writing into one graph.
 
     ``shape`` is everywhere that of the step's input, (C, H, W) or (D,), at the recipe's size.
     """
 
     to: GraphWriter
-    chain: Chain
-    windows: Windows
+    chain: LayerChain
+    windows: WindowWriter
 
     def step(self, step: Step, signal: Signal, rule: Rule, shape: tuple[int, ...]) -> Signal:
         """Bring ``signal`` from the output of ``step`` to its input."""
@@ -38,28 +38,28 @@ class Backward:
             case "relu":
                 return self._relu(step, signal, rule, shape)
             case "conv":
-                return self.windows.settle(self._conv(step, signal), step.x, shape)
-            case "max":
+                return self.windows.settle(self._conv(step, signal), step.input, shape)
+            case "max_pool":
                 return self._max(step, signal, shape)
-            case "norm":
+            case "lrn":
                 return self._norm(step, signal, shape) if rule == "gradient" else signal
-            case "scale":
+            case "batch_norm":
                 return replace(signal, values=to.op("Mul", values, self._scale(step, shape)))
-            case "order":
+            case "permute":
                 order = to.constant(np.argsort(np.asarray(self.chain.constant(step.node.input[1]))))
                 return replace(signal, values=to.op("Gather", values, order, axis=1))
-        values = self.windows.whole(signal, step.y, shape)
+        values = self.windows.whole(signal, step.output, shape)
         match step.kind:
             case "dense":
                 is_transposed = step.attribute("transB", 0)
                 return Signal(to.op("Gemm", values, step.node.input[1], transB=1 - is_transposed))
-            case "shape":
-                return Signal(to.op("Reshape", values, to.op("Shape", step.x)))
-            case "global":
-                n_pixels = to.op("Cast", to.op("Div", to.op("Size", step.x), to.op("Size", values)), to=1)
+            case "flatten":
+                return Signal(to.op("Reshape", values, to.op("Shape", step.input)))
+            case "global_pool":
+                n_pixels = to.op("Cast", to.op("Div", to.op("Size", step.input), to.op("Size", values)), to=1)
                 mean = to.op("Div", to.op("Reshape", values, to.constant([0, -1, 1, 1])), n_pixels)
-                return Signal(to.op("Expand", mean, to.op("Shape", step.x)))
-            case "mean":
+                return Signal(to.op("Expand", mean, to.op("Shape", step.input)))
+            case "mean_pool":
                 return Signal(self._mean(step, values, shape))
             case _:
                 return Signal(self._grid(step, values))
@@ -67,7 +67,7 @@ class Backward:
     def _relu(self, step: Step, signal: Signal, rule: Rule, shape: tuple[int, ...]) -> Signal:
         to, values = self.to, signal.values
         if rule != "deconv":
-            is_on = to.op("Greater", self.windows.view(step.y, signal.window, shape), to.number(0))
+            is_on = to.op("Greater", self.windows.view(step.output, signal.window, shape), to.number(0))
             values = to.op("Where", is_on, values, to.number(0))
         return replace(signal, values=values if rule == "gradient" else to.op("Relu", values))
 
@@ -83,7 +83,7 @@ class Backward:
         if window and before and is_plain and window.size**2 * (out + before.size**2) < before.size**2 * out:
             return Signal(self._products(weight, signal.values, window.size), before)
         if is_plain and not window and k == TAPS:
-            return Signal(turned_convolution(to, signal.values, (weight, out, maps), step.x, step.pads))
+            return Signal(turned_convolution(to, signal.values, (weight, out, maps), step.input, step.pads))
         if is_turned:
             first, last = (reach, reach) if window else (reach - step.pads[0], reach - step.pads[1])
             filters = self._turned(weight, attributes["group"])
@@ -127,7 +127,7 @@ class Backward:
         to, first = self.to, step.pads[0]
         room = [step.stride - 1] * 2
         whole = to.op("ConvTranspose", values, weight, output_padding=room, **attributes)
-        stop = to.op("Add", to.op("Shape", step.x, start=2), to.constant([first]))
+        stop = to.op("Add", to.op("Shape", step.input, start=2), to.constant([first]))
         return to.op("Slice", whole, to.constant([first] * 2), stop, to.constant([2, 3]))
 
     def _max(self, step: Step, signal: Signal, shape: tuple[int, ...]) -> Signal:
@@ -135,8 +135,8 @@ class Backward:
         window = signal.window
         before = window.before(step) if window else None
         if before and self.windows.covers(before, shape):
-            return self._max(step, Signal(self.windows.whole(signal, step.y, shape)), shape)
-        seen = self.windows.view(step.x, before, shape, LOWEST)
+            return self._max(step, Signal(self.windows.whole(signal, step.output, shape)), shape)
+        seen = self.windows.view(step.input, before, shape, LOWEST)
         border = 0 if window else step.pads[0]
         return Signal(Unpooling(self.to, step).write(seen, signal.values, border), before)
 
@@ -157,7 +157,7 @@ class Backward:
     def _norm(self, step: Step, signal: Signal, shape: tuple[int, ...]) -> Signal:
         """Gradient of ``a * s ** -beta``, where ``s`` adds to a constant what ``_band`` makes of the squares."""
         to = self.to
-        a = self.windows.view(step.x, signal.window, shape)
+        a = self.windows.view(step.input, signal.window, shape)
         if step.inner:
             beta, bias = 0.75, to.op("Reshape", step.inner[0].input[2], to.constant([-1, 1, 1]))
         else:
@@ -195,16 +195,16 @@ class Backward:
             starts.append(start)
             spans.append(to.op("Reshape", span, to.constant([1])))
             lines.append(to.op("Reshape", line, to.constant([-1])))
-        seen = to.op("Gather", to.op("Gather", step.x, lines[0], axis=2), lines[1], axis=3)
+        seen = to.op("Gather", to.op("Gather", step.input, lines[0], axis=2), lines[1], axis=3)
         n = to.constant([grid])
         cut = to.op("Reshape", seen, to.op("Concat", to.constant([0, 0]), n, spans[0], n, spans[1], axis=0))
         cells_flat = to.op("Reshape", to.op("Transpose", cut, perm=[0, 1, 2, 4, 3, 5]), to.constant([0, 0, 0, 0, -1]))
         best = to.op("ArgMax", cells_flat, axis=4, keepdims=0)  # (N, C, grid, grid), in its cell
         row = to.op("Add", to.op("Div", best, spans[1]), starts[0])
         column = to.op("Add", to.op("Mod", best, spans[1]), to.op("Reshape", starts[1], to.constant([-1])))
-        where = to.op("Add", to.op("Mul", row, to.op("Shape", step.x, start=3, end=4)), column)
+        where = to.op("Add", to.op("Mul", row, to.op("Shape", step.input, start=3, end=4)), column)
         by_map = to.constant([0, 0, -1])
-        size = to.op("Shape", step.x)
+        size = to.op("Shape", step.input)
         added = to.op(
             "ScatterElements", to.op("Reshape", to.filled(size), by_map), to.op("Reshape", where, by_map),
             to.op("Reshape", values, by_map), axis=2, reduction="add",

@@ -15,12 +15,12 @@ import onnx
 from onnx import TensorProto
 
 from fc7.errors import FailedPrecondition
-from fc7_models.deconv.backward_rules import Backward
+from fc7_models.deconv.backward_rules import BackwardWriter
 from fc7_models.deconv.graph_writer import GraphWriter
-from fc7_models.deconv.layer_chain import Chain, Step, refuse
+from fc7_models.deconv.layer_chain import LayerChain, Step, no_deconvnet
 from fc7_models.deconv.projection import POSITION, UNIT, Projection, Target
 from fc7_models.deconv.receptive_field import receptive_field
-from fc7_models.deconv.signal_window import Windows
+from fc7_models.deconv.signal_window import WindowWriter
 
 MIN_OPSET = 16  # ScatterElements adds
 
@@ -72,8 +72,8 @@ def build_deconv(graph: bytes, px: int) -> bytes:
     model = onnx.load_from_string(graph)
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if version < MIN_OPSET:
-        raise refuse(f"its operators are of version {version}, at least {MIN_OPSET} is needed")
-    chain = Chain(model)
+        raise no_deconvnet(f"its operators are of version {version}, at least {MIN_OPSET} is needed")
+    chain = LayerChain(model)
     targets = _targets(chain, px)
     to = GraphWriter()
     to.input(UNIT, TensorProto.INT64, ["N"])
@@ -81,32 +81,32 @@ def build_deconv(graph: bytes, px: int) -> bytes:
     for target in targets:
         if target.name not in chain.outputs:
             to.output(target.name, target.tensor)
-        Projection(Backward(to, chain, Windows(to)), target).write()
+        Projection(BackwardWriter(to, chain, WindowWriter(to)), target).write()
     to.note("layers", json.dumps([_describe(target, px) for target in targets]))
     return bytes(to.model.SerializeToString())
 
 
-def _targets(chain: Chain, px: int) -> list[Target]:
+def _targets(chain: LayerChain, px: int) -> list[Target]:
     """Return the layers, first to last: the convolutions after their ReLU, and the outputs that lie on the chain."""
     paths = {name: steps for name in chain.outputs if (steps := _path(name, chain))}
     whole = max(reversed(paths.values()), key=len) if paths else chain.walk(chain.outputs[-1])[::-1]
     layers = {name: steps for name, steps in paths.items() if _is_on(steps, whole)}
-    ends = {steps[-1].y for steps in layers.values()}
+    ends = {steps[-1].output for steps in layers.values()}
     n_convs = 0
     for i, step in enumerate(whole, 1):
         if step.kind == "conv":
             n_convs += 1
-            after = list(takewhile(lambda s: s.kind in ("relu", "scale"), whole[i:]))
+            after = list(takewhile(lambda s: s.kind in ("relu", "batch_norm"), whole[i:]))
             layer = whole[: i + len(after)]
-            if layer[-1].y not in ends:
+            if layer[-1].output not in ends:
                 layers[_free(f"conv{n_convs}", chain)] = layer
     return [
-        Target(name, name if name in chain.outputs else steps[-1].y, steps, chain.shapes(steps, px))
+        Target(name, name if name in chain.outputs else steps[-1].output, steps, chain.shapes(steps, px))
         for name, steps in sorted(layers.items(), key=lambda item: len(item[1]))
     ]
 
 
-def _path(output: str, chain: Chain) -> list[Step] | None:
+def _path(output: str, chain: LayerChain) -> list[Step] | None:
     """Return the steps to an output; None where no single path leads there (a pooled layer), which is not explained."""
     try:
         return chain.walk(output)[::-1]
@@ -115,13 +115,13 @@ def _path(output: str, chain: Chain) -> list[Step] | None:
 
 
 def _is_on(steps: list[Step], whole: list[Step]) -> bool:
-    *_, n_before = [0, *(i for i, step in enumerate(steps, 1) if step.kind != "shape")]
-    return [step.y for step in steps[:n_before]] == [step.y for step in whole[:n_before]]
+    *_, n_before = [0, *(i for i, step in enumerate(steps, 1) if step.kind != "flatten")]
+    return [step.output for step in steps[:n_before]] == [step.output for step in whole[:n_before]]
 
 
-def _free(name: str, chain: Chain) -> str:
+def _free(name: str, chain: LayerChain) -> str:
     if chain.has(name):
-        raise refuse(f"another tensor of it bears the name {name!r}")
+        raise no_deconvnet(f"another tensor of it bears the name {name!r}")
     return name
 
 

@@ -12,7 +12,19 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from fc7.errors import FailedPrecondition
 
-Kind = Literal["conv", "relu", "max", "mean", "global", "grid", "norm", "scale", "dense", "shape", "order"]
+Kind = Literal[
+    "conv",
+    "relu",
+    "max_pool",
+    "mean_pool",
+    "global_pool",
+    "grid_max_pool",
+    "lrn",
+    "batch_norm",
+    "dense",
+    "flatten",
+    "permute",
+]
 _PASSED = ("Identity", "Dropout", "Add")  # what changes no signal on its way back
 
 
@@ -25,8 +37,8 @@ class Step:
 
     kind: Kind
     node: NodeProto  # of a pattern, its last
-    x: str
-    y: str
+    input: str
+    output: str
     kernel: int = 1  # its extent: dilation counted in
     stride: int = 1
     dilation: int = 1
@@ -45,7 +57,7 @@ class Step:
         return out - 1 if self.rounds_up and (out - 1) * self.stride >= size + self.pads[0] else out
 
 
-class Chain:
+class LayerChain:
     """An ONNX network whose every layer is reached from the picture by one path.
 
     Parameters
@@ -76,12 +88,12 @@ class Chain:
         while tensor != self.image:
             node = self._makers.get(tensor)
             if node is None or tensor not in self._seen:
-                raise refuse(f"tensor {tensor!r} is not made of the picture")
+                raise no_deconvnet(f"tensor {tensor!r} is not made of the picture")
             if node.op_type in _PASSED:
                 tensor = self._only(node)
                 continue
             steps.append(self._read(node))
-            tensor = steps[-1].x
+            tensor = steps[-1].input
         return steps
 
     def shapes(self, steps: Sequence[Step], px: int) -> list[tuple[int, ...]]:
@@ -93,7 +105,7 @@ class Chain:
         for step in steps:
             shapes.append(self._out_shape(step, shapes[-1]))
             if min(shapes[-1]) < 1:
-                raise refuse(f"tensor {step.y!r} is empty for a picture of {px} pixels")
+                raise no_deconvnet(f"tensor {step.output!r} is empty for a picture of {px} pixels")
         return shapes
 
     def has(self, tensor: str) -> bool:
@@ -126,29 +138,29 @@ class Chain:
             return self.shape(node.input[0])
         value = self.constant(name)
         if value is None:
-            raise refuse(f"weight {name!r} is not written in the file")
+            raise no_deconvnet(f"weight {name!r} is not written in the file")
         return value.shape
 
     def _out_shape(self, step: Step, shape: tuple[int, ...]) -> tuple[int, ...]:
         is_map = len(shape) == 3
-        if is_map == (step.kind == "dense") and step.kind not in ("relu", "scale", "shape"):
-            raise refuse(f"{step.node.op_type} {step.y!r} takes {'a map' if is_map else 'a vector'}")
-        if step.kind in ("conv", "max", "mean"):
+        if is_map == (step.kind == "dense") and step.kind not in ("relu", "batch_norm", "flatten"):
+            raise no_deconvnet(f"{step.node.op_type} {step.output!r} takes {'a map' if is_map else 'a vector'}")
+        if step.kind in ("conv", "max_pool", "mean_pool"):
             size = step.out_size(shape[1])
             return (self.shape(step.node.input[1])[0] if step.kind == "conv" else shape[0], size, size)
-        if step.kind == "grid":
+        if step.kind == "grid_max_pool":
             return (shape[0], len(step.inner) // 2, len(step.inner) // 2)
-        if step.kind == "global":
+        if step.kind == "global_pool":
             return (shape[0], 1, 1) if step.attribute("keepdims", 1) else shape[:1]
         if step.kind == "dense":
             return (self.shape(step.node.input[1])[0 if step.attribute("transB", 0) else 1],)
-        return (int(np.prod(shape)),) if step.kind == "shape" else shape
+        return (int(np.prod(shape)),) if step.kind == "flatten" else shape
 
     def _only(self, node: NodeProto) -> str:
         """Return the one input that depends on the picture."""
         found = [name for name in node.input if name in self._seen]
         if len(found) != 1:
-            raise refuse(f"{node.op_type} {node.output[0]!r} joins {len(found)} branches")
+            raise no_deconvnet(f"{node.op_type} {node.output[0]!r} joins {len(found)} branches")
         return found[0]
 
     def _read(self, node: NodeProto) -> Step:
@@ -160,20 +172,20 @@ class Chain:
         if op == "Relu":
             return Step("relu", node, x, y)
         if op == "LRN" and _attribute(node, "size", 5) % 2:
-            return Step("norm", node, x, y)
+            return Step("lrn", node, x, y)
         if op == "BatchNormalization":
-            return Step("scale", node, x, y)
+            return Step("batch_norm", node, x, y)
         if op == "GlobalAveragePool" or (op == "ReduceMean" and self._axes(node) == {2, 3}):
-            return Step("global", node, x, y)
+            return Step("global_pool", node, x, y)
         if op in ("Gemm", "MatMul"):
             return self._dense(node)
         if op in ("Flatten", "Squeeze") or (op == "Reshape" and self._is_flat(node)):
-            return Step("shape", node, x, y)
+            return Step("flatten", node, x, y)
         if op == "Gather" and _attribute(node, "axis", 0) == 1:
             return self._order(node)
         step = self._norm(node) if op == "Div" else self._grid(node) if op == "Concat" else None
         if step is None:
-            raise refuse(f"{op} {y!r} has no way back")
+            raise no_deconvnet(f"{op} {y!r} has no way back")
         return step
 
     def _spatial(self, kind: Kind, node: NodeProto, kernel: Sequence[int]) -> Step:
@@ -182,9 +194,11 @@ class Chain:
         pads = _attribute(node, "pads", [0, 0, 0, 0])
         pairs = (kernel, stride, dilation, pads[:2], pads[2:])
         if any(len(pair) != 2 or pair[0] != pair[1] for pair in pairs):
-            raise refuse(f"{node.op_type} {node.output[0]!r} is not square: kernel {list(kernel)}, pads {list(pads)}")
+            raise no_deconvnet(
+                f"{node.op_type} {node.output[0]!r} is not square: kernel {list(kernel)}, pads {list(pads)}"
+            )
         if _attribute(node, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-            raise refuse(f"{node.op_type} {node.output[0]!r} pads by itself")
+            raise no_deconvnet(f"{node.op_type} {node.output[0]!r} pads by itself")
         extent = (kernel[0] - 1) * dilation[0] + 1
         return Step(
             kind, node, node.input[0], node.output[0],
@@ -193,22 +207,24 @@ class Chain:
         )  # fmt: skip
 
     def _pool(self, node: NodeProto) -> Step:
-        step = self._spatial("max" if node.op_type == "MaxPool" else "mean", node, _attribute(node, "kernel_shape", []))
-        if step.kind == "mean" and (any(step.pads) or step.rounds_up or step.dilation > 1):
-            raise refuse(f"AveragePool {step.y!r} reaches over the border")
+        step = self._spatial(
+            "max_pool" if node.op_type == "MaxPool" else "mean_pool", node, _attribute(node, "kernel_shape", [])
+        )
+        if step.kind == "mean_pool" and (any(step.pads) or step.rounds_up or step.dilation > 1):
+            raise no_deconvnet(f"AveragePool {step.output!r} reaches over the border")
         return step
 
     def _dense(self, node: NodeProto) -> Step:
         plain = all(_attribute(node, name, default) == default for name, default in (("alpha", 1.0), ("transA", 0)))
         if not plain or node.input[1] in self._seen or len(self.shape(node.input[1])) != 2:
-            raise refuse(f"{node.op_type} {node.output[0]!r} is no fully connected layer")
+            raise no_deconvnet(f"{node.op_type} {node.output[0]!r} is no fully connected layer")
         return Step("dense", node, node.input[0], node.output[0])
 
     def _order(self, node: NodeProto) -> Step:
         order = self.constant(node.input[1])
         if order is None or not np.array_equal(np.sort(order.ravel()), np.arange(order.size)) or order.ndim != 1:
-            raise refuse(f"Gather {node.output[0]!r} is no order of channels")
-        return Step("order", node, node.input[0], node.output[0])
+            raise no_deconvnet(f"Gather {node.output[0]!r} is no order of channels")
+        return Step("permute", node, node.input[0], node.output[0])
 
     def _axes(self, node: NodeProto) -> set[int]:
         given = self.constant(node.input[1]) if len(node.input) > 1 else _attribute(node, "axes", None)
@@ -234,7 +250,7 @@ class Chain:
         weight = self.constant(band.input[1])
         is_band = weight is not None and weight.shape[2:] == (1, 1) and np.array_equal(weight, weight.swapaxes(0, 1))
         return (
-            Step("norm", node, node.input[0], node.output[0], inner=(band,)) if is_power & is_square & is_band else None
+            Step("lrn", node, node.input[0], node.output[0], inner=(band,)) if is_power & is_square & is_band else None
         )
 
     def _grid(self, node: NodeProto) -> Step | None:
@@ -246,7 +262,7 @@ class Chain:
         rows = self._cells(between, 2) if between is not None else None
         if rows is None or len(rows) != len(columns):
             return None
-        return Step("grid", node, rows[0].input[0], node.output[0], inner=(*rows, *columns))
+        return Step("grid_max_pool", node, rows[0].input[0], node.output[0], inner=(*rows, *columns))
 
     def _cells(self, node: NodeProto, axis: int) -> list[NodeProto] | None:
         """Return the slices whose maxima along ``axis`` a Concat joins."""
@@ -265,7 +281,7 @@ class Chain:
         return slices
 
 
-def refuse(why: str) -> FailedPrecondition:
+def no_deconvnet(why: str) -> FailedPrecondition:
     """Return the error of a network that has no deconvnet."""
     return FailedPrecondition(f"no deconvnet for this network: {why}; occlusion explains any network")
 

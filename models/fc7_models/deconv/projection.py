@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from fc7_models.deconv.backward_rules import RULES, Backward, Rule
+from fc7_models.deconv.backward_rules import RULES, BackwardWriter, Rule
 from fc7_models.deconv.layer_chain import Step
 from fc7_models.deconv.signal_window import Signal, Window
 
@@ -33,7 +33,7 @@ class Target:
 class Projection:
     """Writes what the file gives for one layer."""
 
-    back: Backward
+    back: BackwardWriter
     target: Target
 
     def write(self) -> None:
@@ -85,8 +85,8 @@ class Projection:
         k = step.kernel
         by_place = to.constant([0, 0, -1])
         taps = to.op("Transpose", to.op("Reshape", self._filters(), by_place), perm=[0, 2, 1])
-        products = to.op("MatMul", taps, to.op("Reshape", step.x, by_place))  # (N, k * k, H * W)
-        size = to.op("Concat", to.constant([0, -1]), to.op("Shape", step.x, start=2), axis=0)
+        products = to.op("MatMul", taps, to.op("Reshape", step.input, by_place))  # (N, k * k, H * W)
+        size = to.op("Concat", to.constant([0, -1]), to.op("Shape", step.input, start=2), axis=0)
         eye = to.op("EyeLike", to.filled(to.constant([k * k, k * k])))
         shifts = to.op("Reshape", eye, to.constant([1, k * k, k, k]))
         pads = [step.pads[0]] * 2 + [step.pads[1]] * 2
@@ -143,6 +143,6 @@ class Projection:
         scale = to.op("Reshape", amount, to.constant([-1, 1, 1, 1]))
         if self._is_filtered:
             seen = Signal(to.op("Mul", self._filters(), scale), window.before(step))
-            return back.windows.settle(seen, step.x, target.shapes[n_left]), n_left
+            return back.windows.settle(seen, step.input, target.shapes[n_left]), n_left
         own = to.op("Reshape", self._one_hot(UNIT, target.shape[0]), to.constant([0, -1, 1, 1]))
         return Signal(to.op("Mul", own, scale), window), len(target.steps)

@@ -34,7 +34,7 @@ def receptive_field(steps: Iterable[Step], px: int) -> Field:
     """
     size, stride, offset = 1, 1, 0
     for step in steps:
-        if step.kind in ("global", "grid", "dense", "shape"):
+        if step.kind in ("global_pool", "grid_max_pool", "dense", "flatten"):
             return Field(px, 0, 0)
         size += (step.kernel - 1) * stride
         offset -= step.pads[0] * stride

@@ -43,7 +43,7 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class WindowWriter:
     """Writes what goes into windows and out of them; ``shape`` is a map's (C, H, W) at the recipe's size."""
 
     to: GraphWriter

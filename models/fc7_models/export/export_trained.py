@@ -13,10 +13,10 @@ from torch import nn
 
 from fc7.errors import InvalidArgument
 from fc7_models.data.inference import Report
-from fc7_models.export.layer_pooling import HALF, NAME, add_pooled
+from fc7_models.export.layer_pooling import HALF_SIZE_POOL5, POOLED_LAYER, add_pooled_layer
 from fc7_models.export.model_card import write_card
-from fc7_models.export.pack_bundle import Contents, check_target, golden_inputs, pack, run_graph
-from fc7_models.export.torch_to_onnx import check_parity, fold, halve, to_onnx
+from fc7_models.export.pack_bundle import BundleContents, check_output, draw_golden_inputs, pack_bundle, run_graph
+from fc7_models.export.torch_to_onnx import check_parity, fold_batch_norm, round_to_fp16, to_onnx
 from fc7_models.networks import Network
 from fc7_models.training.trained_network import Trained
 from fc7_service.bundle.bundle import SUMS, Bundle, ClassLabel, Layer
@@ -63,31 +63,31 @@ def export_bundle(
     DataLoss
         ONNX Runtime does not reproduce torch's layers to ``PARITY``; nothing is written.
     """
-    check_target(output, name)
+    check_output(output, name)
     network, facts = trained.network, trained.facts
-    module = halve(fold(trained.module))
-    _check_layer(default_layer, module, network, [NAME] if pictures else [])
+    module = round_to_fp16(fold_batch_norm(trained.module))
+    _check_layer(default_layer, module, network, [POOLED_LAYER] if pictures else [])
     card = write_card(trained, name)
     own: tuple[Layer, ...] = ()
     if pictures:
-        pooled = add_pooled(module, network, pictures, report)
-        module, card, own = halve(pooled), card + pooled.paragraph(), (pooled.layer,)
+        pooled = add_pooled_layer(module, network, pictures, report)
+        module, card, own = round_to_fp16(pooled), card + pooled.paragraph(), (pooled.layer,)
     graph = to_onnx(module, network)
     for recipe in (network.recipe, *(layer.recipe for layer in own if layer.recipe)):
-        _, inputs = golden_inputs(recipe)
+        _, inputs = draw_golden_inputs(recipe)
         check_parity(module, inputs, run_graph(graph, inputs))
     if own:
         graph = _note_pooled(graph)
     classes = [ClassLabel(c, facts.names.get(c, c)) for c in facts.classes]
-    contents = Contents(facts.plan.network, graph, network.recipe, classes, card + notes, default_layer, own)
-    return pack(contents, output, name=name)
+    contents = BundleContents(facts.plan.network, graph, network.recipe, classes, card + notes, default_layer, own)
+    return pack_bundle(contents, output, name=name)
 
 
 def _note_pooled(graph: bytes) -> bytes:
     """Say in an ONNX file what ``conv5_pooled`` is linear in; of this, what is no layer of its own is no output."""
     model = onnx.load_from_string(graph)
-    model.graph.output.remove(next(output for output in model.graph.output if output.name == HALF))
-    helper.set_model_props(model, {SUMS: json.dumps({NAME: ["pool5", HALF]})})
+    model.graph.output.remove(next(output for output in model.graph.output if output.name == HALF_SIZE_POOL5))
+    helper.set_model_props(model, {SUMS: json.dumps({POOLED_LAYER: ["pool5", HALF_SIZE_POOL5]})})
     return bytes(model.SerializeToString())
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 COUNT = 4
 
 
-def draw_pictures(size_px: int) -> NDArray[np.uint8]:
+def draw_golden_images(size_px: int) -> NDArray[np.uint8]:
     """Draw ``COUNT`` pictures with edges, gradients and textures in colour.
 
     Returns

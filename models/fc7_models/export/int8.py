@@ -18,10 +18,10 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from fc7.errors import AlreadyExists
 from fc7_models.data.dataset import Dataset, read_dataset
-from fc7_models.data.inference import Report, Run, by_recipe, open_graph, open_model, read_batches
-from fc7_models.export.int8_fidelity import Cost, LayerFidelity, compare, golden_inputs
-from fc7_models.export.layer_pooling import HALF
-from fc7_models.export.pack_bundle import check_target
+from fc7_models.data.inference import Report, RunGraph, group_by_recipe, open_graph, open_model, read_batches
+from fc7_models.export.int8_fidelity import Cost, LayerFidelity, compare_with_int8, read_golden_inputs
+from fc7_models.export.layer_pooling import HALF_SIZE_POOL5
+from fc7_models.export.pack_bundle import check_output
 from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle
 from fc7_service.bundle.folder import open_bundle, write_bundle
 
@@ -58,7 +58,7 @@ class Quantised:
     costs: list[Cost]
 
 
-def quantise(name: str, folder: Path, output: Path, report: Report) -> Quantised:
+def quantise_bundle(name: str, folder: Path, output: Path, report: Report) -> Quantised:
     """Write a bundle that is another's copy with an int8 form beside, into the new folder ``output``.
 
     The fp32 form is the same, so features and collections of it stay good. Where a layer would be less like fp32 than
@@ -84,13 +84,13 @@ def quantise(name: str, folder: Path, output: Path, report: Report) -> Quantised
         A picture is damaged or cannot be read; it is named.
     """
     bundle = open_model(name)
-    check_target(output, bundle.name)
+    check_output(output, bundle.name)
     if INT8_MODEL in bundle.files:
         raise AlreadyExists(f"bundle {bundle.name!r} has an int8 form: it is served as {bundle.name}.int8", name=name)
     training, others = _sample(read_dataset(folder, "train"), N_CALIBRATION), read_dataset(folder, "val")
     for n_kept in range(_MOST_KEPT + 1):
         graph = quantise_graph(bundle, training.paths, n_kept)
-        layers, costs = compare(bundle, graph, _sample(others, N_COMPARED), report)
+        layers, costs = compare_with_int8(bundle, graph, _sample(others, N_COMPARED), report)
         if min(one.cosine for one in layers) >= FIDELITY:
             break
     count = min(len(others.paths), N_COMPARED)
@@ -144,7 +144,7 @@ class _Pictures:
     def __init__(self, bundle: Bundle, paths: Sequence[Path], name: str) -> None:
         self._batches = (
             {name: inputs}
-            for recipe in by_recipe(bundle, bundle.layers)
+            for recipe in group_by_recipe(bundle, bundle.layers)
             for inputs in read_batches(paths, recipe, lambda done, total: None)
         )
 
@@ -178,7 +178,7 @@ def _integer_nodes(graph: onnx.GraphProto, n_kept: int) -> list[onnx.NodeProto]:
     """
     makers = {output: node for node in graph.node for output in node.output}
     layers = [output.name for output in graph.output]
-    wanted, seen, found = ["logits" if "logits" in layers else layers[-1], HALF], set[str](), []
+    wanted, seen, found = ["logits" if "logits" in layers else layers[-1], HALF_SIZE_POOL5], set[str](), []
     while wanted:
         node = makers.get(wanted.pop())
         if node is not None and node.output[0] not in seen:
@@ -220,7 +220,7 @@ def _write(bundle: Bundle, graph: bytes, card: str, output: Path) -> Bundle:
     return open_bundle(output)
 
 
-def _golden_outputs(bundle: Bundle, run: Run) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for layer, inputs in golden_inputs(bundle):
+def _golden_outputs(bundle: Bundle, run: RunGraph) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for layer, inputs in read_golden_inputs(bundle):
         (values,) = run(inputs, [layer])
         yield layer, values.reshape(len(values), -1)

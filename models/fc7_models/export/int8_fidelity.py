@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_models.data.dataset import Dataset
-from fc7_models.data.inference import Report, Run, by_recipe, open_graph, read_batches
+from fc7_models.data.inference import Report, RunGraph, group_by_recipe, open_graph, read_batches
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.golden import read_golden
 from fc7_service.features.preprocess import preprocess_pixels
@@ -37,12 +37,14 @@ class Cost:
     int8: float
 
 
-def compare(bundle: Bundle, graph: bytes, pictures: Dataset, report: Report) -> tuple[list[LayerFidelity], list[Cost]]:
+def compare_with_int8(
+    bundle: Bundle, graph: bytes, pictures: Dataset, report: Report
+) -> tuple[list[LayerFidelity], list[Cost]]:
     """Tell what the int8 form ``graph`` of ``bundle`` costs, and saves."""
     runs = [open_graph(one, threads=1) for one in (bundle.graph(), graph)]
     cosines: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in bundle.layers}
     logits: list[list[NDArray[np.float32]]] = [[], []]
-    sizes = by_recipe(bundle, bundle.layers)
+    sizes = group_by_recipe(bundle, bundle.layers)
     for i, (recipe, layers) in enumerate(sizes.items()):
         n, total = i * len(pictures.paths), len(sizes) * len(pictures.paths)
 
@@ -87,7 +89,7 @@ def _accuracy(bundle: Bundle, pictures: Dataset, logits: Sequence[NDArray[np.flo
     ]
 
 
-def golden_inputs(bundle: Bundle) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def read_golden_inputs(bundle: Bundle) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield each layer's name and what the golden pictures are to it, float32 (N, 3, H, W), by its own recipe."""
     golden = read_golden(bundle)
     for layer in bundle.layers:
@@ -98,9 +100,9 @@ def golden_inputs(bundle: Bundle) -> Iterator[tuple[str, NDArray[np.float32]]]:
         yield layer, inputs
 
 
-def time_both(bundle: Bundle, runs: Sequence[Run]) -> list[Cost]:
+def time_both(bundle: Bundle, runs: Sequence[RunGraph]) -> list[Cost]:
     """Time both in turns on one thread: the best of seven rounds, in seconds of the processor."""
-    golden = next(inputs for layer, inputs in golden_inputs(bundle) if layer == bundle.default_layer)
+    golden = next(inputs for layer, inputs in read_golden_inputs(bundle) if layer == bundle.default_layer)
     costs = []
     for n in _TIMED:
         inputs = np.resize(golden, (n, *golden.shape[1:]))

@@ -21,15 +21,15 @@ from fc7_models.networks import Network
 from fc7_service.bundle.bundle import Layer
 from fc7_service.bundle.recipe import Recipe
 
-NAME = "conv5_pooled"
-HALF = "pool5/half"  # pool5 of the picture at half its size: a tensor of the graph that is no layer
-PX = 128  # side of the pictures
+POOLED_LAYER = "conv5_pooled"
+HALF_SIZE_POOL5 = "pool5/half"  # pool5 of the picture at half its size: a tensor of the graph that is no layer
+IMAGE_PX = 128  # side of the pictures
 DIM_WHOLE, DIM_HALF = 1024, 512  # numbers of each size, at most; fewer of few pictures
-PICTURES = 10_000  # to learn from, a fixed random choice
+MAX_IMAGES = 10_000  # to learn from, a fixed random choice
 SHRINK = 16.0  # of the mean variance, added to each: weak directions, which a crop or a turn changes, weigh less
 
 
-class Pooled(nn.Module):
+class WithPooledLayer(nn.Module):
     """A network with the layer beside its own.
 
     Parameters
@@ -49,37 +49,40 @@ class Pooled(nn.Module):
         self.network, self.of_whole, self.of_half = network, whole, half
         self.n_pictures = n_pictures
         dim = len(whole.scale) + len(half.scale)
-        self.layer = Layer(NAME, (dim,), f"max3x3-at-{PX}-and-{PX // 2}-px,pca-whitened-{dim}", recipe)
+        self.layer = Layer(
+            POOLED_LAYER, (dim,), f"max3x3-at-{IMAGE_PX}-and-{IMAGE_PX // 2}-px,pca-whitened-{dim}", recipe
+        )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the network's layers of ``x`` (N, 3, H, W), and before the logits ``HALF`` and this one (N, D)."""
+        """Return the network's layers of ``x`` (N, 3, H, W), with two more before the logits: the last is (N, D)."""
         layers: dict[str, Tensor] = self.network(x)
-        logits, half = layers.pop("logits"), self.network(halved(x))["pool5"]
+        logits, half = layers.pop("logits"), self.network(half_size(x))["pool5"]
         pooled = torch.cat([self.of_whole(layers["pool5"].flatten(1)), self.of_half(half.flatten(1))], 1)
-        return layers | {HALF: half, NAME: pooled, "logits": logits}
+        return layers | {HALF_SIZE_POOL5: half, POOLED_LAYER: pooled, "logits": logits}
 
     def paragraph(self) -> str:
         """Return what a card says of the layer, Markdown."""
         return f"""
-## {NAME}
+## {POOLED_LAYER}
 
-The layer for photographs: the maximum of conv5 in 3 x 3 cells of a picture of {PX} pixels and of the same at {PX // 2},
-each whitened by the principal components of {self.n_pictures:,} training pictures, {self.layer.dim} numbers together.
+The layer for photographs. It holds the maximum of conv5 in each cell of a 3 x 3 grid, once for the picture at
+{IMAGE_PX} pixels and once at {IMAGE_PX // 2}. Each of the two is whitened by the principal components of
+{self.n_pictures:,} training pictures. Together they have {self.layer.dim} dimensions.
 """
 
 
-def halved(x: Tensor) -> Tensor:
+def half_size(x: Tensor) -> Tensor:
     """Return pictures (N, 3, H, W) at half their size."""
     return nn.functional.avg_pool2d(x, 2)
 
 
-def pool(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+def pool_both_sizes(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return pool5 of pictures (N, 3, H, W), and of the same at half their size: (N, 9 C) both."""
-    return network(x)["pool5"].flatten(1), network(halved(x))["pool5"].flatten(1)
+    return network(x)["pool5"].flatten(1), network(half_size(x))["pool5"].flatten(1)
 
 
 @torch.no_grad()
-def add_pooled(module: nn.Module, network: Network, pictures: Sequence[Path], report: Report) -> Pooled:
+def add_pooled_layer(module: nn.Module, network: Network, pictures: Sequence[Path], report: Report) -> WithPooledLayer:
     """Learn the layer of a network from pictures.
 
     Parameters
@@ -89,7 +92,7 @@ def add_pooled(module: nn.Module, network: Network, pictures: Sequence[Path], re
     network
         Its entry of the table.
     pictures
-        Files, of which ``PICTURES`` at most are read.
+        Files, of which ``MAX_IMAGES`` at most are read.
     report
         Called with pictures read, and their number.
 
@@ -102,18 +105,18 @@ def add_pooled(module: nn.Module, network: Network, pictures: Sequence[Path], re
     """
     if not network.is_any_size:
         raise InvalidArgument(
-            f"the network takes pictures of {network.recipe.crop_px} pixels alone, so it has no {NAME}: "
+            f"the network takes pictures of {network.recipe.crop_px} pixels alone, so it has no {POOLED_LAYER}: "
             "export it without pictures",
             name="pictures",
         )
     if len(pictures) < 2:
-        raise InvalidArgument(f"{len(pictures)} pictures: {NAME} is learnt from two at least", name="pictures")
-    recipe = replace(network.recipe, resize_px=PX, crop_px=PX)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(pictures))[:PICTURES])
+        raise InvalidArgument(f"{len(pictures)} pictures: {POOLED_LAYER} is learnt from two at least", name="pictures")
+    recipe = replace(network.recipe, resize_px=IMAGE_PX, crop_px=IMAGE_PX)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(pictures))[:MAX_IMAGES])
     batches = read_batches([pictures[i] for i in chosen], recipe, report)
-    whole, half = zip(*(pool(module, torch.from_numpy(batch)) for batch in batches), strict=True)
-    whitenings = whiten(torch.cat(whole), DIM_WHOLE), whiten(torch.cat(half), DIM_HALF)
-    return Pooled(module, *whitenings, recipe, len(chosen))
+    whole, half = zip(*(pool_both_sizes(module, torch.from_numpy(batch)) for batch in batches), strict=True)
+    whitenings = fit_whitening(torch.cat(whole), DIM_WHOLE), fit_whitening(torch.cat(half), DIM_HALF)
+    return WithPooledLayer(module, *whitenings, recipe, len(chosen))
 
 
 class Whitening(nn.Module):
@@ -140,7 +143,7 @@ class Whitening(nn.Module):
 
 
 @torch.no_grad()
-def whiten(features: Tensor, dim: int, shrink: float = SHRINK) -> Whitening:
+def fit_whitening(features: Tensor, dim: int, shrink: float = SHRINK) -> Whitening:
     """Return the map of ``features`` (N, D) to min(dim, N - 1, D) uncorrelated numbers of about one variance.
 
     References

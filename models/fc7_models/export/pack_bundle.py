@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import AlreadyExists, FailedPrecondition
 from fc7_models.deconv.build import build_deconv
-from fc7_models.export.golden_images import draw_pictures
+from fc7_models.export.golden_images import draw_golden_images
 from fc7_service.bundle.bundle import CARD, DECONV, GOLDEN, LABELS, MODEL, Bundle, ClassLabel, Layer
 from fc7_service.bundle.folder import open_bundle, write_bundle
 from fc7_service.bundle.name_rule import check_name
@@ -27,7 +27,7 @@ _LIBRARIES = ("fc7", "torch", "onnx", "onnxruntime", "pillow")
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class BundleContents:
     """What a bundle holds beside its golden vectors, which are made when it is packed."""
 
     network: str
@@ -39,7 +39,7 @@ class Contents:
     own: tuple[Layer, ...] = ()  # the layers with a recipe of their own
 
 
-def check_target(output: Path, name: str) -> None:
+def check_output(output: Path, name: str) -> None:
     """Refuse, before the work, a bundle that could not be written after it.
 
     Raises
@@ -54,7 +54,7 @@ def check_target(output: Path, name: str) -> None:
     check_name(name, "model")
 
 
-def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
+def pack_bundle(contents: BundleContents, output: Path, *, name: str) -> Bundle:
     """Write a bundle into the new folder ``output``, with a deconvnet where the network has one.
 
     Raises
@@ -64,15 +64,15 @@ def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
     InvalidArgument
         ``name`` cannot be one.
     """
-    check_target(output, name)
+    check_output(output, name)
     output.parent.mkdir(parents=True, exist_ok=True)
     recipe = contents.recipe
-    pixels, inputs = golden_inputs(recipe)
+    pixels, inputs = draw_golden_inputs(recipe)
     layers = run_graph(contents.graph, inputs)
     own = {layer.name: layer for layer in contents.own}
     own_pixels: dict[str, Any] = {}
     for layer in contents.own:
-        own_pixels[f"pixels/{layer.name}"], own_inputs = golden_inputs(layer.recipe or recipe)
+        own_pixels[f"pixels/{layer.name}"], own_inputs = draw_golden_inputs(layer.recipe or recipe)
         layers[layer.name] = run_graph(contents.graph, own_inputs)[layer.name]
     with tempfile.TemporaryDirectory(dir=output.parent) as part:
         folder = Path(part) / "bundle"
@@ -98,13 +98,13 @@ def pack(contents: Contents, output: Path, *, name: str) -> Bundle:
     return open_bundle(output)
 
 
-def golden_inputs(recipe: Recipe) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def draw_golden_inputs(recipe: Recipe) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Return golden pictures, uint8 (N, resize_px, resize_px, 3), and their tensors, float32 (N, 3, crop_px, crop_px).
 
     The pictures are as large as the recipe resizes to, so that a server that is sent them cuts their centre and
     changes no pixel of it.
     """
-    pixels = draw_pictures(recipe.resize_px)
+    pixels = draw_golden_images(recipe.resize_px)
     return pixels, np.stack([preprocess_pixels(p, recipe) for p in pixels])
 
 

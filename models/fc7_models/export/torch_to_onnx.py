@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from fc7.errors import DataLoss
 from fc7_models.networks import Network
-from fc7_models.networks.layers import normed_layers
+from fc7_models.networks.layers import batch_normed_layers
 
 OPSET = 18  # the first with every operator used here in its present form
 INPUT = "image"
@@ -25,7 +25,7 @@ PARITY = 1e-4  # largest difference between torch and ONNX Runtime, as a share o
 _HALF_FROM = 1024  # numbers; smaller tensors (biases) stay fp32
 
 
-def fold(module: nn.Module) -> nn.Module:
+def fold_batch_norm(module: nn.Module) -> nn.Module:
     """Return a copy for inference, each batch normalisation folded into the layer before it, pooling after ReLU."""
     module = copy.deepcopy(module).eval()
     for parent in list(module.modules()):
@@ -33,13 +33,13 @@ def fold(module: nn.Module) -> nn.Module:
             match list(block.children()):
                 case [nn.Conv2d() as conv, *pool, nn.BatchNorm2d() as norm, relu]:  # of ``conv_norm_relu``
                     setattr(parent, name, nn.Sequential(fuse_conv_bn_eval(conv, norm), relu, *pool))
-    for layer, follower in normed_layers(module):
+    for layer, follower in batch_normed_layers(module):
         setattr(module, layer, fuse_linear_bn_eval(getattr(module, layer), getattr(module, follower)))
         setattr(module, follower, nn.Identity())
     return module
 
 
-def halve(module: nn.Module) -> nn.Module:
+def round_to_fp16(module: nn.Module) -> nn.Module:
     """Round large weights to what fp16 can hold, in place: they are stored so, and computed with in fp32."""
     for parameter in module.parameters():
         if parameter.numel() >= _HALF_FROM:

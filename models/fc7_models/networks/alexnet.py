@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fc7_models.networks.layers import (
-    FiveMaps,
+    ConvMaps,
     GridMaxPool,
     LocalResponseNorm,
+    batch_norm_without_scale,
     conv_norm_relu,
-    fully_connected,
-    norm_of,
+    run_fully_connected,
 )
 
 
@@ -26,7 +26,7 @@ class AlexNet(nn.Module):
     overlapping pooling 3.4, dropout 4.2, initialisation section 5.
     """
 
-    def __init__(self, n_classes: int = 1000, *, maps: FiveMaps = (96, 256, 384, 384, 256), units: int = 4096) -> None:
+    def __init__(self, n_classes: int = 1000, *, maps: ConvMaps = (96, 256, 384, 384, 256), units: int = 4096) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, maps[0], 11, stride=4)
         self.norm1 = LocalResponseNorm(maps[0])
@@ -57,7 +57,7 @@ class AlexNet(nn.Module):
         x = self.relu(self.conv4(x))
         conv5 = self.relu(self.conv5(x))
         pool5 = self.pool(conv5)  # (N, 256, 6, 6)
-        return fully_connected(self, conv5, pool5)
+        return run_fully_connected(self, conv5, pool5)
 
 
 class AlexNet64(nn.Module):
@@ -70,7 +70,7 @@ class AlexNet64(nn.Module):
     188 million multiply-adds for a picture of 64 x 64 pixels.
     """
 
-    def __init__(self, n_classes: int = 200, *, maps: FiveMaps = (64, 160, 320, 256, 256), units: int = 1024) -> None:
+    def __init__(self, n_classes: int = 200, *, maps: ConvMaps = (64, 160, 320, 256, 256), units: int = 1024) -> None:
         super().__init__()
         pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.conv1 = conv_norm_relu(3, maps[0], 5, stride=2, pool=pool)
@@ -80,9 +80,9 @@ class AlexNet64(nn.Module):
         self.conv5 = conv_norm_relu(maps[3], maps[4], 3)
         self.pool5 = GridMaxPool(3)
         self.fc6 = nn.Linear(maps[4] * 3 * 3, units)
-        self.norm6 = norm_of(units)
+        self.norm6 = batch_norm_without_scale(units)
         self.fc7 = nn.Linear(units, units)
-        self.norm7 = norm_of(units)
+        self.norm7 = batch_norm_without_scale(units)
         self.fc8 = nn.Linear(units, n_classes)
         self.dropout = nn.Dropout(0.2)
 
@@ -91,4 +91,4 @@ class AlexNet64(nn.Module):
         x = self.conv2(self.conv1(x))  # (N, 160, H / 8, W / 8)
         conv5 = self.conv5(self.conv4(self.conv3(x)))
         pool5 = self.pool5(conv5)  # (N, 256, 3, 3)
-        return fully_connected(self, conv5, pool5)
+        return run_fully_connected(self, conv5, pool5)

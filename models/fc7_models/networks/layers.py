@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-FiveMaps = tuple[int, int, int, int, int]  # maps of conv1 to conv5
+ConvMaps = tuple[int, int, int, int, int]  # maps of conv1 to conv5
 
 
 class LocalResponseNorm(nn.Module):
@@ -92,14 +92,14 @@ def conv_norm_relu(
     return nn.Sequential(conv, *([pool] if pool else []), norm, nn.ReLU(inplace=True))
 
 
-def norm_of(units: int) -> nn.BatchNorm1d:
+def batch_norm_without_scale(units: int) -> nn.BatchNorm1d:
     """Return batch normalisation without a scale, for a fully connected layer."""
     norm = nn.BatchNorm1d(units)
     norm.weight.requires_grad_(False)
     return norm
 
 
-def normed_layers(module: nn.Module) -> list[tuple[str, str]]:
+def batch_normed_layers(module: nn.Module) -> list[tuple[str, str]]:
     """Return the names of the fully connected layers that batch normalisation follows, each with that of its norm."""
     names = [(f"fc{n}", f"norm{n}") for n in (6, 7)]
     return [(layer, norm) for layer, norm in names if isinstance(getattr(module, norm, None), _BatchNorm)]
@@ -122,7 +122,7 @@ class FullyConnected(Protocol):
         """What follows fc7 before its ReLU."""
 
 
-def fully_connected(network: FullyConnected, conv5: Tensor, pool5: Tensor) -> dict[str, Tensor]:
+def run_fully_connected(network: FullyConnected, conv5: Tensor, pool5: Tensor) -> dict[str, Tensor]:
     """Run fc6, fc7 and fc8 of ``network`` on pool5; return the five named layers.
 
     fc6 and fc7 are returned after ReLU and before dropout.

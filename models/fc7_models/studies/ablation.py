@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fc7.errors import InvalidArgument
-from fc7_models.data.training_set import Pictures, read_pictures
+from fc7_models.data.training_set import TrainingSet, read_training_set
 from fc7_models.networks import NETWORKS, Network, find_network
 from fc7_models.networks.layers import LocalResponseNorm
 from fc7_models.training.loop import MONITOR, Progress, run
@@ -98,7 +98,7 @@ def ablate(folder: Path, plan: Plan, output: Path, report: Callable[[int, int], 
     """
     base = find_network(plan.network)
     variants = [*layer_variants(base, plan.network), *technique_variants()]
-    pictures = read_pictures([folder], base.recipe, output)
+    pictures = read_training_set([folder], base.recipe, output)
     results: list[Result] = []
     for i, variant in enumerate(variants):
 
@@ -155,7 +155,7 @@ def technique_variants() -> list[Variant]:
 
 
 def _train(
-    variant: Variant, base: Network, plan: Plan, pictures: Pictures, output: Path, report: Callable[[Progress], None]
+    variant: Variant, base: Network, plan: Plan, pictures: TrainingSet, output: Path, report: Callable[[Progress], None]
 ) -> Trained:
     name = f"{plan.network} {variant.name}"
     job = Job(replace(plan, network=name), variant.network(base), variant.recipe(find_recipe(plan.recipe)))
@@ -164,7 +164,7 @@ def _train(
     return run(job, pictures, checkpoints, report, alone(), keeps=lambda epoch: False)  # no table has these networks
 
 
-def _result(variant: Variant, trained: Trained, base: Network, pictures: Pictures) -> Result:
+def _result(variant: Variant, trained: Trained, base: Network, pictures: TrainingSet) -> Result:
     rows = np.sort(np.random.default_rng(0).permutation(len(pictures))[:MONITOR])
     facts, ((_, pixels),) = trained.facts, pictures.gather(rows)  # of the one folder
     return Result(

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument, NotFound
-from fc7_models.data.dataset import from_picture
-from fc7_models.data.inference import Report, Run, open_graph, open_model
+from fc7_models.data.dataset import decode_file
+from fc7_models.data.inference import Report, RunGraph, open_graph, open_model
 from fc7_models.studies.graph_layers import dissect
 from fc7_models.studies.study_inputs import depths
 from fc7_service.bundle.recipe import Recipe
@@ -157,7 +157,7 @@ def _read_part(row: dict[str, str], where: str) -> Part:
 
 def _see(path: Path, recipe: Recipe) -> tuple[NDArray[np.float32], Crop]:
     """Return the tensor that a network sees, (3, H, W), and the view's edges as shares of the picture."""
-    _, tensor, crop = from_picture(path, lambda data: preprocess_with_crop(data, recipe))
+    _, tensor, crop = decode_file(path, lambda data: preprocess_with_crop(data, recipe))
     return tensor, crop
 
 
@@ -185,7 +185,7 @@ def _elsewhere(box: Box, room: Box, seed: int) -> list[Box]:
 
 
 def _signs(
-    run: Run, outputs: Sequence[str], tensor: NDArray[np.float32], boxes: Sequence[Box]
+    run: RunGraph, outputs: Sequence[str], tensor: NDArray[np.float32], boxes: Sequence[Box]
 ) -> list[NDArray[np.int8]]:
     """Return the signs of what each mask changes, (masks, units) a layer."""
     inputs = np.repeat(tensor[np.newaxis], 1 + len(boxes), axis=0)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.inference import Report
 from fc7_models.deconv.build import build_deconv
-from fc7_models.export.torch_to_onnx import fold, halve, to_onnx
+from fc7_models.export.torch_to_onnx import fold_batch_norm, round_to_fp16, to_onnx
 from fc7_models.studies.study_inputs import find_pictures, open_units, view
 from fc7_models.training.trained_network import load_trained
 from fc7_service.bundle.onnx_file import read_metadata
@@ -92,7 +92,7 @@ def evolution(checkpoints: Path, folder: Path, report: Report) -> list[Stage]:
                 f"{str(file)!r} is of {name}, another of {network}: name the folder of one run",
                 name=str(file),
             )
-        graph = to_onnx(halve(fold(trained.module)), trained.network)
+        graph = to_onnx(round_to_fp16(fold_batch_norm(trained.module)), trained.network)
         back = build_deconv(graph, recipe.crop_px)
         for layer in json.loads(read_metadata(back)["layers"]):
             if layer["map"] and layer["name"].startswith("conv"):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_models.data.dataset import read_dataset
-from fc7_models.data.inference import Report, by_recipe, open_graph, open_model, read_batches
+from fc7_models.data.inference import Report, group_by_recipe, open_graph, open_model, read_batches
 from fc7_models.studies.graph_layers import dissect
 from fc7_service.bundle.golden import read_golden
 
@@ -67,7 +67,7 @@ def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
     bundle = open_model(model)
     anatomy = dissect(bundle)
     run = open_graph(anatomy.graph)
-    layers = by_recipe(bundle, anatomy.layers)[bundle.recipe]
+    layers = group_by_recipe(bundle, anatomy.layers)[bundle.recipe]
     if folder is None:
         batches: Iterable[NDArray[np.float32]] = [read_golden(bundle).inputs]
     else:

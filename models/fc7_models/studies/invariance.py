@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fc7_models.data.dataset import from_picture
+from fc7_models.data.dataset import decode_file
 from fc7_models.data.inference import Report, open_graph, open_model
 from fc7_models.studies.graph_layers import dissect
 from fc7_models.studies.study_inputs import LOGITS, check_classes, class_of, depths, find_pictures, softmax
@@ -90,7 +90,7 @@ def invariance(folder: Path, model: str, count: int, report: Report) -> list[Cur
     layers = {layer: anatomy.layers[layer] for layer in (first, last)} | {LOGITS: LOGITS}
     run, curves = open_graph(anatomy.graph), []
     for i, path in enumerate(paths, 1):
-        image = from_picture(path, lambda data: _open(data, bundle.recipe))
+        image = decode_file(path, lambda data: _open(data, bundle.recipe))
         (logits,) = run(to_tensor(resize_and_crop(image, bundle.recipe), bundle.recipe)[np.newaxis], [LOGITS])
         number = class_of(path, bundle, logits[0])
         for transform, amounts in AMOUNTS.items():

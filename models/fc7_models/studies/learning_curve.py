@@ -107,8 +107,10 @@ def _untrained(bundle: Bundle) -> Callable[[NDArray[np.float32]], NDArray[np.flo
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            x, is_pooled = torch.from_numpy(inputs), bundle.default_layer == layer_pooling.NAME
-            values = torch.cat(layer_pooling.pool(module, x), 1) if is_pooled else module(x)[bundle.default_layer]
+            x, is_pooled = torch.from_numpy(inputs), bundle.default_layer == layer_pooling.POOLED_LAYER
+            values = (
+                torch.cat(layer_pooling.pool_both_sizes(module, x), 1) if is_pooled else module(x)[bundle.default_layer]
+            )
         return np.asarray(values.numpy(), np.float32)
 
     return run

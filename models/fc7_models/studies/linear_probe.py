@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_models.data.dataset import read_dataset
-from fc7_models.data.inference import Report, by_recipe, open_graph, open_model, read_batches
+from fc7_models.data.inference import Report, group_by_recipe, open_graph, open_model, read_batches
 from fc7_models.studies.graph_layers import dissect
 from fc7_models.studies.linear_classifier import accuracy, class_numbers, hold_out, pool
 
@@ -70,7 +70,7 @@ def probe(folder: Path, model: str, splits: int, report: Report) -> list[Probe]:
     names = [PIXELS, *anatomy.layers]
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     shapes: dict[str, str] = {}
-    for recipe, layers in by_recipe(bundle, anatomy.layers).items():
+    for recipe, layers in group_by_recipe(bundle, anatomy.layers).items():
         for inputs in read_batches(data.paths, recipe, report):
             outputs = dict(zip(layers, run(inputs, [anatomy.layers[layer] for layer in layers]), strict=True))
             if recipe == bundle.recipe:

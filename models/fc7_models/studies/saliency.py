@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from PIL import Image
 
-from fc7_models.deconv.backward_rules import RULES, Backward
+from fc7_models.deconv.backward_rules import RULES, BackwardWriter
 from fc7_models.deconv.graph_writer import GraphWriter
-from fc7_models.deconv.layer_chain import Chain, Step
+from fc7_models.deconv.layer_chain import LayerChain, Step
 from fc7_models.deconv.projection import UNIT
-from fc7_models.deconv.signal_window import Signal, Windows
+from fc7_models.deconv.signal_window import Signal, WindowWriter
 from fc7_models.studies.study_inputs import LOGITS, open_units, softmax
 
 METHODS: tuple[str, ...] = (*RULES, "occlusion", "grad-cam")
@@ -51,13 +51,13 @@ def way_back(graph: bytes, px: int) -> WayBack:
     FailedPrecondition
         The network branches, or uses an operator that has no way back.
     """
-    chain = Chain(onnx.load_from_string(graph))
+    chain = LayerChain(onnx.load_from_string(graph))
     steps = chain.walk(LOGITS)[::-1]
     shapes = chain.shapes(steps, px)
     deepest = max((i for i, step in enumerate(steps) if step.kind == "conv"), default=-1)
     deepest += steps[deepest + 1].kind == "relu"
     to = GraphWriter()
-    back = Backward(to, chain, Windows(to))
+    back = BackwardWriter(to, chain, WindowWriter(to))
     to.input(UNIT, TensorProto.INT64, ["N"])
     one_hot = to.op("OneHot", UNIT, to.constant(shapes[-1][0]), to.constant([0, 1], np.float32), axis=-1)
     for rule in RULES:
@@ -67,7 +67,7 @@ def way_back(graph: bytes, px: int) -> WayBack:
                 to.output(_MAPS_GRADIENT, signal.values)
             signal = back.step(steps[i], signal, rule, shapes[i])
         to.output(f"pixels/{rule}", signal.values)
-    return WayBack(to.model.SerializeToString(), steps[deepest].y, _products(steps))
+    return WayBack(to.model.SerializeToString(), steps[deepest].output, _products(steps))
 
 
 def _products(steps: Sequence[Step]) -> list[tuple[str, list[str]]]:
@@ -80,7 +80,7 @@ def _products(steps: Sequence[Step]) -> list[tuple[str, list[str]]]:
 def shuffle(graph: bytes, weights: Sequence[str], seed: int) -> bytes:
     """Return a network whose named weights are put in a random order, which keeps their distribution."""
     model = onnx.load_from_string(graph)
-    chain, rng = Chain(model), np.random.default_rng(seed)
+    chain, rng = LayerChain(model), np.random.default_rng(seed)
     values = {name: chain.constant(name) for name in weights}
     nodes = [node for node in model.graph.node if not values.keys() & set(node.output)]  # casts of what was stored
     tensors = [tensor for tensor in model.graph.initializer if tensor.name not in values]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fc7.contract.formats import READ, suffix_of
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
-from fc7_models.data.dataset import from_picture
-from fc7_models.data.inference import by_recipe
+from fc7_models.data.dataset import decode_file
+from fc7_models.data.inference import group_by_recipe
 from fc7_models.deconv.projection import POSITION, UNIT
 from fc7_models.studies.graph_layers import Anatomy
 from fc7_service.bundle.bundle import Bundle
@@ -64,12 +64,12 @@ def view(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
     ImageDecodeError, FailedPrecondition
         The picture is damaged or cannot be read; it is named.
     """
-    return from_picture(path, lambda data: preprocess_with_crop(data, recipe)[0])
+    return decode_file(path, lambda data: preprocess_with_crop(data, recipe)[0])
 
 
 def depths(bundle: Bundle, anatomy: Anatomy) -> Depths:
     """Return the layers to compare, among those that see pictures as the bundle's recipe says."""
-    layers = by_recipe(bundle, anatomy.layers)[bundle.recipe]
+    layers = group_by_recipe(bundle, anatomy.layers)[bundle.recipe]
     inner = [layer for layer in layers if layer != LOGITS]
     maps = [layer for layer in inner if layer not in bundle.layers or len(bundle.layers[layer].shape) == 3]
     return Depths(inner[0], "conv5" if "conv5" in maps else (maps or inner)[-1], "fc7" if "fc7" in inner else inner[-1])

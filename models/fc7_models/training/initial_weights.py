@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fc7.errors import InvalidArgument
 from fc7_models.networks import find_network
-from fc7_models.networks.layers import normed_layers
+from fc7_models.networks.layers import batch_normed_layers
 from fc7_models.training.trained_network import Facts, Plan, Trained, complete, load_trained
 from fc7_service.bundle.bundle import MODEL, Bundle
 from fc7_service.bundle.folder import MANIFEST, open_bundle, shipped_bundles
@@ -105,7 +105,7 @@ def _from_bundle(bundle: Bundle) -> Trained:
 def _folded_name(module: nn.Module, name: str) -> str:
     """Return what a weight is called in a bundle, where batch normalisation is folded into the layer before it."""
     part, _, kind = name.rpartition(".")
-    layers = {norm: layer for layer, norm in normed_layers(module)}
+    layers = {norm: layer for layer, norm in batch_normed_layers(module)}
     if isinstance(module.get_submodule(part), _BatchNorm):
         layer = layers.get(part) or f"{part.partition('.')[0]}.0"  # of ``conv_norm_relu``
         return f"{layer}.bias" if kind == "bias" else ""

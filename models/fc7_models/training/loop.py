@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fc7.errors import FailedPrecondition
-from fc7_models.data.training_set import Pictures, read_pictures
+from fc7_models.data.training_set import TrainingSet, read_training_set
 from fc7_models.networks import find_network
 from fc7_models.training.checkpoint import State, is_kept
 from fc7_models.training.csv_log import Log
@@ -57,7 +57,7 @@ def train(
     Parameters
     ----------
     folders
-        See ``read_pictures``; the first one's validation pictures are those that count.
+        See ``read_training_set``; the first one's validation pictures are those that count.
     plan
         Network, recipe, epochs, batch, peak learning rate, seed.
     checkpoints
@@ -93,7 +93,7 @@ def train(
     team = team or alone()
     earlier = load_start(start, plan) if start else None
     with team.first_alone():
-        pictures = read_pictures(
+        pictures = read_training_set(
             folders,
             job.network.recipe,
             checkpoints,
@@ -108,7 +108,7 @@ def train(
 
 def run(
     job: Job,
-    pictures: Pictures,
+    pictures: TrainingSet,
     checkpoints: Path,
     report: Report,
     team: Team,
@@ -140,8 +140,8 @@ def run(
             top1=top1,
             top5=top5,
             epochs=epochs,
-            n_near=len(pictures.near),
-            near=pictures.near,
+            n_near=len(pictures.near_duplicates),
+            near=pictures.near_duplicates,
             earlier=[*start.trained.facts.earlier, start.trained.facts.as_run()] if start else [],
         )
 
@@ -204,7 +204,7 @@ def _check_loss(loss: float, trainer: Trainer, epoch: int) -> None:
         )
 
 
-def _identity(plan: Plan, pictures: Pictures, team: Team, start: Start | None) -> dict[str, Any]:
+def _identity(plan: Plan, pictures: TrainingSet, team: Team, start: Start | None) -> dict[str, Any]:
     """Return what a state must have been made with to be gone on from."""
     return {
         **asdict(plan),

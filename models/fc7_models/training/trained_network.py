@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fc7.errors import DataLoss, InvalidArgument, NotFound
 from fc7_models.networks import Network, find_network
-from fc7_models.networks.layers import normed_layers
+from fc7_models.networks.layers import batch_normed_layers
 from fc7_models.training.recipes import LOWER_RATE, RECIPES, find_recipe
 
 _MODERN = RECIPES["modern"]
@@ -163,7 +163,7 @@ def complete(weights: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]
             for kind, value in nothing.items():
                 weights.setdefault(f"{name}.{kind}", torch.full_like(part.bias, value))
             weights.setdefault(f"{name}.num_batches_tracked", torch.tensor(0))
-    for layer, _ in normed_layers(module):
+    for layer, _ in batch_normed_layers(module):
         weights.setdefault(f"{layer}.bias", torch.zeros_like(getattr(module, layer).bias))
     return weights
 

