@@ -25,9 +25,6 @@ from torch.overrides import TorchFunctionMode
 from fc7.errors import FailedPrecondition
 from fc7_models.deconv.backward_rules import RULES
 from fc7_models.deconv.build import build_deconv
-from fc7_models.deconv.graph_writer import GraphWriter
-from fc7_models.deconv.layer_chain import Step
-from fc7_models.deconv.unpooling import Unpooling
 from fc7_models.deconv.winograd import matrices
 from fc7_models.export.pack_bundle import BundleContents, pack_bundle
 from fc7_models.export.torch_to_onnx import fold_batch_norm, to_onnx
@@ -291,45 +288,6 @@ def test_a_tile_is_a_correlation() -> None:
     rng = np.random.default_rng(0)
     seen, filters = rng.standard_normal(forth.shape[1]), rng.standard_normal(taps.shape[1])
     np.testing.assert_allclose(back @ (forth @ seen * (taps @ filters)), np.correlate(seen, filters), atol=1e-8)
-
-
-@pytest.mark.parametrize(
-    ("taps", "stride", "dilation", "pads", "rounds_up"),
-    [
-        (3, 2, 1, (1, 1), False),
-        (3, 2, 1, (0, 0), True),
-        (3, 2, 1, (0, 1), False),
-        (2, 2, 1, (0, 0), False),
-        (3, 1, 1, (1, 1), False),
-        (2, 5, 1, (0, 0), False),
-        (3, 2, 2, (2, 2), True),
-        (1, 2, 1, (0, 0), False),
-    ],
-)
-def test_values_go_to_the_first_maximum(
-    taps: int, stride: int, dilation: int, pads: tuple[int, int], rounds_up: bool
-) -> None:
-    first, last = pads
-    pool = helper.make_node(
-        "MaxPool", ["x"], ["y", "where"], kernel_shape=[taps] * 2, strides=[stride] * 2, dilations=[dilation] * 2,
-        pads=[first, first, last, last], ceil_mode=int(rounds_up),
-    )  # fmt: skip
-    kernel = (taps - 1) * dilation + 1
-    step = Step("max_pool", pool, "x", "y", kernel, stride, dilation, pads, rounds_up)
-    to, value = GraphWriter(), helper.make_tensor_value_info
-    to.output("back", Unpooling(to, step).write("x", "signal", first))
-    to.model.graph.input.extend([value(name, TensorProto.FLOAT, ["N", "C", None, None]) for name in ("x", "signal")])
-    to.model.graph.output.append(value("where", TensorProto.INT64, None))
-    nodes = [pool, *to.model.graph.node]
-    graph = helper.make_graph(nodes, "pool", to.model.graph.input, to.model.graph.output, to.model.graph.initializer)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
-    rng = np.random.default_rng(0)
-    x = rng.integers(-1, 2, (2, 3, 13, 18)).astype(np.float32)  # most maxima are in several places
-    signal = rng.integers(-9, 10, (2, 3, step.out_size(13), step.out_size(18))).astype(np.float32)
-    back, where = session(model.SerializeToString()).run(["back", "where"], {"x": x, "signal": signal})
-    wanted = np.zeros_like(x)
-    np.add.at(wanted.reshape(-1), where.reshape(-1), signal.reshape(-1))
-    np.testing.assert_array_equal(back, wanted)
 
 
 class Imported:
