@@ -1,4 +1,7 @@
-"""Links from a page to a file outside `docs`: the model cards become pages of the site, other files plain names."""
+"""What the site changes of a page: links out of `docs`, and where a line of code may break.
+
+The model cards and the changelog, which lie elsewhere, become pages of the site. Of other files the name alone stays.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ PAGES = {
     "service/fc7_service/bundles/alexnet-64/card.md": "cards/alexnet-64.md",
     "service/fc7_service/bundles/zfnet-64/card.md": "cards/zfnet-64.md",
 }
+INLINE_CODE = re.compile(r"<code>([^<]+)</code>")
+WORD, WHOLE = re.compile(r"[^\s-]*-[^\s]{1,24}(?=\s|$)"), r'<span class="whole">\g<0></span>'
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 
@@ -43,3 +48,8 @@ def site_link(link: re.Match[str], source: Path, page: str) -> str:
     else:
         return text
     return f"[{text}]({os.path.relpath(goal, Path(page).parent)}{anchor or ''})"
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Keep words with hyphens whole in inline code; browsers break `--token-file` behind its first hyphen."""
+    return INLINE_CODE.sub(lambda match: f"<code>{WORD.sub(WHOLE, match[1])}</code>", html)
