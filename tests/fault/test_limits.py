@@ -387,7 +387,7 @@ def test_incidents_of_an_embedded_server_are_logged(
     async def fail(*args: object) -> None:
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr(feature_service, "extract", fail)
+    monkeypatch.setattr(feature_service, "extract_images", fail)
     with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client, pytest.raises(fc7.Fc7Error) as caught:
         client.extract(jpeg(1))
     assert caught.value.code == "INTERNAL"

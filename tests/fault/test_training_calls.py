@@ -25,11 +25,11 @@ from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, head_pb2_grp
 from fc7.v1 import head_pb2 as pb
 from fc7_service.data_folder import DataFolder
 from fc7_service.features.extractor import Extractor
+from fc7_service.features.image_features import ImageFeatures
 from fc7_service.heads import limits, registry
 from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.registry import Heads
 from fc7_service.rpc import head_service, interceptor
-from fc7_service.rpc.messages import Extracted
 from fc7_service.server import Server, end_calls
 from fc7_service.settings import Settings
 from labelled import PROVENANCE, make_labelled
@@ -279,12 +279,12 @@ async def test_a_stream_ends_where_memory_would(door: Door, monkeypatch: pytest.
 async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = []
 
-    async def extract(*args: Any) -> Extracted:
+    async def extract(*args: Any) -> ImageFeatures:
         batch = np.ones((32, 8), np.float32)
         batches.append(weakref.ref(batch))
-        return Extracted([batch[3], batch[4]], PROVENANCE, Timing(0.0, 0.0, 0.0))
+        return ImageFeatures([batch[3], batch[4]], PROVENANCE, Timing(0.0, 0.0, 0.0))
 
-    monkeypatch.setattr(head_service, "extract_patiently", extract)
+    monkeypatch.setattr(head_service, "extract_when_free", extract)
     rows = head_service._Rows(cast(Extractor, None), "tiny", PROVENANCE, head_service._Room())
     await rows.take(images("ab").images)
     gc.collect()

@@ -28,12 +28,12 @@ from fc7_service.heads.registry import Heads
 from fc7_service.rpc.messages import (
     check_answer,
     content_sha256,
-    find_model,
     read_image,
     write_provenance,
     write_tensor,
     write_timing,
 )
+from fc7_service.rpc.request_models import model_of_provenance
 
 _LAYER, _UNITS, _CARRIERS, _MATCHED = "conv5", 9, 9, 5  # where a request says nothing
 
@@ -183,7 +183,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
                 )
         collection = await asyncio.to_thread(self._collections.get, request.collection)
         provenance = collection.provenance
-        return find_model(self._extractor, provenance, f"collection {request.collection!r}"), provenance.layer
+        return model_of_provenance(self._extractor, provenance, f"collection {request.collection!r}"), provenance.layer
 
     async def _classes(self, head: str, model: str) -> tuple[str, Classes | None]:
         """Return the model and the classes of a head; no classes where a network's own are meant."""
@@ -199,7 +199,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             bias=softmax.bias / softmax.temperature,
         )
         classes = Classes(version.provenance.layer, version.classes, linear, version.version)
-        return find_model(self._extractor, version.provenance, f"head {head!r}"), classes
+        return model_of_provenance(self._extractor, version.provenance, f"head {head!r}"), classes
 
     async def _top(
         self, model: str, layer: str, top: TopImages, units: Sequence[int], stopwatch: Stopwatch

@@ -21,22 +21,20 @@ from fc7_service.bundle.bundle import check_same_classes
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.registry import Collections
 from fc7_service.features.extractor import Extractor
+from fc7_service.features.image_features import ImageFeatures, extract_views, extract_when_free
 from fc7_service.heads import limits
 from fc7_service.heads.head import HeadVersion, softmax
 from fc7_service.heads.registry import Heads, Rows
 from fc7_service.rpc.messages import (
-    Extracted,
     content_sha256,
-    extract_patiently,
-    extract_views,
-    find_model,
-    read_models,
+    read_image,
     read_tensor,
     read_views,
     write_error,
     write_provenance,
     write_timing,
 )
+from fc7_service.rpc.request_models import model_of_provenance, models_of_request
 
 _DEFAULT_TOP = 5
 _MOST_TRAININGS = 8  # that are fitted or wait for their turn
@@ -96,7 +94,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             raise InvalidArgument("features have a model and a layer of their own: leave both empty", name="provenance")
         fields = {field.name: value for field, value in plan.provenance.ListFields()}
         provenance = Provenance.from_dict(fields)
-        return find_model(self._extractor, provenance, "the features to train on"), provenance.layer
+        return model_of_provenance(self._extractor, provenance, "the features to train on"), provenance.layer
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -153,7 +151,8 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             )
         n_views = read_views(request.views)
         members = await self._members(request)
-        found = [await extract_views(self._extractor, request.images, m.model, m.layer, n_views) for m in members]
+        images = [read_image(image) for image in request.images]
+        found = [await extract_views(self._extractor, images, m.model, m.layer, n_views) for m in members]
         rows = await asyncio.to_thread(_average, members, found)
         top = request.top or _DEFAULT_TOP
         provenances = [one.provenance for one in found]
@@ -172,7 +171,9 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
     async def _members(self, request: pb.ClassifyRequest) -> list[_Member]:
         """Return what is to classify: a head, a network or an ensemble of networks."""
         if not request.head:
-            bundles = [self._extractor.bundle(m) for m in read_models(self._extractor, request.model, request.ensemble)]
+            bundles = [
+                self._extractor.bundle(m) for m in models_of_request(self._extractor, request.model, request.ensemble)
+            ]
             check_same_classes(bundles)
             classes = tuple(c.name for c in bundles[0].classes)
             return [_Member(bundle.name, "logits", classes, softmax) for bundle in bundles]
@@ -180,7 +181,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             raise InvalidArgument("ensemble goes without head, which has a network of its own", name="ensemble")
         classifier = await asyncio.to_thread(self._heads.classifier, request.head, request.head_version)
         head = classifier.version
-        model = find_model(self._extractor, head.provenance, f"head {request.head!r}")
+        model = model_of_provenance(self._extractor, head.provenance, f"head {request.head!r}")
         return [_Member(model, head.provenance.layer, head.classes, classifier.predict, head.version)]
 
     def _facts(self, head: HeadVersion) -> pb.Head:
@@ -255,7 +256,8 @@ class _Rows:
             )
         for label in part.labels:
             limits.check_label(label)
-        found = await extract_patiently(self._extractor, part.images, self._model, self._provenance.layer)
+        images = [read_image(image) for image in part.images]
+        found = await extract_when_free(self._extractor, images, self._model, self._provenance.layer)
         failed = []
         for i, row in enumerate(found.rows):
             if isinstance(row, Fc7Error):
@@ -336,7 +338,7 @@ def _check_part(request: pb.TrainHeadRequest, kind: str) -> None:
         )
 
 
-def _average(members: list[_Member], found: list[Extracted]) -> list[NDArray[np.float32] | Fc7Error]:
+def _average(members: list[_Member], found: list[ImageFeatures]) -> list[NDArray[np.float32] | Fc7Error]:
     """Return each image's probabilities (C,), averaged over views and members, or its error."""
     rows: list[Any] = [
         next((part for part in parts if isinstance(part, Fc7Error)), None)

@@ -1,0 +1,97 @@
+"""Adding items to a collection: which are stored at once, and which images must first be extracted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import Fc7Error, NotFound, Reason
+from fc7_service.collections.collection import Collection
+from fc7_service.collections.store import Item, StoredItem
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """What a caller wants to store: a feature, or an image of which only the digest matters here."""
+
+    id: str
+    content_sha256: str  # hex, of the feature's or the image's bytes
+    payload: dict[str, Any]
+    vector: NDArray[np.float32] | None = None  # (D,), or None for an image
+    has_image: bool = False  # the image was sent, and not only its digest
+
+
+class Upsert:
+    """One call that adds items. Each item ends with a status or with an error of its own.
+
+    Call ``sort``, then ``add_features`` with the features of the images that ``unextracted`` lists, then ``store``.
+
+    Parameters
+    ----------
+    collection
+        Takes the items.
+    items
+        What to store. An error in the place of an item stays in its place.
+    """
+
+    def __init__(self, collection: Collection, items: Sequence[NewItem | Fc7Error]) -> None:
+        self._collection, self._items = collection, items
+        self._outcomes: list[str | Fc7Error] = [item if isinstance(item, Fc7Error) else "" for item in items]
+        self._ready: dict[int, Item] = {}  # position in the call -> item to store
+        self.unextracted: list[int] = []  # positions of the items whose images must be extracted
+
+    def sort(self) -> None:
+        """Decide what happens to each item; the feature of stored content is used again."""
+        valid = {i: item for i, item in enumerate(self._items) if not isinstance(item, Fc7Error)}
+        stored = self._collection.get([item.id for item in valid.values()], True)
+        for (i, item), old in zip(valid.items(), stored, strict=True):
+            vector = item.vector
+            if vector is None and isinstance(old, StoredItem) and old.content_sha256 == item.content_sha256:
+                vector = old.vector
+            if vector is not None:
+                self._add(i, item, vector)
+            elif item.has_image:
+                self.unextracted.append(i)
+            else:
+                self._outcomes[i] = NotFound(
+                    f"Item {item.id!r} is not stored with these bytes. Send them",
+                    name=item.id,
+                    reason=Reason.CONTENT_NOT_STORED,
+                )
+
+    def add_features(self, features: Sequence[NDArray[np.float32] | Fc7Error]) -> None:
+        """Take the feature (D,), or the error, of each image that ``unextracted`` lists."""
+        for i, feature in zip(self.unextracted, features, strict=True):
+            item = self._items[i]
+            if isinstance(feature, Fc7Error):
+                self._outcomes[i] = feature
+            elif not isinstance(item, Fc7Error):
+                self._add(i, item, feature)
+
+    def store(self, *, is_merged: bool) -> list[str | Fc7Error]:
+        """Store what is ready, on disk when this returns; return "added", "replaced", "skipped" or an error per item.
+
+        Raises
+        ------
+        ResourceExhausted, Unavailable
+            As ``Collection.upsert`` does.
+        """
+        positions = sorted(self._ready)
+        if positions:
+            items = [self._ready[i] for i in positions]
+            statuses = self._collection.upsert(items, is_merged=is_merged)
+            for i, status in zip(positions, statuses, strict=True):
+                self._outcomes[i] = status
+        return self._outcomes
+
+    def _add(self, i: int, item: NewItem, vector: NDArray[np.float32]) -> None:
+        try:
+            self._collection.check_vector(vector)
+        except Fc7Error as error:  # for example of a black image, whose feature has no direction
+            self._outcomes[i] = error
+        else:
+            self._ready[i] = Item(item.id, item.content_sha256, item.payload, vector)
