@@ -123,10 +123,10 @@ def pixels_of_views(image: bytes) -> np.ndarray:
 @pytest.mark.parametrize(
     ("kind", "said", "words"),
     [
-        (InvalidArgument, "two models at least, each once", {"ensemble": ["a"]}),
-        (InvalidArgument, "two models at least, each once", {"ensemble": ["a", "b", "a"]}),
-        (InvalidArgument, "two models at least, each once", {"ensemble": ["a", ""]}),
-        (InvalidArgument, "goes without model", {"ensemble": ["a", "b"], "model": "a"}),
+        (InvalidArgument, "at least two models, each once", {"ensemble": ["a"]}),
+        (InvalidArgument, "at least two models, each once", {"ensemble": ["a", "b", "a"]}),
+        (InvalidArgument, "at least two models, each once", {"ensemble": ["a", ""]}),
+        (InvalidArgument, "not both", {"ensemble": ["a", "b"], "model": "a"}),
         (InvalidArgument, "list of names", {"ensemble": "a,b"}),
         (InvalidArgument, "1 or 10", {"views": 5}),
         (NotFound, "nothing", {"ensemble": ["a", "nothing"]}),

@@ -189,7 +189,7 @@ def test_vectors_that_do_not_belong(door: Door) -> None:
 def test_k(door: Door) -> None:
     image = door.pictures / "a" / "0.jpg"
     collection = door.client.collection("c")
-    door.refuses(lambda: collection.search(image, k=0), "INVALID_ARGUMENT", "k is 0")
+    door.refuses(lambda: collection.search(image, k=0), "INVALID_ARGUMENT", "must be at least 1")
     door.exits(2, r"'-k': 0 is not in the range 1<=x", "search", "c", image, "-k", 0)
     assert len(collection.search(image, k=1000)) == 4
     assert len(collection.search(id="a/0.jpg", k=1000)) == 3

@@ -139,7 +139,7 @@ def test_what_is_no_vector(photos, library):
     assert photos.count == 0
     with pytest.raises(InvalidArgument, match="all zeros"):
         photos.search(np.zeros((1, DIM), np.float32), 1)
-    with pytest.raises(InvalidArgument, match="k is 0"):
+    with pytest.raises(InvalidArgument, match=r"k must be at least 1 \(got 0\)"):
         photos.search(np.ones((1, DIM), np.float32), 0)
     library.create("plain", PROVENANCE, DIM, "l2").check_vector(np.zeros(DIM, np.float32))
 

@@ -102,7 +102,7 @@ async def test_a_stream_that_is_no_pass(
 
 async def test_what_does_not_go_together(servicer: ExplainServicer) -> None:
     pair = {"query": IMAGES[0], "neighbour": IMAGES[1]}
-    with pytest.raises(FailedPrecondition, match=r"collection 'other' was made with .* which no model"):
+    with pytest.raises(FailedPrecondition, match=r"ollection 'other' was made with .* no model of this server"):
         await servicer.ExplainMatch(pb.ExplainMatchRequest(collection="other", **pair), None)
     with pytest.raises(InvalidArgument, match="layer 'fc7' does not go with the collection"):
         await servicer.ExplainMatch(pb.ExplainMatchRequest(collection="other", layer="fc7", **pair), None)
@@ -129,7 +129,7 @@ async def test_an_answer_that_no_message_holds_is_refused_before_the_work(
         ("units", servicer.ProjectUnit, pb.ProjectUnitRequest(units=[0] * 5, image=image)),
     ]
     for name, method, request in asked:
-        with pytest.raises(ResourceExhausted, match=f"the answer would have .* so ask for fewer {name}") as caught:
+        with pytest.raises(ResourceExhausted, match=f"The answer would have .* Ask for fewer {name}") as caught:
             await method(request, None)
         assert caught.value.name == name
     assert not servicer._explainer._networks["tiny"]._sessions._kept

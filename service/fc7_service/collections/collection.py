@@ -221,7 +221,7 @@ class Collection:
             The database turned out to be damaged.
         """
         if k < 1:
-            raise InvalidArgument(f"k is {k}: at least 1", name="k")
+            raise InvalidArgument(f"k must be at least 1 (got {k})", name="k")
         for vector in vectors:
             self.check_vector(vector)
         own = own or [None] * len(vectors)

@@ -62,7 +62,7 @@ async def extract_views(
     """Extract like ``extract_images``, but keep the views apart; the provenance is that of one view."""
     provenance = extractor.bundle(model).provenance(layer)
     if not images:
-        raise InvalidArgument("images is empty. Send at least one.", name="images")
+        raise InvalidArgument("images is empty. Send at least one", name="images")
     rows: list[Any] = list(images)
     readable = [i for i, image in enumerate(rows) if not isinstance(image, Fc7Error)]
     if not readable:

@@ -171,9 +171,8 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
     async def _members(self, request: pb.ClassifyRequest) -> list[_Member]:
         """Return what is to classify: a head, a network or an ensemble of networks."""
         if not request.head:
-            bundles = [
-                self._extractor.bundle(m) for m in models_of_request(self._extractor, request.model, request.ensemble)
-            ]
+            names = models_of_request(self._extractor, request.model, request.ensemble)
+            bundles = [self._extractor.bundle(name) for name in names]
             check_same_classes(bundles)
             classes = tuple(c.name for c in bundles[0].classes)
             return [_Member(bundle.name, "logits", classes, softmax) for bundle in bundles]
