@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.image_arguments import find_images
-from fc7.drawing.pictures import upright
+from fc7.drawing.pictures import open_upright
 from fc7_models.data.inference import group_by_recipe, open_graph, open_model, read_batches
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import shipped_bundles
@@ -87,7 +87,7 @@ def write(photos: Sequence[Path], folder: Path, alter: Callable[[Image.Image, in
 
     def one(i: int) -> Path:
         file = folder / f"{i:06d}.jpg"
-        alter(upright(photos[i]), i).save(file, quality=QUALITY)
+        alter(open_upright(photos[i]), i).save(file, quality=QUALITY)
         return file
 
     with ThreadPoolExecutor() as pool:

@@ -27,10 +27,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_it_holds_the_three_packages_the_bundle_and_the_licence(wheel: Path) -> None:
+def test_it_holds_the_packages_the_bundles_the_font_and_the_licences(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"fc7/py.typed", "fc7_service/py.typed", "fc7_models/py.typed", "fc7/v1/feature_pb2.pyi"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith("licenses/client/fc7/drawing/font/OFL.txt") for name in names)
+    assert {"fc7/drawing/font/fc7-sans.ttf", "fc7/drawing/font/OFL.txt"} <= names
     for bundle in shipped_bundles():
         files = {f.name for f in shipped_bundles()[bundle].iterdir()}
         assert {f"fc7_service/bundles/{bundle}/{f}" for f in files} <= names

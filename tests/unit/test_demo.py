@@ -13,7 +13,6 @@ from fc7.cli import demo
 from fc7.cli.folder_scan import FolderScan
 from fc7.demo.pixel_baseline import nearest, raw_values, ridge_fits, ridge_labels
 from fc7.demo.views import N_VIEWS, PICTURES, SIZE, Photograph, scikit_image_photographs, take_views, view
-from fc7.drawing.contact_sheet import TILE, Row, Tile, check_format, draw
 from fc7.errors import InvalidArgument
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:skimage")
@@ -103,35 +102,6 @@ def test_what_is_left_out_is_predicted_as_by_a_fit_without_it(n: int, dim: int) 
         for i in range(n):
             rest = Ridge(penalty).fit(np.delete(x, i, 0), np.delete(targets, i, 0))
             np.testing.assert_allclose(residuals[i], targets[i] - rest.predict(x[i : i + 1])[0], rtol=1e-3, atol=1e-5)
-
-
-def test_a_sheet_shows_pictures_and_says_what_is_missing(tmp_path: Path) -> None:
-    Image.new("RGB", (300, 100), (200, 30, 30)).save(tmp_path / "red.png")
-    (tmp_path / "bad.png").write_bytes(b"nothing")
-    tiles = [Tile(tmp_path / name, (name, "0.9")) for name in ("red.png", "bad.png", "gone.png")]
-    out = tmp_path / "sheet.png"
-    draw(
-        [Row(Tile(tmp_path / "red.png", ("query",), frame="#00ff00"), [*tiles, Tile(None, ("none",))])], out, columns=3
-    )
-    with Image.open(out) as sheet:
-        assert sheet.size[0] > 4 * TILE
-        assert sheet.size[1] > 2 * TILE  # the fourth neighbour is on a line of its own
-        colours = {colour for _, colour in sheet.convert("RGB").getcolors(2**20)}
-    assert {(255, 255, 255), (200, 30, 30), (0, 255, 0), (0xE4, 0xE7, 0xEB)} <= colours
-
-
-def test_captions_keep_to_their_tile(tmp_path: Path) -> None:
-    out = tmp_path / "sheet.png"
-    draw([Row(Tile(None, ("x" * 400,)), [])], out)
-    with Image.open(out) as sheet:
-        beside = np.asarray(sheet.convert("L"))[28 + TILE + 4 :, 28 + TILE + 2 : 28 + TILE + 12]
-    assert beside.min() == 255
-
-
-def test_a_sheet_of_no_known_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match=r"sheet\.xyz"):
-        check_format(tmp_path / "sheet.xyz")
-    check_format(tmp_path / "sheet.JPG")
 
 
 def test_a_photograph_is_turned_upright_first(tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def _precision(wanted: Sequence[str], found: Sequence[Sequence[str]]) -> float:
 
 
 def _draw(queries: Sequence[View], hits: Sequence[list[Hit]], sheet: Path) -> None:
-    from fc7.drawing.contact_sheet import Row, Tile, draw
+    from fc7.drawing.contact_sheet import QueryRow, Tile, draw_contact_sheet
 
     rows = []
     for i in range(0, len(queries), max(1, len(queries) // _ROWS))[:_ROWS]:
@@ -289,9 +289,9 @@ def _draw(queries: Sequence[View], hits: Sequence[list[Hit]], sheet: Path) -> No
             Tile(Path(str(hit.payload["path"])), (str(hit.payload["label"]), f"{hit.score:.3f}"), _frame(hit, photo))
             for hit in hits[i]
         ]
-        rows.append(Row(Tile(queries[i].path, (photo, "query")), tiles))
-    title = "Each query and its ten nearest views; green: of the same photograph"
-    draw(rows, sheet, columns=_K, title=title)
+        rows.append(QueryRow(Tile(queries[i].path, (photo, "query")), tiles))
+    title = "Each query and its ten nearest views. Green: the same photograph. Red: another one."
+    draw_contact_sheet(rows, sheet, columns=_K, title=title)
 
 
 def _frame(hit: Hit, photo: str) -> str:

@@ -42,7 +42,7 @@ def check_result(output: Path | None) -> None:
     if output is None:
         return
     if output.suffix != ".npz":
-        from fc7.drawing.contact_sheet import check_format
+        from fc7.drawing.page import check_format
 
         check_format(output)
     check_writable(output)

@@ -28,7 +28,7 @@ from fc7.errors import FailedPrecondition
 
 if TYPE_CHECKING:
     from fc7 import Client, Collection, TopUnits
-    from fc7.drawing.explanations import Excited
+    from fc7.drawing.explanations import ActivatingPicture
 
 _RANDOM = "random:"
 _SEED = 7
@@ -120,28 +120,28 @@ def _pictures(collection: Collection) -> list[FoundImage]:
 
 
 def _write(
-    output: Path, images: Sequence[FoundImage], found: TopUnits, excited: Mapping[int, Sequence[Excited]]
+    output: Path, images: Sequence[FoundImage], found: TopUnits, excited: Mapping[int, Sequence[ActivatingPicture]]
 ) -> None:
-    from fc7.drawing.explanations import draw_top
+    from fc7.drawing.explanations import draw_top_pictures
 
     where = f"{found.provenance.model} {found.provenance.layer}"
-    title = f"{where}: the nine of {len(images)} pictures that excite each unit most"
+    title = f"{where}: for each unit the nine pictures, of {len(images)}, that activate it most"
     arrays = projection_arrays([one.projection for row in excited.values() for one in row])
     arrays["ids"] = text_array([images[one.index].id for unit in excited for one in found.units[unit]])
-    write_result(output, arrays, found.provenance.to_dict(), lambda file: draw_top(excited, file, title))
+    write_result(output, arrays, found.provenance.to_dict(), lambda file: draw_top_pictures(excited, file, title))
 
 
 def _project(
     client: Client, images: Sequence[FoundImage], found: TopUnits, shown: Sequence[int], rule: str, as_json: bool
-) -> dict[int, list[Excited]]:
+) -> dict[int, list[ActivatingPicture]]:
     """Project each unit in the pictures that excite it most; a picture is sent for all of its units."""
-    from fc7.drawing.explanations import Excited
+    from fc7.drawing.explanations import ActivatingPicture
 
     units_of: dict[int, list[int]] = {}  # picture -> those that it excites most
     for unit in shown:
         for one in found.units[unit]:
             units_of.setdefault(one.index, []).append(unit)
-    where, excited = found.provenance, dict[tuple[int, int], Excited]()
+    where, excited = found.provenance, dict[tuple[int, int], ActivatingPicture]()
     with progress_bar("project", len(units_of), as_json=as_json) as report:
         for done, (index, units) in enumerate(units_of.items(), 1):
             path = images[index].path
@@ -149,6 +149,6 @@ def _project(
                 some = units[start : start + _TOGETHER]
                 answer = client.explain.unit(path, layer=where.layer, units=some, rule=rule, model=where.model)
                 for projection in answer.projections:
-                    excited[projection.place.unit, index] = Excited(path, answer.view, projection)
+                    excited[projection.place.unit, index] = ActivatingPicture(path, answer.view, projection)
             report(done)
     return {unit: [excited[unit, one.index] for one in found.units[unit]] for unit in shown}

@@ -66,17 +66,17 @@ def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:
 
 
 def _check_sheet(sheet: Path) -> None:
-    from fc7.drawing.contact_sheet import check_format
+    from fc7.drawing.page import check_format
 
     check_format(sheet)
     check_writable(sheet)
 
 
 def _draw(sheet: Path, title: str, query: dict[str, Any], hits: Sequence[Hit]) -> None:
-    from fc7.drawing.contact_sheet import Row, Tile, draw
+    from fc7.drawing.contact_sheet import QueryRow, Tile, draw_contact_sheet
 
     tiles = [Tile(_path(hit.payload), (hit.id, f"{hit.score:.4f}", _label(hit.payload))) for hit in hits]
-    draw([Row(Tile(_path(query), ("query", title, _label(query))), tiles)], sheet)
+    draw_contact_sheet([QueryRow(Tile(_path(query), ("query", title, _label(query))), tiles)], sheet)
 
 
 def _path(payload: dict[str, Any]) -> Path | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fc7.drawing.pictures import upright
+from fc7.drawing.pictures import open_upright
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _open(photo: Photograph) -> Image.Image:
     from PIL import Image
 
     try:
-        return upright(photo.path)
+        return open_upright(photo.path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidArgument(f"photograph {str(photo.path)!r} cannot be read: {error}", name=photo.name) from error
 

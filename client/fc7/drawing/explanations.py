@@ -1,4 +1,4 @@
-"""Explanations drawn as the paper draws its figures."""
+"""Drawings of what `client.explain` returns, after the figures of Zeiler & Fergus 2013."""
 
 from __future__ import annotations
 
@@ -8,20 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fc7.drawing.pictures import (
-    SIDE,
-    Panel,
-    coloured,
-    draw,
-    heat,
-    legend,
-    mosaic,
-    outlined,
-    patch,
-    projected,
-    square,
-    veiled,
-)
+from fc7.drawing.maps import class_legend, class_map, heat_map, projection_image
+from fc7.drawing.page import PANEL_PX, Panel, draw_page
+from fc7.drawing.pictures import block_of_nine, cut_out, open_view, outline, spotlight
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,13 +19,15 @@ if TYPE_CHECKING:
 
     from fc7.explanations import ClassReason, Match, MatchSide, Occlusion, Projection, Projections, View
 
-_SMALL = 84  # px of a picture in a block of nine
-_ACROSS = 3  # units side by side
+_LARGE_PX = 2 * PANEL_PX  # side of a view from which parts are cut
+_SMALL_PX = 84  # side of a picture in a block of nine
+_UNITS_PER_ROW = 3  # blocks of nine
+_PANELS_PER_ROW = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Excited:
-    """A picture that excites a unit: its file, and how it was projected."""
+class ActivatingPicture:
+    """A picture that activates a unit: its file, and the unit's projection in it."""
 
     path: Path
     view: View
@@ -44,141 +35,143 @@ class Excited:
 
 
 def draw_units(path: Path, found: Projections, output: Path) -> None:
-    """Draw each unit in a row: the picture with the receptive field, the patch, the projection."""
-    image, px = square(path, found.view, 2 * SIDE), len(found.view.pixels)
+    """Draw, for each unit, the picture with the unit's receptive field, the field alone, and the projection."""
+    image, view_px = open_view(path, found.view, _LARGE_PX), len(found.view.pixels)
     rows = []
-    for one in found.projections:
-        place, signal = one.place, projected(one.pixels, 2 * SIDE)
+    for projection in found.projections:
+        place = projection.place
+        whole = outline(image, place.box, view_px).resize((PANEL_PX, PANEL_PX))
         rows.append(
             [
-                Panel(
-                    outlined(image, place.box, px).resize((SIDE, SIDE)),
-                    (_unit(one), f"row {place.y}, column {place.x}"),
-                ),
-                Panel(patch(image, place.box, px), ("patch",)),
-                Panel(patch(signal, place.box, px), ("projection",)),
+                Panel(whole, (_activation(projection), f"row {place.y}, column {place.x}")),
+                Panel(cut_out(image, place.box, view_px), ("what the unit sees",)),
+                Panel(_cut_projection(projection, view_px), ("projection",)),
             ]
         )
     half = -(-len(rows) // 2) if len(rows) > 4 else len(rows)
     pairs = [rows[i] + (rows[i + half] if i + half < len(rows) else []) for i in range(half)]
-    draw(pairs, output, f"{path.name}: units of {found.provenance.model} {found.provenance.layer}")
+    draw_page(pairs, output, f"Units of {found.provenance.model} {found.provenance.layer} in {path.name}")
 
 
-def draw_top(units: Mapping[int, Sequence[Excited]], output: Path, title: str) -> None:
-    """Draw for each unit a block of nine projections beside the nine patches, as in figure 2."""
-    panels, patches_of = [], _patches(units)
-    for unit, images in units.items():
-        signals = [_cut(projected(one.projection.pixels, 2 * SIDE), one) for one in images]
-        patches = [patches_of[unit, one.path] for one in images]
-        strongest = f"strongest {images[0].projection.place.value:.3g}" if images else "silent in every picture"
-        panels.append([Panel(mosaic(signals, _SMALL), (f"unit {unit}",)), Panel(mosaic(patches, _SMALL), (strongest,))])
-    rows = [list(chain.from_iterable(panels[i : i + _ACROSS])) for i in range(0, len(panels), _ACROSS)]
-    draw(rows, output, title)
+def draw_top_pictures(units: Mapping[int, Sequence[ActivatingPicture]], output: Path, title: str) -> None:
+    """Draw, for each unit, nine projections beside the parts of the nine pictures that the unit sees (figure 2)."""
+    blocks, fields_of = [], _receptive_fields(units)
+    for unit, pictures in units.items():
+        projections = [_cut_projection(one.projection, len(one.view.pixels), _SMALL_PX) for one in pictures]
+        fields = [fields_of[unit, one.path] for one in pictures]
+        strongest = f"strongest activation {pictures[0].projection.place.value:.3g}" if pictures else "never active"
+        blocks.append(
+            [
+                Panel(block_of_nine(projections, _SMALL_PX), (f"unit {unit}",)),
+                Panel(block_of_nine(fields, _SMALL_PX), (strongest,)),
+            ]
+        )
+    rows = [list(chain.from_iterable(blocks[i : i + _UNITS_PER_ROW])) for i in range(0, len(blocks), _UNITS_PER_ROW)]
+    draw_page(rows, output, title)
 
 
-def _patches(units: Mapping[int, Sequence[Excited]]) -> dict[tuple[int, Path], Image.Image]:
-    """Return what each unit sees of each of its pictures; a file is opened once."""
-    seen: dict[Path, list[tuple[int, Excited]]] = {}
-    for unit, images in units.items():
-        for one in images:
-            seen.setdefault(one.path, []).append((unit, one))
-    patches = {}
-    for path, ones in seen.items():
-        image = square(path, ones[0][1].view, 2 * SIDE)
-        patches.update({(unit, path): _cut(image, one) for unit, one in ones})
-    return patches
-
-
-def _cut(image: Image.Image, one: Excited) -> Image.Image:
-    return patch(image, one.projection.place.box, len(one.view.pixels), _SMALL)
+def _receptive_fields(units: Mapping[int, Sequence[ActivatingPicture]]) -> dict[tuple[int, Path], Image.Image]:
+    """Return what each unit sees of each of its pictures. Each file is opened once."""
+    uses: dict[Path, list[tuple[int, ActivatingPicture]]] = {}
+    for unit, pictures in units.items():
+        for picture in pictures:
+            uses.setdefault(picture.path, []).append((unit, picture))
+    fields = {}
+    for path, uses_of_file in uses.items():
+        image = open_view(path, uses_of_file[0][1].view, _LARGE_PX)
+        for unit, picture in uses_of_file:
+            box, view_px = picture.projection.place.box, len(picture.view.pixels)
+            fields[unit, path] = cut_out(image, box, view_px, _SMALL_PX)
+    return fields
 
 
 def draw_match(paths: tuple[Path, Path], found: Match, output: Path) -> None:
-    """Draw both pictures and the units that carry most, projected in both.
+    """Draw both pictures, and the units that contribute most to their similarity, projected in both.
 
-    A layer that has positions is drawn with the similarity on each picture, and a row a unit with its
-    patches; any other, whose units see the whole picture, with a row a picture.
+    Where the layer has positions, each picture is shown lit by the shares of its positions, and each unit gets a row
+    with what it sees. The units of any other layer see the whole picture: then each picture gets a row.
     """
     sides = (found.query, found.neighbour)
-    images = [square(path, side.view, 2 * SIDE) for path, side in zip(paths, sides, strict=True)]
-    shares = [
-        (f"unit {one.place.unit}", f"carries {found.contributions[one.place.unit]:.4f} of {found.score:.4f}")
-        for one in found.query.projections
+    images = [open_view(path, side.view, _LARGE_PX) for path, side in zip(paths, sides, strict=True)]
+    units = [projection.place.unit for projection in found.query.projections]
+    captions = [(f"unit {unit}", f"contributes {found.contributions[unit]:.4f} of {found.score:.4f}") for unit in units]
+    wholes = [
+        Panel(image.resize((PANEL_PX, PANEL_PX)), (path.name, role))
+        for image, path, role in zip(images, paths, ("query", "neighbour"), strict=True)
     ]
     rows: list[list[Panel]] = []
     if found.query.positions is None or found.neighbour.positions is None:
-        for path, side, image in zip(paths, sides, images, strict=True):
-            shown = [Panel(projected(one.pixels), share) for one, share in zip(side.projections, shares, strict=True)]
-            rows.append([Panel(image.resize((SIDE, SIDE)), (path.name,)), *shown])
+        for whole, side in zip(wholes, sides, strict=True):
+            shown = zip(side.projections, captions, strict=True)
+            rows.append([whole, *(Panel(projection_image(one.pixels), caption) for one, caption in shown)])
     else:
-        rows.append([])
-        for path, positions, image in zip(
-            paths, (found.query.positions, found.neighbour.positions), images, strict=True
-        ):
-            lit = veiled(image, positions).resize((SIDE, SIDE))
-            rows[0].append(Panel(image.resize((SIDE, SIDE)), (path.name,)))
-            rows[0].append(Panel(lit, ("lit: what carries the cosine", _range(positions))))
-        for i, share in enumerate(shares):
-            rows.append([*_both(sides[0], i, images[0], share), *_both(sides[1], i, images[1], ("", ""))])
-    layer = found.provenance.layer
-    draw(rows, output, f"cosine {found.score:.4f} of {found.provenance.model} {layer}, split over {found.unit_layer}")
+        positions = (found.query.positions, found.neighbour.positions)
+        lit = [_lit(image, shares) for image, shares in zip(images, positions, strict=True)]
+        rows.append([wholes[0], lit[0], wholes[1], lit[1]])
+        for i, caption in enumerate(captions):
+            query = _seen_and_projected(found.query, i, images[0], caption)
+            rows.append(query + _seen_and_projected(found.neighbour, i, images[1], caption[:1]))
+    layer = f"{found.provenance.model} {found.provenance.layer}"
+    draw_page(rows, output, f"Cosine {found.score:.4f} in {layer}, split over the units of {found.unit_layer}")
 
 
 def draw_class(path: Path, found: ClassReason, output: Path) -> None:
-    """Draw the picture, the class-activation map where there is one, and the units that carry most."""
-    image, px = square(path, found.view, 2 * SIDE), len(found.view.pixels)
-    first = [
-        Panel(
-            image.resize((SIDE, SIDE)), (path.name, f"{found.label} {found.probability:.3f}, logit {found.logit:.3f}")
-        )
-    ]
+    """Draw the picture, the shares of its positions if the layer has any, and the units that contribute most."""
+    image, view_px = open_view(path, found.view, _LARGE_PX), len(found.view.pixels)
+    facts = f"{found.label} {found.probability:.3f}, logit {found.logit:.3f}"
+    first = [Panel(image.resize((PANEL_PX, PANEL_PX)), (path.name, facts))]
     if found.positions is not None:
-        first.append(Panel(veiled(image, found.positions).resize((SIDE, SIDE)), ("lit: what carries the class",)))
-        first.append(Panel(heat(found.positions), ("share of each position", _range(found.positions))))
+        first.append(_lit(image, found.positions))
+        first.append(Panel(heat_map(found.positions), ("share of each position", _range(found.positions))))
     panels = [
         Panel(
-            patch(projected(one.pixels, 2 * SIDE), one.place.box, px),
-            (_unit(one), f"carries {found.contributions[one.place.unit]:.3f}"),
+            _cut_projection(projection, view_px),
+            (_activation(projection), f"contributes {found.contributions[projection.place.unit]:.3f}"),
         )
-        for one in found.projections
+        for projection in found.projections
     ]
-    rows = [first, *(panels[i : i + 5] for i in range(0, len(panels), 5))]
-    draw(rows, output, f"what carries {found.label!r} in {found.provenance.model} {found.provenance.layer}")
+    rows = [first, *(panels[i : i + _PANELS_PER_ROW] for i in range(0, len(panels), _PANELS_PER_ROW))]
+    draw_page(rows, output, f"What speaks for {found.label!r} in {found.provenance.model} {found.provenance.layer}")
 
 
 def draw_occlusion(path: Path, found: Occlusion, output: Path) -> None:
-    """Draw the picture and the maps of probability, most probable class and activity, as in figure 7."""
+    """Draw the picture and maps of activity, probability and most probable class (figure 7)."""
     from PIL import ImageDraw
 
-    px = len(found.view.pixels)
-    image = square(path, found.view)
-    ImageDraw.Draw(image).rectangle(
-        (2, 2, 2 + found.square_px * SIDE // px, 2 + found.square_px * SIDE // px), "#808080"
-    )
-    row = [
-        Panel(image, (path.name, f"grey square of {found.square_px} px")),
-        Panel(heat(found.probabilities, low=0.0), (f"probability of {found.label}", _range(found.probabilities))),
-    ]
+    image, square_px = open_view(path, found.view), found.square_px * PANEL_PX // len(found.view.pixels)
+    ImageDraw.Draw(image).rectangle((2, 2, 2 + square_px, 2 + square_px), "#808080")
+    row = [Panel(image, (path.name, f"grey square of {found.square_px} px"))]
     if found.activities is not None:
-        ends = _range(found.activities)
-        row.insert(
-            1, Panel(heat(found.activities, low=0.0), (f"{found.activity_layer}, map {found.activity_unit}", ends))
-        )
-    counts = [int((found.best == i).sum()) for i in range(len(found.labels))]
-    row.append(Panel(coloured(found.best, len(found.labels)), ("most probable class",)))
-    row.append(Panel(legend(found.labels, counts)))
-    draw([row], output, f"{found.label} ({found.probability:.3f} in the whole picture) under a grey square")
+        caption = (f"{found.activity_layer}, map {found.activity_unit}", _range(found.activities))
+        row.append(Panel(heat_map(found.activities, low=0.0), caption))
+    caption = (f"probability of {found.label}", _range(found.probabilities))
+    row.append(Panel(heat_map(found.probabilities, low=0.0), caption))
+    row.append(Panel(class_map(found.best, len(found.labels)), ("most probable class",)))
+    row.append(Panel(class_legend(found.labels, [int((found.best == i).sum()) for i in range(len(found.labels))])))
+    draw_page([row], output, f"{found.label} under a grey square ({found.probability:.3f} without it)")
+
+
+def _lit(image: Image.Image, shares: NDArray[np.float32]) -> Panel:
+    lit = spotlight(image, shares).resize((PANEL_PX, PANEL_PX))
+    return Panel(lit, ("bright: large share", f"{_range(shares)} per position"))
+
+
+def _seen_and_projected(side: MatchSide, number: int, image: Image.Image, caption: tuple[str, ...]) -> list[Panel]:
+    projection, view_px = side.projections[number], len(side.view.pixels)
+    return [
+        Panel(cut_out(image, projection.place.box, view_px), caption),
+        Panel(_cut_projection(projection, view_px), ("projection",)),
+    ]
+
+
+def _cut_projection(projection: Projection, view_px: int, side_px: int = PANEL_PX) -> Image.Image:
+    """Return the part of a projection that the unit sees."""
+    return cut_out(projection_image(projection.pixels, _LARGE_PX), projection.place.box, view_px, side_px)
 
 
 def _range(values: NDArray[np.float32]) -> str:
     return f"{values.min():.3g} to {values.max():.3g}"
 
 
-def _unit(one: Projection) -> str:
-    return f"unit {one.place.unit}: {one.place.value:.3g}"
-
-
-def _both(side: MatchSide, number: int, image: Image.Image, caption: tuple[str, str]) -> list[Panel]:
-    one, px = side.projections[number], len(side.view.pixels)
-    signal = projected(one.pixels, 2 * SIDE)
-    return [Panel(patch(image, one.place.box, px), caption), Panel(patch(signal, one.place.box, px), ("projection",))]
+def _activation(projection: Projection) -> str:
+    return f"unit {projection.place.unit}: activation {projection.place.value:.3g}"
