@@ -13,8 +13,8 @@ import pytest
 
 import fc7
 from fc7.errors import DataLoss, FailedPrecondition, ResourceExhausted
-from fc7_service.heads import files
-from fc7_service.heads.head import UNREADABLE
+from fc7_service.heads import records
+from fc7_service.heads.head_version import UNREADABLE
 from fc7_service.heads.registry import Heads
 from labelled import PROVENANCE, make_labelled
 
@@ -145,8 +145,8 @@ def test_a_newer_format_is_refused(folder, file, monkeypatch):
     path = folder / "hurt" / file
     values = json.loads(path.read_bytes())
     del values["sha256"], values["format"]
-    monkeypatch.setattr(files, "FORMAT", 2)
-    files.write_record(path, {**values, "something": "new"})
+    monkeypatch.setattr(records, "FORMAT", 2)
+    records.write_record(path, {**values, "something": "new"})
     monkeypatch.undo()
     heads = Heads(folder)
     with pytest.raises(FailedPrecondition, match=r"'hurt'.*newer fc7"):
@@ -156,7 +156,7 @@ def test_a_newer_format_is_refused(folder, file, monkeypatch):
 
 def test_the_files_of_another_head_are_refused(folder):
     os.replace(folder / "good" / "1" / "manifest.json", folder / "hurt" / "1" / "manifest.json")
-    with pytest.raises(DataLoss, match=r"'hurt'.* is of 'good' version 1"):
+    with pytest.raises(DataLoss, match=r"'hurt'.* describes version 1 of head 'good'"):
         Heads(folder).get("hurt")
 
 

@@ -116,8 +116,8 @@ class Fits:
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
-    fits = Fits(registry.fit)
-    monkeypatch.setattr(registry, "fit", fits)
+    fits = Fits(registry.fit_head)
+    monkeypatch.setattr(registry, "fit_head", fits)
     return fits
 
 
@@ -178,10 +178,10 @@ async def test_a_training_cancelled_after_its_fit_stores_nothing(door: Door, fit
                 check()
         return found
 
-    monkeypatch.setattr(registry, "fit", end_as_the_caller_leaves)
+    monkeypatch.setattr(registry, "fit_head", end_as_the_caller_leaves)
     training = door.train(PLAN, images("aabb"))
     await until(is_fitted.is_set)
-    monkeypatch.setattr(registry, "fit", real)
+    monkeypatch.setattr(registry, "fit_head", real)
     training.cancel()
     assert (await door.train(PLAN, images("aabb")))[-1].head.version == 1
 
@@ -207,7 +207,7 @@ async def test_closed_heads_store_nothing_more(tmp_path: Path, fits: Fits) -> No
     heads.close()  # from the loop's own thread
     assert fits.n_ended == 1
     for training in (running, waiting):
-        with pytest.raises(Unavailable, match="nothing stored"):
+        with pytest.raises(Unavailable, match="nothing was stored"):
             await training
     assert fits.n_started == 1
     assert heads.list() == []
@@ -266,14 +266,14 @@ async def test_features_are_of_a_model_that_is_here(door: Door) -> None:
     await door.refuses("INVALID_ARGUMENT", "label", plan, features("a\nbb", dim=dim))
     bad = features("aabb", dim=dim)
     bad.features.values.data = b"\xff" * len(bad.features.values.data)  # NaN
-    await door.refuses("INVALID_ARGUMENT", "finite", plan, bad)
+    await door.refuses("INVALID_ARGUMENT", "NaN", plan, bad)
 
 
 async def test_a_stream_ends_where_memory_would(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_BYTES", 6 * (8 * 4 + limits.ROW_BYTES))
     assert (await door.train(PLAN, images("aabbab")))[-1].head.count == 6
     await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h", all_versions=True))
-    await door.refuses("RESOURCE_EXHAUSTED", "8 rows of 8 .* at most 6", PLAN, images("aabb"), images("abab", 4))
+    await door.refuses("RESOURCE_EXHAUSTED", "at most 6 rows of 8 numbers", PLAN, images("aabb"), images("abab", 4))
 
 
 async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,13 +382,13 @@ async def test_a_collection_too_large_for_memory_is_refused(door: Door, monkeypa
 
 async def test_classes_are_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_CLASSES", 3)
-    await door.refuses("RESOURCE_EXHAUSTED", "4 classes: at most 3", PLAN, images("abcd"))
+    await door.refuses("RESOURCE_EXHAUSTED", "at most 3 classes .got 4", PLAN, images("abcd"))
     monkeypatch.setattr(limits, "MAX_CLASSES", 4)
     monkeypatch.setattr(limits, "MAX_SCORES", 15)
     await door.refuses("RESOURCE_EXHAUSTED", "4 rows of 4 classes", PLAN, images("abcd"))
 
 
-@pytest.mark.parametrize(("label", "text"), [("", "label is empty"), ("x" * 257, "257 characters: at most 256")])
+@pytest.mark.parametrize(("label", "text"), [("", "label is empty"), ("x" * 257, "at most 256 characters")])
 async def test_labels_are_checked_as_they_come(door: Door, label: str, text: str) -> None:
     await door.refuses("INVALID_ARGUMENT", text, PLAN, images(["a", label]))
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fc7.errors import InvalidArgument
-from fc7_service.heads.fit import fit_temperature
 from fc7_service.heads.folds import N_FOLDS, NO_FOLD, assign_folds
+from fc7_service.heads.temperature import fit_temperature
 
 rows = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 40)), max_size=120)
 

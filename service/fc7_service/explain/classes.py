@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound, Reason
+from fc7_service.bundle.softmax import softmax
 from fc7_service.explain.network import Network
 
 _BATCH = 256
@@ -39,8 +40,7 @@ class Classes:
         logits: NDArray[np.floating[Any]] = features
         if self.linear is not None:
             logits = (features - self.linear.mean) @ self.linear.weights + self.linear.bias
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return softmax(np.asarray(logits, np.float32))
 
     def index(self, label: str) -> int:
         """Return the class of a label, or of an id.

@@ -1,4 +1,4 @@
-"""Which rows are held out: stratified by class, with all copies of one image on one side."""
+"""Which rows are held out: a fifth of every class, with all copies of one image on one side."""
 
 from __future__ import annotations
 
@@ -12,82 +12,88 @@ from numpy.typing import NDArray
 from fc7.errors import InvalidArgument, Reason
 from fc7_service.heads.limits import check_label
 
-N_FOLDS = 5  # fold 0 is held out: 20 %
-NO_FOLD = -1  # rows that are always trained on
+N_FOLDS = 5
+HELD_OUT_FOLD = 0  # 20 % of the rows
+NO_FOLD = -1  # of rows that are always trained on
+_N_NAMED = 5  # classes that one message lists
 
 
 def assign_folds(labels: Sequence[str], groups: Sequence[str]) -> NDArray[np.int8]:
-    """Give every row a fold; the same rows get the same folds in any order.
+    """Assign every row to a fold; the order of the rows does not matter.
 
-    Each class is spread evenly over the folds, copies together; a class of fewer images than
-    folds has one in fold 0 and the rest in others, so it can be both tested and trained. An
-    image that carries two labels is no fair test: it is trained on only.
+    Each class is spread evenly over the folds, and copies of an image stay together. A class with fewer images than
+    folds has one image in the held-out fold and the others in different folds, so that it can be both trained and
+    tested. An image that carries two labels is trained on only: it would not be a fair test.
 
     Parameters
     ----------
     labels
         Class of each row.
     groups
-        Content hash of each row; rows of one group are copies.
+        Content hash of each row; rows of one group are copies of one image.
 
     Returns
     -------
     NDArray[np.int8]
-        (N,): 0 to ``N_FOLDS - 1``, or ``NO_FOLD``.
+        (N,): ``HELD_OUT_FOLD`` to ``N_FOLDS - 1``, or ``NO_FOLD``.
 
     Raises
     ------
     InvalidArgument
-        Fewer than two classes, or a class with fewer than two different images of its own.
+        There are fewer than two classes, or a class has fewer than two different images of its own.
     """
     _check_classes(labels)
     sizes = Counter(groups)
-    classes_of: defaultdict[str, set[str]] = defaultdict(set)
+    classes_of_group: defaultdict[str, set[str]] = defaultdict(set)
     for label, group in zip(labels, groups, strict=True):
-        classes_of[group].add(label)
-    members: dict[str, list[str]] = {label: [] for label in sorted(set(labels))}
-    for group, its_classes in classes_of.items():
-        if len(its_classes) == 1:
-            members[min(its_classes)].append(group)
-    _check_members(members)
+        classes_of_group[group].add(label)
+    groups_of_class: dict[str, list[str]] = {label: [] for label in sorted(set(labels))}
+    for group, classes in classes_of_group.items():
+        if len(classes) == 1:
+            groups_of_class[min(classes)].append(group)
+    _check_images(groups_of_class)
 
-    fold_of = dict.fromkeys(classes_of, NO_FOLD)
-    for turn, mine in enumerate(members.values()):
-        mine.sort(key=lambda group: (-sizes[group], hashlib.sha256(group.encode()).digest()))
-        fold_of.update(zip(mine, _spread([sizes[group] for group in mine], turn), strict=True))
-    return np.array([fold_of[group] for group in groups], np.int8)
+    fold_of_group = dict.fromkeys(classes_of_group, NO_FOLD)
+    for turn, own_groups in enumerate(groups_of_class.values()):
+        own_groups.sort(key=lambda group: (-sizes[group], hashlib.sha256(group.encode()).digest()))
+        folds = _spread([sizes[group] for group in own_groups], turn)
+        fold_of_group.update(zip(own_groups, folds, strict=True))
+    return np.array([fold_of_group[group] for group in groups], np.int8)
 
 
 def _spread(sizes: list[int], turn: int) -> list[int]:
-    """Put groups of these sizes, largest first, each into the emptiest fold."""
-    n = len(sizes)
-    if n < N_FOLDS:  # the smallest is held out
-        return [*range(1, n), 0]
-    load = {(turn + i) % N_FOLDS: 0 for i in range(N_FOLDS)}  # ties go to another fold in each class
-    chosen = []
+    """Return a fold for each group of one class, given their sizes, largest first: always the emptiest fold."""
+    n_groups = len(sizes)
+    if n_groups < N_FOLDS:
+        return [*range(1, n_groups), HELD_OUT_FOLD]  # the smallest group is held out
+    rows_in_fold = {(turn + i) % N_FOLDS: 0 for i in range(N_FOLDS)}  # in each class, ties go to another fold
+    folds = []
     for size in sizes:
-        fold = min(load, key=lambda i: load[i])
-        load[fold] += size
-        chosen.append(fold)
-    return chosen
+        fold = min(rows_in_fold, key=lambda i: rows_in_fold[i])
+        rows_in_fold[fold] += size
+        folds.append(fold)
+    return folds
 
 
 def _check_classes(labels: Sequence[str]) -> None:
-    found = set(labels)
-    if len(found) < 2:
-        what = f"all {len(labels)} rows are of class {min(found)!r}" if found else "there is no labelled row"
-        raise InvalidArgument(f"{what}: a head needs at least 2 classes", name="labels", reason=Reason.TOO_FEW_IMAGES)
-    for label in found:
+    classes = set(labels)
+    if len(classes) < 2:
+        what = f"all {len(labels)} rows are of class {min(classes)!r}" if classes else "there is no labelled row"
+        raise InvalidArgument(
+            f"a head needs at least 2 classes, but {what}", name="labels", reason=Reason.TOO_FEW_IMAGES
+        )
+    for label in classes:
         check_label(label)
 
 
-def _check_members(members: dict[str, list[str]]) -> None:
-    few = [label for label, mine in members.items() if len(mine) < 2]
-    if few:
-        names = ", ".join(repr(label) for label in few[:5]) + (", ..." if len(few) > 5 else "")
+def _check_images(groups_of_class: dict[str, list[str]]) -> None:
+    small = [label for label, groups in groups_of_class.items() if len(groups) < 2]
+    if small:
+        names = ", ".join(map(repr, small[:_N_NAMED])) + (", ..." if len(small) > _N_NAMED else "")
         raise InvalidArgument(
-            f"{len(few)} of {len(members)} classes have fewer than 2 different images of their own: {names}; copies, "
-            "and images that also carry another label, do not count: add images or leave these classes out",
-            name=few[0],
+            f"every class needs at least 2 different images of its own. These have fewer: {names} "
+            f"({len(small)} of {len(groups_of_class)} classes). Copies, and images that also carry another label, do "
+            "not count. Add images, or leave these classes out",
+            name=small[0],
             reason=Reason.TOO_FEW_IMAGES,
         )

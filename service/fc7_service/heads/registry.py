@@ -1,15 +1,11 @@
-"""All heads of a data folder: trained, versioned, published."""
+"""All heads of a data folder: train, list, publish, classify, delete."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,33 +13,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, NotFound, Reason, Unavailable
-from fc7_service.bundle.disk import hide_folder, new_folder, remove_leftovers, sync_folder
+from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, Reason
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.heads.files import (
-    POINTER,
-    changing,
-    pack,
-    read_head,
-    read_record,
-    read_softmax,
-    write_record,
-    write_version,
-)
-from fc7_service.heads.fit import StopCheck, fit, never_stop
-from fc7_service.heads.head import UNREADABLE, Classifier, HeadVersion
+from fc7_service.heads.classifier import Classifier
+from fc7_service.heads.fit import fit_head
+from fc7_service.heads.head_folders import HeadFolders, Publication
+from fc7_service.heads.head_version import UNREADABLE, HeadVersion
+from fc7_service.heads.stop_check import StopCheck, never_stop
+from fc7_service.heads.training_queue import TrainingQueue
+from fc7_service.heads.version_files import pack_weights
 
-Rows = tuple[NDArray[np.float32], Sequence[str], Sequence[str]]  # features (N, D), label and content hash of each
+# Features (N, D) float32, and for each row its label and its content hash
+TrainingRows = tuple[NDArray[np.float32], Sequence[str], Sequence[str]]
 
 
 class Heads:
-    """The heads under one folder: ``NAME/VERSION/`` and, once published, ``NAME/published.json``.
+    """The heads in one folder. One process owns the folder; its threads may call at the same time.
 
-    A version appears whole or not at all. As long as the head is there, the number of a deleted
-    version is not given again, unless the ``published.json`` that remembers it was damaged; a head
-    that was deleted wholly begins at 1 again. One process owns the folder; within it, calls may
-    come from several threads.
+    The number of a deleted version is not given again while the head exists, unless the ``published.json`` that
+    remembers it is damaged. A head that was deleted entirely begins at 1 again.
 
     Parameters
     ----------
@@ -52,13 +41,10 @@ class Heads:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.RLock()  # around everything that writes, and the cache
-        self._turn = asyncio.Lock()  # one training at a time: each wants the cores for itself
-        self._trainer = ThreadPoolExecutor(1, thread_name_prefix="fc7-fit")
-        self._is_closing = threading.Event()
-        self._ready: dict[str, Classifier] = {}
-        remove_leftovers(path)
+        self._folders = HeadFolders(path)
+        self._lock = threading.RLock()  # held while anything is written, and around the cache
+        self._queue = TrainingQueue()
+        self._published: dict[str, Classifier] = {}  # cache
 
     def check_name(self, name: str) -> None:
         """Refuse a name that no head can have.
@@ -66,7 +52,7 @@ class Heads:
         Raises
         ------
         InvalidArgument
-            Naming the rule.
+            The rule is named.
         """
         check_name(name, "head")
 
@@ -77,14 +63,14 @@ class Heads:
         labels: Sequence[str],
         groups: Sequence[str],
         provenance: Provenance,
-        check: StopCheck = never_stop,
+        check_stop: StopCheck = never_stop,
     ) -> HeadVersion:
         """Fit the next version of a head and store it, unpublished.
 
         Parameters
         ----------
         name
-            Of a new head or of one that gets another version.
+            A new head, or one that gets another version.
         features
             float32 (N, D), raw.
         labels
@@ -93,8 +79,8 @@ class Heads:
             Content hash of each row: copies are held out together.
         provenance
             What made the features.
-        check
-            Called now and then, the last time before the version is stored; what it raises ends the training.
+        check_stop
+            Called now and then, for the last time before the version is stored. What it raises ends the training.
 
         Returns
         -------
@@ -104,152 +90,125 @@ class Heads:
         Raises
         ------
         InvalidArgument
-            A bad name; values that are not finite; fewer than two classes, or than two different images in one.
+            The name is bad, a value is not finite, or there are fewer than two classes, or fewer than two different
+            images in one.
         ResourceExhausted
-            The disk is full, or the rows or classes are too many.
+            The disk is full, or there are too many rows or classes.
         """
         self.check_name(name)
         start = time.monotonic()
-        found = fit(features, labels, groups, check)
-        seconds, weights = time.monotonic() - start, pack(found.softmax)
+        fitted = fit_head(features, labels, groups, check_stop)
+        seconds, weights = time.monotonic() - start, pack_weights(fitted.softmax)
         with self._lock:
-            check()
-            parent = max(self._versions(name), default=0)
-            head = HeadVersion(
+            check_stop()
+            parent = max(self._folders.versions(name), default=0)
+            version = HeadVersion(
                 name=name,
-                version=max(parent, self._last_deleted(name)) + 1,
+                version=max(parent, self._folders.last_deleted(name)) + 1,
                 provenance=provenance,
-                classes=found.classes,
+                classes=fitted.classes,
                 count=len(labels),
-                accuracy=found.accuracy,
-                majority_accuracy=found.majority_accuracy,
-                held_out=found.held_out,
-                method=found.method,
+                accuracy=fitted.accuracy,
+                majority_accuracy=fitted.majority_accuracy,
+                held_out=fitted.held_out,
+                method=fitted.method,
                 seconds=seconds,
                 weights_sha256=hashlib.sha256(weights).hexdigest(),
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 parent_version=parent,
             )
-            with changing(name):
-                self._store(head, weights, {"nll": found.nll, "strength": found.strength})
-        return head
+            self._folders.add(version, weights, {"nll": fitted.nll, "strength": fitted.strength})
+        return version
 
-    async def train_in_turn(self, name: str, read: Callable[[], Rows], provenance: Provenance) -> HeadVersion:
-        """Do as ``train`` when the trainings before have ended; nothing is stored if this is cancelled.
+    async def train_in_turn(
+        self, name: str, read_rows: Callable[[], TrainingRows], provenance: Provenance
+    ) -> HeadVersion:
+        """Train as ``train`` does, after earlier trainings have ended; if this is cancelled, nothing is stored.
 
         Parameters
         ----------
         name, provenance
-            As ``train`` takes them.
-        read
-            Returns features, labels and groups; called when it is this one's turn, so that those who wait hold none.
+            As for ``train``.
+        read_rows
+            Returns features, labels and groups. It is called when the turn comes, so that callers who wait hold no
+            rows in memory.
 
         Raises
         ------
         Unavailable
-            ``close`` came first.
+            ``close`` was called before the end.
         """
-        has_left = threading.Event()
-
-        def check() -> None:
-            if has_left.is_set() or self._is_closing.is_set():
-                raise Unavailable(
-                    "the training was stopped and nothing stored: send the call again",
-                    name=name,
-                    reason=Reason.SERVER_STOPPING,
-                )
-
-        def train() -> HeadVersion:
-            check()
-            features, labels, groups = read()
-            return self.train(name, features, labels, groups, provenance, check)
-
-        loop = asyncio.get_running_loop()
-        async with self._turn:  # and not in the queue of the thread, where the rows of those who left would stay
-            check()
-            try:
-                return await loop.run_in_executor(self._trainer, train)
-            finally:
-                has_left.set()
+        return await self._queue.run(
+            name, lambda check_stop: self.train(name, *read_rows(), provenance, check_stop=check_stop)
+        )
 
     def close(self) -> None:
-        """Stop the training under way, and wait until it has; nothing of it is stored."""
-        self._is_closing.set()
-        self._trainer.shutdown()
+        """Stop the training that is running, and wait until it has ended; nothing of it is stored."""
+        self._queue.close()
 
     def publish(self, name: str, version: int = 0) -> HeadVersion:
-        """Make a version, 0 for the newest, the one that ``classifier`` returns.
+        """Make a version (0 for the newest) the one that classifies.
 
         Raises
         ------
         NotFound
-            No such head or version.
+            There is no such head or version.
         DataLoss, FailedPrecondition
-            It is damaged, or a newer fc7 wrote it; what was published stays so.
+            The version is damaged, or a newer fc7 wrote it. The published version stays the same.
         """
         with self._lock:
-            head = self.get(name, version)
-            classifier = Classifier(head, read_softmax(self._folder(name, head.version), head))
-            with changing(name):
-                self._point(name, published=head.version, last_deleted=self._last_deleted(name))
-            self._ready[name] = classifier
-            return head
+            classifier = self._folders.read_classifier(name, self._version_or_newest(name, version))
+            number = classifier.version.version
+            self._folders.set_publication(name, Publication(number, self._folders.last_deleted(name)))
+            self._published[name] = classifier
+            return classifier.version
 
     def get(self, name: str, version: int = 0) -> HeadVersion:
-        """Return the facts of a version, 0 for the newest.
+        """Return what is recorded about a version; 0 for the newest.
 
         Raises
         ------
         NotFound
-            No such head or version.
+            There is no such head or version.
         DataLoss, FailedPrecondition
             Its manifest is damaged, or a newer fc7 wrote it.
         """
         with self._lock:
-            version = self._check_version(name, version) or max(self._versions(name))
-            return read_head(self._folder(name, version), name, version)
+            return self._folders.read(name, self._version_or_newest(name, version))
 
     def list(self, *, all_versions: bool = False) -> list[HeadVersion]:
-        """Return the newest version of each head, by name; or all versions, oldest first.
+        """Return the newest version of each head by name, or all versions, oldest first.
 
-        One whose manifest cannot be read is listed with method "unreadable" and no classes, one whose
-        `published.json` is damaged with that method; ``get`` and ``check_published`` say why.
+        A version whose manifest cannot be read has the method "unreadable" and no classes. If a head's
+        ``published.json`` cannot be read, its versions have that method too. ``get`` and ``check_published`` say why.
         """
         with self._lock:
-            names = sorted(os.listdir(self._path)) if self._path.is_dir() else []
-            found = []
-            for name in names:
-                versions = sorted(self._versions(name))
-                heads = [self._readable(name, version) for version in (versions if all_versions else versions[-1:])]
-                if versions and not self._has_pointer(name):
-                    heads = [replace(head, method=UNREADABLE) for head in heads]
-                found += heads
-            return found
+            versions = []
+            for name in self._folders.names():
+                numbers = self._folders.versions(name)
+                of_head = [self._read_or_placeholder(name, n) for n in (numbers if all_versions else numbers[-1:])]
+                if numbers and not self._has_readable_publication(name):
+                    of_head = [replace(version, method=UNREADABLE) for version in of_head]
+                versions += of_head
+            return versions
 
     def published(self, name: str) -> int:
-        """Return the published version; 0 where none is, or where `classifier` would say why it cannot be read."""
+        """Return the published version; 0 if there is none, or if it cannot be read."""
         try:
-            return self._published(name)
+            return self._folders.publication(name).published
         except Fc7Error:
             return 0
 
     def check_published(self, name: str) -> None:
-        """Refuse a head of which nobody can tell what is published.
+        """Refuse a head if it is unknown which of its versions is published.
 
         Raises
         ------
         DataLoss, FailedPrecondition
-            Its `published.json` is damaged (the versions that are whole are named), or a newer fc7 wrote it.
+            Its ``published.json`` is damaged (the versions that are whole are named), or a newer fc7 wrote it.
         """
         with self._lock:
-            self._pointer(name)
-
-    def _has_pointer(self, name: str) -> bool:
-        try:
-            self._pointer(name)
-        except (DataLoss, FailedPrecondition):
-            return False
-        return True
+            self._folders.publication(name)
 
     def delete(self, name: str, version: int = 0) -> None:
         """Delete one version, or with 0 the whole head.
@@ -257,140 +216,79 @@ class Heads:
         Raises
         ------
         NotFound
-            No such head or version.
+            There is no such head or version.
         FailedPrecondition
-            The version is the published one.
+            The version is published.
         DataLoss
-            Which version is published cannot be read: the whole head may still be deleted.
+            It is unknown which version is published. The whole head can still be deleted.
         ResourceExhausted
             The disk is full.
         """
         with self._lock:
-            if not self._check_version(name, version):
-                self._ready.pop(name, None)
-                with changing(name):
-                    shutil.rmtree(hide_folder(self._path / name, self._path), ignore_errors=True)
+            self._check_exists(name, version)
+            if not version:
+                self._published.pop(name, None)
+                self._folders.remove(name)
                 return
-            published = self._published(name)
+            published = self._folders.publication(name).published
             if version == published:
                 raise FailedPrecondition(
                     f"version {version} of head {name!r} is published: publish another first, or delete the whole head",
                     name=name,
                     reason=Reason.HEAD_PUBLISHED,
                 )
-            with changing(name):
-                self._point(name, published=published, last_deleted=max(version, self._last_deleted(name)))
-                shutil.rmtree(hide_folder(self._folder(name, version), self._path), ignore_errors=True)
+            last_deleted = max(version, self._folders.last_deleted(name))
+            self._folders.set_publication(name, Publication(published, last_deleted))
+            self._folders.remove(name, version)
 
     def classifier(self, name: str, version: int = 0) -> Classifier:
-        """Return a version, 0 for the published one, ready to classify.
+        """Return a version (0 for the published one) that is ready to classify.
 
         Raises
         ------
         NotFound
-            No such head or version.
+            There is no such head or version.
         FailedPrecondition
-            None of its versions is published, where that one is asked for; or a newer fc7 wrote it.
+            No version is published, and none was named; or a newer fc7 wrote it.
         DataLoss
-            Its files are damaged; other heads are not affected.
+            Its files are damaged. Other heads are not affected.
         """
         with self._lock:
-            version = self._check_version(name, version) or self._published(name)
-            if not version:
+            self._check_exists(name, version)
+            number = version or self._folders.publication(name).published
+            if not number:
                 raise FailedPrecondition(
                     f"head {name!r} is not published: publish a version first",
                     name=name,
                     reason=Reason.HEAD_NOT_PUBLISHED,
                 )
-            ready = self._ready.get(name)
-            if ready is not None and ready.version.version == version:
-                return ready
-            folder = self._folder(name, version)
-            head = read_head(folder, name, version)
-            ready = Classifier(head, read_softmax(folder, head))
-            if version == self.published(name):  # others are asked for now and then
-                self._ready[name] = ready
-            return ready
+            cached = self._published.get(name)
+            if cached is not None and cached.version.version == number:
+                return cached
+            classifier = self._folders.read_classifier(name, number)
+            if number == self.published(name):  # other versions are rarely asked for
+                self._published[name] = classifier
+            return classifier
 
-    def _store(self, head: HeadVersion, weights: bytes, report: dict[str, float]) -> None:
-        final = self._folder(head.name, head.version)
-        if not self._path.parent.is_dir():
-            raise Unavailable(
-                f"head {head.name!r} cannot be stored: the data folder is gone. Restore it, then restart the server",
-                name=head.name,
-            )
-        final.parent.mkdir(parents=True, exist_ok=True)
-        sync_folder(self._path.parent)
-        sync_folder(self._path)
-        with new_folder(final, self._path) as folder:
-            write_version(folder, head, weights, report)
-
-    def _folder(self, name: str, version: int) -> Path:
-        return self._path / name / str(version)
-
-    def _versions(self, name: str) -> set[int]:
-        folder = self._path / name
-        if name.startswith(".") or not folder.is_dir():
-            return set()
-        return {int(entry) for entry in os.listdir(folder) if entry.isascii() and entry.isdigit()}
-
-    def _check_version(self, name: str, version: int) -> int:
-        """Return ``version`` if the head exists and, unless it is 0, has that version."""
+    def _check_exists(self, name: str, version: int) -> None:
         self.check_name(name)
-        versions = self._versions(name)
-        if not versions:
-            raise NotFound(f"head {name!r} does not exist: train it first", name=name, reason=Reason.HEAD_NOT_FOUND)
-        if version and version not in versions:
-            known = ", ".join(map(str, sorted(versions)[-10:]))
-            raise NotFound(
-                f"head {name!r} has no version {version}: choose one of {known}",
-                name=name,
-                reason=Reason.HEAD_VERSION_NOT_FOUND,
-            )
-        return version
+        self._folders.check_exists(name, version)
 
-    def _readable(self, name: str, version: int) -> HeadVersion:
-        """Return the facts of a version, or what stands for them where they cannot be read."""
+    def _version_or_newest(self, name: str, version: int) -> int:
+        self._check_exists(name, version)
+        return version or self._folders.versions(name)[-1]
+
+    def _read_or_placeholder(self, name: str, version: int) -> HeadVersion:
+        """Return what is recorded about a version, or an empty record if it cannot be read."""
         try:
-            return read_head(self._folder(name, version), name, version)
+            return self._folders.read(name, version)
         except (DataLoss, FailedPrecondition):
             nothing = Provenance(model="", graph_sha256="", recipe_sha256="", layer="")
             return HeadVersion(name, version, nothing, (), 0, 0.0, 0, UNREADABLE, 0.0, "", "", 0)
 
-    def _point(self, name: str, *, published: int, last_deleted: int) -> None:
-        write_record(self._path / name / POINTER, {"published": published, "last_deleted": last_deleted})
-
-    def _pointer(self, name: str) -> dict[str, int]:
-        path = self._path / name / POINTER
-        if not path.exists():
-            return {"published": 0, "last_deleted": 0}
+    def _has_readable_publication(self, name: str) -> bool:
         try:
-            return read_record(path, name)
-        except DataLoss as error:
-            whole = [n for n in sorted(self._versions(name)) if self._is_whole(name, n)]
-            versions = (
-                f"Whole versions: {', '.join(map(str, whole))}. Publish one of them" if whole else "Train it again"
-            )
-            raise DataLoss(
-                f"head {name!r}: {name}/{POINTER} is damaged, so nobody knows which version is published. {versions}.",
-                name=name,
-                reason=Reason.HEAD_DAMAGED,
-            ) from error
-
-    def _is_whole(self, name: str, version: int) -> bool:
-        folder = self._folder(name, version)
-        try:
-            read_softmax(folder, read_head(folder, name, version))
+            self._folders.publication(name)
         except (DataLoss, FailedPrecondition):
             return False
         return True
-
-    def _published(self, name: str) -> int:
-        return self._pointer(name)["published"]
-
-    def _last_deleted(self, name: str) -> int:
-        """Return the highest version that was deleted; 0 where none was, or where a damaged pointer hides it."""
-        try:
-            return self._pointer(name)["last_deleted"]
-        except DataLoss:
-            return 0

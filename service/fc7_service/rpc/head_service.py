@@ -19,12 +19,13 @@ from fc7.v1 import head_pb2 as pb
 from fc7.v1 import head_pb2_grpc
 from fc7_service.bundle.bundle import check_same_classes
 from fc7_service.bundle.provenance import Provenance
+from fc7_service.bundle.softmax import softmax
 from fc7_service.collections.registry import Collections
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import ImageFeatures, extract_views, extract_when_free
 from fc7_service.heads import limits
-from fc7_service.heads.head import HeadVersion, softmax
-from fc7_service.heads.registry import Heads, Rows
+from fc7_service.heads.head_version import HeadVersion
+from fc7_service.heads.registry import Heads, TrainingRows
 from fc7_service.rpc.messages import (
     content_sha256,
     read_image,
@@ -296,7 +297,7 @@ class _Rows:
         self.labels.append(label)
         self.groups.append(group)
 
-    def end(self) -> Rows:
+    def end(self) -> TrainingRows:
         """Return the features (N, D), the labels and the content hashes; keep no feature."""
         if not self._values:
             raise InvalidArgument(

@@ -1,0 +1,28 @@
+"""What is recorded about one version of a head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fc7_service.bundle.provenance import Provenance
+
+UNREADABLE = "unreadable"  # `HeadVersion.method` in a list, when the version's files cannot be read
+
+
+@dataclass(frozen=True, slots=True)
+class HeadVersion:
+    """One version of a head: what it was trained on, and how well it did."""
+
+    name: str
+    version: int  # from 1
+    provenance: Provenance  # of the features that it was trained on
+    classes: tuple[str, ...]  # sorted
+    count: int  # rows that it was trained on
+    accuracy: float  # share of the held-out rows that were classified correctly
+    held_out: int  # rows
+    method: str  # "ridge" or "logistic"
+    seconds: float  # spent on fitting
+    weights_sha256: str  # of the weights file, hex
+    created: str  # ISO 8601, UTC
+    parent_version: int  # newest version at that time; 0 if there was none
+    majority_accuracy: float | None = None  # of always answering the largest class; None before release 0.2
