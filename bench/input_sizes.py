@@ -29,7 +29,7 @@ def main() -> None:
     """Print the table, Markdown."""
     checkpoint, folder = map(Path, sys.argv[1:])
     trained, data = load_trained(checkpoint), read_dataset(folder, "val")
-    module, number = fold_batch_norm(trained.module), {name: i for i, name in enumerate(trained.facts.classes)}
+    module, number = fold_batch_norm(trained.module), {name: i for i, name in enumerate(trained.record.classes)}
     rows = np.sort(np.random.default_rng(0).permutation(len(data.paths))[:PICTURES])
     wanted = torch.tensor([number[data.labels[i]] for i in rows])
     print("| resized to | cut to | top-1 | top-5 |\n|---|---|---|---|")

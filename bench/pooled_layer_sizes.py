@@ -56,7 +56,7 @@ def main() -> None:
     checkpoint, training, labelled, photographs = map(Path, sys.argv[1:])
     trained, data = load_trained(checkpoint), read_dataset(labelled, "test")
     module, order = fold_batch_norm(trained.module), np.random.default_rng(0).permutation
-    paths = training_files([training], trained.facts.near)
+    paths = training_files([training], trained.record.near)
     held = order(len(data.paths)) % FOLDS
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         views = take_views(own_photographs(photographs, FolderScan()), Path(folder), lambda done: None)

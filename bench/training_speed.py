@@ -24,11 +24,11 @@ from torch import Tensor
 
 from fc7_models.data.training_set import read_training_set
 from fc7_models.networks import find_network
+from fc7_models.training.plan import make_plan
 from fc7_models.training.precision import choose_precision
-from fc7_models.training.process_group import alone
+from fc7_models.training.process_group import single_process
 from fc7_models.training.recipes import find_recipe
-from fc7_models.training.trained_network import make_plan
-from fc7_models.training.trainer import Job, Trainer
+from fc7_models.training.trainer import Trainer, TrainingSetup
 
 TURNS = 12
 STEPS = 4  # of a turn
@@ -47,9 +47,9 @@ def draw(folder: Path) -> Path:
 
 def make_trainer(folder: Path, network: str, recipe: str, cache: Path) -> Trainer:
     """Return what a run on ``folder`` would train with."""
-    job = Job(make_plan(network, recipe=recipe), find_network(network), find_recipe(recipe))
-    trainer = Trainer(job, read_training_set([folder], job.network.recipe, cache), alone())
-    trainer.precision = choose_precision(trainer.team, trainer.seconds_of_step)
+    job = TrainingSetup(make_plan(network, recipe=recipe), find_network(network), find_recipe(recipe))
+    trainer = Trainer(job, read_training_set([folder], job.network.recipe, cache), single_process())
+    trainer.precision = choose_precision(trainer.processes, trainer.time_step)
     return trainer
 
 
@@ -64,7 +64,7 @@ def seconds(trainer: Trainer, batches: Iterator[tuple[Tensor, Tensor]]) -> float
     began = time.perf_counter()
     for _ in range(STEPS):
         trainer.step(*next(batches))
-    if trainer.team.device.type == "cuda":
+    if trainer.processes.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began
 
@@ -83,7 +83,7 @@ def main() -> None:
     n = TURNS * STEPS * trainer.batch
     print(
         f"{network}, {recipe}, {x.shape[-1]} pixels, batch {trainer.batch}, {trainer.precision} on "
-        f"{trainer.team.machine}: {n / real:.0f} pictures/s from the folder, {n / ideal:.0f} from memory, "
+        f"{trainer.processes.hardware}: {n / real:.0f} pictures/s from the folder, {n / ideal:.0f} from memory, "
         f"ratio {ideal / real:.3f}"
     )
 

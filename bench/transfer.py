@@ -76,15 +76,18 @@ def untrained(model: fc7.Model, pictures: Pictures, folder: Path) -> Path | None
     from fc7_models.export.export_trained import export_bundle
     from fc7_models.export.layer_pooling import POOLED_LAYER
     from fc7_models.networks import NETWORKS
-    from fc7_models.training.trained_network import Facts, Plan, Trained
+    from fc7_models.training.plan import Plan
+    from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
 
     if model.network not in NETWORKS:
         return None
     torch.manual_seed(0)
     module = NETWORKS[model.network].build(2).eval()
-    facts = Facts(Plan(model.network), ["a", "b"], {}, "none", "this machine", 0, 0.0, 0, 0.0, 0.0)
+    facts = TrainingRecord(Plan(model.network), ["a", "b"], {}, "none", "this machine", 0, 0.0, 0, 0.0, 0.0)
     has_pooled = POOLED_LAYER in {layer.name for layer in model.layers}
-    export_bundle(Trained(module, facts), folder, name="untrained", pictures=pictures.paths if has_pooled else [])
+    export_bundle(
+        TrainedNetwork(module, facts), folder, name="untrained", pictures=pictures.paths if has_pooled else []
+    )
     return folder
 
 

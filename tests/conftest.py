@@ -34,7 +34,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def _fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training computes in fp32: no test depends on which precision this machine is faster at just now."""
     if loop := sys.modules.get("fc7_models.training.loop"):
-        monkeypatch.setattr(loop, "choose_precision", lambda team, seconds_of_step: "fp32")
+        monkeypatch.setattr(loop, "choose_precision", lambda processes, time_step: "fp32")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ from fc7_models.export.int8_fidelity import read_golden_inputs
 from fc7_models.export.pack_bundle import run_graph
 from fc7_models.export.torch_to_onnx import check_parity, fold_batch_norm, round_to_fp16, to_onnx
 from fc7_models.networks import NETWORKS, Network, find_network
-from fc7_models.training.loop import Facts, Plan, Trained
+from fc7_models.training.plan import Plan
+from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
 from fc7_service.bundle.folder import open_bundle, shipped_bundles
 from fc7_service.bundle.golden import read_golden
 
@@ -84,8 +85,8 @@ def test_disagreement_is_caught() -> None:
 
 def test_a_bundle_is_exported_whole_and_never_over_another(tmp_path: Path) -> None:
     _, module = make("alexnet-64", n_classes=2)
-    facts = Facts(Plan("alexnet-64"), ["a", "b"], {"a": "apple"}, "fruit", "test", 10, 1.0, 5, 0.6, 1.0)
-    bundle = export_bundle(Trained(module, facts), tmp_path / "new" / "b", name="fruit-net")
+    facts = TrainingRecord(Plan("alexnet-64"), ["a", "b"], {"a": "apple"}, "fruit", "test", 10, 1.0, 5, 0.6, 1.0)
+    bundle = export_bundle(TrainedNetwork(module, facts), tmp_path / "new" / "b", name="fruit-net")
     assert bundle.name == "fruit-net"
     assert [(c.id, c.name) for c in bundle.classes] == [("a", "apple"), ("b", "b")]
     assert "top-1 60.0%" in bundle.card()
@@ -95,7 +96,7 @@ def test_a_bundle_is_exported_whole_and_never_over_another(tmp_path: Path) -> No
     for layer, values in run_graph(bundle.graph(), golden.inputs).items():
         np.testing.assert_array_equal(values.reshape(len(values), -1), golden.layers[layer])
     with pytest.raises(AlreadyExists):
-        export_bundle(Trained(module, facts), tmp_path / "new" / "b", name="fruit-net")
+        export_bundle(TrainedNetwork(module, facts), tmp_path / "new" / "b", name="fruit-net")
 
 
 def test_golden_pictures_are_the_same_everywhere() -> None:

@@ -21,7 +21,8 @@ from fc7_models.networks import find_network
 from fc7_models.studies.inspection import inspect
 from fc7_models.studies.learning_curve import UNTRAINED, curve
 from fc7_models.studies.linear_probe import PIXELS, probe
-from fc7_models.training.trained_network import Facts, Plan, Trained
+from fc7_models.training.plan import Plan
+from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
 from fc7_service.bundle.bundle import SUMS
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
@@ -40,10 +41,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def untrained(name: str) -> Trained:
+def untrained(name: str) -> TrainedNetwork:
     torch.manual_seed(0)
-    facts = Facts(Plan(name), ["a", "b"], {}, "fruit", "test", 10, 1.0, 5, 0.6, 1.0)
-    return Trained(find_network(name).build(2).eval(), facts)
+    facts = TrainingRecord(Plan(name), ["a", "b"], {}, "fruit", "test", 10, 1.0, 5, 0.6, 1.0)
+    return TrainedNetwork(find_network(name).build(2).eval(), facts)
 
 
 def test_whitening_leaves_uncorrelated_numbers_of_about_one_variance() -> None:

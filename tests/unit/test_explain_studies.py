@@ -25,9 +25,10 @@ from fc7_models.export.pack_bundle import run_graph
 from fc7_models.networks import find_network
 from fc7_models.studies import correspondence, invariance, saliency_check
 from fc7_models.studies.feature_evolution import evolution
-from fc7_models.studies.saliency import METHODS, Lens, baselines, grad_cam, shuffle, way_back
-from fc7_models.studies.study_inputs import find_pictures, open_units
-from fc7_models.training.trained_network import Facts, Plan, Trained
+from fc7_models.studies.saliency import METHODS, ExplainedNetwork, backward_graph, baselines, grad_cam, shuffle
+from fc7_models.studies.study_inputs import open_unit_graph, sample_pictures
+from fc7_models.training.plan import Plan
+from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_model
 from fc7_service.bundle.onnx_file import cut_graph
@@ -79,16 +80,16 @@ def rows_of(*words: object, code: int = 0, said: str = "") -> list[dict[str, obj
 
 
 def test_pictures_are_taken_evenly(folder: Path, tmp_path: Path) -> None:
-    every = find_pictures(folder, 100)
+    every = sample_pictures(folder, 100)
     assert [path.name for path in every] == ["1.png", "3.png", "5.png", "0.png", "2.png", "4.png"]
-    assert find_pictures(folder, 3) == [every[0], every[2], every[5]]
-    assert find_pictures(folder, 1) == every[:1]
+    assert sample_pictures(folder, 3) == [every[0], every[2], every[5]]
+    assert sample_pictures(folder, 1) == every[:1]
     (tmp_path / ".hidden").mkdir()
     shutil.copy(every[0], tmp_path / ".hidden" / "a.png")
     with pytest.raises(InvalidArgument, match="holds no picture"):
-        find_pictures(tmp_path, 5)
+        sample_pictures(tmp_path, 5)
     with pytest.raises(NotFound):
-        find_pictures(tmp_path / "nowhere", 5)
+        sample_pictures(tmp_path / "nowhere", 5)
 
 
 # Invariance
@@ -254,11 +255,11 @@ def inputs(n: int) -> NDArray[np.float32]:
 
 
 def test_the_way_back_is_that_of_the_deconvnet(bundle: Bundle) -> None:
-    x, units, back = inputs(6), [0, 1, 2, 0, 1, 2], way_back(bundle.graph(), PX)
+    x, units, back = inputs(6), [0, 1, 2, 0, 1, 2], backward_graph(bundle.graph(), PX)
     for rule in ("deconv", "gradient", "guided"):
-        (found,) = open_units(bundle.graph() + back.nodes, [f"pixels/{rule}"])(x, units)
+        (found,) = open_unit_graph(bundle.graph() + back.nodes, [f"pixels/{rule}"])(x, units)
         names = [f"pixels/{rule}/logits", "value/logits"]
-        wanted, values = open_units(bundle.graph() + bundle.deconv(), names)(x, units)
+        wanted, values = open_unit_graph(bundle.graph() + bundle.deconv(), names)(x, units)
         if rule != "gradient":
             wanted /= values[:, None, None, None]
         for i in np.flatnonzero(values > 0):  # the other signs turn the signal there
@@ -269,8 +270,8 @@ def test_the_way_back_is_that_of_the_deconvnet(bundle: Bundle) -> None:
 
 
 def test_grad_cam_rests_on_the_gradient_at_the_last_maps(bundle: Bundle) -> None:
-    x, back = inputs(1), way_back(bundle.graph(), PX)
-    gradient, maps = open_units(bundle.graph() + back.nodes, ["gradient/maps", back.maps])(x, [1])
+    x, back = inputs(1), backward_graph(bundle.graph(), PX)
+    gradient, maps = open_unit_graph(bundle.graph() + back.nodes, ["gradient/maps", back.maps])(x, [1])
     answer = onnx.load_from_string(cut_graph(bundle.graph(), ["logits"], ["conv5"])).SerializeToString()
     steps = np.repeat(maps, 2, axis=0)
     place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
@@ -283,8 +284,8 @@ def test_grad_cam_rests_on_the_gradient_at_the_last_maps(bundle: Bundle) -> None
 
 
 def test_maps_and_probabilities(bundle: Bundle) -> None:
-    x, back = inputs(3), way_back(bundle.graph(), PX)
-    lens = Lens(bundle.graph(), back)
+    x, back = inputs(3), backward_graph(bundle.graph(), PX)
+    lens = ExplainedNetwork(bundle.graph(), back)
     logits = run_graph(bundle.graph(), x)["logits"].astype(np.float64)
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(lens.probabilities(x), chances, atol=1e-6)
@@ -310,7 +311,7 @@ def test_edges_and_a_lot() -> None:
 @pytest.mark.parametrize("graph", [tiny_graph(), open_model("alexnet-64").graph()], ids=["tiny", "stored as fp16"])
 def test_shuffling_keeps_the_distribution_and_the_rest(graph: bytes) -> None:
     px = 16 if graph == tiny_graph() else 64
-    products = way_back(graph, px).products
+    products = backward_graph(graph, px).products
     other = shuffle(graph, products[-1][1], seed=0)
     before, after = (LayerChain(onnx.load_from_string(one)) for one in (graph, other))
     for layer, weights in products:
@@ -393,7 +394,7 @@ def test_a_network_without_classes_or_with_branches(folder: Path, bundle: Bundle
     for command in ("invariance", "check"):
         rows_of(command, folder, "--model", tmp_path / "headless", code=4, said="has no logits")
     with pytest.raises(FailedPrecondition, match="no deconvnet"):
-        way_back(branched(), PX)
+        backward_graph(branched(), PX)
 
 
 def branched() -> bytes:
@@ -410,16 +411,16 @@ def branched() -> bytes:
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two epochs of a run: the second network answers twice as loudly from conv1 on."""
     folder = tmp_path_factory.mktemp("run")
-    facts = Facts(Plan("alexnet-64"), ["c0", "c1"], {}, "drawn", "here", 1, 1.0, 1, 0.0, 0.0)
+    facts = TrainingRecord(Plan("alexnet-64"), ["c0", "c1"], {}, "drawn", "here", 1, 1.0, 1, 0.0, 0.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = find_network("alexnet-64").build(2).eval()
-    Trained(module, facts).save(folder / "epoch-2.pt")
+    TrainedNetwork(module, facts).save(folder / "epoch-2.pt")
     norm = next(m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d))
     with torch.no_grad():
         norm.weight.mul_(2)
         norm.bias.mul_(2)
-    Trained(module, facts).save(folder / "epoch-10.pt")
+    TrainedNetwork(module, facts).save(folder / "epoch-10.pt")
     (folder / "state.pt").write_bytes(b"of no interest")
     return folder
 
@@ -457,9 +458,9 @@ def test_runs_that_kept_nothing_or_are_mixed(folder: Path, run_folder: Path, tmp
     (tmp_path / "epoch-1.pt").write_bytes(b"nonsense")
     with pytest.raises(DataLoss):
         evolution(tmp_path, folder, quiet)
-    facts = Facts(Plan("zfnet-64"), ["c0", "c1"], {}, "drawn", "here", 1, 1.0, 1, 0.0, 0.0)
+    facts = TrainingRecord(Plan("zfnet-64"), ["c0", "c1"], {}, "drawn", "here", 1, 1.0, 1, 0.0, 0.0)
     shutil.copy(run_folder / "epoch-2.pt", tmp_path / "epoch-1.pt")
-    Trained(find_network("zfnet-64").build(2), facts).save(tmp_path / "epoch-2.pt")
+    TrainedNetwork(find_network("zfnet-64").build(2), facts).save(tmp_path / "epoch-2.pt")
     with pytest.raises(InvalidArgument, match="is of zfnet-64, another of alexnet-64"):
         evolution(tmp_path, folder, quiet)
 

@@ -22,7 +22,7 @@ from fc7_models.data.dataset import read_dataset
 from fc7_models.export.pack_bundle import run_graph
 from fc7_models.studies import linear_classifier
 from fc7_models.studies.evaluation import _place, evaluate, expected_calibration_error
-from fc7_models.studies.graph_layers import dissect
+from fc7_models.studies.graph_layers import find_layers
 from fc7_models.studies.inspection import count_aliased, inspect
 from fc7_models.studies.learning_curve import UNTRAINED, curve
 from fc7_models.studies.linear_classifier import accuracy, class_numbers, hold_out, pool
@@ -152,7 +152,7 @@ def test_too_few_or_too_many_pictures(folder: Path, monkeypatch: pytest.MonkeyPa
 
 def test_convolutions_that_the_bundle_does_not_name_are_layers(tmp_path: Path) -> None:
     bundle = edited(tmp_path / "tiny", drop=1)
-    anatomy = dissect(bundle)
+    anatomy = find_layers(bundle)
     assert list(anatomy.layers) == ["conv1", "pool5", "fc6", "fc7", "logits"]
     assert sorted(anatomy.weights) == ["conv1", "fc6", "fc7", "logits"]
     np.testing.assert_array_equal(anatomy.filters, weights("w1"))
@@ -167,24 +167,27 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of an untrained `alexnet-64`: weights as fp16 behind a Cast, transposed products, maps unnamed."""
     from fc7_models.export.export_trained import export_bundle
     from fc7_models.networks import find_network
-    from fc7_models.training.loop import Facts, Plan, Trained
+    from fc7_models.training.plan import Plan
+    from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = find_network("alexnet-64").build(3).eval()
-    facts = Facts(Plan("alexnet-64"), ["c0", "c1", "c2"], {}, "drawn", "here", 1, 1.0, 1, 0.0, 0.0)
-    return export_bundle(Trained(module, facts), tmp_path_factory.mktemp("bundles") / "untrained", name="untrained")
+    facts = TrainingRecord(Plan("alexnet-64"), ["c0", "c1", "c2"], {}, "drawn", "here", 1, 1.0, 1, 0.0, 0.0)
+    return export_bundle(
+        TrainedNetwork(module, facts), tmp_path_factory.mktemp("bundles") / "untrained", name="untrained"
+    )
 
 
 def test_convolutions_that_run_at_two_sizes_count_once() -> None:
     convolutions = [f"conv{i}" for i in range(1, 6)]
-    anatomy = dissect(open_model("alexnet-64"))
+    anatomy = find_layers(open_model("alexnet-64"))
     assert sorted(anatomy.layers) == sorted([*convolutions, "pool5", "fc6", "fc7", "conv5_pooled", "logits"])
     assert anatomy.layers["conv5"] == "conv5"
 
 
 def test_an_exported_network_is_taken_apart(exported: Bundle) -> None:
-    anatomy = dissect(exported)
+    anatomy = find_layers(exported)
     convolutions = [f"conv{i}" for i in range(1, 6)]
     assert list(anatomy.layers) == [*convolutions, "pool5", "fc6", "fc7", "logits"]
     assert list(anatomy.weights) == [*convolutions, "fc6", "fc7", "logits"]

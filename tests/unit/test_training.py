@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +22,12 @@ from fc7_models.export.export_trained import export_bundle
 from fc7_models.networks import find_network
 from fc7_models.studies.evaluation import evaluate
 from fc7_models.training.augmentation import AUGMENTATIONS
-from fc7_models.training.distortion import DRAWS
+from fc7_models.training.distortion import N_DRAWS
 from fc7_models.training.loop import Progress, train
+from fc7_models.training.plan import Plan, make_plan
 from fc7_models.training.recipes import Views
-from fc7_models.training.trained_network import Plan, load_trained, make_plan
-from fc7_models.training.trainer import accuracy
+from fc7_models.training.trained_network import load_trained
+from fc7_models.training.trainer import measure_accuracy
 from fc7_service.bundle.folder import open_bundle
 
 
@@ -160,7 +163,7 @@ def test_fewer_pictures_than_a_batch_are_one_step_an_epoch(folder: Path, tmp_pat
     plan = Plan("alexnet-64", epochs=1, learning_rate=0.01)
     trained = train([folder], plan, tmp_path / "state", lambda progress: None)
     state = torch.load(tmp_path / "state" / "state.pt", weights_only=True)
-    assert trained.facts.n_pictures == 76 < plan.batch
+    assert trained.record.n_pictures == 76 < plan.batch
     assert state["average"]["n_averaged"] == 1
 
 
@@ -169,7 +172,7 @@ def test_a_state_that_is_cut_is_a_data_loss(folder: Path, tmp_path: Path) -> Non
     plan = Plan("alexnet-64", epochs=1)
     train([folder], plan, state.parent, lambda progress: None)
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(DataLoss, match=r"state\.pt' is damaged: delete it"):
+    with pytest.raises(DataLoss, match=r"state\.pt' is damaged .* Delete it"):
         train([folder], plan, state.parent, lambda progress: None)
 
 
@@ -194,13 +197,13 @@ def test_pixels_are_decoded_once(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("views", AUGMENTATIONS)
 def test_augmentation_keeps_range_and_size_and_follows_its_numbers(views: Views) -> None:
     pixels = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8)
-    draws = torch.rand(6, DRAWS)
+    draws = torch.rand(6, N_DRAWS)
     one = AUGMENTATIONS[views](pixels, 48, draws)
     assert one.shape == (6, 3, 48, 48)
     assert one.min() >= 0
     assert one.max() <= 255
     torch.testing.assert_close(one[4:], AUGMENTATIONS[views](pixels[4:], 48, draws[4:]))
-    other = AUGMENTATIONS[views](pixels, 48, torch.rand(6, DRAWS))
+    other = AUGMENTATIONS[views](pixels, 48, torch.rand(6, N_DRAWS))
     assert torch.equal(one, other) == (views == "whole")
 
 
@@ -214,8 +217,8 @@ def test_training_learns_goes_on_bit_equal_and_exports(folder: Path, tmp_path: P
     seen: list[Progress] = []
     whole = train([folder], plan, tmp_path / "whole", seen.append)
     assert [p.epoch for p in seen if p.top1 is not None] == [1, 2, 3]
-    assert whole.facts.n_pictures == 76
-    assert whole.facts.n_validation == 4
+    assert whole.record.n_pictures == 76
+    assert whole.record.n_validation == 4
 
     def stop(progress: Progress) -> None:
         if progress.top1 is not None:
@@ -230,7 +233,7 @@ def test_training_learns_goes_on_bit_equal_and_exports(folder: Path, tmp_path: P
     with pytest.raises(FailedPrecondition, match="another plan"):
         train([folder], replace(plan, epochs=4), tmp_path / "whole", seen.append)
     again = load_trained(tmp_path / "whole" / "trained.pt")
-    assert again.facts == whole.facts
+    assert again.record == whole.record
     bundle = export_bundle(again, tmp_path / "bundle", name="two")
     found = evaluate(folder, str(bundle.path), lambda done, total: None)
     assert found.count == 80
@@ -242,14 +245,16 @@ def test_the_commands_own_plan_learns_what_is_easy_in_few_steps(folder: Path, tm
     """One step an epoch: neither the rate may be too high nor the average keep the initial weights."""
     trained = train([folder], make_plan("alexnet-64", epochs=20), tmp_path / "state", lambda progress: None)
     data = read_dataset(folder, "test")
-    labels = torch.tensor([trained.facts.classes.index(label) for label in data.labels])
+    labels = torch.tensor([trained.record.classes.index(label) for label in data.labels])
     pixels = load_pixels(data, trained.network.recipe, tmp_path / "cache")
-    assert accuracy(trained.module, trained.network, pixels, labels)[0] >= 0.95
+    assert measure_accuracy(trained.module, trained.network, pixels, labels)[0] >= 0.95
 
 
 def test_a_run_that_diverges_is_told(folder: Path, tmp_path: Path) -> None:
     plan = Plan("lenet-5", epochs=3, batch=8, learning_rate=1e4)
-    with pytest.raises(FailedPrecondition, match=r"'lenet-5' by 'modern' diverged: .* epoch 1 .* guessing is 0\.693"):
+    with pytest.raises(
+        FailedPrecondition, match=r"'lenet-5' with recipe 'modern' diverged: .* epoch 1 .* guessing gives 0\.693"
+    ):
         train([folder], plan, tmp_path / "state", lambda progress: None)
     assert not (tmp_path / "state" / "state.pt").exists()
 
@@ -291,7 +296,7 @@ def test_a_state_whose_parts_are_damaged_is_a_data_loss(
     state, plan = tmp_path / "state" / "state.pt", Plan("lenet-5", epochs=1)
     train([folder], plan, state.parent, lambda progress: None)
     torch.save(torch.load(state, weights_only=True) | damage, state)
-    with pytest.raises(DataLoss, match=r"state\.pt' is damaged: delete it"):
+    with pytest.raises(DataLoss, match=r"state\.pt' is damaged .* Delete it"):
         train([folder], plan, state.parent, lambda progress: None)
     weights = torch.load(state.with_name("trained.pt"), weights_only=True)
     weights["facts"]["top1"] = "x"
@@ -300,11 +305,43 @@ def test_a_state_whose_parts_are_damaged_is_a_data_loss(
         load_trained(state.with_name("trained.pt"))
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda state: state.pop("average"), "another version of fc7"),
+        (lambda state: state["module"].pop("fc8.bias"), "another version of fc7"),
+        (lambda state: state["module"].update({"fc8.bias": torch.zeros(7)}), "another version of fc7"),
+        (lambda state: state["optimizer0"]["param_groups"].pop(), "another version of fc7"),
+        (lambda state: state["identity"]["recipe_settings"].update(ema_decay=0.9), "another version of its recipe"),
+        (lambda state: state["identity"].update(epochs=7), r"another plan \(epochs 7, now 1\)"),
+    ],
+)
+def test_a_checkpoint_of_another_version_is_not_called_damaged(
+    change: Callable[[dict[str, Any]], object], reason: str, folder: Path, tmp_path: Path
+) -> None:
+    file, plan = tmp_path / "state" / "state.pt", Plan("lenet-5", epochs=1)
+    train([folder], plan, file.parent, lambda progress: None)
+    state = torch.load(file, weights_only=True)
+    change(state)
+    torch.save(state, file)
+    with pytest.raises(FailedPrecondition, match=rf"was made with {reason}.* name another checkpoint folder"):
+        train([folder], plan, file.parent, lambda progress: None)
+
+
+def test_a_checkpoint_from_before_recipes_were_recorded_still_continues(folder: Path, tmp_path: Path) -> None:
+    file, plan = tmp_path / "state" / "state.pt", Plan("lenet-5", epochs=1)
+    before = train([folder], plan, file.parent, lambda progress: None)
+    state = torch.load(file, weights_only=True)
+    del state["identity"]["recipe_settings"]
+    torch.save(state, file)
+    assert train([folder], plan, file.parent, lambda progress: None).record == before.record
+
+
 def test_a_run_tells_how_far_it_is_before_its_first_epoch_ends(folder: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
     train([folder], Plan("lenet-5", epochs=1), tmp_path / "state", told.append)
     assert [one.step for one in told if one.epoch == 0] == list(range(1, told[-1].n_steps + 1))
-    with pytest.raises(InvalidArgument, match=r"state\.pt' is the state .* give the trained\.pt or an epoch-N\.pt"):
+    with pytest.raises(InvalidArgument, match=r"state\.pt' is the checkpoint .* the trained\.pt or an epoch-N\.pt"):
         load_trained(tmp_path / "state" / "state.pt")
 
 

@@ -39,7 +39,7 @@ def widths(module: Any) -> list[int]:
 def test_every_variant_runs_at_every_size_it_is_trained_at(name: str) -> None:
     """On the meta device: shapes without numbers."""
     base, recipe = find_network(name), find_recipe("modern")
-    sizes = [round(base.recipe.crop_px * share) for _, share in recipe.growth] if base.is_any_size else []
+    sizes = [round(base.recipe.crop_px * share) for _, share in recipe.crop_growth] if base.is_any_size else []
     with torch.device("meta"):
         for one in variants(name).values():
             module = one.network(base).build(5)
@@ -78,7 +78,7 @@ def test_techniques_are_left_out(name: str) -> None:
     assert {(pool.kernel_size, pool.stride) for pool in pools} == {(2, 2)}
     assert not any(isinstance(m, nn.Dropout) for m in kept.modules())
     recipe = made["without data augmentation"].recipe(find_recipe("krizhevsky2012"))
-    assert (recipe.views, recipe.colour_noise, recipe.growth) == ("whole", 0.0, ((1.0, 1.0),))
+    assert (recipe.views, recipe.colour_shift, recipe.crop_growth) == ("whole", 0.0, ((1.0, 1.0),))
     assert made["without dropout"].recipe(find_recipe("modern")) == find_recipe("modern")
 
 
@@ -89,7 +89,7 @@ def test_a_layer_that_is_gone_does_not_drop_twice() -> None:
 
 
 def test_networks_of_other_layers_are_refused() -> None:
-    with pytest.raises(InvalidArgument, match=r"'lenet-5' has not the papers' layers .* alexnet, alexnet-64, zfnet"):
+    with pytest.raises(InvalidArgument, match=r"'lenet-5' does not have the .* alexnet, alexnet-64, zfnet"):
         ablation.layer_variants(find_network("lenet-5"), "lenet-5")
 
 

@@ -22,24 +22,18 @@ from fc7_models.data.training_set import read_training_set
 from fc7_models.export.model_card import write_card
 from fc7_models.networks import find_network
 from fc7_models.training import augmentation, distortion
-from fc7_models.training.loop import Job, Progress, Trainer, train
+from fc7_models.training.loop import Progress, train
 from fc7_models.training.muon import Muon
-from fc7_models.training.process_group import Team
-from fc7_models.training.recipes import (
-    DROPS,
-    PATIENCE,
-    RECIPES,
-    Plateau,
-    cosine,
-    find_recipe,
-    limit_filters,
-    make_optimizers,
-)
-from fc7_models.training.trained_network import Facts, Trained, make_plan
-from fc7_models.training.trainer import averaging
+from fc7_models.training.optimizers import limit_filter_rms, make_optimizers
+from fc7_models.training.plan import make_plan
+from fc7_models.training.process_group import ProcessGroup
+from fc7_models.training.recipes import RECIPES, find_recipe
+from fc7_models.training.schedule import DROPS, PATIENCE, Plateau, cosine_factor
+from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
+from fc7_models.training.trainer import Trainer, TrainingSetup, ramped_average
 from fc7_service.bundle.recipe import Recipe
 
-CPU = Team(torch.device("cpu"))
+CPU = ProcessGroup(torch.device("cpu"))
 
 
 @pytest.fixture
@@ -91,14 +85,14 @@ def test_muon_takes_them_also_where_statistics_are_shared() -> None:
 def test_the_rate_warms_up_over_some_steps() -> None:
     """A twentieth of a long run, 200 steps of a short one, half of one that is shorter still."""
     for n_steps, n_warm in ((10_000, 500), (1000, 200), (20, 10)):
-        shares = [cosine(step, n_steps) for step in range(n_steps)]
+        shares = [cosine_factor(step, n_steps) for step in range(n_steps)]
         assert 0 < shares[0] < 1e-3
         assert shares.index(max(shares)) == n_warm
 
 
 def test_the_average_of_few_steps_keeps_no_initial_weights() -> None:
     layer = nn.Linear(1, 1, bias=False)
-    average = AveragedModel(layer, multi_avg_fn=averaging(0.998))
+    average = AveragedModel(layer, multi_avg_fn=ramped_average(0.998))
     for value in (0.0, *[1.0] * 30):
         nn.init.constant_(layer.weight, value)
         average.update_parameters(layer)
@@ -125,27 +119,27 @@ def test_a_step_of_muon_is_orthogonal_and_as_long_as_asked() -> None:
 def test_the_learning_rate_falls_three_times_where_the_error_stalls() -> None:
     plateau, shares = Plateau(), []
     for error in [0.9, 0.8, *[0.8] * (PATIENCE - 1), 0.7, *[0.75] * (PATIENCE * (DROPS + 2))]:
-        plateau.see(error)
-        shares.append(plateau.share)
+        plateau.update(error)
+        shares.append(plateau.factor)
     assert shares[: PATIENCE + 2] == [1.0] * (PATIENCE + 2)
     assert sorted(set(shares)) == pytest.approx([1e-3, 1e-2, 1e-1, 1])
     again = Plateau()
     again.load_state_dict(plateau.state_dict())
-    assert (again.share, again.best) == (plateau.share, 0.7)
+    assert (again.factor, again.best) == (plateau.factor, 0.7)
 
 
 def test_random_crops_and_ten_fixed_ones() -> None:
     pixels = torch.arange(256 * 256).reshape(1, 1, 256, 256).expand(400, 3, -1, -1)
-    draws = torch.rand(400, distortion.DRAWS, generator=torch.Generator().manual_seed(0))
+    draws = torch.rand(400, distortion.N_DRAWS, generator=torch.Generator().manual_seed(0))
     places = {}
-    for cut in (augmentation.crops, augmentation.ten_crops):
+    for cut in (augmentation.random_crops, augmentation.ten_crops):
         rows = cut(pixels, 224, draws)[:, 0, 0]  # (400, 224)
         places[cut] = {int(min(row[0], row[-1])) for row in rows}
         assert 150 < sum(row[0] > row[-1] for row in rows) < 250  # mirrored
-        least, most = torch.zeros(1, distortion.DRAWS), torch.full((1, distortion.DRAWS), 1 - 2**-24)
+        least, most = torch.zeros(1, distortion.N_DRAWS), torch.full((1, distortion.N_DRAWS), 1 - 2**-24)
         assert cut(pixels[:1], 224, least)[0, 0, 0, -1] == 0
         assert cut(pixels[:1], 224, most)[0, 0, 0, 0] in (32 * 257, 16 * 257)
-    assert len(places[augmentation.crops]) > 250
+    assert len(places[augmentation.random_crops]) > 250
     assert places[augmentation.ten_crops] == {0, 32, 32 * 256, 32 * 257, 16 * 257}
 
 
@@ -156,7 +150,7 @@ def test_colours_shift_along_their_principal_directions() -> None:
     variance = 3 * (grey[..., 0] / 255).var()
     assert colours[:2].abs().max() < 1e-3
     assert colours[2].abs().tolist() == pytest.approx([255 * variance / math.sqrt(3)] * 3, rel=1e-3)
-    draws = torch.rand(5000, distortion.DRAWS, generator=torch.Generator().manual_seed(0))
+    draws = torch.rand(5000, distortion.N_DRAWS, generator=torch.Generator().manual_seed(0))
     shifts = augmentation.shift_colours(torch.zeros(5000, 3, 1, 1), colours, 0.1, draws)[:, :, 0, 0]
     assert shifts.std(0).tolist() == pytest.approx([25.5 * variance / math.sqrt(3)] * 3, rel=0.05)
     assert shifts.mean(0).abs().max() < 0.5
@@ -168,7 +162,7 @@ def test_filters_are_brought_back_to_their_radius() -> None:
         module[0].weight[0] = 0.5
         module[0].weight[1] = 0.05
         module[1].weight.fill_(7)
-    limit_filters(module, 0.1)
+    limit_filter_rms(module, 0.1)
     assert module[0].weight[0].square().mean().sqrt().item() == pytest.approx(0.1)
     assert module[0].weight[1].mean().item() == pytest.approx(0.05)
     assert module[1].weight.mean() == 7
@@ -177,7 +171,7 @@ def test_filters_are_brought_back_to_their_radius() -> None:
 def test_a_step_of_2013_limits_the_filters(folder: Path, tmp_path: Path) -> None:
     network, recipe = find_network("alexnet-64"), find_recipe("zeiler2013")
     pictures = read_training_set([folder], network.recipe, tmp_path / "cache")
-    trainer = Trainer(Job(make_plan("alexnet-64", recipe="zeiler2013"), network, recipe), pictures, CPU)
+    trainer = Trainer(TrainingSetup(make_plan("alexnet-64", recipe="zeiler2013"), network, recipe), pictures, CPU)
     with torch.no_grad():
         trainer.module.conv1[0].weight.fill_(3)
     ((x, labels),) = trainer.batches(0)
@@ -189,7 +183,7 @@ def test_a_step_of_2013_limits_the_filters(folder: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(("name", "recipe"), [("lenet-5", "krizhevsky2012"), ("alexnet-64", "zeiler2013")])
 def test_a_papers_recipe_trains_and_says_so(name: str, recipe: str, folder: Path, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    trained = train([folder], make_plan(name, recipe=recipe, epochs=6), tmp_path / "state", seen.append, team=CPU)
+    trained = train([folder], make_plan(name, recipe=recipe, epochs=6), tmp_path / "state", seen.append, processes=CPU)
     rates = [float(line.split(",")[4]) for line in (tmp_path / "state" / "log.csv").read_text().splitlines()[1:]]
     assert rates[0] == 0.01
     assert rates == sorted(rates, reverse=True)
@@ -199,14 +193,14 @@ def test_a_papers_recipe_trains_and_says_so(name: str, recipe: str, folder: Path
     assert ("principal colours shifted by 0.1" in card) == (recipe == "krizhevsky2012")
 
 
-def facts_of(network: str, *, has_heads: bool = False, epochs: int | None = None) -> Facts:
+def facts_of(network: str, *, has_heads: bool = False, epochs: int | None = None) -> TrainingRecord:
     """Return those of a run of ten epochs, or of its first ``epochs``."""
     plan = make_plan(network, epochs=10, has_heads=has_heads)
-    return Facts(plan, ["a", "b"], {}, "fruit + more", "test", 10, 1.0, 5, 0.6, 1.0, epochs=epochs)
+    return TrainingRecord(plan, ["a", "b"], {}, "fruit + more", "test", 10, 1.0, 5, 0.6, 1.0, epochs=epochs)
 
 
-def card_of(facts: Facts) -> str:
-    return write_card(Trained(nn.Identity(), facts), "n")
+def card_of(facts: TrainingRecord) -> str:
+    return write_card(TrainedNetwork(nn.Identity(), facts), "n")
 
 
 def test_a_card_claims_nothing_of_pictures_and_licence_that_code_cannot_know() -> None:
@@ -238,7 +232,7 @@ def test_full_size_networks_see_crops_of_256_pixels(folder: Path, tmp_path: Path
         network = find_network(name)
         pictures = read_training_set([folder], network.recipe, tmp_path / "cache")
         assert pictures.held_out.shape[1:] == (256, 256, 3)
-        job = Job(make_plan(name, recipe=recipe), network, find_recipe(recipe))
+        job = TrainingSetup(make_plan(name, recipe=recipe), network, find_recipe(recipe))
         trainer = Trainer(job, pictures, CPU)
         ((x, _),) = trainer.batches(0)
         assert x.shape == (6, 3, px, px)
@@ -312,9 +306,9 @@ def opened(path: Path) -> Image.Image:
 def test_copies_are_left_out_and_counted(folder: Path, tmp_path: Path) -> None:
     held_out = Image.open(folder / "val" / "dark" / "0.png")
     held_out.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "train" / "dark" / "copy.png")
-    trained = train([folder], make_plan("lenet-5", epochs=1), tmp_path / "state", lambda progress: None, team=CPU)
-    assert (trained.facts.n_near, trained.facts.n_pictures) == (1, 6)
-    assert trained.facts.near == ["data/train/dark/copy.png"]
+    trained = train([folder], make_plan("lenet-5", epochs=1), tmp_path / "state", lambda progress: None, processes=CPU)
+    assert (trained.record.n_near, trained.record.n_pictures) == (1, 6)
+    assert trained.record.near == ["data/train/dark/copy.png"]
     assert "1 left out, since a held-out picture is nearly the same" in write_card(trained, "n")
     for i in range(3):
         (folder / "train" / "dark" / f"{i}.png").unlink()

@@ -7,7 +7,6 @@ import datetime
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from PIL import Image
 from torch import distributed
 
@@ -27,12 +25,13 @@ from fc7_models.data.dataset import read_dataset
 from fc7_models.export import export_trained
 from fc7_models.export.model_card import write_card
 from fc7_models.training import loop
-from fc7_models.training.checkpoint import is_kept
-from fc7_models.training.csv_log import Log
+from fc7_models.training.checkpoint import is_milestone
+from fc7_models.training.csv_log import CsvLog
 from fc7_models.training.loop import train
+from fc7_models.training.plan import Plan, make_plan
 from fc7_models.training.precision import choose_precision
-from fc7_models.training.process_group import Team, alone, join_team
-from fc7_models.training.trained_network import Plan, Trained, load_trained, make_plan
+from fc7_models.training.process_group import ProcessGroup, join_process_group, single_process
+from fc7_models.training.trained_network import TrainedNetwork, load_trained
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle
 from servers import WAIT_S
@@ -43,9 +42,9 @@ import sys
 from pathlib import Path
 import torch
 from fc7_models.training import loop, trainer
-from fc7_models.training.trained_network import Plan
+from fc7_models.training.plan import Plan
 torch.set_num_threads(1)
-loop.choose_precision = lambda team, seconds_of_step: "fp32"
+loop.choose_precision = lambda processes, time_step: "fp32"
 learn = trainer.Trainer.step
 def step(self, x, labels):
     print("step", flush=True)
@@ -59,7 +58,7 @@ loop.train([Path(sys.argv[1])], plan, Path(sys.argv[2]), lambda progress: None)
 IN_FP32 = """\
 from fc7.cli import main
 from fc7_models.training import loop
-loop.choose_precision = lambda team, seconds_of_step: "fp32"
+loop.choose_precision = lambda processes, time_step: "fp32"
 main()
 """
 
@@ -84,7 +83,7 @@ def quiet(progress: loop.Progress) -> None:
     """Take the progress."""
 
 
-def same_weights(a: Trained, b: Trained, tolerance: float = 0.0) -> None:
+def same_weights(a: TrainedNetwork, b: TrainedNetwork, tolerance: float = 0.0) -> None:
     for name, weight in a.module.state_dict().items():
         torch.testing.assert_close(b.module.state_dict()[name], weight, rtol=tolerance, atol=tolerance)
 
@@ -118,12 +117,12 @@ def test_killed_at_a_random_point_it_ends_with_the_same_weights(folder: Path, tm
 
 
 def test_weights_of_some_epochs_are_kept(folder: Path, tmp_path: Path) -> None:
-    assert [epoch for epoch in range(1, 501) if is_kept(epoch)] == [1, 2, 5, 10, 20, 50, 100, 200, 500]
+    assert [epoch for epoch in range(1, 501) if is_milestone(epoch)] == [1, 2, 5, 10, 20, 50, 100, 200, 500]
     trained = train([folder], PLAN, tmp_path / "state", quiet)
     assert sorted(p.name for p in (tmp_path / "state").glob("epoch-*")) == ["epoch-1.pt", "epoch-2.pt"]
     second = load_trained(tmp_path / "state" / "epoch-2.pt")
-    assert (second.facts.epochs, trained.facts.epochs) == (2, 3)
-    assert 0 < second.facts.seconds < trained.facts.seconds
+    assert (second.record.epochs, trained.record.epochs) == (2, 3)
+    assert 0 < second.record.seconds < trained.record.seconds
     assert not torch.equal(second.module.fc8.weight, trained.module.fc8.weight)
     assert "2 epochs" in write_card(second, "early")
 
@@ -141,13 +140,15 @@ def test_a_run_begins_with_the_weights_of_an_earlier_one(folder: Path, tmp_path:
     other = train([three], still, tmp_path / "other", quiet, start=file)
     assert torch.equal(other.module.fc7.weight, first.module.fc7.weight)
     assert other.module.fc8.weight.shape == (3, 1024)
-    assert other.facts.earlier == [first.facts.as_run()]
+    assert other.record.earlier == [first.record.as_earlier_run()]
     again = load_trained(tmp_path / "other" / "trained.pt")
-    assert again.facts == other.facts
+    assert again.record == other.record
     assert "earlier runs (1 epochs of `modern` on 76 pictures of data" in write_card(again, "tuned")
-    with pytest.raises(FailedPrecondition, match="another plan"):
+    with pytest.raises(FailedPrecondition, match="other initial weights"):
         train([folder], still, tmp_path / "same", quiet, start=tmp_path / "same" / "trained.pt")
-    with pytest.raises(InvalidArgument, match=r"trained\.pt' holds the network 'alexnet-64', not 'zfnet-64'"):
+    with pytest.raises(
+        InvalidArgument, match=r"trained\.pt' holds the network 'alexnet-64', but the run trains 'zfnet-64'"
+    ):
         train([folder], Plan("zfnet-64"), tmp_path / "zf", quiet, start=file)
     with pytest.raises(NotFound):
         train([folder], still, tmp_path / "none", quiet, start=tmp_path / "none.pt")
@@ -157,10 +158,10 @@ def test_several_folders_share_a_class_list_or_have_a_head_each(folder: Path, tm
     more = paint(tmp_path / "more", red=(250, 0, 0), green=(0, 250, 0), black=(30, 30, 30))
     plan = make_plan("alexnet-64", epochs=1)
     union = train([folder, more], plan, tmp_path / "union", quiet)
-    assert union.facts.classes == ["black", "blue", "green", "red"]
-    assert (union.facts.n_pictures, union.facts.n_validation, union.facts.data) == (76 + 114, 4, "data + more")
+    assert union.record.classes == ["black", "blue", "green", "red"]
+    assert (union.record.n_pictures, union.record.n_validation, union.record.data) == (76 + 114, 4, "data + more")
     heads = train([folder, more], replace(plan, has_heads=True), tmp_path / "heads", quiet)
-    assert heads.facts.classes == ["blue", "red"]
+    assert heads.record.classes == ["blue", "red"]
     assert heads.module.fc8.weight.shape == (2, 1024)
     state = torch.load(tmp_path / "heads" / "state.pt", weights_only=True)
     assert state["identity"]["heads"] == [["blue", "red"], ["black", "green", "red"]]
@@ -189,7 +190,7 @@ def test_what_is_learnt_after_the_run_sees_no_copies(
 ) -> None:
     seen: list[list[Path]] = []
 
-    def export_bundle(trained: Trained, output: Path, *, pictures: list[Path], **options: object) -> Bundle:
+    def export_bundle(trained: TrainedNetwork, output: Path, *, pictures: list[Path], **options: object) -> Bundle:
         seen.append(pictures)
         return open_bundle(tiny_bundle)
 
@@ -227,17 +228,19 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(folder: Path, tmp_p
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("bundle two in") == 1
     assert done.stderr.count("epoch 3: ") == 1
-    one = train([folder], make_plan("lenet-5", epochs=3), tmp_path / "one", quiet, team=Team(torch.device("cpu")))
+    one = train(
+        [folder], make_plan("lenet-5", epochs=3), tmp_path / "one", quiet, processes=ProcessGroup(torch.device("cpu"))
+    )
     two = load_trained(tmp_path / "two.checkpoints" / "trained.pt")
-    assert two.facts.n_pictures == one.facts.n_pictures
+    assert two.record.n_pictures == one.record.n_pictures
     same_weights(one, two, tolerance=1e-5)
 
 
 def test_fewer_pictures_than_processes_are_refused(folder: Path, tmp_path: Path) -> None:
     pictures = loop.read_pictures([folder], loop.find_network("lenet-5").recipe, tmp_path)
-    job = loop.Job(make_plan("lenet-5"), loop.find_network("lenet-5"), loop.find_recipe("modern"))
-    with pytest.raises(InvalidArgument, match="76 pictures for 77 processes"):
-        loop.run(job, pictures, tmp_path, quiet, Team(torch.device("cpu"), size=77))
+    setup = loop.TrainingSetup(make_plan("lenet-5"), loop.find_network("lenet-5"), loop.find_recipe("modern"))
+    with pytest.raises(InvalidArgument, match="76 pictures are too few for 77 processes"):
+        loop.run_epochs(setup, pictures, tmp_path, quiet, ProcessGroup(torch.device("cpu"), size=77))
 
 
 def test_the_others_wait_for_hours_until_the_first_has_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,86 +251,49 @@ def test_the_others_wait_for_hours_until_the_first_has_decoded(monkeypatch: pyte
     monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with join_team() as team:
-        assert (team.rank, team.size) == (1, 2)
+    with join_process_group() as processes:
+        assert (processes.rank, processes.size) == (1, 2)
     assert joined[0] >= datetime.timedelta(hours=12)
 
 
 @pytest.mark.parametrize(("bf16_s", "wanted"), [(0.5, "bf16"), (0.95, "fp32"), (2.0, "fp32")])
 def test_bf16_is_taken_where_it_is_clearly_faster(bf16_s: float, wanted: str) -> None:
     times = {"fp32": 1.0, "bf16": bf16_s}
-    assert choose_precision(Team(torch.device("cpu")), times.__getitem__) == wanted
+    assert choose_precision(ProcessGroup(torch.device("cpu")), times.__getitem__) == wanted
 
 
 def test_a_run_keeps_the_precision_it_began_with(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "choose_precision", lambda team, seconds_of_step: "bf16")
-    whole = train([folder], replace(PLAN, epochs=2), tmp_path / "whole", quiet, team=Team(torch.device("cpu")))
+    monkeypatch.setattr(loop, "choose_precision", lambda processes, time_step: "bf16")
+    whole = train(
+        [folder], replace(PLAN, epochs=2), tmp_path / "whole", quiet, processes=ProcessGroup(torch.device("cpu"))
+    )
 
     def stop(progress: loop.Progress) -> None:
         if progress.top1 is not None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train([folder], replace(PLAN, epochs=2), tmp_path / "cut", stop, team=Team(torch.device("cpu")))
-    monkeypatch.setattr(loop, "choose_precision", lambda team, seconds_of_step: "fp32")
-    cut = train([folder], replace(PLAN, epochs=2), tmp_path / "cut", quiet, team=Team(torch.device("cpu")))
+        train([folder], replace(PLAN, epochs=2), tmp_path / "cut", stop, processes=ProcessGroup(torch.device("cpu")))
+    monkeypatch.setattr(loop, "choose_precision", lambda processes, time_step: "fp32")
+    cut = train([folder], replace(PLAN, epochs=2), tmp_path / "cut", quiet, processes=ProcessGroup(torch.device("cpu")))
     same_weights(whole, cut)
 
 
 def test_a_step_is_timed_without_a_trace(folder: Path, tmp_path: Path) -> None:
     pictures = loop.read_pictures([folder], loop.find_network("alexnet-64").recipe, tmp_path)
-    job = loop.Job(PLAN, loop.find_network("alexnet-64"), loop.find_recipe("modern"))
-    trainer = loop.Trainer(job, pictures, alone())
+    setup = loop.TrainingSetup(PLAN, loop.find_network("alexnet-64"), loop.find_recipe("modern"))
+    trainer = loop.Trainer(setup, pictures, single_process())
     before = {name: value.clone() for name, value in trainer.module.state_dict().items()}
-    assert trainer.seconds_of_step("bf16") > 0
+    assert trainer.time_step("bf16") > 0
     for name, value in trainer.module.state_dict().items():
         assert torch.equal(before[name], value)
 
 
-def event_type() -> type:
-    """Build tensorflow.Event, as far as scalars need it, for protobuf's own parser."""
-    file = descriptor_pb2.FileDescriptorProto(name="event.proto", package="t", syntax="proto3")
-    fields = {
-        "Value": [("tag", 1, 9, ""), ("simple_value", 2, 2, "")],
-        "Summary": [("value", 1, 11, ".t.Value")],
-        "Event": [
-            ("wall_time", 1, 1, ""),
-            ("step", 2, 3, ""),
-            ("file_version", 3, 9, ""),
-            ("summary", 5, 11, ".t.Summary"),
-        ],
-    }
-    for message, rows in fields.items():
-        one = file.message_type.add(name=message)
-        for name, number, kind, of in rows:
-            label = 3 if name == "value" else 1
-            one.field.add(name=name, number=number, type=kind, label=label, **({"type_name": of} if of else {}))
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Event"))
-
-
-def test_the_log_is_a_table_and_what_tensorboard_reads(tmp_path: Path) -> None:
+def test_the_log_is_a_table_that_a_resumed_run_writes_anew(tmp_path: Path) -> None:
     first = {"epoch": 1, "time": 1_700_000_000, "loss": 2.5, "top1": 0.25}
     second = {"epoch": 200, "time": 1_700_000_100, "loss": 1.5, "top1": 0.5}
-    Log(tmp_path, []).add(first)
-    Log(tmp_path, [first]).add(second)  # a second process
+    CsvLog(tmp_path, []).add(first)
+    CsvLog(tmp_path, [first]).add(second)
     with (tmp_path / "log.csv").open() as file:
         assert [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)] == [first, second]
-    data, events = (tmp_path / "events.out.tfevents.fc7").read_bytes(), []
-    while data:
-        (length,) = struct.unpack("<Q", data[:8])
-        events.append(event_type().FromString(data[12 : 12 + length]))
-        data = data[16 + length :]
-    assert events[0].file_version == "brain.Event:2"
-    for event, row in zip(events[1:], (first, second), strict=True):
-        assert (event.step, event.wall_time) == (row["epoch"], row["time"])
-        assert {v.tag: v.simple_value for v in event.summary.value} == {"loss": row["loss"], "top1": row["top1"]}
-
-
-def test_records_carry_the_checksum_of_the_format(tmp_path: Path) -> None:
-    """CRC-32C of "123456789" is 0xE3069283 (RFC 3720); TFRecord rotates it by 15 and adds a constant."""
-    from fc7_models.training.csv_log import _checksum
-
-    rotated = (0xE3069283 >> 15 | 0xE3069283 << 17) & 0xFFFFFFFF
-    assert _checksum(b"123456789") == struct.pack("<I", (rotated + 0xA282EAD8) & 0xFFFFFFFF)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from fc7_models.data.training_set import read_training_set
 from fc7_models.networks import find_network
-from fc7_models.training.distortion import DRAWS, distort
-from fc7_models.training.jpeg import compress
-from fc7_models.training.process_group import Team
+from fc7_models.training.distortion import N_DRAWS, distort
+from fc7_models.training.jpeg import jpeg_round_trip
+from fc7_models.training.plan import make_plan
+from fc7_models.training.process_group import ProcessGroup
 from fc7_models.training.recipes import find_recipe
-from fc7_models.training.resampling import BOX, CUBIC, TRIANGLE, blurs, filters, resample
-from fc7_models.training.trained_network import make_plan
-from fc7_models.training.trainer import Job, Trainer, likeness
+from fc7_models.training.resampling import BOX, CUBIC, TRIANGLE, blur_matrices, resample, resampling_matrices
+from fc7_models.training.trainer import Trainer, TrainingSetup, contrastive_loss
 
-CPU = Team(torch.device("cpu"))
+CPU = ProcessGroup(torch.device("cpu"))
 PILLOW = {BOX: Image.Resampling.BOX, TRIANGLE: Image.Resampling.BILINEAR, CUBIC: Image.Resampling.BICUBIC}
 
 
@@ -39,11 +39,11 @@ def planes(image: Image.Image) -> Tensor:
     return torch.tensor(np.asarray(image)).permute(2, 0, 1)[None].float()
 
 
-def axis(first: float, length: float, n_out: int, kernel: int, *, n_in: int, reach: float = 1.0) -> Tensor:
+def axis(first: float, length: float, n_out: int, kernel: int, *, n_in: int, antialias: float = 1.0) -> Tensor:
     """Return the matrix of one picture, with room for three rows more than it needs."""
     values = (torch.tensor([value]) for value in (first, length, float(n_out)))
-    rest = (torch.tensor([kernel]), torch.tensor([reach]))
-    return filters(*values, *rest, n_in=torch.tensor([float(n_in)]), shape=(n_out + 3, n_in))
+    rest = (torch.tensor([kernel]), torch.tensor([antialias]))
+    return resampling_matrices(*values, *rest, n_in=torch.tensor([float(n_in)]), shape=(n_out + 3, n_in))
 
 
 @pytest.mark.parametrize("kernel", PILLOW)
@@ -65,15 +65,15 @@ def test_rows_beyond_the_size_repeat_the_last_and_mirroring_reads_backwards() ->
 
 
 def test_without_reach_a_box_takes_the_nearest_pixel() -> None:
-    matrix = axis(0, 20, 7, BOX, n_in=20, reach=0.0)
+    matrix = axis(0, 20, 7, BOX, n_in=20, antialias=0.0)
     assert torch.equal(matrix[0, :7].argmax(1), ((torch.arange(7) + 0.5) * 20 / 7).long())
     assert set(matrix.unique().tolist()) == {0, 1}
 
 
 def test_blurs_keep_means_and_sharpening_undoes_some_of_them() -> None:
     x = planes(drawn(32, 32))
-    blur, sharpen = (blurs(torch.tensor([1.0]), torch.tensor([amount]), 32) for amount in (1.0, -0.8))
-    soft, nothing = resample(x, blur, blur), blurs(torch.tensor([1.0]), torch.tensor([0.0]), 32)
+    blur, sharpen = (blur_matrices(torch.tensor([1.0]), torch.tensor([amount]), 32) for amount in (1.0, -0.8))
+    soft, nothing = resample(x, blur, blur), blur_matrices(torch.tensor([1.0]), torch.tensor([0.0]), 32)
     assert torch.equal(resample(x, nothing, nothing), x)
     assert soft.mean().item() == pytest.approx(x.mean().item(), abs=1.5)
     assert soft.diff(dim=3).abs().mean() < 0.8 * x.diff(dim=3).abs().mean()
@@ -85,7 +85,7 @@ def test_blurs_keep_means_and_sharpening_undoes_some_of_them() -> None:
 def test_compression_is_that_of_libjpeg(quality: int) -> None:
     images = [drawn(48, 64, seed) for seed in range(3)]
     x = torch.cat([planes(image) for image in images])
-    found = compress(x, torch.tensor([float(quality)] * 3))
+    found = jpeg_round_trip(x, torch.tensor([float(quality)] * 3))
     files = [io.BytesIO() for _ in images]
     for image, file in zip(images, files, strict=True):
         image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
@@ -97,7 +97,7 @@ def test_compression_is_that_of_libjpeg(quality: int) -> None:
 
 def test_each_picture_has_its_own_quality() -> None:
     x = planes(drawn(32, 32)).expand(2, -1, -1, -1)
-    lost = (compress(x, torch.tensor([20.0, 90.0])) - x).abs().mean((1, 2, 3))
+    lost = (jpeg_round_trip(x, torch.tensor([20.0, 90.0])) - x).abs().mean((1, 2, 3))
     assert lost[0] > 1.5 * lost[1]
 
 
@@ -106,7 +106,7 @@ def test_distorted_views_show_all_that_they_are_said_to() -> None:
     n = 600
     x = torch.zeros(n, 3, 48, 48)
     x[:, 0, :, :24], x[:, 2, :, 24:] = 200, 200
-    draws = torch.rand(n, DRAWS, generator=torch.Generator().manual_seed(0))
+    draws = torch.rand(n, N_DRAWS, generator=torch.Generator().manual_seed(0))
     views = distort(x.to(torch.uint8), 32, draws)
     left, right = views[..., :8].mean((2, 3)), views[..., -8:].mean((2, 3))
     is_grey = (views - views.mean(1, keepdim=True)).abs().amax((1, 2, 3)) < 1
@@ -132,7 +132,7 @@ def test_pictures_are_kept_at_their_own_sizes_and_seen_twice(tmp_path: Path) -> 
     pictures = read_training_set(folders, network.recipe, tmp_path / "cache", has_heads=True, source_px=128)
     assert [part.shape[1:] for part in pictures.parts] == [(px, px, 3) for px in (40, 90, 128)]
     assert pictures.held_out.shape[1:] == (68, 68, 3)
-    job = Job(replace(make_plan("alexnet-64", recipe="robust", has_heads=True), batch=32), network, recipe)
+    job = TrainingSetup(replace(make_plan("alexnet-64", recipe="robust", has_heads=True), batch=32), network, recipe)
     trainer = Trainer(job, pictures, CPU)
     x, labels = next(trainer.batches(0))
     assert (x.shape, trainer.n_steps) == ((32, 3, 32, 32), 2 * len(pictures) // 32)
@@ -146,11 +146,11 @@ def test_views_that_look_alike_find_each_other() -> None:
     torch.manual_seed(0)
     pictures = torch.rand(8, 16, 3, 3)
     pairs = pictures.repeat_interleave(2, 0)
-    good = likeness(pairs, 2)
+    good = contrastive_loss(pairs, 2)
     assert good < 0.1
-    assert likeness(torch.rand(16, 16, 3, 3), 2) > 10 * good
+    assert contrastive_loss(torch.rand(16, 16, 3, 3), 2) > 10 * good
     shuffled = pairs[torch.tensor([0, 2, 1, 3, *range(4, 16)])]
-    assert likeness(shuffled, 2) > 2 * good
+    assert contrastive_loss(shuffled, 2) > 2 * good
 
 
 def test_likeness_teaches() -> None:
@@ -161,7 +161,7 @@ def test_likeness_teaches() -> None:
     values = []
     for _ in range(20):
         optimizer.zero_grad()
-        value = likeness(layer(x).relu(), 2)
+        value = contrastive_loss(layer(x).relu(), 2)
         value.backward()
         optimizer.step()
         values.append(value.item())

@@ -142,7 +142,7 @@ def export(
             output,
             name=name or output.name,
             notes=text,
-            pictures=training_files(folders, trained.facts.near),
+            pictures=training_files(folders, trained.record.near),
             default_layer=default_layer,
             report=report,
         )

@@ -59,27 +59,27 @@ def train(
     from fc7_models.export.export_trained import export_bundle
     from fc7_models.export.pack_bundle import check_output
     from fc7_models.training.loop import train as run
-    from fc7_models.training.process_group import join_team
-    from fc7_models.training.trained_network import make_plan
+    from fc7_models.training.plan import make_plan
+    from fc7_models.training.process_group import join_process_group
 
     check_output(output, name or output.name)
     plan = make_plan(network, recipe=recipe, epochs=epochs, has_heads=heads, has_start=start is not None)
     checkpoints = checkpoints or output.with_name(f"{output.name}.checkpoints")
-    with join_team() as team, progress_bar("train", None, as_json=as_json) as advance:
+    with join_process_group() as processes, progress_bar("train", None, as_json=as_json) as advance:
 
         def report(state: Progress) -> None:
-            if not team.is_first:
+            if not processes.is_main:
                 return
             advance(state.step, state.n_steps)
             if state.top1 is not None:
                 print_text(f"epoch {state.epoch}: loss {state.loss:.3f}, top-1 {state.top1:.3f}", err=True)
 
-        trained = run(folders, plan, checkpoints, report, start=start, team=team)
-    if team.is_first:
-        if trained.facts.n_near:
-            text = f"{trained.facts.n_near} pictures left out, since a validation picture is nearly the same"
+        trained = run(folders, plan, checkpoints, report, start=start, processes=processes)
+    if processes.is_main:
+        if trained.record.n_near:
+            text = f"{trained.record.n_near} pictures left out, since a validation picture is nearly the same"
             print_text(text, err=True)
-        pictures = training_files(folders, trained.facts.near) if trained.network.is_any_size else []
+        pictures = training_files(folders, trained.record.near) if trained.network.is_any_size else []
         with progress_bar("pool", None, as_json=as_json) as advance:
             bundle = export_bundle(trained, output, name=name or output.name, pictures=pictures, report=advance)
         print_bundle(bundle.name, output, as_json)
@@ -100,7 +100,7 @@ def ablate(folder: Path, network: str, recipe: str, epochs: int, output: Path, a
     """
     from fc7_models.studies.ablation import ablate as run
     from fc7_models.studies.network_figures import prepare, write_ablation
-    from fc7_models.training.trained_network import make_plan
+    from fc7_models.training.plan import make_plan
 
     plan = make_plan(network, recipe=recipe, epochs=epochs)
     prepare(output)

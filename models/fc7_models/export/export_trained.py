@@ -18,12 +18,12 @@ from fc7_models.export.model_card import write_card
 from fc7_models.export.pack_bundle import BundleContents, check_output, draw_golden_inputs, pack_bundle, run_graph
 from fc7_models.export.torch_to_onnx import check_parity, fold_batch_norm, round_to_fp16, to_onnx
 from fc7_models.networks import Network
-from fc7_models.training.trained_network import Trained
+from fc7_models.training.trained_network import TrainedNetwork
 from fc7_service.bundle.bundle import SUMS, Bundle, ClassLabel, Layer
 
 
 def export_bundle(
-    trained: Trained,
+    trained: TrainedNetwork,
     output: Path,
     *,
     name: str,
@@ -64,7 +64,7 @@ def export_bundle(
         ONNX Runtime does not reproduce torch's layers to ``PARITY``; nothing is written.
     """
     check_output(output, name)
-    network, facts = trained.network, trained.facts
+    network, record = trained.network, trained.record
     module = round_to_fp16(fold_batch_norm(trained.module))
     _check_layer(default_layer, module, network, [POOLED_LAYER] if pictures else [])
     card = write_card(trained, name)
@@ -78,8 +78,8 @@ def export_bundle(
         check_parity(module, inputs, run_graph(graph, inputs))
     if own:
         graph = _note_pooled(graph)
-    classes = [ClassLabel(c, facts.names.get(c, c)) for c in facts.classes]
-    contents = BundleContents(facts.plan.network, graph, network.recipe, classes, card + notes, default_layer, own)
+    classes = [ClassLabel(c, record.names.get(c, c)) for c in record.classes]
+    contents = BundleContents(record.plan.network, graph, network.recipe, classes, card + notes, default_layer, own)
     return pack_bundle(contents, output, name=name)
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from fc7_models.training.recipes import (
-    MOMENTUM,
-    WARM_UP,
-    WARM_UP_STEPS,
-    WEIGHT_DECAY,
-    TrainingRecipe,
-    Views,
-    find_recipe,
-)
-from fc7_models.training.trained_network import Facts, Trained
+from fc7_models.training.optimizers import MOMENTUM, WEIGHT_DECAY
+from fc7_models.training.recipes import TrainingRecipe, Views, find_recipe
+from fc7_models.training.schedule import WARM_UP_SHARE, WARM_UP_STEPS
+from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
 
 _TEXT = """\
 ---
@@ -51,9 +45,9 @@ _VIEWS: dict[Views, str] = {
 }
 
 
-def write_card(trained: Trained, name: str) -> str:
+def write_card(trained: TrainedNetwork, name: str) -> str:
     """Return the card of ``trained``, Markdown."""
-    facts, plan = trained.facts, trained.facts.plan
+    facts, plan = trained.record, trained.record.plan
     recipe = find_recipe(plan.recipe)
     return _TEXT.format(
         name=name,
@@ -81,7 +75,7 @@ def write_card(trained: Trained, name: str) -> str:
     )
 
 
-def _start(facts: Facts) -> str:
+def _start(facts: TrainingRecord) -> str:
     runs = [
         f"{run.epochs} epochs of `{run.recipe}` on {run.n_pictures:,} pictures of {run.data} "
         f"({run.seconds / 3600:.1f} hours)"
@@ -92,27 +86,28 @@ def _start(facts: Facts) -> str:
     return f"the weights of earlier runs ({'; then '.join(runs)})" if runs else "random weights"
 
 
-def _crops(trained: Trained, recipe: TrainingRecipe) -> str:
-    plan, epochs = trained.facts.plan, trained.facts.epochs or trained.facts.plan.epochs
+def _crops(trained: TrainedNetwork, recipe: TrainingRecipe) -> str:
+    plan, epochs = trained.record.plan, trained.record.epochs or trained.record.plan.epochs
     last_step = (epochs - 1e-6) / plan.epochs
     first, last = (
-        recipe.size_px(trained.network, done, has_start=bool(trained.facts.earlier)) for done in (0, last_step)
+        recipe.crop_px_at(trained.network, done, has_start=bool(trained.record.earlier)) for done in (0, last_step)
     )
     return f"grow from {first} to {last}" if first < last else f"of {first}"
 
 
 def _schedule(recipe: TrainingRecipe, learning_rate: float) -> str:
     if recipe.schedule == "cosine":
-        return f"peak learning rate {learning_rate:.3g}, warm-up {WARM_UP:.0%} ({WARM_UP_STEPS} steps at least), cosine"
+        warm_up = f"warm-up {WARM_UP_SHARE:.0%} ({WARM_UP_STEPS} steps at least)"
+        return f"peak learning rate {learning_rate:.3g}, {warm_up}, cosine"
     return f"learning rate {learning_rate}, divided by ten where the held-out error stops falling"
 
 
 def _optimiser(recipe: TrainingRecipe) -> str:
     text = f"SGD, {'Nesterov ' if recipe.is_nesterov else ''}momentum {MOMENTUM}, weight decay {WEIGHT_DECAY}"
-    if recipe.filter_step:
-        text += f"; Muon of {recipe.filter_step} for filters that batch normalisation follows"
-    if recipe.average:
-        text += f", weight average {recipe.average}"
+    if recipe.muon_learning_rate:
+        text += f"; Muon of {recipe.muon_learning_rate} for filters that batch normalisation follows"
+    if recipe.ema_decay:
+        text += f", weight average {recipe.ema_decay}"
     if recipe.max_filter_rms:
         text += f", convolution filters of RMS {recipe.max_filter_rms} at most"
     return text
@@ -120,8 +115,10 @@ def _optimiser(recipe: TrainingRecipe) -> str:
 
 def _loss(recipe: TrainingRecipe, has_heads: bool) -> str:
     text = "softmax cross-entropy"
-    if recipe.likeness:
-        text += f", and {recipe.likeness} times that of {recipe.n_views} views of a picture finding each other"
+    if recipe.contrastive_weight:
+        text += (
+            f", and {recipe.contrastive_weight} times that of {recipe.n_views} views of a picture finding each other"
+        )
     if recipe.label_smoothing:
         text += f", label smoothing {recipe.label_smoothing}"
     return f"{text}; a softmax a folder over shared layers, the first one kept" if has_heads else text
@@ -129,4 +126,4 @@ def _loss(recipe: TrainingRecipe, has_heads: bool) -> str:
 
 def _augmentation(recipe: TrainingRecipe) -> str:
     text = _VIEWS[recipe.views]
-    return f"{text}, principal colours shifted by {recipe.colour_noise}" if recipe.colour_noise else text
+    return f"{text}, principal colours shifted by {recipe.colour_shift}" if recipe.colour_shift else text

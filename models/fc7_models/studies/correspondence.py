@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.dataset import decode_file
 from fc7_models.data.inference import Report, RunGraph, open_graph, open_model
-from fc7_models.studies.graph_layers import dissect
-from fc7_models.studies.study_inputs import depths
+from fc7_models.studies.graph_layers import find_layers
+from fc7_models.studies.study_inputs import compared_layers
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import preprocess_with_crop
 
@@ -94,8 +94,8 @@ def correspondence(folder: Path, model: str, report: Report) -> list[Corresponde
     Zeiler & Fergus 2013 (arXiv 1311.2901), section 4.3, table 1 and figure 8.
     """
     bundle, parts = open_model(model), read_parts(folder)
-    anatomy = dissect(bundle)
-    layers = [depths(bundle, anatomy).maps, depths(bundle, anatomy).last]
+    anatomy = find_layers(bundle)
+    layers = [compared_layers(bundle, anatomy).maps, compared_layers(bundle, anatomy).last]
     outputs, run = [anatomy.layers[layer] for layer in layers], open_graph(anatomy.graph)
     seen = {name: _see(folder / name, bundle.recipe) for name in dict.fromkeys(part.picture for part in parts)}
     px = bundle.recipe.crop_px

@@ -18,7 +18,7 @@ _BINS = 15
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFacts:
+class ClassResult:
     """One class, each picture given the most probable of the folder's classes."""
 
     id: str
@@ -41,7 +41,7 @@ class Evaluation:
     top1_all: float  # the same among all of the network's classes
     top5_all: float
     calibration_error: float  # of the network's own probabilities, see ``expected_calibration_error``
-    classes: list[ClassFacts]  # of the folder, in the network's order
+    classes: list[ClassResult]  # of the folder, in the network's order
     confusion: NDArray[np.int64]  # (C, C), pictures of class row given class column, in that order
 
 
@@ -150,11 +150,11 @@ def _place(chances: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[n
 
 def _class_facts(
     bundle: Bundle, known: NDArray[np.int64], i: int, confusion: NDArray[np.int64], place: NDArray[np.int64]
-) -> ClassFacts:
+) -> ClassResult:
     own, (others, given) = bundle.classes[known[i]], (confusion[i].copy(), confusion[:, i].sum())
     others[i] = 0
     most = int(others.argmax())
-    return ClassFacts(
+    return ClassResult(
         id=own.id,
         name=own.name,
         count=len(place),

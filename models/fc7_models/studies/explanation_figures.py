@@ -137,7 +137,9 @@ def _draw_similarities(found: Check, file: Path) -> None:
             values = [getattr(row, key) for row in found.similarities if row.method == method]
             axes.plot(range(len(layers)), [1.0, *values], marker="o", label=method)
         axes.set_xticks(range(len(layers)), layers, rotation=30)
-        axes.set(title=key.replace("_", " "), xlabel="shuffled down to", ylabel="likeness to the network's own map")
+        axes.set(
+            title=key.replace("_", " "), xlabel="shuffled down to", ylabel="contrastive_loss to the network's own map"
+        )
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     figure.savefig(file)

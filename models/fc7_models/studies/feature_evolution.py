@@ -17,7 +17,7 @@ from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.inference import Report
 from fc7_models.deconv.build import build_deconv
 from fc7_models.export.torch_to_onnx import fold_batch_norm, round_to_fp16, to_onnx
-from fc7_models.studies.study_inputs import find_pictures, open_units, view
+from fc7_models.studies.study_inputs import open_unit_graph, sample_pictures, view
 from fc7_models.training.trained_network import load_trained
 from fc7_service.bundle.onnx_file import read_metadata
 from fc7_service.features.preprocess import to_tensor
@@ -78,12 +78,12 @@ def evolution(checkpoints: Path, folder: Path, report: Report) -> list[Stage]:
     Zeiler & Fergus 2013 (arXiv 1311.2901), section 4 and figure 4.
     """
     epochs = _epochs(checkpoints)
-    paths = find_pictures(folder, N_PICTURES)
+    paths = sample_pictures(folder, N_PICTURES)
     names = [str(path.relative_to(folder)) for path in paths]
     network, stages, inputs = "", [], np.zeros(0, np.float32)
     for done, (epoch, file) in enumerate(epochs.items(), 1):
         trained = load_trained(file)
-        name, recipe = trained.facts.plan.network, trained.network.recipe
+        name, recipe = trained.record.plan.network, trained.network.recipe
         if not network:
             network = name
             inputs = np.stack([to_tensor(view(path, recipe), recipe) for path in paths])
@@ -121,11 +121,11 @@ def _project(
     """Return a layer's units after one epoch, each in the picture where it is strongest."""
     name, n_units = layer["name"], layer["channels"]
     units = sorted(random.Random(_SEED).sample(range(n_units), min(_N_UNITS, n_units)))  # noqa: S311
-    peaks_of = open_units(graph, [f"peaks/{name}"])
+    peaks_of = open_unit_graph(graph, [f"peaks/{name}"])
     batches = [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
     peaks = np.concatenate([peaks_of(batch, [0] * len(batch))[0] for batch in batches])[:, units]  # (N, units)
     best = peaks.argmax(axis=0)
-    pixels, places = open_units(graph, [f"pixels/deconv/{name}", f"place/{name}"])(inputs[best], units)
+    pixels, places = open_unit_graph(graph, [f"pixels/deconv/{name}", f"place/{name}"])(inputs[best], units)
     stages = []
     for i, unit in enumerate(units):
         rows, columns = (_seen(layer, int(at), inputs.shape[2]) for at in divmod(int(places[i]), layer["map"][1]))

@@ -18,7 +18,7 @@ _PRODUCTS = {"Conv", "Gemm", "MatMul"}
 
 
 @dataclass(frozen=True, slots=True)
-class Anatomy:
+class GraphLayers:
     """What a graph holds."""
 
     graph: bytes  # ONNX, with every layer below among its outputs
@@ -28,7 +28,7 @@ class Anatomy:
     filters: NDArray[np.float32]  # of the first convolution, (units, channels, height, width); (0, ...) without one
 
 
-def dissect(bundle: Bundle) -> Anatomy:
+def find_layers(bundle: Bundle) -> GraphLayers:
     """Find the layers of a bundle, named or not, and their weights.
 
     Each convolution that an activation follows is a layer after that activation: "conv1",
@@ -51,7 +51,7 @@ def dissect(bundle: Bundle) -> Anatomy:
     layers = inner | {name: name for name in bundle.layers}
     products = {layer: _product(makers, output) for layer, output in layers.items()}
     found = {layer: _weights(graph, makers, node) for layer, node in products.items() if node is not None}
-    return Anatomy(
+    return GraphLayers(
         model.SerializeToString(),
         layers,
         {layer: weights for layer, weights in found.items() if weights is not None},

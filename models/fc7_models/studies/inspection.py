@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from fc7_models.data.dataset import read_dataset
 from fc7_models.data.inference import Report, group_by_recipe, open_graph, open_model, read_batches
-from fc7_models.studies.graph_layers import dissect
+from fc7_models.studies.graph_layers import find_layers
 from fc7_service.bundle.golden import read_golden
 
 
 @dataclass(frozen=True, slots=True)
-class LayerFacts:
+class LayerStatistics:
     """One layer on some pictures. A unit is a map of a convolution, or a number."""
 
     layer: str
@@ -36,7 +36,7 @@ class Inspection:
     """A network's layers, and its first filters as stored (units, channels, height, width)."""
 
     model: str
-    layers: list[LayerFacts]
+    layers: list[LayerStatistics]
     filters: NDArray[np.float32]
 
 
@@ -65,7 +65,7 @@ def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
     figure 6 (dead filters, aliasing).
     """
     bundle = open_model(model)
-    anatomy = dissect(bundle)
+    anatomy = find_layers(bundle)
     run = open_graph(anatomy.graph)
     layers = group_by_recipe(bundle, anatomy.layers)[bundle.recipe]
     if folder is None:
@@ -126,10 +126,10 @@ class _Tally:
         self.norm += float(np.linalg.norm(flat, axis=1).sum())
         self.count += len(values)
 
-    def facts(self, layer: str, weights: NDArray[np.float32] | None, stride: int | None) -> LayerFacts:
+    def facts(self, layer: str, weights: NDArray[np.float32] | None, stride: int | None) -> LayerStatistics:
         """Return the means; ``stride`` is that of the convolution that makes the layer, if one does."""
         rms = None if weights is None else np.sqrt((weights.reshape(len(weights), -1) ** 2).mean(1))
-        return LayerFacts(
+        return LayerStatistics(
             layer=layer,
             shape=" x ".join(map(str, self.shape)),
             units=len(self.is_alive),

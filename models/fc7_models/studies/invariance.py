@@ -12,8 +12,15 @@ from PIL import Image
 
 from fc7_models.data.dataset import decode_file
 from fc7_models.data.inference import Report, open_graph, open_model
-from fc7_models.studies.graph_layers import dissect
-from fc7_models.studies.study_inputs import LOGITS, check_classes, class_of, depths, find_pictures, softmax
+from fc7_models.studies.graph_layers import find_layers
+from fc7_models.studies.study_inputs import (
+    LOGITS,
+    compared_layers,
+    picture_class,
+    require_logits,
+    sample_pictures,
+    softmax,
+)
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import decode_upright, resize_and_crop, to_tensor
 
@@ -83,16 +90,16 @@ def invariance(folder: Path, model: str, count: int, report: Report) -> list[Cur
     ----------
     Zeiler & Fergus 2013 (arXiv 1311.2901), section 4.1 and figure 5.
     """
-    bundle, paths = open_model(model), find_pictures(folder, count)
-    check_classes(bundle)
-    anatomy = dissect(bundle)
-    first, _, last = depths(bundle, anatomy)
+    bundle, paths = open_model(model), sample_pictures(folder, count)
+    require_logits(bundle)
+    anatomy = find_layers(bundle)
+    first, _, last = compared_layers(bundle, anatomy)
     layers = {layer: anatomy.layers[layer] for layer in (first, last)} | {LOGITS: LOGITS}
     run, curves = open_graph(anatomy.graph), []
     for i, path in enumerate(paths, 1):
         image = decode_file(path, lambda data: _open(data, bundle.recipe))
         (logits,) = run(to_tensor(resize_and_crop(image, bundle.recipe), bundle.recipe)[np.newaxis], [LOGITS])
-        number = class_of(path, bundle, logits[0])
+        number = picture_class(path, bundle, logits[0])
         for transform, amounts in AMOUNTS.items():
             views = [
                 resize_and_crop(_move(image, transform, amount, bundle.recipe), bundle.recipe) for amount in amounts

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fc7_models.data.dataset import read_dataset
 from fc7_models.data.inference import Report, group_by_recipe, open_graph, open_model, read_batches
-from fc7_models.studies.graph_layers import dissect
+from fc7_models.studies.graph_layers import find_layers
 from fc7_models.studies.linear_classifier import accuracy, class_numbers, hold_out, pool
 
 PIXELS = "pixels"  # what the network sees: its input, pooled as the layers are
@@ -48,7 +48,7 @@ def probe(folder: Path, model: str, splits: int, report: Report) -> list[Probe]:
     Returns
     -------
     list of Probe
-        The pixels, then every layer of ``dissect``.
+        The pixels, then every layer of ``find_layers``.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def probe(folder: Path, model: str, splits: int, report: Report) -> list[Probe]:
     """
     bundle, data = open_model(model), read_dataset(folder, "test")
     y = class_numbers(data)
-    anatomy = dissect(bundle)
+    anatomy = find_layers(bundle)
     run = open_graph(anatomy.graph)
     names = [PIXELS, *anatomy.layers]
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fc7_models.studies.ablation import Result
-    from fc7_models.studies.evaluation import ClassFacts, Evaluation
-    from fc7_models.studies.inspection import Inspection, LayerFacts
+    from fc7_models.studies.ablation import AblationResult
+    from fc7_models.studies.evaluation import ClassResult, Evaluation
+    from fc7_models.studies.inspection import Inspection, LayerStatistics
     from fc7_models.studies.learning_curve import Point
     from fc7_models.studies.linear_probe import Probe
 
@@ -122,7 +122,7 @@ def mosaic(filters: NDArray[np.float32]) -> NDArray[np.float32]:
     return grid
 
 
-def write_ablation(results: Sequence[Result], folder: Path) -> None:
+def write_ablation(results: Sequence[AblationResult], folder: Path) -> None:
     """Write ``layers.csv`` and ``techniques.csv``, a variant a row."""
     for table in ("layers", "techniques"):
         _write_rows([result for result in results if result.table == table], folder / f"{table}.csv")
@@ -142,7 +142,7 @@ def _finish(axes: Axes, *, xlabel: str, title: str) -> None:
     axes.legend()
 
 
-def _write_rows(rows: Sequence[ClassFacts | Probe | Point | LayerFacts | Result], file: Path) -> None:
+def _write_rows(rows: Sequence[ClassResult | Probe | Point | LayerStatistics | AblationResult], file: Path) -> None:
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, [field.name for field in fields(rows[0])])
         writer.writeheader()

@@ -16,7 +16,7 @@ from fc7_models.deconv.graph_writer import GraphWriter
 from fc7_models.deconv.layer_chain import LayerChain, Step
 from fc7_models.deconv.projection import UNIT
 from fc7_models.deconv.signal_window import Signal, WindowWriter
-from fc7_models.studies.study_inputs import LOGITS, open_units, softmax
+from fc7_models.studies.study_inputs import LOGITS, open_unit_graph, softmax
 
 METHODS: tuple[str, ...] = (*RULES, "occlusion", "grad-cam")
 _GRID = 8  # occluded views along each side; the square is a quarter of the view
@@ -25,7 +25,7 @@ _MAPS_GRADIENT = "gradient/maps"
 
 
 @dataclass(frozen=True, slots=True)
-class WayBack:
+class BackwardGraph:
     """Nodes to be put behind a network's graph, from one logit to the pixels by each rule."""
 
     nodes: bytes
@@ -33,7 +33,7 @@ class WayBack:
     products: list[tuple[str, list[str]]]  # layer, tensors of its weights; first to last
 
 
-def way_back(graph: bytes, px: int) -> WayBack:
+def backward_graph(graph: bytes, px: int) -> BackwardGraph:
     """Write the way back from the logits of a network, and the gradient at its last convolution.
 
     Unlike ``deconv.onnx`` it begins with one, not with the logit's value: a network whose weights are shuffled may
@@ -67,7 +67,7 @@ def way_back(graph: bytes, px: int) -> WayBack:
                 to.output(_MAPS_GRADIENT, signal.values)
             signal = back.step(steps[i], signal, rule, shapes[i])
         to.output(f"pixels/{rule}", signal.values)
-    return WayBack(to.model.SerializeToString(), steps[deepest].output, _products(steps))
+    return BackwardGraph(to.model.SerializeToString(), steps[deepest].output, _products(steps))
 
 
 def _products(steps: Sequence[Step]) -> list[tuple[str, list[str]]]:
@@ -94,7 +94,7 @@ def shuffle(graph: bytes, weights: Sequence[str], seed: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-class Lens:
+class ExplainedNetwork:
     """One network, and what it makes of pictures.
 
     Parameters
@@ -105,9 +105,9 @@ class Lens:
         Of that network, or of the same with other weights.
     """
 
-    def __init__(self, graph: bytes, back: WayBack) -> None:
+    def __init__(self, graph: bytes, back: BackwardGraph) -> None:
         outputs = [*(f"pixels/{rule}" for rule in RULES), _MAPS_GRADIENT, back.maps]
-        self._project, self._answer = open_units(graph + back.nodes, outputs), open_units(graph, [LOGITS])
+        self._project, self._answer = open_unit_graph(graph + back.nodes, outputs), open_unit_graph(graph, [LOGITS])
 
     def probabilities(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities of all classes, (N, classes), for pictures (N, 3, H, W)."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from fc7_models.data.inference import Report, open_model
-from fc7_models.studies.saliency import METHODS, Lens, baselines, shuffle, way_back
-from fc7_models.studies.study_inputs import check_classes, find_pictures, view
+from fc7_models.studies.saliency import METHODS, ExplainedNetwork, backward_graph, baselines, shuffle
+from fc7_models.studies.study_inputs import require_logits, sample_pictures, view
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import to_tensor
 
@@ -97,12 +97,12 @@ def check(folder: Path, model: str, count: int, report: Report) -> Check:
     ----------
     Petsiuk, Das & Saenko 2018 (arXiv 1806.07421); Adebayo et al. 2018 (arXiv 1810.03292), cascading randomisation.
     """
-    bundle, paths = open_model(model), find_pictures(folder, count)
-    check_classes(bundle)
+    bundle, paths = open_model(model), sample_pictures(folder, count)
+    require_logits(bundle)
     graph, recipe = bundle.graph(), bundle.recipe
-    back = way_back(graph, recipe.crop_px)
+    back = backward_graph(graph, recipe.crop_px)
     total = len(paths) * (1 + len(back.products))
-    lens, views = Lens(graph, back), [view(path, recipe) for path in paths]
+    lens, views = ExplainedNetwork(graph, back), [view(path, recipe) for path in paths]
     tensors = np.stack([to_tensor(pixels, recipe) for pixels in views])
     numbers = lens.probabilities(tensors).argmax(axis=1).tolist()
     maps: list[dict[str, Map]] = []
@@ -120,7 +120,7 @@ def check(folder: Path, model: str, count: int, report: Report) -> Check:
     weights: list[str] = []
     for n, (layer, own) in enumerate(reversed(back.products), 1):
         weights += own
-        other, changed = Lens(shuffle(graph, weights, seed=0), back), []
+        other, changed = ExplainedNetwork(shuffle(graph, weights, seed=0), back), []
         for i, (tensor, number) in enumerate(zip(tensors, numbers, strict=True), 1):
             changed.append(other.maps(tensor, number))
             report(n * len(paths) + i, total)
@@ -182,7 +182,7 @@ def _blurred(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
 
 
 def _curve(
-    lens: Lens, tensor: NDArray[np.float32], blurred: NDArray[np.float32], number: int, ranking: Map
+    lens: ExplainedNetwork, tensor: NDArray[np.float32], blurred: NDArray[np.float32], number: int, ranking: Map
 ) -> NDArray[np.float32]:
     """Return the class's probability while pixels go, and while they come, (2, STEPS + 1)."""
     lot = np.random.default_rng(0).permutation(ranking.size)  # equal pixels in no order

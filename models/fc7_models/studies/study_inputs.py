@@ -15,7 +15,7 @@ from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7_models.data.dataset import decode_file
 from fc7_models.data.inference import group_by_recipe
 from fc7_models.deconv.projection import POSITION, UNIT
-from fc7_models.studies.graph_layers import Anatomy
+from fc7_models.studies.graph_layers import GraphLayers
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.onnx_file import cut_graph
 from fc7_service.bundle.recipe import Recipe
@@ -27,7 +27,7 @@ RunUnits = Callable[[NDArray[np.float32], Sequence[int]], list[NDArray[np.float3
 LOGITS = "logits"
 
 
-class Depths(NamedTuple):
+class ComparedLayers(NamedTuple):
     """The layers that studies compare."""
 
     first: str
@@ -35,7 +35,7 @@ class Depths(NamedTuple):
     last: str  # fc7, else the last before the logits
 
 
-def find_pictures(folder: Path, count: int) -> list[Path]:
+def sample_pictures(folder: Path, count: int) -> list[Path]:
     """Return at most ``count`` pictures of a folder, at any depth, evenly along their sorted names.
 
     Raises
@@ -67,21 +67,23 @@ def view(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
     return decode_file(path, lambda data: preprocess_with_crop(data, recipe)[0])
 
 
-def depths(bundle: Bundle, anatomy: Anatomy) -> Depths:
+def compared_layers(bundle: Bundle, anatomy: GraphLayers) -> ComparedLayers:
     """Return the layers to compare, among those that see pictures as the bundle's recipe says."""
     layers = group_by_recipe(bundle, anatomy.layers)[bundle.recipe]
     inner = [layer for layer in layers if layer != LOGITS]
     maps = [layer for layer in inner if layer not in bundle.layers or len(bundle.layers[layer].shape) == 3]
-    return Depths(inner[0], "conv5" if "conv5" in maps else (maps or inner)[-1], "fc7" if "fc7" in inner else inner[-1])
+    return ComparedLayers(
+        inner[0], "conv5" if "conv5" in maps else (maps or inner)[-1], "fc7" if "fc7" in inner else inner[-1]
+    )
 
 
-def class_of(path: Path, bundle: Bundle, logits: NDArray[np.float32]) -> int:
+def picture_class(path: Path, bundle: Bundle, logits: NDArray[np.float32]) -> int:
     """Return the class that the picture's folder bears the id or the name of, else the most probable one."""
     known = (i for i, one in enumerate(bundle.classes) if path.parent.name in (one.id, one.name))
     return next(known, int(logits.argmax()))
 
 
-def check_classes(bundle: Bundle) -> None:
+def require_logits(bundle: Bundle) -> None:
     """Refuse a network that tells no classes.
 
     Raises
@@ -102,7 +104,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return chances
 
 
-def open_units(graph: bytes, outputs: Sequence[str]) -> RunUnits:
+def open_unit_graph(graph: bytes, outputs: Sequence[str]) -> RunUnits:
     """Return the function that runs the part of a graph with a way back that computes ``outputs``."""
     session = ort.InferenceSession(cut_graph(graph, outputs), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]

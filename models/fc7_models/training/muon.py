@@ -1,4 +1,4 @@
-"""Muon: momentum whose step is made orthogonal, for filters that batch normalisation follows."""
+"""Muon, an optimizer that makes each step orthogonal; for filters that batch normalisation follows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Of the quintic iteration that brings all singular values near one (Jordan et al. 2024).
+# Jordan et al. 2024: this quintic polynomial, iterated, brings all singular values close to one.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-_STEPS = 3  # of the five that are usual: singular values spread more, a step costs less
+_ITERATIONS = 3  # five are usual; with three the singular values spread more, but a step costs less
 
 
 class Muon(torch.optim.Optimizer):
-    """Steepest descent under the spectral norm, with momentum.
+    """Steepest descent under the spectral norm, with Nesterov momentum.
 
-    A filter bank (n_out, n_in, k, k) is taken as a matrix (n_out, n_in * k * k) and kept at the
-    norm ``sqrt(n_out)``: the normalisation that follows makes its scale irrelevant, so that
-    ``lr`` is the relative length of a step and no weight decay is needed. ``torch.optim.Muon``
-    takes matrices alone and always computes in bfloat16; here autocast decides.
+    A filter bank (n_out, n_in, k, k) is treated as a matrix (n_out, n_in * k * k) and rescaled to the norm
+    ``sqrt(n_out)`` before each step. Batch normalisation makes that scale irrelevant, so ``lr`` is the relative
+    length of a step, and no weight decay is needed. ``torch.optim.Muon`` accepts only matrices and always computes
+    in bfloat16; here autocast decides.
 
     References
     ----------
@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch types the return value of closures
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         assert closure is None
         for group in self.param_groups:
             for p in group["params"]:
@@ -40,19 +40,34 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
                 momentum = state["momentum"].mul_(group["momentum"]).add_(p.grad)
-                direction = _orthogonal(p.grad + group["momentum"] * momentum)  # Nesterov
+                direction = orthogonalise(p.grad + group["momentum"] * momentum)
                 p.mul_(len(p) ** 0.5 / p.norm()).sub_(direction, alpha=group["lr"])
 
 
-def _orthogonal(gradient: Tensor) -> Tensor:
-    """Return the nearest matrix with singular values near one, by Newton and Schulz."""
+def orthogonalise(gradient: Tensor) -> Tensor:
+    """Return nearly the closest orthogonal matrix, by a few Newton-Schulz iterations.
+
+    Parameters
+    ----------
+    gradient
+        (n_out, ...), treated as a matrix (n_out, the rest).
+
+    Returns
+    -------
+    torch.Tensor
+        The same shape and dtype, with the same singular vectors and singular values near one.
+
+    References
+    ----------
+    Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
+    """
     a, b, c = _COEFFICIENTS
     x = gradient.flatten(1)
     is_tall = x.shape[0] > x.shape[1]
     if is_tall:
         x = x.T
     x = x / (x.norm() + 1e-7)
-    for _ in range(_STEPS):
+    for _ in range(_ITERATIONS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
     return (x.T if is_tall else x).to(gradient.dtype).reshape(gradient.shape)

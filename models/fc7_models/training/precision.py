@@ -1,25 +1,33 @@
-"""Which numbers to compute with: bf16 where it is faster, fp32 elsewhere."""
+"""The precision of a run: bf16 where that is faster, otherwise fp32."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 
-from fc7_models.training.checkpoint import Precision
-from fc7_models.training.process_group import Team
+from fc7_models.training.process_group import ProcessGroup
 
-_GAIN = 1.15  # bf16 must be this much faster: less may be chance
+Precision = Literal["fp32", "bf16"]
+_MIN_SPEEDUP = 1.15  # of bf16 over fp32; a smaller difference may be chance
 
 
-def choose_precision(team: Team, seconds_of_step: Callable[[Precision], float]) -> Precision:
-    """Return the precision of a run, the same in each process.
+def choose_precision(processes: ProcessGroup, time_step: Callable[[Precision], float]) -> Precision:
+    """Return the precision of a run, the same in every process.
 
-    A GPU that has bf16 takes it. On a CPU both are timed: with AMX bf16 is several times
-    faster, without it slower.
+    A GPU that supports bf16 uses it. On a CPU both are timed: bf16 is several times faster with AMX, and slower
+    without.
+
+    Parameters
+    ----------
+    processes
+        The main one decides.
+    time_step
+        Returns the seconds of one training step.
     """
-    if team.device.type == "cuda":
+    if processes.device.type == "cuda":
         is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        is_faster = seconds_of_step("bf16") * _GAIN < seconds_of_step("fp32")
-    return "bf16" if team.agree(is_faster) else "fp32"
+        is_faster = time_step("bf16") * _MIN_SPEEDUP < time_step("fp32")
+    return "bf16" if processes.broadcast(is_faster) else "fp32"

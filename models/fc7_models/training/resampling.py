@@ -1,7 +1,7 @@
-"""Cropping, mirroring and resampling of a batch, each picture by its own filter, as two matrix products.
+"""Cropping, mirroring and resampling a batch, each picture with its own filter, as two matrix products.
 
-A separable filter is a matrix for the rows and one for the columns. Every picture has its own pair, so that one
-product brings a whole batch, each picture cut and filtered otherwise, to one size.
+A separable filter is one matrix for the rows and one for the columns. Every picture has its own pair. So one product
+brings a whole batch to one size, although each picture is cropped and filtered differently.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BOX, TRIANGLE, CUBIC = range(3)  # Pillow calls the last two bilinear and bicubic
+BOX, TRIANGLE, CUBIC = range(3)  # kernels; Pillow calls the last two bilinear and bicubic
 
 
 def resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -18,45 +18,52 @@ def resample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return torch.stack([rows @ narrow[:, c] for c in range(x.shape[1])], 1)
 
 
-def filters(
-    first: Tensor, length: Tensor, n_out: Tensor, kernel: Tensor, reach: Tensor, *, n_in: Tensor, shape: tuple[int, int]
+def resampling_matrices(
+    first: Tensor,
+    length: Tensor,
+    n_out: Tensor,
+    kernel: Tensor,
+    antialias: Tensor,
+    *,
+    n_in: Tensor,
+    shape: tuple[int, int],
 ) -> Tensor:
-    """Return the matrices that resample a stretch of an axis.
+    """Return the matrices that resample a section of an axis, one per picture.
 
     Parameters
     ----------
     first, length
-        float32 (N,): where the stretch begins, in input pixels, and how long it is; negative reads it backwards.
+        float32 (N,): where the section begins and how long it is, in input pixels. A negative length mirrors it.
     n_out
-        float32 (N,): the pixels it becomes. Rows of the matrix beyond them repeat the last.
+        float32 (N,): the output pixels. Rows of the matrix beyond them repeat the last one.
     kernel
         int64 (N,): ``BOX``, ``TRIANGLE`` or ``CUBIC``.
-    reach
-        float32 (N,): 1 widens the kernel where pixels become fewer, against aliasing; 0 does not.
+    antialias
+        float32 (N,): 1 widens the kernel when downsampling, against aliasing; 0 does not.
     n_in
-        float32 (N,): the pixels of the input; columns of the matrix beyond them are zero.
+        float32 (N,): the input pixels. Columns of the matrix beyond them are zero.
     shape
         Rows and columns of the matrices: at least the largest ``n_out`` and ``n_in``.
 
     Returns
     -------
     torch.Tensor
-        float32 (N, *shape), rows of sum one.
+        float32 (N, *shape); every row sums to one.
     """
-    first, length, n_out, kernel, reach, n_in = (
-        value.view(-1, 1, 1) for value in (first, length, n_out, kernel, reach, n_in)
+    first, length, n_out, kernel, antialias, n_in = (
+        value.view(-1, 1, 1) for value in (first, length, n_out, kernel, antialias, n_in)
     )
     step = length / n_out
     row, column = (torch.arange(n, device=first.device, dtype=torch.float32) for n in shape)
     centre = first + (row.view(1, -1, 1).minimum(n_out - 1) + 0.5) * step
-    width = torch.lerp(torch.ones_like(step), step.abs().clamp(min=1), reach)
+    width = torch.lerp(torch.ones_like(step), step.abs().clamp(min=1), antialias)
     distance = (column + 0.5 - centre) / width  # (N, *shape)
     weights = _weights(distance, kernel).mul_(column < n_in)
     return weights.div_(weights.sum(2, keepdim=True))
 
 
 def _weights(distance: Tensor, kernel: Tensor) -> Tensor:
-    """Return a kernel's weight at a distance in its own widths; the cubic one is that of Keys 1981 with a = -0.5."""
+    """Return a kernel's weight at a distance in kernel widths; the cubic kernel is that of Keys 1981 with a = -0.5."""
     far = distance.abs()
     box = ((distance > -0.5) & (distance <= 0.5)).float()
     near = (1.5 * far - 2.5) * far * far + 1
@@ -65,10 +72,22 @@ def _weights(distance: Tensor, kernel: Tensor) -> Tensor:
     return torch.where(kernel == BOX, box, torch.where(kernel == CUBIC, cubic, (1 - far).clamp(min=0)))
 
 
-def blurs(sigma: Tensor, amount: Tensor, size: int) -> Tensor:
-    """Return matrices that lay a Gaussian of ``sigma`` (N,) pixels over an axis: float32 (N, size, size).
+def blur_matrices(sigma: Tensor, amount: Tensor, size: int) -> Tensor:
+    """Return the matrices that blur or sharpen an axis, one per picture.
 
-    An ``amount`` (N,) of 1 blurs, 0 does nothing, and what is below sharpens by so much (an unsharp mask).
+    Parameters
+    ----------
+    sigma
+        float32 (N,): standard deviation of the Gaussian, in pixels.
+    amount
+        float32 (N,): 1 blurs, 0 changes nothing, a negative amount sharpens (an unsharp mask).
+    size
+        Pixels of the axis.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 (N, size, size).
     """
     place = torch.arange(size, device=sigma.device, dtype=torch.float32)
     gauss = torch.exp(-0.5 * ((place[:, None] - place) / sigma.view(-1, 1, 1)) ** 2)
