@@ -1,4 +1,4 @@
-"""Channels and streams."""
+"""A connection to a server, and the streams on it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Connection:
         self._stubs: dict[type[Any], Any] = {}
 
     def method(self, step: SendRequest | OpenStream) -> Any:
-        """Return the callable of a method; the requests of one call each may be bytes already."""
+        """Return the gRPC callable of a method. It takes a request as a message, or already serialized as bytes."""
         if step.stub not in self._stubs:
             self._stubs[step.stub] = step.stub(_PackedRequests(self.channel))
         return getattr(self._stubs[step.stub], step.method)
 
 
 class _PackedRequests:
-    """Stands for a channel, for stubs whose requests may be packed before."""
+    """A channel whose stubs also take requests that are already serialized."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
@@ -46,7 +46,7 @@ class _PackedRequests:
 
 
 class OutgoingRequests:
-    """The requests of a stream; keeps the error that ended them, which gRPC would swallow."""
+    """The requests of a stream. Keeps an error raised while they are made, which gRPC would swallow."""
 
     def __init__(self, requests: Iterator[Message]) -> None:
         self._requests = requests
@@ -55,22 +55,22 @@ class OutgoingRequests:
         self.error: Exception | None = None
 
     def __iter__(self) -> Iterator[Message]:
-        """Yield the requests, in the thread of gRPC that sends them."""
+        """Yield the requests. gRPC iterates in a thread of its own."""
         try:
             yield from self._requests
-        except Exception as error:  # raised again where the answers are read
+        except Exception as error:  # `ResponseStream.read` raises it
             self.error = error
             self._opened.wait()
-            self._call.cancel()  # an end without error would let the server go on with a part
+            self._call.cancel()  # a normal end would let the server continue with a part
 
     def belong_to(self, call: Any) -> None:
-        """Name the call that these are the requests of."""
+        """Set the call that sends these requests."""
         self._call = call
         self._opened.set()
 
 
 class ResponseStream:
-    """A call of many answers, on a channel that waits."""
+    """A call that is answered by many messages, on a synchronous channel."""
 
     def __init__(self, connection: Connection, step: OpenStream, timeout_s: float | None) -> None:
         self._address = connection.endpoint.address
@@ -81,7 +81,7 @@ class ResponseStream:
         self._requests.belong_to(self._call)
 
     def read(self) -> Message | None:
-        """Return the next answer; None after the last."""
+        """Return the next answer, or None after the last one."""
         try:
             answer: Message | None = next(self._call, None)
             return answer
@@ -91,5 +91,5 @@ class ResponseStream:
             raise read_rpc_error(error, self._address) from None
 
     def cancel(self) -> None:
-        """End the call, if it has not ended."""
+        """Cancel the call if it is still running."""
         self._call.cancel()

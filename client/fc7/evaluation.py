@@ -81,8 +81,16 @@ def evaluate(labels: Sequence[str], predicted: Sequence[str]) -> Evaluation:
 
 
 def wilson_interval(n_right: int, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of which ``n_right`` of ``count`` were seen."""
+    """Return the 95 % Wilson interval of a share, given that ``n_right`` of ``count`` were right.
+
+    References
+    ----------
+    Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+    """
     share, weight = n_right / count, _Z**2 / count
     middle = share + weight / 2
     half = _Z * math.sqrt(share * (1 - share) / count + weight / (4 * count))
-    return max(0.0, (middle - half) / (1 + weight)), min(1.0, (middle + half) / (1 + weight))
+    # The formula gives exactly 0 and 1 at the ends; floating-point numbers miss them by a little.
+    low = 0.0 if n_right == 0 else (middle - half) / (1 + weight)
+    high = 1.0 if n_right == count else (middle + half) / (1 + weight)
+    return low, high

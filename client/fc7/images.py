@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.contract.image_digest import image_digest
-from fc7.download import fetch, is_url
+from fc7.download import download, is_url, without_credentials
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
 from fc7.pillow_images import read_pillow
 from fc7.v1 import MAX_MESSAGE_BYTES, common_pb2
@@ -66,7 +66,7 @@ class InputImage:
     def name(self) -> str:
         """The path, or which image of the list it is."""
         if is_url(self.source):
-            return self.source
+            return without_credentials(self.source)
         path = path_of(self.source)
         return f"image {self.index}" if path is None else text_of(str(path))
 
@@ -161,7 +161,7 @@ def read_image(image: ImageLike) -> ImageContent:
     if path is not None:
         return ImageContent(_read_file(path))
     if isinstance(image, str):
-        return ImageContent(fetch(image, MAX_IMAGE_BYTES))
+        return ImageContent(download(image, MAX_IMAGE_BYTES))
     if isinstance(image, bytes | bytearray | memoryview):
         _check_size(memoryview(image).nbytes, "image")
         return ImageContent(bytes(image))  # of bytes no copy

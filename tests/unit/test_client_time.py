@@ -115,7 +115,7 @@ def test_every_method_ends_in_time(connect: Any, stuck: str) -> None:
 @CLIENTS
 @pytest.mark.parametrize("timeout_s", ["5", float("nan")])
 def test_a_time_is_a_number(connect: Any, stuck: str, timeout_s: Any) -> None:
-    with connect(stuck) as client, pytest.raises(fc7.InvalidArgument, match="timeout_s is"):
+    with connect(stuck) as client, pytest.raises(fc7.InvalidArgument, match="timeout_s must be"):
         client.models(timeout_s=timeout_s)
 
 

@@ -10,8 +10,10 @@ import pytest
 
 import fc7
 from fc7 import download, images
+from fc7._operations import new_items
 from fc7._running import RunningOperation
-from fc7.download import fetch, is_url
+from fc7.download import download as fetch
+from fc7.download import is_url
 from fc7.images import path_of, read_image
 from site_of_pictures import PICTURE, Site, running
 
@@ -87,7 +89,7 @@ def test_pictures_are_fetched_within_the_time_of_the_call(site: Site) -> None:
     call: RunningOperation[None] = RunningOperation(iter(()), 0.3)  # type: ignore[arg-type]
     for _ in range(2):
         with pytest.raises(fc7.DeadlineExceeded, match="not complete within 0"):
-            call.work(lambda: fetch(f"{site.url}/slow", 10**6))
+            call.run_blocking(lambda: fetch(f"{site.url}/slow", 10**6))
     assert site.asked == ["/slow"]  # the second time nothing is left
     assert download.call_ends.get() is None
 
@@ -117,6 +119,30 @@ def test_a_proxy_is_used_except_for_this_machine(site: Site, monkeypatch: pytest
         with pytest.raises(fc7.NotFound):
             fetch("http://pictures.invalid/a.jpg", 10**6)
         assert proxy.asked == ["http://pictures.invalid/a.jpg"]
+
+
+def test_each_redirect_decides_on_the_proxy_for_itself(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with pytest.raises(fc7.NotFound):
+            fetch(f"{site.url}/to/http://pictures.invalid/a.jpg", 10**6)
+        assert proxy.asked == ["http://pictures.invalid/a.jpg"]
+
+
+@pytest.mark.parametrize("user", ["ann:secret@", "secret@", "ann:s@cret:secret@"])
+def test_a_password_in_a_url_is_refused_and_never_shown(site: Site, user: str) -> None:
+    url = f"{site.url}/picture.jpg".replace("http://", f"http://{user}")
+    (entry,) = images.read_entries([url])
+    (item,) = new_items.from_images([url], None, None, None)
+    assert isinstance(entry.error, fc7.InvalidArgument)
+    assert site.asked == []
+    with pytest.raises(fc7.FailedPrecondition, match="user name and password") as redirected:
+        fetch(f"{site.url}/to/{url}", 10**6)
+    for text in (entry.name, item.id, item.message.id, item.message.payload_json, str(item.error), entry.error.name):
+        assert "secret" not in text
+        assert "cret" not in text
+    assert "secret" not in str(redirected.value).replace(f"/to/{url}", "")
 
 
 def test_an_entry_is_named_by_its_url(site: Site) -> None:

@@ -41,3 +41,9 @@ def test_classes_that_are_never_there_or_never_predicted_have_no_share() -> None
 )
 def test_the_interval_is_wilsons(n_right: int, count: int, low: float, high: float) -> None:
     assert wilson_interval(n_right, count) == pytest.approx((low, high), abs=5e-4)
+
+
+@pytest.mark.parametrize("count", range(1, 200))
+def test_the_interval_ends_at_0_and_1_where_all_are_wrong_or_right(count: int) -> None:
+    assert wilson_interval(0, count)[0] == 0.0
+    assert wilson_interval(count, count)[1] == 1.0

@@ -105,7 +105,7 @@ def _a_list(ids: Iterable[str]) -> Iterable[str]:
 def _id_of(entry: InputImage, root: Path | str | None) -> str:
     path = path_of(entry.source)
     if isinstance(entry.source, str) and path is None:
-        return entry.source  # a URL
+        return entry.name  # a URL, without a password
     if path is None:
         raise InvalidArgument(f"{entry.name} has no path to name it: give ids=", name="ids")
     if root is None:
@@ -120,4 +120,4 @@ def _payload_of(entry: InputImage) -> Payload:
     path = path_of(entry.source)
     if path is not None:
         return {"path": text_of(Path(os.path.abspath(path)).as_posix())}
-    return {"url": entry.source} if isinstance(entry.source, str) else {}
+    return {"url": entry.name} if isinstance(entry.source, str) else {}
