@@ -67,13 +67,23 @@ def _row(option: click.Option, command: click.Command) -> tuple[str, str, str]:
     context = click.Context(command)
     names = ", ".join(code(name) for name in (*option.opts, *option.secondary_opts))
     if not option.is_flag:
-        names += f" {option.make_metavar(context)}"
+        names += f" {_value(option, context)}"
     text = prose(option.help or "")
     if option.multiple:
         text += " May be given more than once."
     if option.envvar:
         text += f" Variable: `{option.envvar}`."
     return (names, _default(option, context), text)
+
+
+def _value(option: click.Option, context: click.Context) -> str:
+    """Return the word for an option's value; a number with its least and its largest."""
+    kind = option.type
+    if option.metavar or not isinstance(kind, click.IntRange | click.FloatRange):
+        return option.make_metavar(context)
+    least = f" from {kind.min:g}" if kind.min is not None else ""
+    is_large = kind.max is not None and kind.max >= 2**31 - 1  # what a message can hold says nothing to a reader
+    return "NUMBER" + least + (f" to {kind.max:g}" if kind.max is not None and not is_large else "")
 
 
 def _default(option: click.Option, context: click.Context) -> str:
