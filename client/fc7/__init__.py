@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fc7._connect import connect
     from fc7.async_client import AsyncClient
     from fc7.async_collection import AsyncCollection
-    from fc7.client import Client, connect
+    from fc7.client import Client
     from fc7.collection import Collection
     from fc7.contract.timing import Timing
     from fc7.errors import (
@@ -136,7 +137,7 @@ _ELSEWHERE = {
     "TopImage": "fc7.explanations",
     "TopUnits": "fc7.explanations",
     "View": "fc7.explanations",
-    "connect": "fc7.client",
+    "connect": "fc7._connect",
 }
 
 

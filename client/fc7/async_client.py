@@ -1,4 +1,4 @@
-"""The client that awaits: the same methods as `fc7.client`, on the running event loop."""
+"""The client that awaits its answers, on the running event loop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from types import TracebackType
 
 from fc7._async_session import AsyncSession
+from fc7._connect import connect_local, find_server
 from fc7._operations import admin, collection, feature, model
 from fc7._operations import head as heads
 from fc7._operations.feature import OnError, OnStreamError
 from fc7._session import Session
 from fc7.async_collection import AsyncCollection
-from fc7.client import connect_local, find_server
 from fc7.endpoint import Endpoint
 from fc7.explain import AsyncExplain
 from fc7.feature_stream import AsyncFeatureStream
@@ -30,26 +30,34 @@ from fc7.results import (
 
 
 class AsyncClient:
-    """A server of fc7, or the same server started in this process; an asynchronous context manager.
+    """A connection to a server for asyncio. Its methods are those of `Client`; it is an asynchronous context manager.
 
-    It belongs to the event loop that first uses it. Images are read in other threads; ``report`` is
-    called on the loop. Cancelling the task cancels the call under way. Of many long lists at once, four batches are
-    under way; the others wait for their turn.
-
-    Without an address the server is reached or started, in another thread, when the block is entered or a method is
-    first called; what keeps it from starting is raised there. Leaving the block, or `close`, stops it.
+    - Without an address, the server is started or reached in another thread, when the block is entered or a method
+      is first called. Errors of that are raised there.
+    - A client belongs to the event loop that first uses it. Images are read in other threads. ``report`` is called
+      on the loop.
+    - Cancelling a task cancels its call. If many long lists are sent at once, four batches are on their way, and the
+      others wait.
 
     Parameters
     ----------
     address, data, models, device, threads, token_file, tls_ca, timeout_s
-        As `connect` takes them.
+        See `connect`.
 
     Raises
     ------
     InvalidArgument
-        The address is not HOST:PORT, or an argument does not go with the others.
+        The address is not HOST:PORT, or an argument does not fit the others.
     NotFound
-        A file that is named does not exist.
+        A file does not exist.
+
+    Examples
+    --------
+    >>> async def count() -> int:
+    ...     async with fc7.AsyncClient(data="data") as client:
+    ...         return len(await client.collections())
+    >>> asyncio.run(count())
+    0
     """
 
     def __init__(
@@ -81,7 +89,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection. Stop the server if it was started here."""
         await self._session.close()
 
     async def extract(
@@ -96,7 +104,7 @@ class AsyncClient:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Features:
-        """Return one feature an image, as `Client.extract`."""
+        """Return one feature per image, in input order. See `Client.extract`."""
         return await self._session.run(
             feature.extract(images, layer, model, ensemble, views, on_error, report), timeout_s
         )
@@ -112,40 +120,40 @@ class AsyncClient:
         on_error: OnStreamError = "yield",
         timeout_s: float | None = None,
     ) -> AsyncFeatureStream:
-        """Yield one feature or error per image, as `Client.extract_stream`."""
+        """Yield one feature or error per image, in input order. See `Client.extract_stream`."""
         facts = feature.StreamFacts()
         operation = feature.extract_stream(images, layer, model, ensemble, views, on_error, facts)
         return AsyncFeatureStream(self._session.iterate(operation, timeout_s), facts)
 
     async def models(self, *, timeout_s: float | None = None) -> list[Model]:
-        """Return the server's models, as `Client.models`."""
+        """Return the server's models, the default one first. See `Client.models`."""
         return await self._session.run(model.list_models(), timeout_s)
 
     async def model(self, name: str = "", *, timeout_s: float | None = None) -> Model:
-        """Return one model, as `Client.model`."""
+        """Return one model with its classes and its card. See `Client.model`."""
         return await self._session.run(model.get_model(name), timeout_s)
 
     async def golden(self, name: str = "", *, timeout_s: float | None = None) -> Golden:
-        """Return a model's golden pictures, as `Client.golden`."""
+        """Return a model's reference pictures and their features. See `Client.golden`."""
         return await self._session.run(model.get_golden(name), timeout_s)
 
     async def create_collection(
         self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine", timeout_s: float | None = None
     ) -> AsyncCollection:
-        """Create an empty collection, as `Client.create_collection`."""
+        """Create an empty collection for the features of one layer of one model. See `Client.create_collection`."""
         return self._collection(await self._session.run(collection.create(name, layer, model, metric), timeout_s))
 
     async def collection(self, name: str, *, check: bool = True, timeout_s: float | None = None) -> AsyncCollection:
-        """Return a collection, as `Client.collection`."""
+        """Return a collection. See `Client.collection`."""
         facts = await self._session.run(collection.get(name), timeout_s) if check else collection.unknown(name)
         return self._collection(facts)
 
     async def collections(self, *, timeout_s: float | None = None) -> list[AsyncCollection]:
-        """Return all collections, by name."""
+        """Return all collections, sorted by name. See `Client.collections`."""
         return [self._collection(facts) for facts in await self._session.run(collection.list_all(), timeout_s)]
 
     async def delete_collection(self, name: str, *, timeout_s: float | None = None) -> None:
-        """Delete a collection and all its items."""
+        """Delete a collection and all its items. See `Client.delete_collection`."""
         await self._session.run(collection.delete(name), timeout_s)
 
     async def train_head(
@@ -162,20 +170,20 @@ class AsyncClient:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Head:
-        """Train the next version of a head, as `Client.train_head`."""
+        """Train the next version of a head. See `Client.train_head`."""
         plan = heads.plan(name, collection, label, layer, model, features)
         return await self._session.run(heads.train(plan, images, features, labels, report), timeout_s)
 
     async def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
-        """Make a version the one that `classify` uses; 0 for the newest."""
+        """Make a version the one that `classify` uses. See `Client.publish_head`."""
         return await self._session.run(heads.publish(name, version), timeout_s)
 
     async def head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
-        """Return one version of a head; 0 for the newest."""
+        """Return one version of a head. See `Client.head`."""
         return await self._session.run(heads.get(name, version), timeout_s)
 
     async def heads(self, *, all_versions: bool = False, timeout_s: float | None = None) -> list[Head]:
-        """Return the newest version of every head, by name; or all versions, oldest first."""
+        """Return the newest version of every head, or all versions. See `Client.heads`."""
         return await self._session.run(heads.list_all(all_versions), timeout_s)
 
     async def delete_head(
@@ -186,7 +194,7 @@ class AsyncClient:
         all_versions: bool = False,
         timeout_s: float | None = None,
     ) -> None:
-        """Delete a version of a head that is not published or, with ``all_versions``, the whole head."""
+        """Delete one version of a head, or the whole head. See `Client.delete_head`."""
         await self._session.run(heads.delete(name, version, all_versions), timeout_s)
 
     async def classify(
@@ -202,26 +210,26 @@ class AsyncClient:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
-        """Return the classes of each image, as `Client.classify`."""
+        """Return the most probable classes of each image, in input order. See `Client.classify`."""
         return await self._session.run(
             heads.classify(images, head, model, ensemble, views, top, report, head_version), timeout_s
         )
 
     @property
     def explain(self) -> AsyncExplain:
-        """Why the networks answer as they do, in pixels, as `Client.explain`."""
+        """Explanations: which parts of a picture an answer rests on. See `Client.explain`."""
         return AsyncExplain(self._session)
 
     async def server_info(self, *, timeout_s: float | None = None) -> ServerInfo:
-        """Return the server's versions, device, limits and data folder; needs scope admin."""
+        """Return the server's versions, device, limits and data folder. See `Client.server_info`."""
         return await self._session.run(admin.get_server_info(), timeout_s)
 
     async def check_ready(self, *, timeout_s: float = 5.0) -> None:
-        """Raise unless a server is there and takes calls, as `Client.check_ready`."""
+        """Raise an error that says why, unless the server takes calls. See `Client.check_ready`."""
         await self._session.run(admin.check_ready(), timeout_s)
 
     async def is_ready(self, *, timeout_s: float = 5.0) -> bool:
-        """Return whether a server is there and takes calls; False while it starts, drains or is away."""
+        """Return whether the server takes calls. See `Client.is_ready`."""
         return await self._session.run(admin.check_health(), timeout_s)
 
     def _collection(self, facts: CollectionFacts) -> AsyncCollection:

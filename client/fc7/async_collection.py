@@ -1,4 +1,4 @@
-"""A collection, as the client that awaits returns it."""
+"""A collection of the client that awaits its answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,27 @@ from fc7.results import (
 
 @dataclass(repr=False, eq=False)
 class AsyncCollection(CollectionFacts):
-    """A named set of items, as `Collection`."""
+    """A named set of items whose features were made in the same way. Its methods are those of `Collection`.
+
+    ``async for item in collection`` yields all items, page by page.
+
+    Attributes
+    ----------
+    name : str
+        Name of the collection.
+    count : int
+        Number of items. It is right after `add` and `remove`; `refresh` asks what others have changed.
+    provenance : Provenance
+        What made its features.
+    metric : {"cosine", "l2", "dot"}
+        How features are compared.
+    dim : int
+        Length of a feature.
+    index : str
+        "exact" or "rabitq".
+    fault : str
+        Why the collection was set aside; empty if it works.
+    """
 
     _session: AsyncSession
 
@@ -31,7 +51,7 @@ class AsyncCollection(CollectionFacts):
         return self.items()
 
     async def refresh(self, *, timeout_s: float | None = None) -> None:
-        """Ask the server for the facts of this collection as they are now."""
+        """Ask the server for the attributes of this collection. See `Collection.refresh`."""
         vars(self).update(vars(await self._session.run(collection.get(self.name), timeout_s)))
 
     async def add(
@@ -45,7 +65,7 @@ class AsyncCollection(CollectionFacts):
         timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
-        """Add or replace images, as `Collection.add`."""
+        """Add images. See `Collection.add`."""
         new = new_items.from_images(images, ids, root, payloads)
         return await self._session.run(collection.upsert(self, new, True, replace, report), timeout_s)
 
@@ -59,7 +79,7 @@ class AsyncCollection(CollectionFacts):
         timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
-        """Add features that were extracted before, as `Collection.add_vectors`."""
+        """Add features that were extracted before. See `Collection.add_vectors`."""
         new = new_items.from_features(features, ids, payloads)
         return await self._session.run(collection.upsert(self, new, False, replace, report), timeout_s)
 
@@ -72,7 +92,7 @@ class AsyncCollection(CollectionFacts):
         k: int = 10,
         timeout_s: float | None = None,
     ) -> list[Hit]:
-        """Return the nearest items, as `Collection.search`."""
+        """Return the nearest items, nearest first. See `Collection.search`."""
         return await self._session.run(collection.search(self.name, image, id, features, k), timeout_s)
 
     async def search_many(
@@ -84,23 +104,20 @@ class AsyncCollection(CollectionFacts):
         k: int = 10,
         timeout_s: float | None = None,
     ) -> list[list[Hit] | Fc7Error]:
-        """Return the nearest items of each image, stored item or row of features, in input order.
-
-        A query that fails is answered by its error.
-        """
+        """Return the nearest items of many queries, in input order. See `Collection.search_many`."""
         operation = collection.search_many(self.name, images, ids, features, k)
         return await self._session.run(operation, timeout_s)
 
     async def get(
         self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None
     ) -> list[Item | Fc7Error]:
-        """Return the items of these ids, or why they are not there, in the order given."""
+        """Return items by their ids, in the order given. See `Collection.get`."""
         return await self._session.run(collection.get_items(self, ids, with_features), timeout_s)
 
     def items(self, *, with_features: bool = False, timeout_s: float | None = None) -> AsyncIterator[Item]:
-        """Yield all items in the order of their first insertion, fetched page by page."""
+        """Yield all items, in the order in which they were first added. See `Collection.items`."""
         return self._session.iterate(collection.list_items(self, with_features), timeout_s)
 
     async def remove(self, ids: Iterable[str], *, timeout_s: float | None = None) -> list[Removed]:
-        """Delete items; one that was not there has its error."""
+        """Delete items. See `Collection.remove`."""
         return await self._session.run(collection.delete_items(self, ids), timeout_s)

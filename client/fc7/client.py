@@ -1,10 +1,8 @@
-"""The client that waits: connect, and everything that a server of fc7 does."""
+"""The client that waits for its answers."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from types import TracebackType
 
 from fc7._operations import admin, collection, feature, model
@@ -12,176 +10,25 @@ from fc7._operations import head as heads
 from fc7._operations.feature import OnError, OnStreamError
 from fc7._session import Session
 from fc7.collection import Collection
-from fc7.endpoint import Endpoint, read_endpoint
-from fc7.errors import FailedPrecondition, InvalidArgument, Reason
 from fc7.explain import Explain
 from fc7.feature_stream import FeatureStream
 from fc7.features import Features
 from fc7.images import ImageLike
-from fc7.local_server import LocalServer
-from fc7.requested_models import check_default, check_served
 from fc7.results import Classification, CollectionFacts, Golden, Head, Metric, Model, ServerInfo
 
 
-def connect(
-    address: str | None = None,
-    *,
-    data: Path | str | None = None,
-    models: Sequence[str] = (),
-    device: str = "auto",
-    threads: int | None = None,
-    token_file: Path | str | None = None,
-    tls_ca: Path | str | None = None,
-    timeout_s: float | None = None,
-) -> Client:
-    """Return a client of a server, or of the same server started in this process.
-
-    Parameters
-    ----------
-    address
-        HOST:PORT. Without it and without ``data`` the variable FC7_SERVER is taken.
-    data
-        Without an address: the data folder, by default this user's. If a process holds it,
-        that one's server answers; else one is started here.
-    models, device, threads
-        Without an address: names or folders of bundles, the default first; "auto", "cpu" or "cuda"; threads of the
-        engine. A server started here takes them; a process that holds the folder must have been started alike.
-    token_file
-        With an address: a file that holds the token to send; else FC7_TOKEN_FILE names it.
-    tls_ca
-        With an address: PEM file of the authority that signed the server's certificate; TLS is used.
-    timeout_s
-        Seconds for each method's whole call, where the call names no other number. By default a call may take as long
-        as it needs, and each of its requests to the server 300 s.
-
-    Raises
-    ------
-    InvalidArgument
-        The address is not HOST:PORT, or an argument does not go with the others.
-    NotFound
-        A file that is named does not exist.
-    FailedPrecondition
-        No server can be started here: dependencies, folder or bundle. Or a process holds the folder, with other
-        models or on another device than asked for.
-    """
-    endpoint = find_server(address, data, models, device, threads, token_file, tls_ca)
-    if endpoint is None:
-        return connect_local(data, models=models, device=device, threads=threads, timeout_s=timeout_s)
-    return Client(Session(endpoint, timeout_s))
-
-
-def find_server(
-    address: str | None,
-    data: Path | str | None,
-    models: Sequence[str],
-    device: str,
-    threads: int | None,
-    token_file: Path | str | None,
-    tls_ca: Path | str | None,
-) -> Endpoint | None:
-    """Return the server that the arguments or FC7_SERVER name; None for that of a data folder here.
-
-    Raises
-    ------
-    InvalidArgument
-        An argument that would have no effect, or an address that is not HOST:PORT.
-    NotFound
-        A file that is named does not exist.
-    """
-    source = "address="
-    if address is None and data is None:
-        address, source = os.environ.get("FC7_SERVER") or None, "FC7_SERVER"  # noqa: TID251
-    here = {
-        "data": data is not None,
-        "models": bool(models),
-        "device": device != "auto",
-        "threads": threads is not None,
-    }
-    there = {"token_file": token_file is not None, "tls_ca": tls_ca is not None}
-    for name, is_given in (there if address is None else here).items():
-        if is_given and address is None:
-            raise InvalidArgument(
-                f"{name}= is for a server elsewhere. Give its address, or leave {name} out", name=name
-            )
-        if is_given:
-            raise InvalidArgument(
-                f"{name}= is for a server in this process, but {source} names {address}. Leave one of the two out",
-                name=name,
-            )
-    if address is None:
-        return None
-    token_file = token_file or os.environ.get("FC7_TOKEN_FILE") or None  # noqa: TID251
-    return read_endpoint(address, token_file, tls_ca)
-
-
-def connect_local(
-    data: Path | str | None,
-    *,
-    models: Sequence[str] = (),
-    named: Sequence[str] = (),
-    device: str = "auto",
-    threads: int | None = None,
-    timeout_s: float | None = None,
-) -> Client:
-    """Return a client of the server of a data folder, as `connect` does without an address.
-
-    Parameters
-    ----------
-    named
-        Models and bundles that every call will name: a server started here has them alone, another's must have them.
-    data, models, device, threads, timeout_s
-        As `connect` takes them.
-    """
-    local = LocalServer(data, named or models, device, threads)
-    client = Client(Session(local.reach(), timeout_s, local))
-    try:
-        if not local.is_ours:
-            _check_holder(client, models, named, device, threads)
-    except BaseException:
-        client.close()
-        raise
-    return client
-
-
-def _check_holder(
-    client: Client, models: Sequence[str], named: Sequence[str], device: str, threads: int | None
-) -> None:
-    """Refuse the server of another process where it is not what was asked for."""
-    where = "the process that holds the data folder"
-    if named:
-        check_served(client.models(), named, where)
-    elif models:
-        check_default(client.models(), models, where)
-    if device == "auto" and threads is None:
-        return
-    info = client.server_info()
-    if device != "auto" and ("CUDA" in info.provider) != (device == "cuda"):
-        raise FailedPrecondition(
-            f"{where} runs on {info.provider}, not on device {device!r}: stop it (process {info.pid}), or leave the "
-            "device out",
-            name="device",
-            reason=Reason.DEVICE_UNAVAILABLE,
-        )
-    if threads is not None and info.threads != threads:
-        raise FailedPrecondition(
-            f"{where} runs {info.threads} threads, not {threads}: stop it (process {info.pid}), or leave the threads "
-            "out",
-            name="threads",
-        )
-
-
 class Client:
-    """A server of fc7, as `connect` returns it; a context manager.
+    """A connection to a server. `connect` returns it; it is a context manager.
 
-    Threads may share one. Long lists are sent in batches. A call that fails because the server is away, or because
-    its queue is full, is sent again within its time; calls that a second sending could change (create, delete,
-    publish, train) are not. Ctrl-C cancels the call under way, and no other thread's. gRPC does not survive `os.fork`:
-    connect in the child, or start workers with "spawn".
-
-    Every method takes ``timeout_s``: seconds for the whole call, with all its requests and pauses. None takes the
-    client's default, which `connect` names. Where the time is over, the call ends with `DeadlineExceeded`.
-
-    Errors of the server are raised as the classes of `fc7.errors`.
+    - Threads may share a client. gRPC does not survive `os.fork`: connect in the child process, or start workers
+      with "spawn".
+    - Long lists are sent in batches.
+    - A call is repeated within its time if the server is away or its queue is full. Create, delete, publish and
+      train are never repeated.
+    - Ctrl-C cancels the call of the main thread.
+    - Every method takes ``timeout_s``: seconds for the whole call, with all its requests and pauses. None takes the
+      client's default. When the time is over, the method raises `DeadlineExceeded`.
+    - Errors of the server are raised as subclasses of `Fc7Error`.
     """
 
     def __init__(self, session: Session) -> None:
@@ -196,7 +43,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; stop the server if it was started here."""
+        """Close the connection. Stop the server if it was started here."""
         self._session.close()
 
     def extract(
@@ -211,50 +58,55 @@ class Client:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Features:
-        """Return one feature an image, in input order.
+        """Return one feature per image, in input order.
 
         Parameters
         ----------
         images
-            One image or an iterable of images: paths, URLs (http, https), bytes of a file, files opened with "rb",
-            Pillow images (as their pixels are, whatever their EXIF says), uint8 arrays (H, W, 3) in RGB or (H, W) in
-            grey. An array of paths or of images (N, H, W, 3) is a list.
+            One image or an iterable of images. An image is a path, a URL (http, https), the bytes of a file, a file
+            opened with "rb", a Pillow image, or a uint8 array: (H, W, 3) in RGB or (H, W) in grey. An array of
+            paths or of images (N, H, W, 3) is a list of images.
         layer
-            Output name, empty for the model's default; D is the model's dimension of it.
+            Name of the layer. Defaults to the model's default layer.
         model
-            Model name; empty for the server's default.
+            Name of the model. Defaults to the server's default model.
         ensemble
-            In place of ``model``, two models or more: D is the sum of theirs, each part of length 1.
+            Names of two or more models, instead of ``model``. Their features are scaled to length 1 and joined.
         views
-            1, or 10: the mean over the corners and the centre of each image, also mirrored.
+            1, or 10: the mean over the corners and the centre of each image, and their mirror images.
         on_error
-            An unreadable image ends the call, or is listed in `.failed` and has no row.
+            "raise": an unreadable image ends the call. "skip": it is listed in `Features.failed` and has no row.
         timeout_s
-            Seconds for the whole call; None takes the client's default.
+            Seconds for the whole call. Defaults to the client's ``timeout_s``.
         report
             Called with the number of images done, after each batch.
 
         Returns
         -------
         Features
-            `.values` float32 (N, D), `.provenance`, `.failed`. The values are the layer's as the model gives it,
-            and not normalised; those of an ensemble have length 1 in each part. "fc6" and "fc7" are post-ReLU. The
-            shipped default, "conv5_pooled", is whitened: it has values below 0.
+            `values` float32 (N, D), as the layer gives them: "fc6" and "fc7" are after the ReLU and not normalised.
+            The default layer of the models that fc7 comes with, "conv5_pooled", is whitened; it has negative values.
 
         Raises
         ------
         ImageDecodeError
-            With ``on_error="raise"``; `.index` says which image.
+            An image cannot be decoded. `index` says which one.
         InvalidArgument
-            Other views than 1 or 10; an ensemble of one, with one twice, or beside ``model``.
+            ``views`` is neither 1 nor 10, or the ensemble has one model, repeats a model or stands beside ``model``.
         NotFound
-            No such model, layer or (with ``on_error="raise"``) file.
+            There is no such model, layer or file.
         DeadlineExceeded
-            No complete answer within ``timeout_s``.
+            The call did not finish within ``timeout_s``.
 
         References
         ----------
         Krizhevsky et al. 2012, sections 3.5 and 6.1 (4096-d last hidden layer as image distance).
+
+        Examples
+        --------
+        >>> features = client.extract(["a.jpg", "b.jpg"])
+        >>> len(features), features.values.dtype
+        (2, dtype('float32'))
         """
         return self._session.run(feature.extract(images, layer, model, ensemble, views, on_error, report), timeout_s)
 
@@ -269,61 +121,96 @@ class Client:
         on_error: OnStreamError = "yield",
         timeout_s: float | None = None,
     ) -> FeatureStream:
-        """Yield one feature float32 (D,) or error per image, in input order; for lists without end.
+        """Yield one feature float32 (D,) or error per image, in input order. The images may never end.
 
         The images are read in another thread, a few ahead of the answers.
 
         Parameters
         ----------
         images, layer, model, ensemble, views
-            As `extract` takes them.
+            See `extract`.
         on_error
-            An unreadable image is yielded as its error, ends the call, or is skipped: then the features no longer
-            stand beside the images.
+            "yield": the error takes the place of the image's feature. "raise": it ends the stream. "skip": the image
+            is left out, and the features no longer line up with the images.
         timeout_s
-            Seconds for the whole stream; None takes the client's default.
+            Seconds for the whole stream. Defaults to the client's ``timeout_s``.
 
         Returns
         -------
         FeatureStream
-            An iterator with `.provenance` and `.close()`.
+            An iterator with `provenance` and `close()`.
+
+        Examples
+        --------
+        >>> for feature in client.extract_stream(["a.jpg", "b.jpg"]):
+        ...     print(feature.ndim)
+        1
+        1
         """
         facts = feature.StreamFacts()
         operation = feature.extract_stream(images, layer, model, ensemble, views, on_error, facts)
         return FeatureStream(self._session.iterate(operation, timeout_s), facts)
 
     def models(self, *, timeout_s: float | None = None) -> list[Model]:
-        """Return the server's models, the default one first; without classes and card."""
+        """Return the server's models, the default one first. Their classes and cards are left out; see `model`."""
         return self._session.run(model.list_models(), timeout_s)
 
     def model(self, name: str = "", *, timeout_s: float | None = None) -> Model:
-        """Return one model with its classes and card; the default one without a name."""
+        """Return one model with its classes and its card.
+
+        Parameters
+        ----------
+        name
+            Name of the model. Defaults to the server's default model.
+
+        Raises
+        ------
+        NotFound
+            There is no such model.
+        """
         return self._session.run(model.get_model(name), timeout_s)
 
     def golden(self, name: str = "", *, timeout_s: float | None = None) -> Golden:
-        """Return a model's golden pictures and what each layer made of them where it was exported."""
+        """Return a model's reference pictures, and their features as computed where the model was exported.
+
+        Parameters
+        ----------
+        name
+            Name of the model. Defaults to the server's default model.
+
+        Raises
+        ------
+        NotFound
+            There is no such model.
+        """
         return self._session.run(model.get_golden(name), timeout_s)
 
     def create_collection(
         self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine", timeout_s: float | None = None
     ) -> Collection:
-        """Create an empty collection, bound to one layer of one model.
+        """Create an empty collection for the features of one layer of one model.
 
         Parameters
         ----------
         name
-            1 to 64 of letters, digits, ".", "_", "-"; not starting with ".".
+            1 to 64 letters, digits, ".", "_" or "-", not starting with ".".
         layer, model
-            What its images will go through; empty for the server's default and that model's default.
+            Layer and model that its images go through. They default to the model's default layer and the server's
+            default model.
         metric
-            "cosine", "l2" (score is minus the distance) or "dot".
+            "cosine", "l2" (the score is minus the distance) or "dot".
 
         Raises
         ------
         AlreadyExists
             The name is taken.
         NotFound
-            No such model or layer.
+            There is no such model or layer.
+
+        Examples
+        --------
+        >>> client.create_collection("holiday")
+        Collection('holiday', 0 items, cosine)
         """
         return self._collection(self._session.run(collection.create(name, layer, model, metric), timeout_s))
 
@@ -332,24 +219,37 @@ class Client:
 
         Parameters
         ----------
+        name
+            Name of the collection.
         check
-            Ask the server for it. Without that, the collection is bound by its name alone: one that is missing is
-            told by its first call, and its facts are empty until `Collection.refresh`.
+            Ask the server whether it exists. If False, no request is sent: the collection's other attributes are
+            empty until `Collection.refresh`, and its first method fails if it does not exist.
+
+        Raises
+        ------
+        NotFound
+            There is no such collection.
+
+        Examples
+        --------
+        >>> client.collection("album").metric
+        'cosine'
+        """
+        facts = self._session.run(collection.get(name), timeout_s) if check else collection.unknown(name)
+        return self._collection(facts)
+
+    def collections(self, *, timeout_s: float | None = None) -> list[Collection]:
+        """Return all collections, sorted by name."""
+        return [self._collection(facts) for facts in self._session.run(collection.list_all(), timeout_s)]
+
+    def delete_collection(self, name: str, *, timeout_s: float | None = None) -> None:
+        """Delete a collection and all its items.
 
         Raises
         ------
         NotFound
             There is no such collection.
         """
-        facts = self._session.run(collection.get(name), timeout_s) if check else collection.unknown(name)
-        return self._collection(facts)
-
-    def collections(self, *, timeout_s: float | None = None) -> list[Collection]:
-        """Return all collections, by name."""
-        return [self._collection(facts) for facts in self._session.run(collection.list_all(), timeout_s)]
-
-    def delete_collection(self, name: str, *, timeout_s: float | None = None) -> None:
-        """Delete a collection and all its items."""
         self._session.run(collection.delete(name), timeout_s)
 
     def train_head(
@@ -366,45 +266,89 @@ class Client:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Head:
-        """Train the next version of a head, on a collection or on labelled images.
+        """Train the next version of a head: a classifier for your own classes.
+
+        Give either ``collection``, or ``images`` with ``labels``, or ``features`` with ``labels``.
 
         Parameters
         ----------
         name
-            1 to 64 of letters, digits, ".", "_", "-"; not starting with ".".
-        collection, label
-            Take the features of this collection, and as label this field of each payload.
-        images, labels
-            Or take these images, one label each. Unreadable ones are left out and listed in `.failed`.
-        features, labels
-            Or take these features, one label per row. A model of the server must have made them, each from one view.
+            1 to 64 letters, digits, ".", "_" or "-", not starting with ".".
+        collection
+            Collection whose features are used.
+        label
+            Field of the payloads that holds the label.
+        images
+            Images to train on. Unreadable ones are left out and listed in `Head.failed`.
+        features
+            Features to train on. A model of the server must have made them, each from one view.
+        labels
+            One label per image or row.
         layer, model
-            What the images go through; empty for the server's default and that model's default.
+            Layer and model that the images go through. They default to the model's default layer and the server's
+            default model.
         report
             Called with the number of images extracted, after each batch.
+
+        Returns
+        -------
+        Head
+            The new version, which is not yet published.
 
         Raises
         ------
         InvalidArgument
-            Fewer than two classes, or not one label an image.
+            There are fewer than two classes, or not as many labels as images.
 
         References
         ----------
-        Krizhevsky et al. 2012, section 3.5: the softmax layer alone is fitted anew.
+        Krizhevsky et al. 2012, section 3.5: only the softmax layer is trained.
+
+        Examples
+        --------
+        >>> paths = ["rose1.jpg", "rose2.jpg", "tulip1.jpg", "tulip2.jpg"]
+        >>> client.train_head("flowers", images=paths, labels=["rose", "rose", "tulip", "tulip"]).classes
+        ['rose', 'tulip']
         """
         plan = heads.plan(name, collection, label, layer, model, features)
         return self._session.run(heads.train(plan, images, features, labels, report), timeout_s)
 
     def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
-        """Make a version the one that `classify` uses; 0 for the newest."""
+        """Make a version the one that `classify` uses.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        version
+            Version to publish; 0 for the newest. An older version takes a newer one back.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        """
         return self._session.run(heads.publish(name, version), timeout_s)
 
     def head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
-        """Return one version of a head; 0 for the newest."""
+        """Return one version of a head.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        version
+            Version; 0 for the newest.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        """
         return self._session.run(heads.get(name, version), timeout_s)
 
     def heads(self, *, all_versions: bool = False, timeout_s: float | None = None) -> list[Head]:
-        """Return the newest version of every head, by name; or all versions, oldest first."""
+        """Return the newest version of every head, sorted by name; or all versions, oldest first."""
         return self._session.run(heads.list_all(all_versions), timeout_s)
 
     def delete_head(
@@ -415,7 +359,24 @@ class Client:
         all_versions: bool = False,
         timeout_s: float | None = None,
     ) -> None:
-        """Delete a version of a head that is not published or, with ``all_versions``, the whole head."""
+        """Delete one version of a head, or the whole head.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        version
+            Version to delete. It must not be published.
+        all_versions
+            Delete the whole head, published or not.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        FailedPrecondition
+            The version is published.
+        """
         self._session.run(heads.delete(name, version, all_versions), timeout_s)
 
     def classify(
@@ -431,35 +392,43 @@ class Client:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
-        """Return the classes of each image, in input order.
+        """Return the most probable classes of each image, in input order.
 
         Parameters
         ----------
         images
-            As `extract` takes them; an unreadable one has its `.error`.
+            See `extract`. An unreadable image has an `error` in its result and does not end the call.
         head
-            A published head; empty for the network's own classes.
+            A published head. Defaults to the model's own classes.
         head_version
             Version of the head, published or not; 0 for the published one.
         model
-            Without a head: model name, empty for the server's default.
+            Name of the model, if no head is given. Defaults to the server's default model.
         ensemble
-            In place of both, two models or more of the same classes, whose probabilities are averaged.
+            Names of two or more models with the same classes, instead of a head or a model. Their probabilities are
+            averaged.
         views
-            1, or 10: the mean of the probabilities over the corners and the centre, also mirrored.
+            1, or 10: the mean of the probabilities over the corners and the centre, and their mirror images.
         top
-            How many classes an image.
+            How many classes to return per image.
         report
             Called with the number of images done, after each batch.
 
         Raises
         ------
         InvalidArgument
-            Other views than 1 or 10; an ensemble of one, with one twice, of other classes, or beside a head or model.
+            ``views`` is neither 1 nor 10, or the ensemble has one model, repeats a model, mixes classes, or stands
+            beside ``head`` or ``model``.
         NotFound
-            No such head or model.
+            There is no such head or model.
         FailedPrecondition
-            No version of the head is published, or no model here made its features.
+            No version of the head is published, or no model of the server makes its features.
+
+        Examples
+        --------
+        >>> result = client.classify("a.jpg", top=2)[0]
+        >>> len(result.top), result.label == result.top[0][0]
+        (2, True)
         """
         return self._session.run(
             heads.classify(images, head, model, ensemble, views, top, report, head_version), timeout_s
@@ -467,19 +436,30 @@ class Client:
 
     @property
     def explain(self) -> Explain:
-        """Why the networks answer as they do, in pixels."""
+        """Explanations: which parts of a picture an answer rests on."""
         return Explain(self._session)
 
     def server_info(self, *, timeout_s: float | None = None) -> ServerInfo:
-        """Return the server's versions, device, limits and data folder; needs scope admin."""
+        """Return the server's versions, device, limits and data folder. With tokens, needs the scope admin."""
         return self._session.run(admin.get_server_info(), timeout_s)
 
     def check_ready(self, *, timeout_s: float = 5.0) -> None:
-        """Raise `Unavailable`, which says why, unless a server is there and takes calls; needs no token."""
+        """Raise an error that says why, unless the server takes calls. Needs no token.
+
+        Raises
+        ------
+        Unavailable
+            The server is away, starting or stopping.
+        DeadlineExceeded
+            The server does not answer within ``timeout_s``.
+        """
         self._session.run(admin.check_ready(), timeout_s)
 
     def is_ready(self, *, timeout_s: float = 5.0) -> bool:
-        """Return whether a server is there and takes calls; False while it starts, drains or is away."""
+        """Return whether the server takes calls. Needs no token.
+
+        False if it is away, starting or stopping, or does not answer within ``timeout_s``.
+        """
         return self._session.run(admin.check_health(), timeout_s)
 
     def _collection(self, facts: CollectionFacts) -> Collection:

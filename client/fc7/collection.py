@@ -1,4 +1,4 @@
-"""A collection, as the client that waits returns it."""
+"""A collection of the client that waits for its answers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,27 @@ from fc7.results import Added, CollectionFacts, Hit, Item, Removed
 
 @dataclass(repr=False, eq=False)
 class Collection(CollectionFacts):
-    """A named set of items of one provenance.
+    """A named set of items whose features were made in the same way.
 
-    ``count`` is as of the last answer about it: after `add` and `remove` it is right, and `refresh` asks for what
-    others did. ``len(collection)`` asks the server. ``id in collection`` looks for one item, and iterating yields all
-    of them, page by page.
+    ``len(collection)`` asks the server for the number of items, ``id in collection`` looks for one item, and
+    iterating yields all items, page by page.
+
+    Attributes
+    ----------
+    name : str
+        Name of the collection.
+    count : int
+        Number of items. It is right after `add` and `remove`; `refresh` asks what others have changed.
+    provenance : Provenance
+        What made its features.
+    metric : {"cosine", "l2", "dot"}
+        How features are compared.
+    dim : int
+        Length of a feature.
+    index : str
+        "exact" or "rabitq".
+    fault : str
+        Why the collection was set aside; empty if it works.
     """
 
     _session: Session
@@ -31,7 +47,7 @@ class Collection(CollectionFacts):
         return self.count
 
     def __bool__(self) -> bool:
-        return True  # also where it is empty: and no question to the server
+        return True  # even if it is empty, and without asking the server
 
     def __contains__(self, id: object) -> bool:
         return isinstance(id, str) and self._session.run(collection.contains(self, id))
@@ -40,12 +56,12 @@ class Collection(CollectionFacts):
         return self.items()
 
     def refresh(self, *, timeout_s: float | None = None) -> None:
-        """Ask the server for the facts of this collection as they are now.
+        """Ask the server for the attributes of this collection.
 
         Raises
         ------
         NotFound
-            It was deleted.
+            The collection was deleted.
         """
         vars(self).update(vars(self._session.run(collection.get(self.name), timeout_s)))
 
@@ -60,37 +76,46 @@ class Collection(CollectionFacts):
         timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
-        """Add images; of an id that is there, take the new bytes and keep what the payload says.
+        """Add images. An image whose id is stored replaces the stored one.
 
-        An id that is there with other bytes from another path is refused: the image fails, and nothing is erased.
+        The same bytes under the same id are skipped. An image from another path than the stored one is refused,
+        unless ``replace`` is set: it fails, and nothing is erased.
 
         Parameters
         ----------
         images
-            As `Client.extract` takes them; files are read when their turn comes.
+            See `Client.extract`. Files are read when their turn comes.
         ids
-            One an image. By default the path below ``root`` with "/", without ``root`` the file's name.
+            One id per image. Defaults to the path below ``root`` with "/", or to the file's name if there is no
+            ``root``.
         root
             Folder that the ids are relative to.
         payloads
-            One JSON object per image, at most 64 KiB. By default {"path": ABSOLUTE PATH} for paths, otherwise {}.
-            Its keys are set in the stored payload, whose other keys stay.
+            One JSON object per image, at most 64 KiB. Defaults to {"path": ABSOLUTE PATH} for paths, {"url": URL}
+            for URLs, otherwise {}. Its keys are set in the stored payload; other keys stay.
         replace
-            Put each image in place of whatever has its id, from any path, and its payload in place of the stored one:
-            the way to remove a key.
+            Replace whatever is stored under the id, from any path, and the whole payload. This is how a key is
+            removed.
+        timeout_s
+            Seconds for the whole call. Defaults to the client's ``timeout_s``.
         report
-            Called for each image as soon as the server has answered: what it says is added or
-            replaced is on disk.
+            Called for each image as soon as the server has answered. What is reported as added or replaced is on
+            disk.
 
         Returns
         -------
         list of Added
-            One an image, in input order; a failed one has its error, and nothing was written for it.
+            One result per image, in input order. A failed image has its error, and nothing was written for it.
 
         Raises
         ------
         InvalidArgument
-            An image without path and id, or lists of different lengths.
+            An image has neither a path nor an id, or the lists have different lengths.
+
+        Examples
+        --------
+        >>> [added.status for added in photos.add(["a.jpg", "rose1.jpg"])]
+        ['skipped', 'added']
         """
         new = new_items.from_images(images, ids, root, payloads)
         return self._session.run(collection.upsert(self, new, True, replace, report), timeout_s)
@@ -105,9 +130,28 @@ class Collection(CollectionFacts):
         timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
-        """Add features that were extracted before, one id per row; they must be of this provenance.
+        """Add features that were extracted before.
 
-        Payloads and ``replace`` are as in `add`.
+        Parameters
+        ----------
+        features
+            Features of the collection's provenance.
+        ids
+            One id per row.
+        payloads, replace, report
+            See `add`.
+
+        Returns
+        -------
+        list of Added
+            One result per row, in input order.
+
+        Raises
+        ------
+        InvalidArgument
+            There are not as many ids as rows.
+        FailedPrecondition
+            The features were made with another model, layer or preprocessing.
         """
         new = new_items.from_features(features, ids, payloads)
         return self._session.run(collection.upsert(self, new, False, replace, report), timeout_s)
@@ -121,25 +165,34 @@ class Collection(CollectionFacts):
         k: int = 10,
         timeout_s: float | None = None,
     ) -> list[Hit]:
-        """Return the nearest items, best first.
+        """Return the nearest items, nearest first.
+
+        Give one of ``image``, ``id`` and ``features``.
 
         Parameters
         ----------
         image
-            The query; or
+            Query image. See `Client.extract`.
         id
-            that of a stored item, which is left out of its own answer; or
+            Id of a stored item, which is left out of its own result.
         features
-            one row: ``features[i]``.
+            Features of one row: ``features[i]``.
         k
-            At least 1; above the count, all items are returned.
+            How many items to return, at least 1.
 
         Raises
         ------
+        InvalidArgument
+            ``k`` is less than 1, or more than one query is given.
         NotFound
-            No such item or file.
+            There is no such item or file.
         FailedPrecondition
-            The features are of another provenance.
+            The features were made with another model, layer or preprocessing.
+
+        Examples
+        --------
+        >>> [hit.id for hit in photos.search("a.jpg", k=1)]
+        ['a.jpg']
         """
         return self._session.run(collection.search(self.name, image, id, features, k), timeout_s)
 
@@ -152,9 +205,25 @@ class Collection(CollectionFacts):
         k: int = 10,
         timeout_s: float | None = None,
     ) -> list[list[Hit] | Fc7Error]:
-        """Return the nearest items of each image, stored item or row of features, in input order.
+        """Return the nearest items of many queries, in input order.
 
-        A query that fails is answered by its error.
+        Give one of ``images``, ``ids`` and ``features``.
+
+        Parameters
+        ----------
+        images
+            Query images.
+        ids
+            Ids of stored items. Each is left out of its own result.
+        features
+            Features, one query per row.
+        k
+            How many items to return per query, at least 1.
+
+        Returns
+        -------
+        list
+            Per query a list of `Hit`, or the error of a query that failed.
         """
         operation = collection.search_many(self.name, images, ids, features, k)
         return self._session.run(operation, timeout_s)
@@ -162,13 +231,38 @@ class Collection(CollectionFacts):
     def get(
         self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None
     ) -> list[Item | Fc7Error]:
-        """Return the items of these ids, or why they are not there, in the order given."""
+        """Return items by their ids, in the order given.
+
+        Parameters
+        ----------
+        ids
+            Ids of the items.
+        with_features
+            Return the features too.
+
+        Returns
+        -------
+        list of Item or Fc7Error
+            An id that is not stored gives a `NotFound` error in its place.
+        """
         return self._session.run(collection.get_items(self, ids, with_features), timeout_s)
 
     def items(self, *, with_features: bool = False, timeout_s: float | None = None) -> Iterator[Item]:
-        """Yield all items in the order of their first insertion, fetched page by page."""
+        """Yield all items, in the order in which they were first added. They are fetched page by page.
+
+        Parameters
+        ----------
+        with_features
+            Return the features too.
+        """
         return self._session.iterate(collection.list_items(self, with_features), timeout_s)
 
     def remove(self, ids: Iterable[str], *, timeout_s: float | None = None) -> list[Removed]:
-        """Delete items; one that was not there has its error."""
+        """Delete items.
+
+        Returns
+        -------
+        list of Removed
+            One result per id. An id that is not stored has a `NotFound` error.
+        """
         return self._session.run(collection.delete_items(self, ids), timeout_s)

@@ -1,4 +1,4 @@
-"""How often predictions are right: accuracy with its interval, each class, and which classes are confused."""
+"""How often predictions are right: accuracy with its interval, scores per class, and confused classes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,44 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_Z = 1.959964  # of 95 %
+_Z = 1.959964  # quantile of the normal distribution for a 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """How one class fared."""
+    """How often one class was predicted correctly.
+
+    Attributes
+    ----------
+    label : str
+        The class.
+    precision : float or None
+        Share of the predictions of this class that are right. None if it was never predicted.
+    recall : float or None
+        Share of the class's pictures that were recognised. None if there are none.
+    support : int
+        Number of pictures of the class.
+    """
 
     label: str
-    precision: float | None  # share of the predictions of this class that are right; None: it was never predicted
-    recall: float | None  # share of the class's pictures that were found; None: there are none
-    support: int  # pictures of the class
+    precision: float | None
+    recall: float | None
+    support: int
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """So many pictures of one class that were taken for another."""
+    """Pictures of one class that were taken for another class.
+
+    Attributes
+    ----------
+    label : str
+        The true class.
+    predicted : str
+        The predicted class.
+    count : int
+        Number of pictures.
+    """
 
     label: str
     predicted: str
@@ -31,26 +53,44 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a list of predictions is worth."""
+    """How good a list of predictions is.
 
-    count: int  # pictures
+    Attributes
+    ----------
+    count : int
+        Number of pictures.
+    accuracy : float
+        Share of right predictions.
+    interval : tuple of float
+        95 % interval of the accuracy.
+    majority_label : str
+        Largest class.
+    majority_accuracy : float
+        Accuracy if the answer were always the largest class.
+    classes : list of ClassScore
+        One per class, sorted by label.
+    confusions : list of Confusion
+        Most frequent first.
+    """
+
+    count: int
     accuracy: float
-    interval: tuple[float, float]  # 95 %, of the accuracy
-    majority_label: str  # largest class of these pictures
-    majority_accuracy: float  # of always answering it
-    classes: list[ClassScore]  # by label
-    confusions: list[Confusion]  # most frequent first
+    interval: tuple[float, float]
+    majority_label: str
+    majority_accuracy: float
+    classes: list[ClassScore]
+    confusions: list[Confusion]
 
 
 def evaluate(labels: Sequence[str], predicted: Sequence[str]) -> Evaluation:
-    """Compare predictions with the truth.
+    """Compare predictions with the true classes.
 
     Parameters
     ----------
     labels
-        The truth, at least one.
+        True classes, at least one.
     predicted
-        One for each label.
+        Predicted classes, one per label.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""`client.explain`: why a network answers as it does, in pixels."""
+"""The methods of `client.explain`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from fc7.images import ImageLike
 
 
 class Explain:
-    """Explanations of what a server's networks make of images, as `Client.explain`.
+    """Explanations: which parts of a picture an answer rests on. `Client.explain` returns it.
 
-    Images are given as `Client.extract` takes them. ``rule`` is "deconv" (Zeiler & Fergus 2013), "gradient"
-    (Simonyan 2013) or "guided" (Springenberg 2014). Every projection is float32 (P, P, 3), unscaled.
+    Images are given as in `Client.extract`. ``rule`` is "deconv" (Zeiler & Fergus 2013), "gradient" (Simonyan et al.
+    2013) or "guided" (Springenberg et al. 2014). ``timeout_s`` is seconds for the whole call and defaults to the
+    client's. Every projection is float32 (P, P, 3), not scaled.
     """
 
     def __init__(self, session: Session) -> None:
@@ -33,27 +34,35 @@ class Explain:
         model: str = "",
         timeout_s: float | None = None,
     ) -> Projections:
-        """Project units of a layer to the pixels that made them fire.
+        """Project units of a layer to the pixels that activated them.
 
         Parameters
         ----------
+        image
+            The image.
         layer
-            "conv1" to the last convolution, "pool5", "fc6", "fc7", "logits": the error of a wrong one lists them.
+            "conv1" to the last convolution, "pool5", "fc6", "fc7" or "logits". The error for a wrong name lists them.
         units
-            Maps of a spatial layer, else numbers of the feature, 64 at most; none for the strongest.
+            At most 64 feature maps of a spatial layer, or positions in the feature. Defaults to the strongest units.
         positions
-            Row * width + column in the map, one a unit; none for where each is strongest.
+            Row * width + column in the feature map, one per unit. Defaults to where each unit is strongest.
         strongest
-            How many, where no unit is named.
+            How many units to project, if ``units`` is empty.
+        rule
+            See `Explain`.
+        model
+            Name of the model. Defaults to the server's default model.
 
         Raises
         ------
         InvalidArgument
-            A unit, position or rule that does not exist.
-        FailedPrecondition, NotFound
-            The network has no deconvnet, or not of this layer.
+            There is no such unit, position or rule.
+        NotFound
+            There is no such model or layer.
+        FailedPrecondition
+            The model has no deconvnet.
         ImageDecodeError
-            The image cannot be read.
+            The image cannot be decoded.
 
         References
         ----------
@@ -71,26 +80,32 @@ class Explain:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> TopUnits:
-        """Find the nine images that excite each unit of a layer most.
+        """Find the nine images that activate each unit of a layer most.
 
-        The server keeps the pass by the network and the images' content: a second call over the same images, for
-        whatever units, sends none of them.
+        The server remembers the result for these images and this model. A second call, for the same or other units,
+        sends no image.
 
         Parameters
         ----------
         images
-            Read twice: for their digests, then to be sent.
+            Read twice: first for their digests, then to be sent.
+        layer
+            Name of the layer. See `unit`.
         units
-            None for all of the layer.
+            Units to return. Defaults to all units of the layer.
+        model
+            Name of the model. Defaults to the server's default model.
         report
             Called with the number of images done, after each batch.
 
         Raises
         ------
         InvalidArgument
-            No image, or a unit that does not exist.
-        FailedPrecondition, NotFound
-            The network has no deconvnet, or not of this layer.
+            There is no image, or no such unit.
+        NotFound
+            There is no such model or layer.
+        FailedPrecondition
+            The model has no deconvnet.
         Aborted
             An image changed during the call.
 
@@ -112,25 +127,30 @@ class Explain:
         rule: str = "deconv",
         timeout_s: float | None = None,
     ) -> Match:
-        """Split the cosine of two images over units and, where the layer allows it exactly, over positions.
+        """Split the cosine similarity of two images into shares of units and, if that is exact, of positions.
 
         Parameters
         ----------
+        query, neighbour
+            The two images.
         layer, model
-            Empty for the server's default and that model's default.
+            Layer and model to compare with. They default to the model's default layer and the server's default
+            model.
         collection
-            In place of both: those of a collection.
+            Use the layer and model of this collection instead.
         strongest
-            How many of the units that carry most are projected, in both images.
+            How many of the units that contribute most to project, in both images.
+        rule
+            See `Explain`.
 
         Raises
         ------
         FailedPrecondition
-            No model here makes the collection's features, or the layer is zero for one of the images.
+            No model of the server makes the collection's features, or the layer is zero for one of the images.
         NotFound
-            No such model, layer or collection.
+            There is no such model, layer or collection.
         ImageDecodeError
-            An image cannot be read.
+            The image cannot be decoded.
         """
         return self._session.run(explain.match(query, neighbour, layer, model, collection, strongest, rule), timeout_s)
 
@@ -145,31 +165,36 @@ class Explain:
         rule: str = "deconv",
         timeout_s: float | None = None,
     ) -> ClassReason:
-        """Split the logit of a class over units and, where the network allows it exactly, over positions.
+        """Split the logit of a class into shares of units and, if that is exact, of positions.
 
         Parameters
         ----------
+        image
+            The image.
         label
-            Class; empty for the most probable.
+            The class. Defaults to the most probable class.
         head
-            A published head; empty for the network's own classes.
+            A published head. Defaults to the model's own classes.
         model
-            Without a head: model name, empty for the server's default.
+            Name of the model, if no head is given. Defaults to the server's default model.
         strongest
-            How many of the units that carry most are projected.
+            How many of the units that contribute most to project.
+        rule
+            See `Explain`.
 
         Raises
         ------
         NotFound
-            No such class, head or model.
+            There is no such class, head or model.
         FailedPrecondition
-            No version of the head is published, no model here made its features, or the network has no classes.
+            No version of the head is published, no model of the server makes its features, or the model has no
+            classes.
         ImageDecodeError
-            The image cannot be read.
+            The image cannot be decoded.
 
         References
         ----------
-        Zhou et al. 2016 (class-activation maps), where the positions are split.
+        Zhou et al. 2016 (class-activation maps), for the shares of positions.
         """
         return self._session.run(explain.label(image, label, head, model, strongest, rule), timeout_s)
 
@@ -185,16 +210,18 @@ class Explain:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Occlusion:
-        """Sweep a grey square over an image and classify each view.
+        """Cover parts of an image with a grey square, one after the other, and classify each view.
 
         Parameters
         ----------
+        image
+            The image.
         label
-            Class to watch; empty for the most probable of the whole image.
+            Class to watch. Defaults to the most probable class of the whole image.
         head, model
-            As `label` takes them.
+            See `label`.
         square_px
-            Side of the square in pixels of the view; 0 for a quarter of the view.
+            Side of the square in pixels of the view. Defaults to a quarter of the view.
         grid
             Views along each side, 2 to 64.
         report
@@ -203,13 +230,13 @@ class Explain:
         Raises
         ------
         InvalidArgument
-            A square or a grid out of range.
+            The square or the grid is out of range.
         NotFound
-            No such class, head or model.
+            There is no such class, head or model.
         FailedPrecondition
-            As `label`.
+            See `label`.
         ImageDecodeError
-            The image cannot be read.
+            The image cannot be decoded.
 
         References
         ----------
@@ -219,7 +246,7 @@ class Explain:
 
 
 class AsyncExplain:
-    """Explanations, as `Explain`, on the running event loop."""
+    """Explanations for asyncio. `AsyncClient.explain` returns it; its methods are those of `Explain`."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -236,7 +263,7 @@ class AsyncExplain:
         model: str = "",
         timeout_s: float | None = None,
     ) -> Projections:
-        """Project units of a layer, as `Explain.unit`."""
+        """Project units of a layer to the pixels that activated them. See `Explain.unit`."""
         return await self._session.run(explain.unit(image, layer, units, positions, strongest, rule, model), timeout_s)
 
     async def top(
@@ -249,7 +276,7 @@ class AsyncExplain:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> TopUnits:
-        """Find the nine images that excite each unit most, as `Explain.top`."""
+        """Find the nine images that activate each unit of a layer most. See `Explain.top`."""
         return await self._session.run(explain.top(images, layer, units, model, report), timeout_s)
 
     async def match(
@@ -264,7 +291,7 @@ class AsyncExplain:
         rule: str = "deconv",
         timeout_s: float | None = None,
     ) -> Match:
-        """Split the cosine of two images, as `Explain.match`."""
+        """Split the cosine similarity of two images. See `Explain.match`."""
         return await self._session.run(
             explain.match(query, neighbour, layer, model, collection, strongest, rule), timeout_s
         )
@@ -280,7 +307,7 @@ class AsyncExplain:
         rule: str = "deconv",
         timeout_s: float | None = None,
     ) -> ClassReason:
-        """Split the logit of a class, as `Explain.label`."""
+        """Split the logit of a class. See `Explain.label`."""
         return await self._session.run(explain.label(image, label, head, model, strongest, rule), timeout_s)
 
     async def occlude(
@@ -295,5 +322,5 @@ class AsyncExplain:
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Occlusion:
-        """Sweep a grey square over an image, as `Explain.occlude`."""
+        """Cover parts of an image with a grey square and classify each view. See `Explain.occlude`."""
         return await self._session.run(explain.occlude(image, label, head, model, square_px, grid, report), timeout_s)

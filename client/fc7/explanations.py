@@ -13,10 +13,18 @@ from fc7.results import Failure, Provenance
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class View:
-    """The square of an image that the network saw."""
+    """The square part of an image that the network saw.
 
-    pixels: NDArray[np.uint8]  # (P, P, 3), RGB
-    crop: tuple[float, float, float, float]  # left, top, right, bottom as shares of the upright image
+    Attributes
+    ----------
+    pixels : NDArray[np.uint8]
+        (P, P, 3), RGB.
+    crop : tuple of float
+        Left, top, right and bottom, as shares of the upright image.
+    """
+
+    pixels: NDArray[np.uint8]
+    crop: tuple[float, float, float, float]
 
     def __repr__(self) -> str:
         return f"View({len(self.pixels)} px)"
@@ -24,21 +32,43 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A unit at one position, and the part of the view that it sees."""
+    """A unit at one position, and the part of the view that it sees.
 
-    unit: int  # map of a spatial layer, else number of the feature
-    value: float  # activation there
-    y: int  # row and column in the map; 0 where the layer has none
+    Attributes
+    ----------
+    unit : int
+        Feature map of a spatial layer, otherwise position in the feature.
+    value : float
+        Activation.
+    y : int
+        Row in the feature map; 0 if the layer is not spatial.
+    x : int
+        Column in the feature map; 0 if the layer is not spatial.
+    box : tuple of int
+        Left, top, right and bottom in pixels of the view, clipped to it.
+    """
+
+    unit: int
+    value: float
+    y: int
     x: int
-    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the view, cut at its edge
+    box: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Projection:
-    """A unit and the pixels that made it fire."""
+    """A unit, and the pixels that activated it.
+
+    Attributes
+    ----------
+    place : Place
+        The unit and where it is.
+    pixels : NDArray[np.float32]
+        (P, P, 3), not scaled: negative and positive values around 0.
+    """
 
     place: Place
-    pixels: NDArray[np.float32]  # (P, P, 3), unscaled
+    pixels: NDArray[np.float32]
 
     def __repr__(self) -> str:
         return f"Projection({self.place})"
@@ -46,7 +76,19 @@ class Projection:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Projections:
-    """Units of one image, projected."""
+    """Units of one image, projected to pixels.
+
+    Attributes
+    ----------
+    view : View
+        What the network saw.
+    projections : list of Projection
+        One per unit.
+    provenance : Provenance
+        What made the features.
+    timing : Timing
+        Where the time went, in seconds.
+    """
 
     view: View
     projections: list[Projection]
@@ -59,17 +101,37 @@ class Projections:
 
 @dataclass(frozen=True, slots=True)
 class TopImage:
-    """An image that excites a unit."""
+    """An image that activates a unit strongly.
 
-    index: int  # in the caller's list
+    Attributes
+    ----------
+    index : int
+        Position of the image in the caller's list.
+    place : Place
+        Where in the image.
+    """
+
+    index: int
     place: Place
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class TopUnits:
-    """The images that excite units most."""
+    """For each unit, the images that activate it most.
 
-    units: dict[int, list[TopImage]]  # at most nine a unit, strongest first; fewer where it is silent in the others
+    Attributes
+    ----------
+    units : dict of int to list of TopImage
+        At most nine images per unit, strongest first. Fewer if the unit is 0 in all others.
+    failed : list of Failure
+        Images that cannot be read.
+    provenance : Provenance
+        What made the features.
+    timing : Timing
+        Where the time went, in seconds.
+    """
+
+    units: dict[int, list[TopImage]]
     failed: list[Failure]
     provenance: Provenance
     timing: Timing
@@ -80,21 +142,53 @@ class TopUnits:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class MatchSide:
-    """One of the two images of a match."""
+    """One of the two images of a match.
+
+    Attributes
+    ----------
+    view : View
+        What the network saw.
+    positions : NDArray[np.float32] or None
+        (h, w): share of the score per position. None if the layer does not allow an exact split.
+    positions_rest : float
+        The part of the score that belongs to no position.
+    projections : list of Projection
+        The units that contribute most, in the same order on both sides. Empty if the model has no deconvnet.
+    """
 
     view: View
-    positions: NDArray[np.float32] | None  # (h, w): shares of the score; None where it cannot be split exactly
-    positions_rest: float  # what is left of the score
-    projections: list[Projection]  # of the units that carry most, in one order on both sides; empty: no deconvnet
+    positions: NDArray[np.float32] | None
+    positions_rest: float
+    projections: list[Projection]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Match:
-    """The cosine of two images, split."""
+    """The cosine similarity of two images, split into shares.
+
+    Attributes
+    ----------
+    score : float
+        Cosine similarity.
+    unit_layer : str
+        Layer whose units share the score.
+    contributions : NDArray[np.float32]
+        One share per unit of that layer. Together with `rest` they add up to the score.
+    rest : float
+        The part of the score that belongs to no unit.
+    query : MatchSide
+        The first image.
+    neighbour : MatchSide
+        The second image.
+    provenance : Provenance
+        What made the features.
+    timing : Timing
+        Where the time went, in seconds.
+    """
 
     score: float
-    unit_layer: str  # whose units share it
-    contributions: NDArray[np.float32]  # (units of that layer,); with `rest` their sum is the score
+    unit_layer: str
+    contributions: NDArray[np.float32]
     rest: float
     query: MatchSide
     neighbour: MatchSide
@@ -107,20 +201,50 @@ class Match:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class ClassReason:
-    """The logit of a class, split."""
+    """The logit of a class, split into shares.
+
+    Attributes
+    ----------
+    label : str
+        The class.
+    probability : float
+        Probability of the class, 0 to 1.
+    logit : float
+        Value before the softmax.
+    unit_layer : str
+        Layer whose units share the logit.
+    contributions : NDArray[np.float32]
+        One share per unit of that layer. Together with `rest` they add up to the logit.
+    rest : float
+        The part of the logit that belongs to no unit.
+    view : View
+        What the network saw.
+    positions : NDArray[np.float32] or None
+        (h, w): share of the logit per position. None if the layer does not allow an exact split.
+    positions_rest : float
+        The part of the logit that belongs to no position.
+    projections : list of Projection
+        The units that contribute most, projected to pixels. Empty if the model has no deconvnet.
+    provenance : Provenance
+        What made the features.
+    head_version : int
+        Version of the head; 0 for the model's own classes.
+    timing : Timing
+        Where the time went, in seconds.
+    """
 
     label: str
     probability: float
     logit: float
-    unit_layer: str  # whose units share it
-    contributions: NDArray[np.float32]  # (units of that layer,); with `rest` their sum is the logit
+    unit_layer: str
+    contributions: NDArray[np.float32]
     rest: float
     view: View
-    positions: NDArray[np.float32] | None  # (h, w): shares of the logit; None where it cannot be split exactly
+    positions: NDArray[np.float32] | None
     positions_rest: float
-    projections: list[Projection]  # of the units that carry most; empty: no deconvnet
+    projections: list[Projection]
     provenance: Provenance
-    head_version: int  # 0 for the network's own classes
+    head_version: int
     timing: Timing
 
     def __repr__(self) -> str:
@@ -130,20 +254,50 @@ class ClassReason:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Occlusion:
-    """What a network makes of an image with a grey square at each point of a grid."""
+    """What a model answers while a grey square covers part of the image, at each point of a grid.
+
+    Attributes
+    ----------
+    label : str
+        The class that was watched.
+    probability : float
+        Probability of the class in the whole image.
+    view : View
+        What the network saw.
+    square_px : int
+        Side of the square in pixels of the view.
+    probabilities : NDArray[np.float32]
+        (grid, grid): probability of the class.
+    best : NDArray[np.int64]
+        (grid, grid): most probable class, as an index into `labels`.
+    labels : list of str
+        Names of the classes.
+    activity_layer : str
+        The last spatial layer; empty if the model has none.
+    activity_unit : int
+        The feature map of that layer that is strongest in the whole image.
+    activities : NDArray[np.float32] or None
+        (grid, grid): sum of that feature map.
+    provenance : Provenance
+        What made the features.
+    head_version : int
+        Version of the head; 0 for the model's own classes.
+    timing : Timing
+        Where the time went, in seconds.
+    """
 
     label: str
-    probability: float  # in the whole image
+    probability: float
     view: View
-    square_px: int  # side of the square in pixels of the view
-    probabilities: NDArray[np.float32]  # (grid, grid): of the class
-    best: NDArray[np.int64]  # (grid, grid): most probable class, an index of `labels`
+    square_px: int
+    probabilities: NDArray[np.float32]
+    best: NDArray[np.int64]
     labels: list[str]
-    activity_layer: str  # empty where the model has no spatial layer
-    activity_unit: int  # its map that is strongest in the whole image
-    activities: NDArray[np.float32] | None  # (grid, grid): sum of that map
+    activity_layer: str
+    activity_unit: int
+    activities: NDArray[np.float32] | None
     provenance: Provenance
-    head_version: int  # 0 for the network's own classes
+    head_version: int
     timing: Timing
 
     def __repr__(self) -> str:

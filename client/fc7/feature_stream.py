@@ -1,4 +1,4 @@
-"""Features that come one by one, with what is known of all of them."""
+"""Streams of features, as `extract_stream` returns them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fc7.results import Provenance
 
 
 class FeatureStream(Iterator[NDArray[np.float32] | Fc7Error]):
-    """An iterator over features float32 (D,) or errors, as `Client.extract_stream` returns it."""
+    """An iterator over features float32 (D,) or errors. `Client.extract_stream` returns it."""
 
     def __init__(self, answers: Generator[Any, None, None], facts: StreamFacts) -> None:
         self._answers, self._facts = answers, facts
 
     @property
     def provenance(self) -> Provenance | None:
-        """What made the features; None before the first answer."""
+        """What made the features. None before the first answer."""
         return self._facts.provenance
 
     def __next__(self) -> NDArray[np.float32] | Fc7Error:
@@ -29,19 +29,19 @@ class FeatureStream(Iterator[NDArray[np.float32] | Fc7Error]):
         return feature
 
     def close(self) -> None:
-        """End the stream, also on the server."""
+        """End the stream, here and on the server."""
         self._answers.close()
 
 
 class AsyncFeatureStream(AsyncIterator[NDArray[np.float32] | Fc7Error]):
-    """An asynchronous iterator over features or errors, as `FeatureStream`."""
+    """An asynchronous iterator over features float32 (D,) or errors. See `FeatureStream`."""
 
     def __init__(self, answers: AsyncGenerator[Any, None], facts: StreamFacts) -> None:
         self._answers, self._facts = answers, facts
 
     @property
     def provenance(self) -> Provenance | None:
-        """What made the features; None before the first answer."""
+        """What made the features. None before the first answer."""
         return self._facts.provenance
 
     async def __anext__(self) -> NDArray[np.float32] | Fc7Error:
@@ -49,5 +49,5 @@ class AsyncFeatureStream(AsyncIterator[NDArray[np.float32] | Fc7Error]):
         return feature
 
     async def aclose(self) -> None:
-        """End the stream, also on the server."""
+        """End the stream, here and on the server."""
         await self._answers.aclose()

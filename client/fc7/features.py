@@ -1,4 +1,4 @@
-"""Features, as `extract` returns them: rows with their provenance, that NumPy reads and a file keeps."""
+"""The features that `Client.extract` returns: a matrix with its provenance, which can be saved to a file."""
 
 from __future__ import annotations
 
@@ -25,16 +25,35 @@ _KINDS = {kind.__name__: kind for kind in FAMILY}
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Features:
-    """Features of a list of images, one row each.
+    """Features of a list of images, one row per image.
 
     ``features[i]``, ``features[a:b]``, ``features[mask]`` and ``features[[3, 1]]`` are Features of those rows.
-    ``np.asarray(features)`` is `.values`.
+    ``np.asarray(features)`` is `values`.
+
+    Attributes
+    ----------
+    values : NDArray[np.float32]
+        (N, D), not normalised.
+    provenance : Provenance
+        Which model, layer and preprocessing made them.
+    rows : list of int
+        For each row, the position of its image in the caller's list.
+    failed : list of Failure
+        Images without a row.
+    timing : Timing
+        Where the time went, in seconds.
+
+    Examples
+    --------
+    >>> features = client.extract(["a.jpg", "b.jpg", "c.jpg"])
+    >>> len(features), len(features[:2]), features[2].rows
+    (3, 2, [2])
     """
 
-    values: NDArray[np.float32]  # (N, D), raw: not normalised; what each layer is, `Model.layers` says
+    values: NDArray[np.float32]
     provenance: Provenance
-    rows: list[int]  # index of each row's image in the caller's list
-    failed: list[Failure] = field(default_factory=list)  # images without a row
+    rows: list[int]
+    failed: list[Failure] = field(default_factory=list)
     timing: Timing = field(default_factory=Timing)
 
     def __len__(self) -> int:
@@ -56,10 +75,10 @@ class Features:
         return f"Features({self.values.shape}, {self.provenance.model} {self.provenance.layer}{failed})"
 
     def save(self, path: Path | str) -> None:
-        """Write everything but the timing to a file; an earlier file of that name is replaced as a whole.
+        """Write everything except the timing to a file. An earlier file of that name is replaced.
 
-        The file is an ``.npz`` that `numpy.load` opens too: ``values`` float32 (N, D), ``rows`` int64 (N,), and
-        ``facts``, JSON text.
+        The file is an ``.npz``, which `numpy.load` opens too. It holds ``values`` float32 (N, D), ``rows`` int64
+        (N,), and ``facts``, a JSON text.
 
         Raises
         ------
@@ -83,18 +102,18 @@ class Features:
 
     @staticmethod
     def load(path: Path | str) -> Features:
-        """Return what `save` wrote. Nothing in the file is run.
+        """Return the features that `save` wrote. No code in the file is run.
 
         Raises
         ------
         NotFound
             There is no such file.
         InvalidArgument
-            The file holds no features of fc7.
+            The file was not written by `save`.
         DataLoss
             The file is damaged.
         FailedPrecondition
-            The file cannot be read, or a newer fc7 wrote it.
+            The file cannot be read, or a newer version of fc7 wrote it.
         """
         name = str(path)
         try:
@@ -118,7 +137,9 @@ def _rows(which: Any) -> Any:
         array = np.asarray(which) if len(which) else np.array([], np.intp)
         if array.ndim == 1 and array.dtype.kind in "iub":
             return array
-    raise TypeError(f"{which!r:.80} is no row, slice, mask or list of rows; for single numbers index features.values")
+    raise TypeError(
+        f"{which!r:.80} is not a row, slice, mask or list of rows. For single numbers, index features.values"
+    )
 
 
 def _read(file: Any, name: str) -> Features:
@@ -130,7 +151,9 @@ def _read(file: Any, name: str) -> Features:
             facts = json.loads(str(arrays["facts"]))
             if facts["format"] > _FORMAT:
                 raise FailedPrecondition(
-                    f"file {name!r} was written by a newer fc7: upgrade", name=name, reason=Reason.NEWER_FORMAT
+                    f"file {name!r} was written by a newer version of fc7. Upgrade fc7",
+                    name=name,
+                    reason=Reason.NEWER_FORMAT,
                 )
             values, rows = arrays["values"], arrays["rows"].tolist()
             if values.dtype != np.float32 or values.ndim != 2 or len(values) != len(rows):
@@ -138,7 +161,7 @@ def _read(file: Any, name: str) -> Features:
             failed = [_failure(**one) for one in facts["failed"]]
             return Features(values, Provenance(**facts["provenance"]), rows, failed)
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidArgument(f"file {name!r} holds no features of fc7: {error}", name=name) from error
+            raise InvalidArgument(f"file {name!r} holds no features: {error}", name=name) from error
 
 
 def _failure(index: int, kind: str, message: str, name: str, reason: str) -> Failure:

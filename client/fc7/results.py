@@ -1,4 +1,4 @@
-"""What the client's methods return."""
+"""What the methods of a client return."""
 
 from __future__ import annotations
 
@@ -16,9 +16,27 @@ UpsertStatus = Literal["added", "replaced", "skipped", "failed"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Provenance:
-    """Which network and preprocessing made a feature; features compare only when their digests are equal."""
+    """Which network and preprocessing made a feature. Features compare only if their digests are equal.
 
-    digest: str  # SHA-256 (hex) over all fields below but `model`
+    Attributes
+    ----------
+    digest : str
+        SHA-256 (hex) over all fields below except `model`.
+    model : str
+        Name of the model.
+    graph_sha256 : str
+        SHA-256 (hex) of the ONNX graph.
+    recipe_sha256 : str
+        SHA-256 (hex) of the preprocessing recipe.
+    layer : str
+        Name of the layer.
+    transform : str
+        Pooling, whitening or normalising after the layer; "none" if there is none.
+    precision : str
+        Number format of the computation, for example "fp32".
+    """
+
+    digest: str
     model: str
     graph_sha256: str
     recipe_sha256: str
@@ -36,37 +54,83 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An image that was left out."""
+    """An image that was left out.
 
-    index: int  # in the caller's list
+    Attributes
+    ----------
+    index : int
+        Position of the image in the caller's list.
+    error : Fc7Error
+        Why it was left out.
+    """
+
+    index: int
     error: Fc7Error
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One output of a network."""
+    """One output of a model.
+
+    Attributes
+    ----------
+    name : str
+        For example "fc7" or "conv5_pooled".
+    dim : int
+        Length of the feature.
+    shape : tuple of int
+        Shape before flattening in C order.
+    provenance_digest : str
+        Digest of the provenance of this layer's features.
+    transform : str
+        Pooling, whitening or normalising; "none" if the layer is returned as the network gives it.
+    recipe : dict
+        Preprocessing of the images: the model's, or the layer's own.
+    """
 
     name: str
-    dim: int  # length of the feature
-    shape: tuple[int, ...]  # before flattening in C order
+    dim: int
+    shape: tuple[int, ...]
     provenance_digest: str
-    transform: str  # pooling, whitening or normalising that makes it; "none" for a layer as the network gives it
-    recipe: dict[str, Any]  # preprocessing: the model's, or its own
+    transform: str
+    recipe: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Model:
-    """A trained network that a server holds."""
+    """A trained network that a server holds.
+
+    Attributes
+    ----------
+    name : str
+        Name by which calls choose it.
+    network : str
+        Architecture.
+    layers : list of Layer
+        Its outputs.
+    recipe : dict
+        Preprocessing of the images.
+    graph_sha256 : str
+        SHA-256 (hex) of the ONNX graph.
+    classes : list of (str, str)
+        Id and readable name of each class, in the order of the logits. Only `Client.model` fills it.
+    card : str
+        Model card, Markdown. Only `Client.model` fills it.
+    provider : str
+        What runs the model, for example "CPUExecutionProvider". Empty until the model is first used.
+    default_layer : str
+        Layer of calls that do not name one.
+    """
 
     name: str
     network: str
     layers: list[Layer]
-    recipe: dict[str, Any]  # preprocessing
+    recipe: dict[str, Any]
     graph_sha256: str
-    classes: list[tuple[str, str]]  # (id, readable name), in the order of the logits
-    card: str  # Markdown
-    provider: str  # empty until first used
-    default_layer: str  # meant where a call names none
+    classes: list[tuple[str, str]]
+    card: str
+    provider: str
+    default_layer: str
 
     def __repr__(self) -> str:
         return f"Model({self.name}, layers {' '.join(layer.name for layer in self.layers)})"
@@ -74,12 +138,24 @@ class Model:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Golden:
-    """Pictures and what the network made of them where it was exported."""
+    """Reference pictures of a model, and their features as computed where the model was exported.
 
-    pixels: NDArray[np.uint8]  # (N, H, W, 3)
-    inputs: NDArray[np.float32]  # (N, 3, H, W)
-    layers: dict[str, NDArray[np.float32]]  # (N, D) each
-    own_pixels: dict[str, NDArray[np.uint8]]  # in place of `pixels` for layers with a recipe of their own
+    Attributes
+    ----------
+    pixels : NDArray[np.uint8]
+        (N, H, W, 3), RGB.
+    inputs : NDArray[np.float32]
+        (N, 3, H, W): the input of the network.
+    layers : dict of str to NDArray[np.float32]
+        (N, D) for each layer.
+    own_pixels : dict of str to NDArray[np.uint8]
+        Pixels for layers with a recipe of their own, which replace `pixels` for them.
+    """
+
+    pixels: NDArray[np.uint8]
+    inputs: NDArray[np.float32]
+    layers: dict[str, NDArray[np.float32]]
+    own_pixels: dict[str, NDArray[np.uint8]]
 
     def __repr__(self) -> str:
         return f"Golden({len(self.pixels)} images, layers {' '.join(self.layers)})"
@@ -87,15 +163,33 @@ class Golden:
 
 @dataclass(repr=False, eq=False)
 class CollectionFacts:
-    """What is known of a collection; `count` as of the last answer about it."""
+    """What the server last said about a collection.
+
+    Attributes
+    ----------
+    name : str
+        Name of the collection.
+    count : int
+        Number of items, as of the last answer.
+    provenance : Provenance
+        What made its features.
+    metric : {"cosine", "l2", "dot"}
+        How features are compared.
+    dim : int
+        Length of a feature.
+    index : str
+        "exact" or "rabitq".
+    fault : str
+        Why the collection was set aside; empty if it works.
+    """
 
     name: str
     count: int
     provenance: Provenance
     metric: Metric
     dim: int
-    index: str  # "exact" or "rabitq"
-    fault: str  # empty while it serves
+    index: str
+    fault: str
 
     def __repr__(self) -> str:
         known = f"{self.count} items, {self.metric}" if self.dim else "not asked for"
@@ -105,7 +199,17 @@ class CollectionFacts:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of one image or vector that was added."""
+    """The outcome for one image or feature that was added.
+
+    Attributes
+    ----------
+    id : str
+        Id of the item.
+    status : {"added", "replaced", "skipped", "failed"}
+        "skipped" if the same bytes were stored under this id before.
+    error : Fc7Error or None
+        Why it failed. Nothing was written then.
+    """
 
     id: str
     status: UpsertStatus
@@ -114,7 +218,15 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What became of one id that was to be removed."""
+    """The outcome for one id that was removed.
+
+    Attributes
+    ----------
+    id : str
+        Id of the item.
+    error : Fc7Error or None
+        Why it could not be removed, for example `NotFound`.
+    """
 
     id: str
     error: Fc7Error | None = None
@@ -122,12 +234,24 @@ class Removed:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Item:
-    """A stored item."""
+    """A stored item.
+
+    Attributes
+    ----------
+    id : str
+        Id of the item.
+    payload : dict
+        JSON object that the caller attached.
+    content_sha256 : str
+        SHA-256 (hex) of the image's or the feature's bytes.
+    feature : NDArray[np.float32] or None
+        (D,), as extracted. None if it was not asked for.
+    """
 
     id: str
     payload: dict[str, Any]
-    content_sha256: str  # of the image's or the vector's bytes, hex
-    feature: NDArray[np.float32] | None = None  # (D,), raw; where asked for
+    content_sha256: str
+    feature: NDArray[np.float32] | None = None
 
     def __repr__(self) -> str:
         return f"Item({self.id!r}, {self.payload})"
@@ -135,7 +259,17 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One neighbour; a larger score is nearer."""
+    """One neighbour of a query.
+
+    Attributes
+    ----------
+    id : str
+        Id of the item.
+    score : float
+        A larger score is nearer. Cosine: 1 for the same direction. L2: minus the distance. Dot: the product.
+    payload : dict
+        JSON object that the caller attached to the item.
+    """
 
     id: str
     score: float
@@ -144,23 +278,57 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Head:
-    """One version of a retrained softmax head."""
+    """One version of a classifier that was trained on a model's features.
+
+    Attributes
+    ----------
+    name : str
+        Name of the head.
+    version : int
+        Versions count from 1.
+    published_version : int
+        Version that `Client.classify` uses; 0 if none is published.
+    provenance : Provenance
+        What made the features that it was trained on.
+    classes : list of str
+        Its classes, sorted.
+    count : int
+        Number of pictures that it was trained on.
+    accuracy : float
+        Share of right answers on the held-out pictures.
+    held_out : int
+        Number of held-out pictures.
+    method : str
+        How the kept classifier was fitted.
+    seconds : float
+        How long the fit took.
+    weights_sha256 : str
+        SHA-256 (hex) of the weights file.
+    created : str
+        ISO 8601, UTC.
+    parent_version : int
+        Version that was trained before it; 0 if there was none.
+    majority_accuracy : float or None
+        Accuracy on the held-out pictures if the answer were always the largest class.
+    failed : list of Failure
+        Images that this training left out.
+    """
 
     name: str
     version: int
-    published_version: int  # 0 where none is published
+    published_version: int
     provenance: Provenance
     classes: list[str]
-    count: int  # rows it was trained on
-    accuracy: float  # on the held-out rows
+    count: int
+    accuracy: float
     held_out: int
     method: str
     seconds: float
     weights_sha256: str
-    created: str  # ISO 8601, UTC
+    created: str
     parent_version: int
-    majority_accuracy: float | None = None  # of always answering the largest class, on the held-out rows
-    failed: list[Failure] = field(default_factory=list)  # images left out of this training
+    majority_accuracy: float | None = None
+    failed: list[Failure] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"Head({self.name!r} version {self.version}, {len(self.classes)} classes, accuracy {self.accuracy:.3f})"
@@ -168,19 +336,27 @@ class Head:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Classification:
-    """The classes of one image, or why there are none."""
+    """The classes of one image, or the reason why there are none.
 
-    top: list[tuple[str, float]]  # (label, probability), best first; empty where it failed
+    Attributes
+    ----------
+    top : list of (str, float)
+        Label and probability, best first; empty if the image failed.
+    error : Fc7Error or None
+        Why the image failed.
+    """
+
+    top: list[tuple[str, float]]
     error: Fc7Error | None = None
 
     @property
     def label(self) -> str:
-        """Best class; raises the image's error where it failed."""
+        """Best class. Raises the image's error if it failed."""
         return self._best()[0]
 
     @property
     def probability(self) -> float:
-        """Probability of the best class; raises the image's error where it failed."""
+        """Probability of the best class, 0 to 1. Raises the image's error if it failed."""
         return self._best()[1]
 
     def _best(self) -> tuple[str, float]:
@@ -196,7 +372,33 @@ class Classification:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ServerInfo:
-    """What a server is."""
+    """A server's versions, device, limits and data folder.
+
+    Attributes
+    ----------
+    version : str
+        Version of fc7.
+    libraries : dict of str to str
+        Versions of the libraries that compute and store.
+    device : str
+        Device that the server was told to use: "auto", "cpu" or "cuda".
+    provider : str
+        What runs the networks, for example "CPUExecutionProvider".
+    threads : int
+        Threads for networks.
+    data : str
+        The data folder.
+    max_message_bytes : int
+        Largest request or answer.
+    models : list of str
+        Names of its models, the default first.
+    pid : int
+        Process id.
+    uptime_s : float
+        Seconds since it started.
+    telemetry : str
+        "off", or why it is not certain that the libraries send no usage data.
+    """
 
     version: str
     libraries: dict[str, str]
@@ -208,7 +410,7 @@ class ServerInfo:
     models: list[str]
     pid: int
     uptime_s: float
-    telemetry: str  # "off", or why it is not certain that the server's libraries send nothing about their use
+    telemetry: str
 
     def __repr__(self) -> str:
         return f"ServerInfo(fc7 {self.version}, {self.device}, models {' '.join(self.models)})"

@@ -17,7 +17,8 @@ from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 
 import fc7
 from fc7 import _async_session, _running, _session
-from fc7.client import Client, find_server
+from fc7._connect import find_server
+from fc7.client import Client
 from fc7.local_server import LocalServer
 from fc7_service.rpc.interceptor import Interceptor
 from fc7_service.tokens import Tokens

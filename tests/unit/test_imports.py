@@ -210,7 +210,7 @@ def test_the_environment_is_read_in_two_places() -> None:
             is_name = isinstance(node, ast.Name | ast.alias) and getattr(node, "id", getattr(node, "name", "")) in NAMES
             if is_name or (isinstance(node, ast.Attribute) and node.attr in NAMES):
                 readers[module] = readers.get(module, 0) + 1
-    assert readers.pop("fc7.client", 0) == 2  # FC7_SERVER, FC7_TOKEN_FILE
+    assert readers.pop("fc7._connect", 0) == 2  # FC7_SERVER, FC7_TOKEN_FILE
     assert readers.pop("fc7.cli.demo", 0) == 1  # handed on to its server, without fc7's own
     readers.pop("fc7_service.settings", None)
     assert readers.pop("fc7_service", 0) == 2  # turns off the telemetry of libraries
@@ -224,7 +224,7 @@ NAMES = ("environ", "environb", "getenv", "getenvb")
 @pytest.mark.parametrize(
     ("statement", "heavy"),
     [
-        ("import fc7", "numpy grpc google.protobuf click rich fc7.errors fc7.client"),
+        ("import fc7", "numpy grpc google.protobuf click rich fc7.errors fc7.client fc7._connect"),
         ("import fc7; fc7.NotFound", "numpy grpc google.protobuf"),
         ("import fc7.cli", "numpy grpc google.protobuf rich fc7.client"),
         ("import fc7; fc7.Client, fc7.AsyncClient", "fc7_service fc7_models PIL onnxruntime faiss click rich"),

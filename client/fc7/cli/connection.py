@@ -39,7 +39,7 @@ class Connection:
             A server that was not started here lacks a model that is set or named.
         """
         import fc7
-        from fc7.client import connect_local
+        from fc7._connect import connect_local
         from fc7.requested_models import check_default, check_served
 
         if self.server is None:
