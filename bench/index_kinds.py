@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from fc7_service.collections.index_exact import Exact
 from fc7_service.collections.index_rabitq import RaBitQ
+from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import prepare_vectors, scan
-from fc7_service.collections.store import Metric
 
 K, N_QUERIES, BATCH = 10, 128, 64
 

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line on standard error, written by a thread that nobody waits for."""
+"""The log: one JSON object per line on standard error, written by a thread that no call waits for."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import structlog
 
 _STDERR = 2
-_MOST_LINES = 4096  # that wait to be written: some megabytes
-_LAST_WORDS_S = 1.0  # for what waits when the server ends
+_MOST_LINES = 4096  # waiting to be written: some megabytes
+_FLUSH_S = 1.0  # for the lines that wait when the server ends
 
 
 class JsonLog:
-    """Writes events as JSON lines. Where nobody reads them, they are dropped and counted; the server goes on.
+    """Writes events as JSON lines. If nobody reads them, they are dropped and counted, and the server continues.
 
-    The standard library's warnings and errors go the same way. One a process: it writes to the file descriptor of
-    standard error, and not through Python's own stream, whose lock a stuck write would hold.
+    Warnings and errors of the standard library's loggers are written too. There is one per process. It writes to the
+    file descriptor of standard error, not to Python's stream, because a stuck write would hold the lock of the stream.
     """
 
     def __init__(self) -> None:
@@ -48,10 +48,10 @@ class JsonLog:
             self._logger.error(event, exc_info=error, **values)
 
     def close(self) -> None:
-        """Write what waits, if somebody reads it."""
+        """Write the lines that wait, if somebody reads them."""
         logging.getLogger().removeHandler(self._handler)
         self._put(None)
-        self._writer.join(_LAST_WORDS_S)
+        self._writer.join(_FLUSH_S)
 
     def _put(self, line: str | None) -> None:
         try:
@@ -64,7 +64,7 @@ class JsonLog:
             _write_line(line)
             n_dropped, self._n_dropped = self._n_dropped, 0
             if n_dropped:
-                self._logger.warning("lines of this log were dropped: nobody read them", dropped=n_dropped)
+                self._logger.warning("lines of this log were dropped, because nobody read them", dropped=n_dropped)
 
 
 def _write_line(line: str) -> None:
@@ -73,24 +73,28 @@ def _write_line(line: str) -> None:
         while data:
             data = data[os.write(_STDERR, data) :]
     except OSError:
-        return  # a full disk, or a reader that is gone: the line is lost
+        return  # the disk is full or the reader is gone; the line is lost
 
 
 class _Sink:
-    """What structlog hands its lines to."""
+    """Receives the lines of structlog."""
 
     def __init__(self, put: Any) -> None:
         self.info = self.warning = self.error = put
 
 
 class _Handler(logging.Handler):
-    """The standard library's records of warnings and above, as events."""
+    """Turns warnings and errors of the standard library's loggers into events."""
 
     def __init__(self, log: JsonLog) -> None:
         super().__init__(logging.WARNING)
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
+        """Write one record; one that cannot be formatted is written as it is, since a logger must not raise."""
         error = record.exc_info[1] if record.exc_info else None
-        self._log(record.getMessage(), error=error, logger=record.name)
+        try:
+            message = record.getMessage()
+        except Exception as failure:
+            message, error = f"{record.msg!r} with arguments that do not fit it", failure
+        self._log(message, error=error, logger=record.name)

@@ -24,8 +24,10 @@ import fc7
 from doors import holder_of
 from fc7_service import resource_limits
 from fc7_service.bundle.folder import open_bundle
+from fc7_service.collections.collection import Collection
 from fc7_service.collections.registry import Collections
-from fc7_service.collections.store import Item
+from fc7_service.collections.rows import Item
+from fc7_service.collections.searcher import Searcher
 from fc7_service.private_socket import make_socket_folder
 from fc7_service.resource_limits import share_files
 from servers import WAIT_S, clean_environment, jpeg, serve_command, serving
@@ -162,6 +164,52 @@ def test_many_collections_stay_whole_with_few_files(tiny_bundle: Path, tmp_path:
         assert len(os.listdir(f"/proc/{served.process.pid}/fd")) < 600
 
 
+def test_a_collection_that_cannot_be_closed_holds_up_no_other(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    provenance = open_bundle(tiny_bundle).provenance("fc7")
+    library = Collections(tmp_path, most_open=2)
+    close, closed = Collection.close, []
+
+    def fail(self: Collection) -> None:
+        close(self)
+        closed.append(self.name)
+        if self.name == "c0":
+            raise OSError("no")
+
+    monkeypatch.setattr(Collection, "close", fail)
+    for i in range(4):
+        library.create(f"c{i}", provenance, 8)
+    assert closed == ["c0", "c1"]
+    assert "'c0' could not be closed" in caplog.text
+    assert [summary.name for summary in library.list()] == ["c0", "c1", "c2", "c3"]
+    library.get("c0")
+    with pytest.raises(OSError, match="no"):
+        library.close()
+    assert sorted(closed) == ["c0", "c0", "c1", "c2", "c3"]
+
+
+def test_a_collection_is_not_closed_while_its_index_is_rebuilt(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provenance = open_bundle(tiny_bundle).provenance("fc7")
+    monkeypatch.setattr("fc7_service.collections.snapshot._STALE_ROWS", 1)
+    library = Collections(tmp_path, most_open=1)
+    slow, go_on, rebuild = library.create("slow", provenance, 8), threading.Event(), Searcher._rebuild
+    rows = [Item(str(i), "", {}, np.ones(8, np.float32)) for i in range(9)]
+    slow.search(np.ones((1, 8), np.float32), 1)
+    monkeypatch.setattr(Searcher, "_rebuild", lambda self: (go_on.wait(WAIT_S), rebuild(self)))
+    slow.upsert(rows)
+    assert slow.is_rebuilding
+    library.create("other", provenance, 8)  # would wait for ever if it closed the first one
+    assert library.get("slow") is slow
+    go_on.set()
+    slow._searcher.wait_for_rebuild()
+    library.get("other")
+    assert library.get("slow") is not slow
+    library.close()
+
+
 def test_what_is_in_use_is_never_closed_and_nothing_is_lost(tiny_bundle: Path, tmp_path: Path) -> None:
     """Threads that write to, read from and list more collections than may be open."""
     bundle = open_bundle(tiny_bundle)
@@ -245,6 +293,22 @@ def test_lines_that_were_dropped_are_counted(monkeypatch: pytest.MonkeyPatch) ->
     n_kept = sum('"request"' in line for line in written)
     (told,) = (line for line in written if '"dropped"' in line)
     assert f'"dropped": {10 - n_kept}' in told
+
+
+def test_a_warning_that_cannot_be_formatted_is_logged_and_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    import logging
+
+    from fc7_service import log
+
+    written: list[str] = []
+    monkeypatch.setattr(log, "_write_line", written.append)
+    made = log.JsonLog()
+    record = logging.LogRecord("some.library", logging.WARNING, "", 1, "%d items", ("many",), None)
+    made._handler.handle(record)
+    made.close()
+    (line,) = written
+    assert "'%d items' with arguments that do not fit it" in line
+    assert '"logger": "some.library"' in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)

@@ -53,6 +53,14 @@ def test_who_lost_a_folder_leaves_its_successor_alone(tmp_path: Path) -> None:
     assert read_running_server(tmp_path / "data") is None
 
 
+def test_leftovers_that_cannot_be_removed_refuse_the_folder_and_free_its_lock(tmp_path: Path) -> None:
+    (tmp_path / "holder.json" / "inner").mkdir(parents=True)
+    with pytest.raises(fc7.FailedPrecondition, match="cannot be used"):
+        DataFolder(tmp_path)
+    shutil.rmtree(tmp_path / "holder.json")
+    DataFolder(tmp_path).release()
+
+
 def test_a_copy_of_a_folder_does_not_lead_to_its_holder(tmp_path: Path) -> None:
     holder = DataFolder(tmp_path / "data")
     holder.announce(RunningServer(1, "unix:/none/s"))

@@ -68,7 +68,9 @@ def test_answers_that_would_not_fit_are_refused_before_the_work(
     images, n_bytes = [jpeg(i) for i in range(5)], 4 * open_bundle(tiny_bundle).layers["conv5"].dim
     with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client:
         monkeypatch.setattr(messages, "MAX_MESSAGE_BYTES", 5 * n_bytes - 1)
-        with pytest.raises(fc7.ResourceExhausted, match=f"{5 * n_bytes} bytes, but the limit is {5 * n_bytes - 1}.* images"):
+        with pytest.raises(
+            fc7.ResourceExhausted, match=f"{5 * n_bytes} bytes, but the limit is {5 * n_bytes - 1}.* images"
+        ):
             client.extract(images, layer="conv5")
         assert worked == []
         monkeypatch.setattr(messages, "MAX_MESSAGE_BYTES", 6 * n_bytes)  # with what stands around the features

@@ -20,7 +20,7 @@ import pytest
 from fc7.errors import DataLoss, Fc7Error, ResourceExhausted, Unavailable
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.registry import Collections, Damaged, Summary
-from fc7_service.collections.store import Item
+from fc7_service.collections.rows import Item
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
 DIM, N = 64, 60
@@ -141,7 +141,7 @@ from fc7_service.collections.commit_counter import CommitCounter
 photos = Collections(pathlib.Path(sys.argv[1])).get("photos")
 for batch in range(int(sys.argv[3])):
     photos.upsert([item(f"b{batch}-{n}") for n in range(7)])
-CommitCounter.note = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+CommitCounter.acknowledge = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 photos.upsert([item("unacknowledged")])
 """
 COMMITS = 30
@@ -420,7 +420,7 @@ def _answers(folder, *more):
         assert {hit.id for hit in hits} == intact
         assert all(hit.score == pytest.approx(cosine(hit.id), abs=1e-6) for hit in hits)
         assert all(hit.payload == {"name": hit.id} for hit in hits)
-        features, labels, _ = photos.labelled("name", len(names))
+        features, labels, _ = photos.labelled_features("name", len(names))
         assert set(labels) >= intact  # a walk may still reach a row that a damaged tree hides from a look-up
         assert all(np.array_equal(row, item(name).vector) for row, name in zip(features, labels, strict=True))
     except DataLoss:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import sqlite3
@@ -12,6 +13,7 @@ import sys
 
 import pytest
 from test_storage import COMMITS, QUERY, N, _answers_all, folder, item, killed, killed_once, log, noted  # noqa: F401
+from test_storage import note as noted_file
 
 from fc7.errors import ResourceExhausted, Unavailable
 from fc7_service.collections import store
@@ -37,6 +39,29 @@ def no_file_left():
         for descriptor in taken:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_full_disk_at_the_acknowledgement_passes(folder, monkeypatch, is_first):
+    """The commit is stored; only the file beside the database lacks room."""
+    library = Collections(folder)
+    photos = library.get("photos")
+    if is_first:
+        noted_file(folder).unlink()
+        photos._store._commits._acknowledged = 0
+    with monkeypatch.context() as full:
+        full.setattr("fc7_service.collections.commit_counter.open", refuse_for_room, raising=False)
+        with pytest.raises(ResourceExhausted, match=r"disk is full.*is stored but not acknowledged") as refused:
+            photos.upsert([item("more")])
+        assert refused.value.reason == "DISK_FULL"
+    assert photos.upsert([item("more"), item("last")]) == ["skipped", "added"]
+    assert noted(folder) == 1 + 2
+    library.close()
+    assert _answers_all(folder, N + 2)
+
+
+def refuse_for_room(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")

@@ -355,13 +355,13 @@ async def test_a_collection_is_read_when_its_turn_comes(door: Door, fits: Fits, 
     await collect(door, "aabb")
     from fc7_service.collections.collection import Collection
 
-    read, labelled = [], Collection.labelled
+    read, labelled = [], Collection.labelled_features
 
     def note(self: Collection, *args: Any) -> Any:
         read.append(self.name)
         return labelled(self, *args)
 
-    monkeypatch.setattr(Collection, "labelled", note)
+    monkeypatch.setattr(Collection, "labelled_features", note)
     request = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", collection="c"))
     trainings = [door.train(request) for _ in range(3)]
     await until(lambda: fits.n_started == 1)

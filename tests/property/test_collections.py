@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections import index_choice, index_rabitq, snapshot
 from fc7_service.collections.registry import Collections
-from fc7_service.collections.store import Item
+from fc7_service.collections.rows import Item
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
 DIM = 4
@@ -81,7 +81,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def settle(self):
-        self.real._searcher.join()
+        self.real._searcher.wait_for_rebuild()
 
     @rule(queries=st.lists(VECTORS, min_size=1, max_size=5), k=st.integers(1, 15), own=st.none() | IDS)
     def search(self, queries, k, own):

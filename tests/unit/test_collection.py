@@ -22,7 +22,7 @@ from fc7_service.collections import snapshot
 from fc7_service.collections.collection import check_id
 from fc7_service.collections.database import connect
 from fc7_service.collections.registry import Collections
-from fc7_service.collections.store import Item, StoredItem
+from fc7_service.collections.rows import Item, StoredItem
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
 DIM = 8
@@ -174,18 +174,18 @@ def test_labelled(photos):
         [item("a", [1] * 8, label="x"), item("b", [3] * 8, label=3), item("c"), item("d", [2] * 8, label="3")]
     )
     photos.upsert([item("e", label=None)])
-    features, labels, groups = photos.labelled("label", 3)
+    features, labels, groups = photos.labelled_features("label", 3)
     assert (features.dtype, labels) == (np.float32, ["x", "3", "3"])  # a whole number is its text
     np.testing.assert_array_equal(features, [[1] * 8, [3] * 8, [2] * 8])
     assert groups == [hashlib.sha256(name).hexdigest() for name in (b"a", b"b", b"d")]
     with pytest.raises(InvalidArgument, match="'place'"):
-        photos.labelled("place", 2)
+        photos.labelled_features("place", 2)
     with pytest.raises(ResourceExhausted, match="'photos' has more than 1 items with a label in 'label'"):
-        photos.labelled("label", 1)
+        photos.labelled_features("label", 1)
     for label in (True, 1.5, ["x"], {"x": 1}):
         photos.upsert([item("e", label=label)])
         with pytest.raises(InvalidArgument, match=r"item 'e' .* neither text nor a whole number") as refused:
-            photos.labelled("label", 4)
+            photos.labelled_features("label", 4)
         assert refused.value.reason == "INVALID_LABEL"
 
 
@@ -272,7 +272,7 @@ def test_a_reader_inside_neither_holds_up_a_deletion_nor_loses_its_rows(library,
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=3600))
     photos = library.create("photos", PROVENANCE, DIM)
     photos.upsert([item(f"i{n}") for n in range(50)])
-    with photos._store.snapshot() as (count, rows):
+    with photos._store.read_all() as (count, rows):
         seen = [next(rows)]
         photos.upsert([item("more")])  # a log that cannot be folded in under the reader
         library.delete("photos")  # where it waited for the reader, it would wait for an hour
@@ -359,10 +359,10 @@ def test_the_tail_is_folded_in_behind_the_searches(photos, monkeypatch):
         photos.upsert([item(f"i{n}") for n in range(start, start + 30)])
         photos.delete([f"i{start}"])
         assert len(photos.search(query, 1000)[0]) == photos.count
-    photos._searcher.join()
+    photos._searcher.wait_for_rebuild()
     photos.upsert([item("one more")])
     wait_until(lambda: photos._searcher._snapshot.n_indexed >= 200)
-    photos._searcher.join()
+    photos._searcher.wait_for_rebuild()
     hits = photos.search(query, 1000)[0]
     assert len({hit.id for hit in hits}) == len(hits) == photos.count == 291
 

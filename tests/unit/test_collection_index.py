@@ -13,8 +13,8 @@ from fc7_service.collections import index_exact, index_rabitq
 from fc7_service.collections.index_choice import build_index, choose_index
 from fc7_service.collections.index_exact import Exact
 from fc7_service.collections.index_rabitq import RaBitQ
+from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import exact_scores, prepare_vectors, scan
-from fc7_service.collections.store import Metric
 
 METRICS = get_args(Metric)
 

@@ -10,7 +10,7 @@ import pytest
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.registry import Collections
-from fc7_service.collections.store import Item
+from fc7_service.collections.rows import Item
 
 N, DIM, N_QUERIES = 30_000, 1024, 100
 RECALL, REOPEN_CPU_S = 0.98, 10.0  # processor time: what others use meanwhile does not count

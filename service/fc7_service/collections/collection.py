@@ -16,8 +16,9 @@ from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, Reason, Re
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.payload import merge, read_label
-from fc7_service.collections.searcher import Changes, Searcher, intact
-from fc7_service.collections.store import Broken, Item, Metric, Row, Store, StoredItem
+from fc7_service.collections.rows import DamagedRow, Item, Metric, StoredItem, StoredRow, intact_rows
+from fc7_service.collections.searcher import RowChanges, Searcher
+from fc7_service.collections.store import Store
 
 _LONGEST_ID_BYTES = 1024
 _LARGEST_NORM = 1e18  # squares of differences stay within float32
@@ -33,8 +34,8 @@ class Hit:
 
 
 @dataclass(slots=True)
-class _Job:
-    """One call of ``upsert`` that waits for the transaction it will share."""
+class _PendingUpsert:
+    """A call of ``upsert`` that waits for a transaction, which it shares with others."""
 
     items: Sequence[Item]
     is_merged: bool
@@ -44,36 +45,38 @@ class _Job:
 
 
 def check_id(id: str) -> None:
-    """Refuse what is no item id.
+    """Refuse text that cannot be an item id.
 
     Raises
     ------
     InvalidArgument
-        Not 1 to 1024 bytes of UTF-8, or with a control character.
+        It does not have 1 to 1024 bytes of UTF-8, or contains a control character.
     """
     n_bytes = len(id.encode(errors="surrogatepass"))
     if not 1 <= n_bytes <= _LONGEST_ID_BYTES:
         raise InvalidArgument(
-            f"id {id[:32]!r} has {n_bytes} bytes: 1 to {_LONGEST_ID_BYTES}", name="id", reason=Reason.INVALID_ID
+            f"An id must have 1 to {_LONGEST_ID_BYTES} bytes ({id[:32]!r} has {n_bytes})",
+            name="id",
+            reason=Reason.INVALID_ID,
         )
     if any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in id):
         raise InvalidArgument(
-            f"id {id[:64]!r} has a control character: only text is allowed", name="id", reason=Reason.INVALID_ID
+            f"An id must be text without control characters (got {id[:64]!r})", name="id", reason=Reason.INVALID_ID
         )
 
 
 class Collection:
-    """One collection, from any number of threads.
+    """One open collection. Any number of threads may use it.
 
     Parameters
     ----------
     folder
-        Where ``make_store`` made it. Only one ``Collection`` may hold it.
+        A folder that ``make_store`` filled. Only one ``Collection`` may have it open.
 
     Raises
     ------
     DataLoss
-        Damaged, foreign, or of a newer format.
+        It is damaged, of a newer format, or not a collection.
     Unavailable
         It cannot be opened now.
     """
@@ -83,9 +86,9 @@ class Collection:
         self._store = Store(folder)
         self._count = self._store.count()
         self._is_checked = False
-        self._queue: list[_Job] = []
+        self._queue: list[_PendingUpsert] = []
         self._queueing = threading.Lock()
-        self._writing = threading.Lock()  # one transaction and its publication at a time
+        self._writing = threading.Lock()  # held for one transaction and its publication
         self._searcher = Searcher(self._store, self._writing)
 
     @property
@@ -95,57 +98,65 @@ class Collection:
 
     @property
     def provenance(self) -> Provenance:
-        """What made its features."""
-        return self._store.facts.provenance
+        """What made the features."""
+        return self._store.definition.provenance
 
     @property
     def metric(self) -> Metric:
         """How features are compared."""
-        return self._store.facts.metric
+        return self._store.definition.metric
 
     @property
     def dim(self) -> int:
         """Length of a feature."""
-        return self._store.facts.dim
+        return self._store.definition.dim
 
     @property
     def index_name(self) -> str:
-        """Rung of the ladder in use, or that the first search will use."""
+        """Name of the index in use, or of the one that the first search will build."""
         return self._searcher.name or choose_index(self._count, self.dim)
 
+    @property
+    def is_rebuilding(self) -> bool:
+        """Whether its index is being rebuilt, which ``close`` would wait for."""
+        return self._searcher.is_rebuilding
+
     def check(self) -> None:
-        """Check the structure of the database once; ``DataLoss`` where it does not hold."""
+        """Check the structure of the database, once; raise ``DataLoss`` if it is damaged."""
         if not self._is_checked:
             self._store.check()
             self._is_checked = True
 
     def check_vector(self, vector: NDArray[np.float32]) -> None:
-        """Refuse what cannot be a feature here.
+        """Refuse a vector that this collection cannot compare.
 
         Raises
         ------
         InvalidArgument
-            Not (D,), not finite, too long to be squared, or of length 0 where the metric is cosine.
+            It is not (D,), not finite, too long to be squared, or of length 0 with the metric cosine.
         """
         if vector.shape != (self.dim,):
             raise InvalidArgument(
-                f"vector has shape {vector.shape}: collection {self.name!r} takes ({self.dim},)",
+                f"The vector has shape {vector.shape}, but collection {self.name!r} takes ({self.dim},)",
                 name="vector",
                 reason=Reason.INVALID_VECTOR,
             )
         if not np.isfinite(vector).all():
             raise InvalidArgument(
-                "vector has NaN or infinite numbers: all must be finite", name="vector", reason=Reason.INVALID_VECTOR
+                f"The vector contains NaN or infinity at position {int(np.argmin(np.isfinite(vector)))}. "
+                "All values must be finite",
+                name="vector",
+                reason=Reason.INVALID_VECTOR,
             )
         if np.linalg.norm(vector.astype(np.float64)) > _LARGEST_NORM:
             raise InvalidArgument(
-                f"vector is longer than {_LARGEST_NORM:g}: it cannot be compared",
+                f"The length of a vector must be at most {_LARGEST_NORM:g}, so that it can be compared",
                 name="vector",
                 reason=Reason.INVALID_VECTOR,
             )
         if self.metric == "cosine" and not vector.any():
             raise InvalidArgument(
-                "vector is all zeros: it has no direction, which the metric cosine compares",
+                "The vector is all zeros. It has no direction, which is what the metric cosine compares",
                 name="vector",
                 reason=Reason.INVALID_VECTOR,
             )
@@ -156,33 +167,36 @@ class Collection:
         return [self._item(wanted, rows.get(wanted), with_features) for wanted in ids]
 
     def page(self, after: int, size: int, with_features: bool = False) -> tuple[list[StoredItem], int | None]:
-        """Return intact items in the order of first insertion, and where the next page starts (None: nowhere)."""
-        rows, rest = self._store.page(after, size)
-        return [row.item(with_vector=with_features) for row in intact(rows, self.name)], rest
+        """Return up to ``size`` items in the order of first insertion, and ``after`` of the next page or None.
 
-    def labelled(self, field: str, max_rows: int) -> tuple[NDArray[np.float32], list[str], list[str]]:
+        Items whose checksum does not hold are left out.
+        """
+        rows, rest = self._store.page(after, size)
+        return [row.item(with_vector=with_features) for row in intact_rows(rows, self.name)], rest
+
+    def labelled_features(self, field: str, max_rows: int) -> tuple[NDArray[np.float32], list[str], list[str]]:
         """Return features (N, D), labels and content hashes of the items that have a label in ``field``.
 
-        A label is text, or a whole number, which counts as its text. Items without the field, or with null in it, have
-        none.
+        A label is text, or an integer, which counts as its text. An item without the field, or with null in it, has no
+        label.
 
         Raises
         ------
         InvalidArgument
-            No item has a label, or one is of another type.
+            No item has a label, or a label has another type.
         ResourceExhausted
-            More than ``max_rows`` have.
+            More than ``max_rows`` items have a label.
         """
         vectors: list[NDArray[Any]] = []
         labels, contents = [], []
-        with self._store.snapshot() as (_, rows):
-            for row in intact(rows, self.name):
+        with self._store.read_all() as (_, rows):
+            for row in intact_rows(rows, self.name):
                 label = read_label(row.id, json.loads(row.payload), field)
                 if label is not None:
                     if len(vectors) == max_rows:
                         raise ResourceExhausted(
-                            f"collection {self.name!r} has more than {max_rows} items with a label in {field!r}: "
-                            "more do not fit into memory at once, so train on a part of them",
+                            f"Collection {self.name!r} has more than {max_rows} items with a label in {field!r}, which "
+                            "is as many as fit into memory. Train on a part of them",
                             name=field,
                             reason=Reason.WORK_TOO_LARGE,
                         )
@@ -191,8 +205,8 @@ class Collection:
                     contents.append(row.content)
         if not vectors:
             raise InvalidArgument(
-                f"no item of collection {self.name!r} has a label in {field!r} of its payload: add it to those to "
-                "train on, or name the field that holds the labels (--label, or label=)",
+                f"Collection {self.name!r} has no item with a label in {field!r}. Name the field that holds your "
+                "labels: --label FIELD, or label=",
                 name=field,
                 reason=Reason.NO_LABELS,
             )
@@ -201,7 +215,9 @@ class Collection:
             features[i] = vector
         return features, labels, contents
 
-    def search(self, vectors: NDArray[np.float32], k: int, own: Sequence[str | None] | None = None) -> list[list[Hit]]:
+    def search(
+        self, vectors: NDArray[np.float32], k: int, excluded_ids: Sequence[str | None] | None = None
+    ) -> list[list[Hit]]:
         """Return the k nearest items of each query, best first.
 
         Parameters
@@ -209,14 +225,14 @@ class Collection:
         vectors
             (Q, D) float32, raw.
         k
-            At least 1; above the count, all items are returned.
-        own
-            An id a query, which its answer leaves out.
+            At least 1. If there are fewer items, all are returned.
+        excluded_ids
+            One per query: an id that its answer leaves out, or None.
 
         Raises
         ------
         InvalidArgument
-            ``k`` below 1, or a vector that cannot be compared.
+            ``k`` is below 1, or a vector cannot be compared.
         DataLoss
             The database turned out to be damaged.
         """
@@ -224,47 +240,46 @@ class Collection:
             raise InvalidArgument(f"k must be at least 1 (got {k})", name="k")
         for vector in vectors:
             self.check_vector(vector)
-        own = own or [None] * len(vectors)
-        found, rows = self._searcher.nearest(vectors, k + any(left_out is not None for left_out in own))
+        excluded = excluded_ids or [None] * len(vectors)
+        found, rows = self._searcher.search(vectors, k + any(one is not None for one in excluded))
         return [
             [
                 Hit(rows[rid].id, score, json.loads(rows[rid].payload))
                 for rid, score in pairs
-                if rows[rid].id != left_out
+                if rows[rid].id != excluded_id
             ][:k]
-            for pairs, left_out in zip(found, own, strict=True)
+            for pairs, excluded_id in zip(found, excluded, strict=True)
         ]
 
     def upsert(self, items: Sequence[Item], *, is_merged: bool = False) -> list[str | Fc7Error]:
-        """Store items; return "added", "replaced" or "skipped" for each once they are on disk.
+        """Store items; return "added", "replaced" or "skipped" per item once they are on disk.
 
-        Calls that wait for the disk share one transaction.
+        Calls that wait for the disk at the same time share one transaction.
 
         Parameters
         ----------
         items
-            To be stored.
+            Items to store.
         is_merged
-            Merge payloads with the stored ones, and keep an item from another file; what `merge` refuses is returned
-            in the item's place.
+            Merge each payload with the stored one. An item that ``merge`` refuses has its error in its place.
 
         Raises
         ------
         InvalidArgument
-            An id or a vector breaks its rule; nothing is stored.
+            An id or a vector breaks a rule; nothing is stored.
         ResourceExhausted
-            The disk is full; nothing is stored.
+            The disk is full. The error says whether the items are stored.
         Unavailable
-            The disk fails; after a restart all is stored, or nothing.
+            The disk fails. After a restart all items are stored, or none.
         """
         for item in items:
             check_id(item.id)
             self.check_vector(item.vector)
-        job = _Job(items, is_merged)
+        job = _PendingUpsert(items, is_merged)
         with self._queueing:
             self._queue.append(job)
         with self._writing:
-            if not job.is_done:  # the first to come here writes for all who wait
+            if not job.is_done:  # the first call to get here writes for all that wait
                 with self._queueing:
                     jobs, self._queue = self._queue, []
                 self._write(jobs)
@@ -273,8 +288,8 @@ class Collection:
         return job.statuses
 
     def delete(self, ids: Sequence[str]) -> list[bool]:
-        """Delete items; return for each whether it was there."""
-        were_there, changes = [], Changes()
+        """Delete items; return for each whether it existed."""
+        were_there, changes = [], RowChanges()
         with self._writing:
             with self._store.transaction():
                 for wanted in ids:
@@ -282,19 +297,19 @@ class Collection:
                     were_there.append(row is not None)
                     if row is not None:
                         self._store.drop(row.rid)
-                        changes.kill(row.rid)
+                        changes.delete(row.rid)
             self._publish(changes)
             self._store.acknowledge()
         return were_there
 
     def close(self) -> None:
-        """Let the write and the rebuild under way end; then close."""
-        self._searcher.join()
+        """Wait for the running write and rebuild, then close."""
+        self._searcher.wait_for_rebuild()
         with self._writing:
             self._store.close()
 
-    def _write(self, jobs: list[_Job]) -> None:
-        changes = Changes()
+    def _write(self, jobs: list[_PendingUpsert]) -> None:
+        changes = RowChanges()
         try:
             with self._store.transaction():
                 for job in jobs:
@@ -308,9 +323,9 @@ class Collection:
             for job in jobs:
                 job.is_done = True
 
-    def _put(self, item: Item, changes: Changes, is_merged: bool) -> str | Fc7Error:
+    def _put(self, item: Item, changes: RowChanges, is_merged: bool) -> str | Fc7Error:
         old = self._store.find(item.id)
-        if isinstance(old, Row):
+        if isinstance(old, StoredRow):
             stored, is_same = json.loads(old.payload), old.content == item.content_sha256
             if is_merged:
                 try:
@@ -322,21 +337,21 @@ class Collection:
                 return "skipped"
         if old is not None:
             self._store.drop(old.rid)
-            changes.kill(old.rid)
-        row = self._store.put(item, old.place if isinstance(old, Row) else None)
+            changes.delete(old.rid)
+        row = self._store.put(item, old.place if isinstance(old, StoredRow) else None)
         changes.added[row.rid] = row
         return "added" if old is None else "replaced"
 
-    def _publish(self, changes: Changes) -> None:
-        self._count += len(changes.added) - len(changes.killed)
+    def _publish(self, changes: RowChanges) -> None:
+        self._count += len(changes.added) - len(changes.deleted)
         self._searcher.publish(changes)
 
-    def _item(self, id: str, row: Row | Broken | None, with_features: bool) -> StoredItem | Fc7Error:
+    def _item(self, id: str, row: StoredRow | DamagedRow | None, with_features: bool) -> StoredItem | Fc7Error:
         if row is None:
-            return NotFound(f"collection {self.name!r} has no item {id!r}", name=id, reason=Reason.ITEM_NOT_FOUND)
-        if isinstance(row, Broken):
+            return NotFound(f"Collection {self.name!r} has no item {id!r}", name=id, reason=Reason.ITEM_NOT_FOUND)
+        if isinstance(row, DamagedRow):
             return DataLoss(
-                f"item {id!r} of collection {self.name!r} does not match its checksum: add it again",
+                f"Item {id!r} of collection {self.name!r} does not match its checksum. Add it again",
                 name=id,
                 reason=Reason.ITEM_DAMAGED,
             )
@@ -344,5 +359,5 @@ class Collection:
 
 
 def _is_equal(stored: dict[str, Any], payload: dict[str, Any]) -> bool:
-    """Compare as JSON, where 1 and true differ, and the order of keys does not matter."""
+    """Compare as JSON, in which 1 and true differ and the order of keys does not matter."""
     return json.dumps(stored, sort_keys=True) == json.dumps(payload, sort_keys=True)

@@ -1,86 +1,106 @@
-"""How many commits a database has, and how many of them were acknowledged.
+"""Counts the commits of a database, so that the loss of an acknowledged one is noticed.
 
-SQLite ends a write-ahead log at its first damage and says nothing of the commits behind it. So each commit counts
-itself in the database, and its number is synced into a file beside it before anybody hears of it: a database
-that counts less than the file has lost what was acknowledged.
+SQLite stops reading a write-ahead log at the first damaged frame, and does not mention the commits after it. So each
+commit counts itself in the database, and its number is synced to a file beside it before the caller gets an answer.
+A database with a lower number than the file has lost acknowledged commits.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
 import zlib
 from pathlib import Path
 
-from fc7.errors import DataLoss, Reason, Unavailable
+from fc7.errors import DataLoss, Fc7Error, Reason, ResourceExhausted, Unavailable
 from fc7_service.bundle.disk import is_out_of_files, sync_folder
 
 _FILE = "acknowledged"
 _MAGIC = b"fc7n"
-# A row beside SQLite's own counters: the schema, which has a checksum, and the format stay as they are.
+# The number is a row in SQLite's table of counters. A table of our own would change the schema, and so the format.
 _READ = "SELECT coalesce(max(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHERE name = 'commits'"
 
 _log = logging.getLogger(__name__)
 
 
 class CommitCounter:
-    """The count in a database and the note beside it. One thread at a time.
+    """The number of commits in a database, and the number acknowledged in the file beside it. For one thread at a time.
 
     Raises
     ------
     DataLoss
-        The database counts less than the note.
+        The database has lost acknowledged commits.
     Unavailable
-        The note cannot be read now.
+        The file cannot be read now.
     """
 
     def __init__(self, database: Path, connection: sqlite3.Connection) -> None:
         self._path, self._name = database.with_name(_FILE), database.parent.name
-        self._noted, counted = self._read(), _counted(connection)
-        if counted < self._noted:
-            n_lost = self._noted - counted
+        self._acknowledged, counted = self._read(), _counted(connection)
+        if counted < self._acknowledged:
+            n_lost = self._acknowledged - counted
             raise DataLoss(
                 f"{n_lost} acknowledged commit{' is' if n_lost == 1 else 's are'} lost: {database.name} and its "
-                f"write-ahead log end at commit {counted} of {self._noted} (to go on with what is left, stop the "
-                f"server and delete {self._name}/{_FILE})",
+                f"write-ahead log end at commit {counted} of {self._acknowledged}. To continue with what is left, stop "
+                f"the server and delete {self._name}/{_FILE}",
                 name=self._name,
                 reason=Reason.COLLECTION_DAMAGED,
             )
 
-    def count(self, connection: sqlite3.Connection) -> None:
-        """Count the transaction under way as a commit."""
+    def count_commit(self, connection: sqlite3.Connection) -> None:
+        """Count the open transaction as a commit."""
         number = (_counted(connection) + 1,)
         if not connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'commits'", number).rowcount:
             connection.execute("INSERT INTO sqlite_sequence VALUES ('commits', ?)", number)
 
-    def note(self, connection: sqlite3.Connection) -> None:
-        """Note the last commit, synced, unless that is done; ``Unavailable`` if it cannot be."""
+    def acknowledge(self, connection: sqlite3.Connection) -> None:
+        """Write the number of the last commit to the file, on disk when this returns.
+
+        Raises
+        ------
+        ResourceExhausted
+            The disk is full.
+        Unavailable
+            The file cannot be written.
+        """
         number = _counted(connection)
-        if number <= self._noted:
+        if number <= self._acknowledged:
             return
         try:
-            is_still_ours = self._noted > 0 and self._path.exists()
-            with open(self._path, "r+b" if is_still_ours else "wb", buffering=0) as file:
+            exists = self._acknowledged > 0 and self._path.exists()
+            with open(self._path, "r+b" if exists else "wb", buffering=0) as file:
                 file.write(_record(number))
                 getattr(os, "fdatasync", os.fsync)(file.fileno())  # macOS and Windows have no fdatasync
-            if not is_still_ours:
+            if not exists:
                 sync_folder(self._path.parent)
         except OSError as error:
-            if is_out_of_files(error):  # the commit is on disk, and the next note counts it too
-                raise Unavailable(
-                    f"{self._name}/{_FILE} cannot be opened ({error.strerror}): what this call wrote is stored, but "
-                    "not yet noted as such; repeat the call",
-                    name=self._name,
-                    reason=Reason.TOO_MANY_FILES,
-                ) from error
-            raise Unavailable(
-                f"{self._name}/{_FILE} cannot be written ({error}): what this call wrote may be stored or not; "
-                "check the disk, restart the server, then repeat the call",
+            raise self._error(error) from error
+        self._acknowledged = number
+
+    def _error(self, error: OSError) -> Fc7Error:
+        """Return what to tell a caller whose commit is on disk, while the file beside it is not."""
+        file = f"{self._name}/{_FILE}"
+        stored = "What this call wrote is stored but not acknowledged"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # the next acknowledgement covers this commit too
+            return ResourceExhausted(
+                f"{file} cannot be written, because the disk is full. {stored}. Free some space, then repeat the call",
                 name=self._name,
-                reason=Reason.DISK_FAILED,
-            ) from error
-        self._noted = number
+                reason=Reason.DISK_FULL,
+            )
+        if is_out_of_files(error):
+            return Unavailable(
+                f"{file} cannot be opened ({error.strerror}). {stored}; repeat the call",
+                name=self._name,
+                reason=Reason.TOO_MANY_FILES,
+            )
+        return Unavailable(
+            f"{file} cannot be written ({error}). What this call wrote may be stored or not. Check the disk, restart "
+            "the server, then repeat the call",
+            name=self._name,
+            reason=Reason.DISK_FAILED,
+        )
 
     def _read(self) -> int:
         try:
@@ -88,11 +108,11 @@ class CommitCounter:
         except FileNotFoundError:
             return 0
         except OSError as error:
-            raise Unavailable(f"{self._name}/{_FILE} cannot be read: {error}", name=self._name) from error
+            raise Unavailable(f"{self._name}/{_FILE} cannot be read now: {error}", name=self._name) from error
         number = int.from_bytes(data[4:12], "big")
         if data == _record(number):
             return number
-        _log.warning("%s/%s is damaged: whether a commit is lost cannot be told", self._name, _FILE)
+        _log.warning("%s/%s is damaged, so fc7 cannot tell whether commits are lost", self._name, _FILE)
         return 0
 
 

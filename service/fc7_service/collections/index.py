@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import ScoredRows
-from fc7_service.collections.store import Metric
 
 
 class Index(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fc7_service.collections.index import Index
-from fc7_service.collections.store import Metric
+from fc7_service.collections.rows import Metric
 
 _EXACT_NUMBERS = 20_000_000  # rows x dimensions: below, exact answers take milliseconds
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.collections.faiss_threads import set_faiss_threads
+from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import ScoredRows, exact_scores, prepare_vectors, scan
-from fc7_service.collections.store import Metric
 
 _SLACK = 16  # rows fetched beyond k, so that rounding and short ties do not decide
 _WIDEST = 1024  # rows fetched from FAISS; above, a scan is as fast

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.collections.faiss_threads import set_faiss_threads
+from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import ScoredRows, exact_scores, prepare_vectors, scan
-from fc7_service.collections.store import Metric
 
 _BLOCK = 8192  # rows prepared at once
 _TRAINING_ROWS = 20_000  # the codes need no more than the mean

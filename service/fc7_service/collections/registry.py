@@ -1,9 +1,11 @@
-"""All collections of a data folder: one folder each, opened when asked for, closed when others are asked for."""
+"""All collections of a data folder. Each is a folder, opened when it is first used and closed when it is in the way."""
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import errno
+import logging
 import shutil
 import threading
 import weakref
@@ -17,12 +19,15 @@ from fc7_service.bundle.disk import hide_folder, new_folder, remove_leftovers
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
-from fc7_service.collections.store import Facts, Metric, make_store
+from fc7_service.collections.rows import Metric
+from fc7_service.collections.store import Definition, make_store
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A collection that is set aside: it does not serve, and nothing of it is touched."""
+    """A collection that is set aside, because it is damaged. It answers no call, and its files are not touched."""
 
     name: str
     fault: str
@@ -30,7 +35,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a list shows of a collection."""
+    """What a list shows about a collection."""
 
     name: str
     count: int
@@ -41,15 +46,15 @@ class Summary:
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class _OpenCollection:
     collection: Collection
     n_users: int = 0
 
 
 class Use:
-    """A collection that stays open until the end of a ``with`` block, or until this is forgotten."""
+    """Keeps a collection open until the end of a ``with`` block, or until this object is collected as garbage."""
 
-    def __init__(self, library: Collections, entry: _Entry) -> None:
+    def __init__(self, library: Collections, entry: _OpenCollection) -> None:
         self._collection = entry.collection
         self._end = weakref.finalize(self, library._release, entry)
 
@@ -61,71 +66,71 @@ class Use:
 
 
 class Collections:
-    """The collections below one folder, which no other process may use.
+    """The collections in one folder, which no other process may use.
 
     Parameters
     ----------
     path
-        Made where it is missing.
+        The folder; created if it is missing.
     most_open
-        How many may be open at once: each holds files, and its index memory. Those in use are never closed, so that
-        as many calls as are under way may exceed it.
+        How many collections stay open: each holds open files, and memory for its index. One that a call uses, or whose
+        index is being rebuilt, is not closed, so that more may be open for a time.
     """
 
     def __init__(self, path: Path, most_open: int = 64) -> None:
         self._path, self._most_open = path, most_open
-        self._open: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
+        self._open: OrderedDict[str, _OpenCollection] = OrderedDict()  # least recently used first
         self._aside: dict[str, Damaged] = {}
-        self._summaries: dict[str, Summary] = {}  # of those that were closed: nobody else changes them
-        self._busy: set[str] = set()  # being opened, closed or made: others wait for it
-        self._leaving: set[str] = set()  # being deleted: to others they are gone
+        self._summaries: dict[str, Summary] = {}  # of closed collections, which cannot change
+        self._busy: set[str] = set()  # names being opened, closed or created; other calls wait for these
+        self._deleting: set[str] = set()  # names being deleted; for other calls they are gone
         self._changed = threading.Condition()
         path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
 
     def create(self, name: str, provenance: Provenance, dim: int, metric: Metric = "cosine") -> Collection:
-        """Make an empty collection, wholly or not at all.
+        """Create an empty collection, whole or not at all.
 
         Raises
         ------
         InvalidArgument
-            A name that is not allowed.
+            The name is not allowed.
         AlreadyExists
-            The name is taken, be it by a damaged collection.
+            The name is taken, perhaps by a damaged collection.
         ResourceExhausted, Unavailable
-            The disk is full, or cannot be written.
+            The disk is full, or the folder cannot be written.
         """
         check_name(name, "collection")
         with self._changed:
-            if name in self._leaving:
+            if name in self._deleting:
                 raise AlreadyExists(
-                    f"collection {name!r} is being deleted: create it when that is done",
+                    f"Collection {name!r} is being deleted. Try again soon",
                     name=name,
                     reason=Reason.COLLECTION_EXISTS,
                 )
             self._changed.wait_for(lambda: name not in self._busy)
             if (self._path / name).exists():
                 raise AlreadyExists(
-                    f"collection {name!r} exists already: choose another name",
+                    f"Collection {name!r} exists already. Choose another name",
                     name=name,
                     reason=Reason.COLLECTION_EXISTS,
                 )
             self._busy.add(name)
         try:
-            self._make(name, Facts(provenance, dim, metric))
+            self._create(name, Definition(provenance, dim, metric))
         finally:
             self._end_busy({name})
         return self.get(name)
 
     def get(self, name: str) -> Collection:
-        """Return a collection that serves; ``use`` it for more than to read what it is.
+        """Return a collection, to read what it is. For anything else call ``use``, which keeps it open.
 
         Raises
         ------
         NotFound
-            No such collection.
+            There is no such collection.
         DataLoss
-            It is set aside.
+            It is damaged and set aside.
         Unavailable
             It cannot be opened now.
         """
@@ -133,7 +138,7 @@ class Collections:
             return collection
 
     def use(self, name: str) -> Use:
-        """Return a collection that serves, and that is not closed before its use ends; raises what ``get`` does."""
+        """Return a collection that stays open while it is used. Raises the same errors as ``get``."""
         check_name(name, "collection")
         entry = self._entry(name)
         use = Use(self, entry)
@@ -141,7 +146,7 @@ class Collections:
             entry.collection.check()
         except DataLoss as error:
             damaged = Damaged(name, error.message)
-            with self._changed:  # first, so that nobody finds it closed and not yet set aside
+            with self._changed:  # before it is closed, so that no call finds it closed but not yet set aside
                 if self._open.get(name) is entry:
                     del self._open[name]
                     self._aside[name] = damaged
@@ -150,12 +155,12 @@ class Collections:
         return use
 
     def list(self) -> builtins.list[Summary | Damaged]:
-        """Return what there is by name, the damaged ones too; those that were open once are not opened again."""
+        """Return all collections by name, damaged ones included; those that were open before are not opened again."""
         found: builtins.list[Summary | Damaged] = []
         for name in self._names():
             try:
                 found.append(self._summary(name))
-            except NotFound:  # deleted meanwhile
+            except NotFound:  # deleted in the meantime
                 continue
             except DataLoss as error:
                 found.append(self._aside.get(name) or Damaged(name, error.message))
@@ -166,50 +171,51 @@ class Collections:
         return found
 
     def delete(self, name: str) -> None:
-        """Delete a collection, damaged or not; calls that ask for others do not wait meanwhile.
+        """Delete a collection, damaged or not. Calls for other collections do not wait for this.
 
         Raises
         ------
         NotFound
-            No such collection.
+            There is no such collection.
         Unavailable
-            The folder cannot be written; the collection is still there.
+            The folder cannot be written; the collection still exists.
         """
         check_name(name, "collection")
         with self._changed:
             self._changed.wait_for(lambda: name not in self._busy)
-            if name in self._leaving or not (self._path / name).is_dir():
+            if name in self._deleting or not (self._path / name).is_dir():
                 raise _missing(name, self._path)
-            self._leaving.add(name)
+            self._deleting.add(name)
             entry = self._open.pop(name, None)
             self._forget(name)
         try:
             if entry is not None:
-                entry.collection.close()  # first, as Windows renames no open file
+                entry.collection.close()  # first, because Windows does not rename open files
             hidden = hide_folder(self._path / name, self._path)
         except OSError as error:
-            raise _unavailable(f"collection {name!r} cannot be deleted: {error}", name, error) from error
+            raise _unavailable(f"Collection {name!r} cannot be deleted: {error}", name, error) from error
         finally:
             with self._changed:
-                self._leaving.discard(name)
-        shutil.rmtree(hidden, ignore_errors=True)  # what stays is removed at the next start
+                self._deleting.discard(name)
+        shutil.rmtree(hidden, ignore_errors=True)  # whatever is left goes at the next start
 
     def close(self) -> None:
-        """Close all."""
+        """Close all collections."""
         with self._changed:
             entries = builtins.list(self._open.values())
             self._open.clear()
             for name in (*self._aside, *self._summaries):
                 self._forget(name)
-        for entry in entries:
-            entry.collection.close()
+        with contextlib.ExitStack() as closing:  # all of them, even if one raises
+            for entry in entries:
+                closing.callback(entry.collection.close)
 
-    def _make(self, name: str, facts: Facts) -> None:
+    def _create(self, name: str, definition: Definition) -> None:
         try:
             with new_folder(self._path / name, self._path) as folder:
-                make_store(folder, facts, name)
+                make_store(folder, definition, name)
         except OSError as error:
-            text = f"collection {name!r} cannot be made: {error}"
+            text = f"Collection {name!r} cannot be created: {error}"
             if error.errno == errno.ENOSPC:
                 raise ResourceExhausted(text, name=name, reason=Reason.DISK_FULL) from error
             raise _unavailable(text, name, error) from error
@@ -218,8 +224,8 @@ class Collections:
         try:
             names = {entry.name for entry in self._path.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
         except OSError as error:
-            raise _unavailable(f"the collections cannot be listed: {error}", "", error) from error
-        return sorted(names - self._leaving)
+            raise _unavailable(f"The collections cannot be listed: {error}", "", error) from error
+        return sorted(names - self._deleting)
 
     def _summary(self, name: str) -> Summary:
         with self._changed:
@@ -228,25 +234,25 @@ class Collections:
         with Use(self, self._entry(name)) as collection:
             return _summarise(collection)
 
-    def _entry(self, name: str) -> _Entry:
-        """Return the collection, opened and with one user more."""
+    def _entry(self, name: str) -> _OpenCollection:
+        """Return the collection, opened, and count one more user."""
         with self._changed:
             self._changed.wait_for(lambda: name not in self._busy)
             if (entry := self._open.get(name)) is not None:
                 self._open.move_to_end(name)
                 entry.n_users += 1
-            elif name in self._leaving or not (self._path / name).is_dir():
+            elif name in self._deleting or not (self._path / name).is_dir():
                 raise _missing(name, self._path)
             elif name in self._aside:
                 raise _set_aside(self._aside[name])
             else:
                 self._busy.add(name)
         if entry is not None:
-            self._make_room(0)  # of more than may be open, which were all in use at once
+            self._make_room(0)  # more may be open than should be, because all were in use
             return entry
         try:
             self._make_room(1)
-            entry = _Entry(Collection(self._path / name), 1)
+            entry = _OpenCollection(Collection(self._path / name), 1)
         except DataLoss as error:
             self._aside[name] = Damaged(name, error.message)
             raise _set_aside(self._aside[name]) from error
@@ -259,16 +265,19 @@ class Collections:
         return entry
 
     def _make_room(self, n_more: int) -> None:
-        """Close what was used least recently, until ``n_more`` fit; what is in use stays open."""
+        """Close the least recently used collections until ``n_more`` fit. Those in use or being rebuilt stay open."""
         with self._changed:
             n_over = len(self._open) + n_more - self._most_open
-            idle = [name for name, entry in self._open.items() if not entry.n_users][: max(0, n_over)]
-            closing = {name: self._open.pop(name) for name in idle}
+            idle = [name for name, entry in self._open.items() if not (entry.n_users or entry.collection.is_rebuilding)]
+            closing = {name: self._open.pop(name) for name in idle[: max(0, n_over)]}
             self._busy |= closing.keys()
         try:
             for name, entry in closing.items():
-                self._summaries[name] = _summarise(entry.collection)
-                entry.collection.close()
+                try:
+                    self._summaries[name] = _summarise(entry.collection)
+                    entry.collection.close()
+                except Exception:  # the call that needs the room asked for another collection
+                    _log.exception("collection %r could not be closed", name)
         finally:
             self._end_busy(closing.keys())
 
@@ -277,7 +286,7 @@ class Collections:
             self._busy.difference_update(names)
             self._changed.notify_all()
 
-    def _release(self, entry: _Entry) -> None:
+    def _release(self, entry: _OpenCollection) -> None:
         with self._changed:
             entry.n_users -= 1
 
@@ -306,10 +315,10 @@ def _unavailable(text: str, name: str, error: OSError) -> Unavailable:
 def _missing(name: str, folder: Path) -> NotFound | Unavailable:
     if not folder.is_dir():
         return Unavailable(
-            f"the folder of collection {name!r} was deleted: restore it, then restart the server", name=name
+            f"The folder of collection {name!r} was deleted. Restore it, then restart the server", name=name
         )
     return NotFound(
-        f"there is no collection {name!r}: `fc7 collection list` shows those there are",
+        f"There is no collection {name!r}. To list the collections, run: fc7 collection list",
         name=name,
         reason=Reason.COLLECTION_NOT_FOUND,
     )
@@ -318,7 +327,7 @@ def _missing(name: str, folder: Path) -> NotFound | Unavailable:
 def _set_aside(damaged: Damaged) -> DataLoss:
     name = damaged.name
     return DataLoss(
-        f"collection {name!r} is set aside: {damaged.fault}; restore it from a backup, or delete the collection",
+        f"Collection {name!r} is set aside: {damaged.fault}. Restore it from a backup, or delete the collection",
         name=name,
         reason=Reason.COLLECTION_DAMAGED,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7_service.collections.store import Metric
+from fc7_service.collections.rows import Metric
 
 ScoredRows = tuple[NDArray[np.int64], NDArray[np.float64]]  # positions and their exact scores, in no order
 NO_ROWS: ScoredRows = (np.empty(0, np.int64), np.empty(0))

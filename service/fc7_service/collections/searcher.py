@@ -1,11 +1,11 @@
-"""The newest snapshot of a collection: it follows the commits, and is rebuilt behind the searches."""
+"""Answers searches: keeps a snapshot current with the commits, and rebuilds it in the background."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,42 +13,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, NotFound, Reason
+from fc7_service.collections.rows import DamagedRow, StoredRow, log_damaged
 from fc7_service.collections.snapshot import Snapshot
-from fc7_service.collections.store import Broken, Row, Store
-
-_NAMED = 10  # broken items that a warning names
+from fc7_service.collections.store import Store
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Changes:
-    """What a transaction did to the rows."""
+class RowChanges:
+    """What a transaction did to the rows of a collection."""
 
-    added: dict[int, Row] = field(default_factory=dict)
-    killed: list[int] = field(default_factory=list)
+    added: dict[int, StoredRow] = field(default_factory=dict)
+    deleted: list[int] = field(default_factory=list)
 
-    def kill(self, rid: int) -> None:
-        """Take note that a row is gone."""
+    def delete(self, rid: int) -> None:
+        """Record that a row was deleted; one that this transaction added leaves no trace."""
         if self.added.pop(rid, None) is None:
-            self.killed.append(rid)
+            self.deleted.append(rid)
 
 
 class Searcher:
-    """What searches ask.
+    """Searches the rows of a store.
 
     Parameters
     ----------
     store
-        Where the rows are.
+        Holds the rows.
     writing
-        Held by whoever writes to the store, until the commit is published here.
+        Lock that a writer holds from the start of its transaction until the commit is published here.
     """
 
     def __init__(self, store: Store, writing: threading.Lock) -> None:
         self._store, self._writing, self._name = store, writing, store.name
-        self._snapshot: Snapshot | None = None  # None until the first search
-        self._since: list[Changes] | None = None  # commits since the snapshot of a rebuild under way
+        self._snapshot: Snapshot | None = None  # None before the first search
+        self._missed: list[RowChanges] | None = None  # commits since a running rebuild read the store
         self._building = threading.Lock()
         self._rebuilder: threading.Thread | None = None
 
@@ -58,25 +57,31 @@ class Searcher:
         snapshot = self._snapshot
         return snapshot.index_name if snapshot else ""
 
-    def join(self) -> None:
-        """Wait until no rebuild is under way."""
+    @property
+    def is_rebuilding(self) -> bool:
+        """Whether a rebuild runs in the background."""
+        return self._rebuilder is not None and self._rebuilder.is_alive()
+
+    def wait_for_rebuild(self) -> None:
+        """Wait until no rebuild runs in the background."""
         while (rebuilder := self._rebuilder) and rebuilder.is_alive():
             rebuilder.join()
 
-    def publish(self, changes: Changes) -> None:
-        """Show a commit to the searches; the caller holds ``_writing``."""
-        if self._since is not None:
-            self._since.append(changes)
+    def publish(self, changes: RowChanges) -> None:
+        """Make a commit visible to searches. The caller holds the lock ``writing``."""
+        if self._missed is not None:
+            self._missed.append(changes)
         if self._snapshot is None:
             return
         try:
-            self._snapshot = self._snapshot.changed(list(changes.added.values()), changes.killed)
-        except BaseException:  # no memory: an index that lacks what is on disk must not answer
+            self._snapshot = self._snapshot.with_changes(list(changes.added.values()), changes.deleted)
+        except BaseException:  # out of memory: a snapshot without the commit must not answer
             self._snapshot = None
             raise
-        is_idle = self._rebuilder is None or not self._rebuilder.is_alive()
-        if self._snapshot.is_stale and is_idle:
-            self._rebuilder = threading.Thread(target=self._rebuild_behind, name=f"index {self._name}", daemon=True)
+        if self._snapshot.is_stale and not self.is_rebuilding:
+            self._rebuilder = threading.Thread(
+                target=self._rebuild_in_background, name=f"index {self._name}", daemon=True
+            )
             self._rebuilder.start()
 
     def _current(self) -> Snapshot:
@@ -87,94 +92,80 @@ class Searcher:
         assert self._snapshot is not None
         return self._snapshot
 
-    def _rebuild_behind(self) -> None:
+    def _rebuild_in_background(self) -> None:
         try:
             with self._building:
                 self._rebuild()
         except NotFound:
-            return  # closed meanwhile
+            return  # the collection was closed
         except Exception:
-            _log.exception("collection %r: its index could not be rebuilt; the old one serves", self._name)
+            _log.exception("collection %r: the index could not be rebuilt; the old one still answers", self._name)
 
     def _rebuild(self) -> None:
-        """Index a snapshot, replay what was committed since, swap; the caller holds ``_building``."""
-        since: list[Changes] = []
+        """Index what is committed now, add what is committed meanwhile, then swap. The caller holds ``_building``."""
+        missed: list[RowChanges] = []
         try:
             with contextlib.ExitStack() as stack:
                 with self._writing:
-                    count, rows = stack.enter_context(self._store.snapshot())
-                    self._since = since
+                    count, rows = stack.enter_context(self._store.read_all())
+                    self._missed = missed
                 rids, places, vectors = self._load(count, rows)
-            snapshot = Snapshot.of(rids, places, vectors, self._store.facts.metric)
+            snapshot = Snapshot.build(rids, places, vectors, self._store.definition.metric)
             with self._writing:
-                for changes in since:
-                    snapshot = snapshot.changed(list(changes.added.values()), changes.killed)
+                for changes in missed:
+                    snapshot = snapshot.with_changes(list(changes.added.values()), changes.deleted)
                 self._snapshot = snapshot
         finally:
-            self._since = None
+            self._missed = None
 
     def _load(
-        self, count: int, rows: Iterable[Row | Broken]
+        self, count: int, rows: Iterable[StoredRow | DamagedRow]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        """Return rids, places and raw vectors (N, D) of the intact ones of ``count`` rows."""
+        """Return rids, places and raw vectors (N, D) of those of ``count`` rows whose checksum holds."""
         rids, places = np.empty(count, np.int64), np.empty(count, np.int64)
-        vectors: NDArray[Any] = np.empty((count, self._store.facts.dim), np.float16)
-        n, broken = 0, []
+        vectors: NDArray[Any] = np.empty((count, self._store.definition.dim), np.float16)
+        n, damaged = 0, []
         for row in rows:
-            if isinstance(row, Broken):
-                broken.append(row)
+            if isinstance(row, DamagedRow):
+                damaged.append(row)
                 continue
-            if n + len(broken) >= count:
+            if n + len(damaged) >= count:
                 break
             if row.vector.dtype == np.float32 and vectors.dtype == np.float16:
                 vectors = vectors.astype(np.float32)
             rids[n], places[n], vectors[n] = row.rid, row.place, row.vector
             n += 1
-        if n + len(broken) != count:
+        if n + len(damaged) != count:
             raise DataLoss(
-                f"collection {self._name!r} is damaged: {n + len(broken)} of its {count} rows can be read; "
-                "restore it from a backup",
+                f"Collection {self._name!r} is damaged: only {n + len(damaged)} of its {count} rows can be read. "
+                "Restore it from a backup",
                 name=self._name,
                 reason=Reason.COLLECTION_DAMAGED,
             )
-        _warn(broken, self._name)
+        log_damaged(damaged, self._name)
         return rids[:n], places[:n], vectors[:n]
 
-    def nearest(self, vectors: NDArray[np.float32], k: int) -> tuple[list[list[tuple[int, float]]], dict[int, Row]]:
-        """Return rid and score of the best rows of each query, and those rows, of one state."""
+    def search(
+        self, vectors: NDArray[np.float32], k: int
+    ) -> tuple[list[list[tuple[int, float]]], dict[int, StoredRow]]:
+        """Return rid and score of the k best rows per query (Q, D), and these rows, all as of one commit."""
         found, rows, missing = self._look_up(self._current(), vectors, k)
         if not missing:
             return found, rows
-        with self._writing:  # a commit came between the two; none can now, so what is missing still is damaged
+        # A commit deleted rows meanwhile. Under the lock none can, so a row that is missing then is damaged.
+        with self._writing:
             while True:
                 assert self._snapshot is not None
                 found, rows, missing = self._look_up(self._snapshot, vectors, k)
                 if not missing:
                     return found, rows
                 _log.warning("collection %r: %d rows no longer match their checksum", self._name, len(missing))
-                self._snapshot = self._snapshot.changed([], missing)
+                self._snapshot = self._snapshot.with_changes([], missing)
 
     def _look_up(
         self, snapshot: Snapshot, vectors: NDArray[np.float32], k: int
-    ) -> tuple[list[list[tuple[int, float]]], dict[int, Row], list[int]]:
+    ) -> tuple[list[list[tuple[int, float]]], dict[int, StoredRow], list[int]]:
         found = snapshot.search(vectors, k)
         wanted = sorted({rid for hits in found for rid, _ in hits})
         rows = self._store.by_rid(wanted)
         return found, rows, [rid for rid in wanted if rid not in rows]
-
-
-def intact(rows: Iterable[Row | Broken], name: str) -> Iterator[Row]:
-    """Yield the rows whose checksum holds; warn of the others."""
-    broken = []
-    for row in rows:
-        if isinstance(row, Row):
-            yield row
-        else:
-            broken.append(row)
-    _warn(broken, name)
-
-
-def _warn(broken: Sequence[Broken], name: str) -> None:
-    if broken:
-        ids = ", ".join(repr(row.id) for row in broken[:_NAMED]) + (", ..." if len(broken) > _NAMED else "")
-        _log.warning("collection %r: %d items do not match their checksum and are left out: %s", name, len(broken), ids)

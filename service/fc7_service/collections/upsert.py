@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import Fc7Error, NotFound, Reason
 from fc7_service.collections.collection import Collection
-from fc7_service.collections.store import Item, StoredItem
+from fc7_service.collections.rows import Item, StoredItem
 
 
 @dataclass(frozen=True, slots=True)

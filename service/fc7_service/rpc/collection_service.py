@@ -10,7 +10,7 @@ from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc, common_pb2
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.registry import Collections, Damaged, Summary, Use
-from fc7_service.collections.store import Metric, StoredItem
+from fc7_service.collections.rows import Metric, StoredItem
 from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor
 from fc7_service.rpc.messages import check_answer, write_error, write_provenance, write_tensor, write_timing
 from fc7_service.rpc.payload import write_payload

@@ -67,7 +67,9 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         if plan.collection:
             await _end_of(requests, plan)
             with await asyncio.to_thread(self._collections.use, plan.collection) as collection:
-                read = partial(collection.labelled, plan.label_field or "label", limits.max_rows(collection.dim))
+                read = partial(
+                    collection.labelled_features, plan.label_field or "label", limits.max_rows(collection.dim)
+                )
                 with self._place():
                     yield pb.TrainHeadResponse(progress=pb.TrainProgress(extracted=collection.count, stage="fit"))
                     head = await self._heads.train_in_turn(plan.name, read, collection.provenance)

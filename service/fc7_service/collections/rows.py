@@ -1,0 +1,116 @@
+"""The values that a collection stores: items as callers see them, rows as the database holds them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Metric = Literal["cosine", "l2", "dot"]
+
+_FP16_ERROR = 1e-3  # relative; rounding to fp16 stays below it, overflow and underflow do not
+_MOST_IDS_LOGGED = 10
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item to store."""
+
+    id: str
+    content_sha256: str  # hex, of the image's or the vector's bytes
+    payload: dict[str, Any]
+    vector: NDArray[np.float32]  # (D,)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item as it is stored."""
+
+    id: str
+    content_sha256: str
+    payload: dict[str, Any]
+    vector: NDArray[np.float32] | None  # (D,), raw; None unless it was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row whose checksum holds.
+
+    Replacing an item gives it a new ``rid`` and keeps its ``place``: a rid stands for one version of an item for ever.
+    """
+
+    rid: int
+    place: int  # in the order of first insertion
+    id: str
+    content: str  # SHA-256, hex
+    payload: str  # JSON, ASCII
+    vector: NDArray[Any]  # (D,) float16 or float32, raw
+
+    def item(self, *, with_vector: bool) -> StoredItem:
+        """Return the item that the caller stored."""
+        vector = self.vector.astype(np.float32) if with_vector else None
+        return StoredItem(self.id, self.content, json.loads(self.payload), vector)
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedRow:
+    """A row whose checksum does not hold."""
+
+    rid: int
+    id: str  # as far as it can be read
+
+
+def read_row(row: tuple[Any, ...], dim: int) -> StoredRow | DamagedRow:
+    """Check a row of the database: rid, place, id, content, payload, checksum, vector."""
+    rid, place, id_bytes, content, payload, checksum, blob = row
+    dtypes = {dim * 2: "<f2", dim * 4: "<f4"}
+    has_types = isinstance(place, int) and all(isinstance(part, bytes) for part in (id_bytes, content, payload, blob))
+    if has_types and len(blob) in dtypes and row_checksum(place, id_bytes, content, payload, blob) == checksum:
+        vector = np.frombuffer(blob, dtypes[len(blob)])
+        return StoredRow(rid, place, id_bytes.decode(), content.decode(), payload.decode(), vector)
+    return DamagedRow(rid, id_bytes.decode(errors="replace") if isinstance(id_bytes, bytes) else repr(id_bytes))
+
+
+def row_checksum(place: int, id_bytes: bytes, content: bytes, payload: bytes, blob: bytes) -> int:
+    """Return the CRC-32 over all that a row holds."""
+    return zlib.crc32(blob, zlib.crc32(b"\0".join((str(place).encode(), id_bytes, content, payload))))
+
+
+def compact(vector: NDArray[np.float32]) -> NDArray[Any]:
+    """Return the vector as fp16, or as fp32 if fp16 cannot hold it."""
+    with np.errstate(over="ignore", under="ignore"):
+        half = vector.astype("<f2")
+    wide = vector.astype(np.float64)
+    if np.isfinite(half).all() and np.linalg.norm(half - wide) <= _FP16_ERROR * np.linalg.norm(wide):
+        return half
+    return vector.astype("<f4")
+
+
+def intact_rows(rows: Iterable[StoredRow | DamagedRow], collection: str) -> Iterator[StoredRow]:
+    """Yield the rows whose checksum holds; log the ids of the others."""
+    damaged = []
+    for row in rows:
+        if isinstance(row, StoredRow):
+            yield row
+        else:
+            damaged.append(row)
+    log_damaged(damaged, collection)
+
+
+def log_damaged(rows: Sequence[DamagedRow], collection: str) -> None:
+    """Write one warning about all damaged rows of a collection."""
+    if rows:
+        ids = ", ".join(repr(row.id) for row in rows[:_MOST_IDS_LOGGED]) + (
+            ", ..." if len(rows) > _MOST_IDS_LOGGED else ""
+        )
+        _log.warning(
+            "collection %r: %d items do not match their checksum and are left out: %s", collection, len(rows), ids
+        )
