@@ -19,6 +19,7 @@ RUN = ("sh", "python")
 SHOWN = ("json", "proto", "text", "toml", "yaml")  # languages of blocks that nothing runs
 FENCE = re.compile(r"^( *)```(.*)$")
 MARKER = re.compile(r"^ *<!-- (not run|not compared|first): (.+) -->$")
+BEFORE_A_COMMAND = ("!", "do", "else", "if", "nohup", "sudo", "then", "time", "while")
 OPERATORS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "<<<", "2>", "2>>", "(", ")"}
 
 
@@ -135,7 +136,7 @@ def check_command(words: list[str]) -> None:
     """Check that a command exists, with its subcommands and options, its script or its target."""
     if "fc7" in words and (words[0] in ("docker", "torchrun") or words[:2] == ["python", "-m"]):
         words = words[words.index("fc7") :]
-    while re.match(r"\w+=", words[0]) or words[0] in ("sudo", "nohup", "time"):
+    while re.match(r"\w+=", words[0]) or words[0] in BEFORE_A_COMMAND:
         words = words[1:]
         if not words:
             return
