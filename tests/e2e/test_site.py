@@ -81,6 +81,12 @@ def test_an_asset_from_elsewhere_is_seen(tmp_path: Path, html: str) -> None:
     assert len(external_assets(page)) == 1
 
 
+def test_the_search_works_where_pages_are_opened_as_files(site: Path) -> None:
+    """No worker runs there, and no page reads JSON: a script of ours and the index as a script stand in."""
+    assert (site / "search" / "search_index.js").read_text(encoding="utf-8").startswith("var __index = {")
+    assert 'src="../assets/iframe-worker.js"' in (site / "reference" / "grpc.html").read_text(encoding="utf-8")
+
+
 def test_python_reference_shows_every_public_name(site: Path) -> None:
     import fc7
 
