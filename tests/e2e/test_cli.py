@@ -224,7 +224,7 @@ def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path, tmp_pat
     assert (found["majority_label"], found["majority_accuracy"]) == ("red", pytest.approx(8 / 12))
     assert [(one["label"], one["support"]) for one in found["classes"] if one["support"]] == [("blue", 4), ("red", 8)]
     assert found["accuracy"] == 1
-    assert "1 pictures left out, whose classes the head does not know: cat" in done.stderr
+    assert "1 picture left out, because the head does not know the class cat" in done.stderr
     assert "always answering 'blue'" in run("head", "evaluate", "colour", images).stdout
     (tmp_path / "strange" / "dog").mkdir(parents=True)
     shutil.copy(images / "green" / "0.png", tmp_path / "strange" / "dog")
@@ -281,7 +281,7 @@ def test_features_in_a_file(run: Run, images: Path, bad: Path, tmp_path: Path) -
 
 def test_what_could_not_be_written_is_refused_before_any_work(images: Path, tmp_path: Path) -> None:
     nowhere = {"FC7_SERVER": "127.0.0.1:1"}  # work would end with 7
-    assert "neither .npz nor .parquet" in fc7("extract", images, "--output", "f.csv", code=2, env=nowhere).stderr
+    assert "must end in .npz or .parquet" in fc7("extract", images, "--output", "f.csv", code=2, env=nowhere).stderr
     fc7("extract", images, "--output", tmp_path / "no" / "f.npz", code=4, env=nowhere)
     fc7("extract", tmp_path / "missing", "--output", tmp_path / "f.npz", code=3, env=nowhere)
 
@@ -385,9 +385,9 @@ def test_ctrl_c_ends_with_130(address: str, tmp_path: Path) -> None:
         adding.send_signal(signal.SIGINT)
         adding.stdout.read()
         said = adding.stderr.read()
-    assert re.fullmatch(r"interrupted: \d+ added of 600; run the command again to go on\nfc7: interrupted\n", said), (
-        said
-    )
+    assert re.fullmatch(
+        r"interrupted: \d+ added of 600. To continue, run the command again\nfc7: interrupted\n", said
+    ), said
     assert adding.returncode == 130
 
 

@@ -239,9 +239,9 @@ def test_what_standard_input_cannot_be(here: Here, monkeypatch: pytest.MonkeyPat
     here.client.create_collection("c")
     assert "standard input is empty" in here.run("classify", "-", code=2).stderr
     assert "--id ID" in here.run("add", "c", "-", code=2, given=jpeg(1)).stderr
-    assert "give - once" in here.run("classify", "-", "-", code=2, given=jpeg(1)).stderr
+    assert "give - only once" in here.run("classify", "-", "-", code=2, given=jpeg(1)).stderr
     write_jpegs(here.folder / "p", ["1.jpg"])
-    assert "--id goes with one image" in here.run("add", "c", here.folder / "p", "--id", "x", code=2).stderr
+    assert "--id is for one image" in here.run("add", "c", here.folder / "p", "--id", "x", code=2).stderr
     monkeypatch.setattr("fc7.images.MAX_IMAGE_BYTES", 100)
     assert "more than 100 bytes" in here.run("classify", "-", code=2, given=jpeg(1)).stderr
     here.run("classify", "-", code=1, given=b"no picture")
@@ -262,4 +262,5 @@ def test_a_picture_by_its_url(here: Here, site: Site) -> None:
     failed = here.run("classify", url, f"{site.url}/gone.jpg", "--json", code=1)
     assert [json.loads(line)["path"] for line in failed.stdout.splitlines()] == [url, f"{site.url}/gone.jpg"]
     assert "/gone.jpg: " in failed.stderr
-    assert "its server answers 404" in failed.stderr
+    assert failed.stderr.count("/gone.jpg") == 1
+    assert "does not exist: its server answers 404" in failed.stderr

@@ -22,6 +22,7 @@ from fc7.v1 import common_pb2
 from fc7.v1 import explain_pb2 as pb
 from fc7.v1.explain_pb2_grpc import ExplainServiceStub
 from servers import jpeg, serving, write_jpegs
+from site_of_pictures import running
 from tiny import PX
 
 Run = Callable[..., list[dict[str, Any]]]
@@ -46,9 +47,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(address: str, monkeypatch: pytest.MonkeyPatch) -> Run:
-    def go(*words: object, code: int = 0, said: str = "") -> list[dict[str, Any]]:
+    def go(*words: object, code: int = 0, said: str = "", given: bytes = b"") -> list[dict[str, Any]]:
         monkeypatch.setenv("FC7_SERVER", address)
-        done: Result = CliRunner().invoke(main, ["explain", *map(str, words)])
+        done: Result = CliRunner().invoke(main, ["explain", *map(str, words)], input=given)
         assert done.exit_code == code, done.stderr
         assert said in done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()] if "--json" in words else []
@@ -91,8 +92,8 @@ def test_top_of_a_folder_and_of_a_collection(run: Run, address: str, images: Pat
         photos = client.create_collection("photos")
         photos.add(paths, ids=ids, payloads=[{"path": str(path)} for path in paths])
         photos.add([jpeg(99)], ids=["nowhere"])
-    same = run("top", "--collection", "photos", "--units", "0,1,2,3", "--json", said="nowhere: no payload.path")
-    assert same == found
+    words = ("top", "--collection", "photos", "--units", "0,1,2,3", "--json")
+    assert run(*words, code=1, said="nowhere: left out, because it has no payload.path") == found
     other = ("--units", "0", "--model", "bare")
     run("top", "--collection", "photos", *other, code=4, said="model 'bare' has no deconvnet")
     drawn = run("top", images, "--units", "random:2", "--output", tmp_path / "top.npz", "--json")
@@ -155,6 +156,35 @@ def test_unreadable_pictures_are_said_and_the_rest_is_done(run: Run, address: st
     assert isinstance(second[0].error, fc7.NotFound)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("unit", "IMAGE", "--unit", 1),
+        ("match", "IMAGE", "OTHER"),
+        ("class", "IMAGE"),
+        ("occlude", "IMAGE", "--grid", 3),
+    ],
+)
+def test_a_picture_by_its_url_and_on_standard_input(
+    words: tuple[object, ...], run: Run, images: Path, tmp_path: Path
+) -> None:
+    def explain(image: object, *options: object, **more: Any) -> list[dict[str, Any]]:
+        pictures = {"IMAGE": image, "OTHER": images / "two/1.jpg"}
+        return run(*(pictures.get(str(word), word) for word in words), "--json", *options, **more)
+
+    picture = (images / "one/0.jpg").read_bytes()
+    wanted = explain(images / "one/0.jpg")
+    with running() as site:
+        site.picture = picture
+        assert explain(f"{site.url}/picture.jpg", "--output", tmp_path / "url.png") == wanted
+        assert len(site.asked) == 1
+        explain(f"{site.url}/gone.jpg", code=3, said="its server answers 404")
+    assert explain("-", "--output", tmp_path / "stdin.png", given=picture) == wanted
+    explain("-", code=2, said="standard input is empty")
+    assert is_drawn(tmp_path / "url.png", 300, 200)
+    assert is_drawn(tmp_path / "stdin.png", 300, 200)
+
+
 @pytest.mark.parametrize("layer", ["conv5", "fc7", WHITE])
 def test_match(run: Run, images: Path, tmp_path: Path, layer: str) -> None:
     words = ("match", images / "one/0.jpg", images / "two/1.jpg", "--layer", layer, "--strongest", 3)
@@ -177,7 +207,7 @@ def test_a_network_without_a_deconvnet_says_what_is_not_drawn(run: Run, images: 
         assert not drawn.exists()
         run(*words, "--model", "bare", "--output", tmp_path / "kept.npz", "--json")
         assert np.load(tmp_path / "kept.npz")["contributions"].size
-    said = "no unit is projected: model 'bare' has no deconvnet for layer 'conv5'"
+    said = "the drawing shows no units: model 'bare' has no deconvnet for layer 'conv5'"
     run("match", *pair, "--layer", "conv5", "--model", "bare", "--output", drawn, said=said)
     assert is_drawn(drawn, 500, 200)
 
@@ -190,6 +220,12 @@ def test_match_within_a_collection(run: Run, address: str, images: Path) -> None
         (hit,) = pairs.search(image, k=1)
     (found,) = run("match", image, "it", "--collection", "pairs", "--json")
     assert found["score"] == pytest.approx(hit.score, abs=1e-3)  # stored as fp16
+    with running() as site, fc7.connect(address) as client:
+        site.picture = (images / "two/1.jpg").read_bytes()
+        payloads = [{"url": f"{site.url}/picture.jpg"}, {}]
+        client.collection("pairs").add([site.picture] * 2, ids=["from the web", "bytes"], payloads=payloads)
+        assert run("match", image, "from the web", "--collection", "pairs", "--json") == [found]
+    run("match", image, "bytes", "--collection", "pairs", code=2, said="neither payload.path nor payload.url")
     run("match", image, "gone", "--collection", "pairs", code=3, said="neither a file nor an item")
     run("match", image, image, "--collection", "pairs", "--layer", "fc7", code=2)
 
@@ -238,9 +274,18 @@ def test_bad_input(run: Run, images: Path, tmp_path: Path) -> None:
     run("unit", image, "--output", tmp_path / "unit.txt", code=2, said="no format has that suffix")
     run("unit", image, "--output", tmp_path / "no" / "unit.png", code=4)
     for units in ("a,b", "", "random:0", "random:1,2", "-1"):
-        run("top", images, "--units", units, code=2, said="neither N,N,... nor random:N")
+        run("top", images, "--units", units, code=2, said="--units must be N,N,... or random:N")
     run("top", images, "--units", "77", code=2, said="unit 77")
-    run("top", images, "--units", "random:65", "--output", tmp_path / "top.png", code=2, said="asks for 65: at most 64")
+    run(
+        "top",
+        images,
+        "--units",
+        "random:65",
+        "--output",
+        tmp_path / "top.png",
+        code=2,
+        said="may name at most 64 units with --output (got 65)",
+    )
     run("top", images, "--collection", "photos", code=2)
     run("top", "--collection", "absent", code=3)
     run("match", image, image, "--model", "nobody", code=3)

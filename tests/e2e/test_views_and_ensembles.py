@@ -180,11 +180,14 @@ def test_the_commands(client: fc7.Client, folder: Path, tmp_path: Path) -> None:
     assert [answer["label"] for answer in answers] == [one.label for one in wanted]
     assert "label" in run("classify", images, "--ensemble", "a, b", *data).stdout
     for words, said in [
-        (("classify", images, "--ensemble", "a"), "names no two models"),
-        (("classify", images, "--ensemble", "a,b", "--model", "a"), "--model goes without --ensemble"),
-        (("classify", images, "--ensemble", "a,b", "--head", "h"), "go without --head"),
+        (("classify", images, "--ensemble", "a"), "does not name two models"),
+        (("classify", images, "--ensemble", "a,b", "--model", "a"), "--model and --ensemble exclude each other"),
+        (
+            ("classify", images, "--ensemble", "a,b", "--head", "h"),
+            "--head cannot be combined with --model or --ensemble",
+        ),
         (("classify", images, "--views", 3), "'3' is not one of"),
-        (("extract", images, "--output", "f.npz", "--ensemble", "a,,b"), "names no two models"),
+        (("extract", images, "--output", "f.npz", "--ensemble", "a,,b"), "does not name two models"),
         (("classify", images, "--ensemble", "a,other"), "not the same classes"),
     ]:
         assert said in run(*words, *data, code=2).stderr

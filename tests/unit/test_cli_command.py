@@ -19,13 +19,13 @@ import pytest
 from click.testing import CliRunner
 
 from fc7.cli import COMMANDS, main
-from fc7.cli.add import _collection as find_or_create
+from fc7.cli.add import open_collection
 from fc7.cli.connection import Connection, connected
-from fc7.cli.head import _print as print_heads
+from fc7.cli.head import print_heads
 from fc7.cli.output import confirm, exit_if_failed, print_json, print_note, print_table, printable, progress_bar
 from fc7.cli.settings import NAMES, setting
 from fc7.client import Client
-from fc7.errors import FAMILY, AlreadyExists, DataLoss, Fc7Error, InvalidArgument, NotFound
+from fc7.errors import FAMILY, AlreadyExists, DataLoss, Fc7Error, InvalidArgument, NotFound, Unavailable
 from fc7.results import Classification, Head, Hit, Item, Model, Provenance
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,13 @@ def test_help_imports_click_alone() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = ast.literal_eval(done.stdout.splitlines()[-1])
     assert not (HEAVY | {"tomllib"}) & {name.partition(".")[0] for name in modules}
-    assert [m for m in modules if m.startswith("fc7")] == ["fc7", "fc7.cli", "fc7.errors"]
+    assert [m for m in modules if m.startswith("fc7")] == [
+        "fc7",
+        "fc7.cli",
+        "fc7.contract",
+        "fc7.contract.reasons",
+        "fc7.errors",
+    ]
 
 
 def test_importing_every_file_of_the_command_loads_click_alone() -> None:
@@ -144,7 +150,7 @@ def test_an_unexpected_error_is_one_line_and_70(monkeypatch: pytest.MonkeyPatch)
     failing(monkeypatch, ZeroDivisionError("by zero"))
     result = CliRunner().invoke(main, ["collection", "list"])
     assert result.exit_code == 70
-    assert result.stderr.startswith("fc7: error: unexpected ZeroDivisionError: by zero;")
+    assert result.stderr.startswith("fc7: error: unexpected ZeroDivisionError: by zero. Please report it")
     assert result.stderr.count("\n") == 1
     shown = CliRunner().invoke(main, ["--traceback", "collection", "list"])
     assert isinstance(shown.exception, ZeroDivisionError)
@@ -154,7 +160,7 @@ def test_a_missing_library_is_answered_with_its_extra(monkeypatch: pytest.Monkey
     failing(monkeypatch, ModuleNotFoundError("No module named 'skimage.data'", name="skimage.data"))
     result = CliRunner().invoke(main, ["collection", "list"])
     assert result.exit_code == 4
-    assert result.stderr == "fc7: error: skimage is not installed: pip install 'fc7[demo]'\n"
+    assert result.stderr == "fc7: error: skimage is not installed. Install it with: pip install 'fc7[demo]'\n"
 
 
 def test_an_error_of_the_machine_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,16 +232,16 @@ def test_flag_before_variable_before_file_before_default(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("sever = 'x'", "no setting is named 'sever'"),
+        ("sever = 'x'", "there is no setting 'sever'"),
         ("threads = ", "fc7.toml"),
         ("threads = 0", "0 is not in the range"),
-        ("threads = '4'", "fc7.toml: threads is '4': a whole number is expected"),
-        ("threads = true", "fc7.toml: threads is True"),
-        ("data = 5", "fc7.toml: data is 5: a string is expected"),
-        ("models = 'alexnet-64'", "fc7.toml: models is 'alexnet-64': a list of strings is expected"),
-        ("models = ['a', 1]", "fc7.toml: models is ['a', 1]"),
-        ("insecure = 'yes'", "fc7.toml: insecure is 'yes': true or false is expected"),
-        ("[server]", "fc7.toml: server is {}: a string is expected"),
+        ("threads = '4'", "fc7.toml: threads must be a whole number (got '4')"),
+        ("threads = true", "fc7.toml: threads must be a whole number (got True)"),
+        ("data = 5", "fc7.toml: data must be a string (got 5)"),
+        ("models = 'alexnet-64'", "fc7.toml: models must be a list of strings (got 'alexnet-64')"),
+        ("models = ['a', 1]", "fc7.toml: models must be a list of strings (got ['a', 1])"),
+        ("insecure = 'yes'", "fc7.toml: insecure must be true or false (got 'yes')"),
+        ("[server]", "fc7.toml: server must be a string (got {})"),
     ],
 )
 def test_a_bad_file_is_a_usage_error(text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,15 +263,15 @@ def test_a_data_folder_on_the_line_is_meant_whatever_server_the_shell_names(
     ("words", "said"),
     [
         (("extract", "--output", "folder.npz"), "'folder.npz' is a folder"),
-        (("extract", "--output", "locked/f.npz"), "may not be written"),
-        (("extract", "--output", "locked.npz"), "may not be written"),
-        (("collection", "items", "--output", "f.xyz"), "ends in none of .csv, .json, .jsonl"),
-        (("collection", "items", "--output", "f.csv", "--json"), "and the format asked for differ"),
-        (("collection", "items", "--csv", "--json"), "give either --csv or --json"),
-        (("collection", "items", "--output", "locked/f.csv"), "may not be written"),
+        (("extract", "--output", "locked/f.npz"), "is not writable"),
+        (("extract", "--output", "locked.npz"), "is not writable"),
+        (("collection", "items", "--output", "f.xyz"), "must end in one of .csv, .json, .jsonl"),
+        (("collection", "items", "--output", "f.csv", "--json"), "has another format than --json"),
+        (("collection", "items", "--csv", "--json"), "--csv and --json exclude each other"),
+        (("collection", "items", "--output", "locked/f.csv"), "is not writable"),
         (("search", "c", "--sheet", "s.xyz"), "no format has that suffix"),
         (("search", "c", "--sheet", "none"), "no format has that suffix"),
-        (("search", "c", "--sheet", "locked/s.png"), "may not be written"),
+        (("search", "c", "--sheet", "locked/s.png"), "is not writable"),
         (("search", "c", "--sheet", "missing/s.png"), "'missing' does not exist"),
     ],
 )
@@ -301,7 +307,7 @@ def test_what_deletes_asks_first(words: tuple[str, ...], monkeypatch: pytest.Mon
     monkeypatch.setattr(Connection, "open", lambda _: client)
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
-    assert "There is no terminal to ask on: say so with --yes" in result.stderr
+    assert "There is no terminal to ask on. To confirm, give --yes" in result.stderr
     client.collection.side_effect = client.head.side_effect = DataLoss("damaged")
     assert CliRunner().invoke(main, words).exit_code == 2
     client.collection.side_effect = client.head.side_effect = NotFound("there is none")
@@ -349,7 +355,7 @@ def test_a_number_that_breaks_its_rule_is_a_usage_error(
 def test_a_label_is_of_a_collection() -> None:
     result = CliRunner().invoke(main, ["head", "train", "h", "folder", "--label", "x"])
     assert result.exit_code == 2
-    assert "--label goes with --collection" in result.stderr
+    assert "--label is for --collection" in result.stderr
 
 
 class Racing:
@@ -370,7 +376,7 @@ class Racing:
 
 def test_a_collection_that_another_run_created_first_is_taken() -> None:
     client = Racing()
-    assert find_or_create(client, "c") == "collection c"  # type: ignore[arg-type]
+    assert open_collection(client, "c") == "collection c"  # type: ignore[arg-type]
     assert client.asked == ["c", "c"]
 
 
@@ -418,7 +424,15 @@ def test_health_of_a_bad_address_is_2_and_without_the_service_4(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "filelock", None)
     result = CliRunner().invoke(main, ["health", "--data", "data"])
     assert result.exit_code == 4
-    assert "filelock is not installed: pip install 'fc7[cpu]'" in result.stderr
+    assert "filelock is not installed. Install it with: pip install 'fc7[cpu]'" in result.stderr
+
+
+def test_doctor_prints_what_a_server_says_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, Unavailable("the server stops\n\nall well"))
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 1
+    assert "problem: server: the server stops all well\n" in result.stdout
+    assert "all well" not in result.stdout.splitlines()
 
 
 def test_an_unreadable_head_is_listed_as_such(capsys: pytest.CaptureFixture[str]) -> None:
@@ -522,7 +536,7 @@ def test_many_items_are_listed_in_part_which_is_said(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Connection, "open", lambda self: Stored([]))
     result = CliRunner().invoke(main, ["collection", "items", "c"])
     assert result.stdout.count("item-") == 100
-    assert "100 of 150 items: --limit N shows more" in result.stderr
+    assert "100 of 150 items are shown. --limit N shows more" in result.stderr
     for option, lines in (("--csv", 151), ("--json", 150)):
         result = CliRunner().invoke(main, ["collection", "items", "c", option])
         assert (result.stdout.count("item-"), len(result.stdout.splitlines()), result.stderr) == (150, lines, "")
@@ -565,6 +579,8 @@ def test_a_table_is_neither_wrapped_nor_marked_up_in_a_pipe(capsys: pytest.Captu
 def test_failures_end_with_one(capsys: pytest.CaptureFixture[str]) -> None:
     print_note("a.jpg", InvalidArgument("not\na picture"))
     assert capsys.readouterr().err == "fc7: a.jpg: not a picture\n"
+    print_note("http://a/b.jpg", NotFound("'http://a/b.jpg' does not exist"))
+    assert capsys.readouterr().err == "fc7: http://a/b.jpg: does not exist\n"
     exit_if_failed(0)
     with pytest.raises(click.exceptions.Exit) as ended:
         exit_if_failed(3)

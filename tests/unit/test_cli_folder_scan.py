@@ -118,7 +118,7 @@ def test_of_a_data_set_the_training_part_gives_the_classes(tmp_path: Path, capsy
     assert scan.to_dict() == {"HEIC": 1, "val": 2, "Test": 1}
     said = capsys.readouterr().err
     assert "classes are the folders in train/; Test/ and val/ left out" in said
-    assert f"{tmp_path}/train/c: this folder is no class, as fc7 reads no image in it: it holds 1 HEIC" in said
+    assert f"{tmp_path}/train/c: not a class, because fc7 can read no image in this folder. It holds 1 HEIC" in said
     assert folder_labels(find_images([tmp_path], FolderScan())) == [None, "a", "b", "a", "d"]
 
 
@@ -132,13 +132,13 @@ def test_a_train_may_be_a_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["train/1.jpg", "val/2.jpg"], r"1 images lie in no sub-folder of '.*/train'"),
+        (["train/1.jpg", "val/2.jpg"], r"/train' holds 1 image outside its sub-folders"),
         (
             ["train/a/1.jpg", "val/a/2.jpg", "docs/3.jpg"],
-            r"train/ and val/, which .* beside docs/.*--exclude",
+            r"train/ and val/, the parts of a data set, beside docs/.*--exclude",
         ),
         (["val/a/1.jpg", "test/a/2.jpg"], "no train/"),
-        (["a/1.jpg", "2.jpg"], r"1 images lie in no sub-folder"),
+        (["a/1.jpg", "2.jpg"], r"holds 1 image outside its sub-folders"),
     ],
 )
 def test_folders_that_name_no_classes(names: list[str], said: str, tmp_path: Path) -> None:
@@ -153,6 +153,6 @@ def test_a_class_folder_without_a_picture_is_said(tmp_path: Path, capsys: pytest
     assert labelled_images(tmp_path, FolderScan())[1] == ["a", "b"]
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        f"fc7: {tmp_path}/empty: this folder is no class, as fc7 reads no image in it: it holds nothing",
-        f"fc7: {tmp_path}/phone: this folder is no class, as fc7 reads no image in it: it holds 2 HEIC",
+        f"fc7: {tmp_path}/empty: not a class, because fc7 can read no image in this folder. It holds nothing",
+        f"fc7: {tmp_path}/phone: not a class, because fc7 can read no image in this folder. It holds 2 HEIC",
     ]

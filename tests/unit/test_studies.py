@@ -376,7 +376,7 @@ def test_the_commands_print_and_draw(folder: Path, tiny_bundle: Path, tmp_path: 
     assert shown.exit_code == 0
     assert "sparsity" in shown.stdout
     untold = CliRunner().invoke(main, ["model", "curve", str(folder), "--model", str(tiny_bundle), "--splits", "1"])
-    assert "no random initialisation" in untold.stderr
+    assert "the untrained network is left out" in untold.stderr
 
 
 def test_an_output_that_is_a_file_and_folders_that_are_none(folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:

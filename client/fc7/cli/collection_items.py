@@ -1,11 +1,10 @@
-"""`fc7 collection items`: what a collection holds, listed or exported."""
+"""`fc7 collection items`: list or export the items of a collection."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,96 +13,106 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.connection import Connection, connected
-from fc7.cli.options import json_option, positive
-from fc7.cli.output import check_writable, print_json, print_table, print_text, progress_bar, write_csv
+from fc7.cli.options import example, file_type, json_option, positive
+from fc7.cli.output import (
+    check_writable,
+    counted,
+    print_json,
+    print_table,
+    print_text,
+    progress_bar,
+    whole_file,
+    write_csv,
+)
 
 if TYPE_CHECKING:
     from fc7 import Item
 
-_SHOWN = 100  # rows of a table, where --limit says nothing
+_TABLE_ROWS = 100  # without --limit
 _COLUMNS = ("id", "label", "content_sha256", "payload")
 _FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
 
 
+@example("fc7 collection items photos --limit 20")
 @click.command()
 @click.argument("name")
-@click.option("--limit", type=positive, help="Items at most. Defaults to all, in a table to 100.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write: F.csv or F.jsonl.")
+@click.option("--limit", type=positive, help="Largest number of items. Defaults to all, or to 100 in a table.")
+@click.option("--output", type=file_type, metavar="FILE", help="File to write (.csv or .jsonl).")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with the columns id, label, content_sha256, payload.")
 @json_option
 @connected
 def items(
     connection: Connection, name: str, limit: int | None, output: Path | None, as_csv: bool, as_json: bool
 ) -> None:
-    """List or export the items of a collection, in the order of their first insertion.
+    """List or export the items of a collection, oldest first.
 
-    They are fetched page by page and printed as they come. `payload` is a JSON object.
+    Prints a table, or with --csv or --json all items as they arrive. The `payload` is a JSON
+    object. A file given with --output appears when it is complete.
     """
     if as_csv and as_json:
-        raise click.UsageError("give either --csv or --json")
+        raise click.UsageError("--csv and --json exclude each other. Give one of them")
     if output is not None:
-        _check(output, as_csv=as_csv, as_json=as_json)
+        _check_format(output, as_csv=as_csv, as_json=as_json)
     with connection.open() as client:
-        found = client.collection(name)
-        listed = islice(found.items(), limit)
+        collection = client.collection(name)
+        listed = islice(collection.items(), limit)
         if output is not None:
-            total = found.count if limit is None else min(limit, found.count)
-            written = _export(output, listed, total, as_json=as_json)
-            print_text(f"{written} items of {name} in {output}", err=as_json)
+            total = collection.count if limit is None else min(limit, collection.count)
+            n_written = _export(output, listed, total, as_json=as_json)
+            print_text(f"wrote {counted(n_written, 'item')} of {name} to {output}", err=as_json)
         elif as_json:
             for item in listed:
                 print_json(_facts(item))
         elif as_csv:
-            write_csv(_lines(listed))
+            write_csv(_csv_lines(listed))
         else:
-            rows = [_row(item) for item in islice(listed, limit or _SHOWN)]
+            rows = [_row(item) for item in islice(listed, limit or _TABLE_ROWS)]
             print_table(("id", "label", "payload"), [(own, label, payload) for own, label, _, payload in rows])
-            if limit is None and found.count > len(rows):
-                print_text(f"{len(rows)} of {found.count} items: --limit N shows more, --csv and --json all", err=True)
+            if limit is None and collection.count > len(rows):
+                shown = f"{len(rows)} of {collection.count} items are shown"
+                print_text(f"{shown}. --limit N shows more; --csv and --json print all", err=True)
 
 
-def _check(output: Path, *, as_csv: bool, as_json: bool) -> None:
+def _check_format(output: Path, *, as_csv: bool, as_json: bool) -> None:
     kind = _FORMATS.get(output.suffix.lower())
     if kind is None:
-        raise click.UsageError(f"--output {str(output)!r} ends in none of {', '.join(_FORMATS)}")
+        raise click.UsageError(f"--output {str(output)!r} must end in one of {', '.join(_FORMATS)}")
     if (as_csv and kind != "csv") or (as_json and kind != "json"):
-        raise click.UsageError(f"--output {str(output)!r} and the format asked for differ: leave --csv or --json out")
+        other = "--csv" if as_csv else "--json"
+        raise click.UsageError(f"--output {str(output)!r} has another format than {other}. Leave {other} out")
     check_writable(output)
 
 
 def _export(output: Path, listed: Iterator[Item], total: int, *, as_json: bool) -> int:
-    """Write the items whole or not at all; return their number."""
-    part, count = output.with_name(f".{output.name}.part"), 0
+    """Write the items to the complete file or not at all; return their number."""
+    count = 0
     is_csv = _FORMATS[output.suffix.lower()] == "csv"
-    try:
-        with (
-            part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-            progress_bar("export", total, as_json=as_json) as report,
-        ):
+    with (
+        whole_file(output) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        progress_bar("export", total, as_json=as_json) as report,
+    ):
 
-            def counted() -> Iterator[Item]:
-                nonlocal count
-                for item in listed:
-                    yield item
-                    count += 1
-                    report(count)
+        def counting() -> Iterator[Item]:
+            nonlocal count
+            for item in listed:
+                yield item
+                count += 1
+                report(count)
 
-            for line in _lines(counted()) if is_csv else (json.dumps(_facts(item)) + "\n" for item in counted()):
-                file.write(line)
-        os.replace(part, output)
-    finally:
-        part.unlink(missing_ok=True)
+        for line in _csv_lines(counting()) if is_csv else (json.dumps(_facts(item)) + "\n" for item in counting()):
+            file.write(line)
     return count
 
 
-def _lines(listed: Iterator[Item]) -> Iterator[str]:
-    """Yield the lines of a CSV file, the heading first."""
-    yield _line(_COLUMNS)
+def _csv_lines(listed: Iterator[Item]) -> Iterator[str]:
+    """Yield the lines of a CSV file, first the heading."""
+    yield _csv_line(_COLUMNS)
     for item in listed:
-        yield _line(_row(item))
+        yield _csv_line(_row(item))
 
 
-def _line(row: tuple[str, ...]) -> str:
+def _csv_line(row: tuple[str, ...]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue()

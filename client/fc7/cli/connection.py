@@ -1,4 +1,4 @@
-"""The way from a command to its server."""
+"""How a command reaches its server: the options of the connection, and what opens it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from fc7.cli.options import path_type
 from fc7.cli.settings import read_engine_settings, setting
 
 if TYPE_CHECKING:
@@ -19,24 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where a command's server is, and what it must be."""
+    """Where a command's server is, and which models it must have."""
 
     server: str | None
     data: Path | None
     token_file: Path | None
     tls_ca: Path | None
-    models: tuple[str, ...] = ()  # names or bundles, the default first; empty for what there is
-    named: tuple[str, ...] = ()  # models and bundles that the command names, where one is a bundle
+    models: tuple[str, ...] = ()  # names or bundle folders from the settings, the default first; empty if none is set
+    named: tuple[str, ...] = ()  # the command's own --model or --ensemble, if it names a bundle folder
     device: str = "auto"
     threads: int | None = None
 
     def open(self) -> Client:
-        """Connect, or start the server in this process.
+        """Connect to the server, or start one in this process.
 
         Raises
         ------
         FailedPrecondition
-            A server that was not started here lacks a model that is set or named.
+            The server is another process, and lacks a model that is set or named.
         """
         import fc7
         from fc7._connect import connect_local
@@ -59,27 +60,34 @@ class Connection:
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the four options of a connection; hand them on as ``connection``.
+    """Add the four options of a connection and pass them on as ``connection``.
 
-    A bundle in the command's ``model`` or ``ensemble`` becomes the name of its model there.
+    A bundle folder in the command's ``model`` or ``ensemble`` is replaced by the name of the model in it.
     """
 
-    @setting("--server", metavar="HOST:PORT", help="Talk to this server. By default one runs in this process.")
-    @setting("--data", type=click.Path(path_type=Path, file_okay=False), help="Data folder, without a server.")
-    @setting("--token-file", type=click.Path(path_type=Path), help="File with the token to send.")
-    @setting("--tls-ca", type=click.Path(path_type=Path), help="PEM file of the authority that the server must prove.")
+    @setting(
+        "--server", metavar="HOST:PORT", help="Server to use. By default, the command runs one in its own process."
+    )
+    @setting(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Data folder to use when no server is named. Defaults to your user data directory.",
+    )
+    @setting("--token-file", type=path_type, help="File with the token to send to the server.")
+    @setting("--tls-ca", type=path_type, help="PEM file of the authority that signed the server's certificate.")
     @functools.wraps(command)
     def call(
         server: str | None, data: Path | None, token_file: Path | None, tls_ca: Path | None, **kwargs: Any
     ) -> None:
         source = click.get_current_context().get_parameter_source
-        if source("data") is ParameterSource.COMMANDLINE:  # then it is meant, whatever server the shell names
+        if source("data") is ParameterSource.COMMANDLINE:  # stronger than FC7_SERVER and fc7.toml
             if source("server") is ParameterSource.COMMANDLINE:
-                raise click.UsageError("--data is for a server in this process: give it or --server")
+                raise click.UsageError("--data and --server exclude each other. --data is for a server in this process")
             server = None
         for name in ("token_file", "tls_ca"):
             if server is None and source(name) is ParameterSource.COMMANDLINE:
-                raise click.UsageError(f"--{name.replace('_', '-')} is for a server elsewhere: name it with --server")
+                option = f"--{name.replace('_', '-')}"
+                raise click.UsageError(f"{option} is for a server elsewhere. Name one with --server HOST:PORT")
         named = _name_bundles(kwargs, server)
         connection = Connection(server, data, token_file, tls_ca, named=named, **read_engine_settings())
         command(connection=connection, **kwargs)
@@ -88,26 +96,25 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _name_bundles(kwargs: dict[str, Any], server: str | None) -> tuple[str, ...]:
-    """Put the names of models in place of bundles; return what the command names if one of it is a bundle."""
+    """Replace bundle folders by the names of their models; return all that was named if a bundle was among it."""
     model, ensemble = kwargs.get("model"), kwargs.get("ensemble")
-    given: tuple[str, ...] = (model,) if model else ensemble or ()
-    if not given:
+    named: tuple[str, ...] = (model,) if model else ensemble or ()
+    if not named:
         return ()
     from fc7.requested_models import read_requested_model
 
-    bundles = {
-        text: one.name for text in given if (one := read_requested_model(text)).graph_sha256 and _is_meant(text, server)
-    }
+    requested = {text: read_requested_model(text) for text in named}
+    bundles = {text: found.name for text, found in requested.items() if found.graph_sha256 and _is_folder(text, server)}
     if model:
         kwargs["model"] = bundles.get(model, model)
     else:
-        kwargs["ensemble"] = tuple(bundles.get(text, text) for text in given)
-    return given if bundles else ()
+        kwargs["ensemble"] = tuple(bundles.get(text, text) for text in named)
+    return named if bundles else ()
 
 
-def _is_meant(bundle: str, server: str | None) -> bool:
-    """Tell whether a folder is meant, or the model of a server that has the folder's name."""
-    if Path(bundle).name != bundle:
+def _is_folder(bundle: str, server: str | None) -> bool:
+    """Return whether text stands for the folder of that name rather than for the server's model of that name."""
+    if Path(bundle).name != bundle:  # a path such as ./name
         return True
     if server is not None:
         return False

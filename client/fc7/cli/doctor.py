@@ -1,4 +1,4 @@
-"""`fc7 doctor`: what is installed, what answers, what is wrong and how to mend it."""
+"""`fc7 doctor`: check the installation and the server, and say how to fix each problem."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fc7.cli.connection import Connection, connected
-from fc7.cli.options import json_option
-from fc7.cli.output import exit_if_failed, print_json, print_table, print_text
+from fc7.cli.options import example, json_option
+from fc7.cli.output import counted, exit_if_failed, print_json, print_table, print_text, printable
 from fc7.contract.cores import usable_cores
 from fc7.errors import Fc7Error, PermissionDenied
 
@@ -32,27 +32,32 @@ class Finding:
 
     check: str
     value: str
-    problem: str = ""  # empty: all well
+    problem: str = ""  # empty if all is well
     fix: str = ""
 
 
+@example("fc7 doctor")
 @click.command()
 @json_option
 @connected
 def doctor(connection: Connection, as_json: bool) -> None:
-    """Look at this installation and its server; name each problem's fix. Exit code 1 where there is one."""
+    """Check this installation and its server, and say how to fix each problem.
+
+    The exit code is 1 if there is a problem.
+    """
     findings = [*_machine(), *_packages(is_remote=connection.server is not None), *_server(connection)]
     problems = [finding for finding in findings if finding.problem]
     if as_json:
         for finding in findings:
-            bad = {"problem": finding.problem, "fix": finding.fix} if finding.problem else {}
-            print_json({"check": finding.check, "value": finding.value} | bad)
+            problem = {"problem": finding.problem, "fix": finding.fix} if finding.problem else {}
+            print_json({"check": finding.check, "value": finding.value} | problem)
     else:
         print_table(("check", "found"), [(finding.check, finding.value) for finding in findings])
         for finding in problems:
-            print_text(f"\nproblem: {finding.check}: {finding.problem}\n    fix: {finding.fix}")
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        print_text(f"\n{count}" if problems else "\nall well")
+            # Parts of both texts come from the server.
+            cause, fix = " ".join(finding.problem.split()), " ".join(finding.fix.split())
+            print_text(f"\nproblem: {finding.check}: {printable(cause)}\n    fix: {printable(fix)}")
+        print_text(f"\n{counted(len(problems), 'problem')}" if problems else "\nall well")
     exit_if_failed(len(problems))
 
 
@@ -63,32 +68,33 @@ def _machine() -> Iterator[Finding]:
     yield Finding("cores", str(usable_cores()))
     note = ""
     if sqlite3.sqlite_version_info < _SAFE_SQLITE:
-        note = ": resets of its write-ahead log can lose data with two connections; fc7 keeps one a collection"
+        note = " (its write-ahead log can lose data with two connections; fc7 opens one per collection)"
     yield Finding("sqlite", sqlite3.sqlite_version + note)
 
 
 def _packages(*, is_remote: bool) -> Iterator[Finding]:
     for pair in _EXCLUSIVE:
-        found = [name for name in pair if _version(name)]
-        value = ", ".join(f"{name} {_version(name)}" for name in found) or "none"
-        if len(found) == 2:
+        installed = [name for name in pair if _version(name)]
+        value = ", ".join(f"{name} {_version(name)}" for name in installed) or "none"
+        if len(installed) == 2:
             fix = f"pip uninstall {' '.join(pair)}, then pip install 'fc7[cpu]' or 'fc7[gpu]'"
-            yield Finding(pair[0], value, "both are installed, and they overwrite each other's files", fix)
-        elif not found and not is_remote:
-            yield Finding(pair[0], value, "no server can run here", "pip install 'fc7[cpu]', or name a --server")
+            yield Finding(pair[0], value, "both are installed, and each overwrites the other's files", fix)
+        elif not installed and not is_remote:
+            fix = "pip install 'fc7[cpu]', or name a server with --server"
+            yield Finding(pair[0], value, "no server can run here without it", fix)
         else:
             yield Finding(pair[0], value)
     yield Finding("libraries", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES if _version(name)))
 
 
 def _server(connection: Connection) -> Iterator[Finding]:
-    where = connection.server or "in this process, or of the data folder's holder"
+    where = connection.server or "in this process, or in the process that holds the data folder"
     try:
         with connection.open() as client:
             yield Finding("server", where)
             yield from _answers(client)
     except Fc7Error as error:
-        yield Finding("server", where, error.message, "see the message; `fc7 serve` starts a server")
+        yield Finding("server", where, error.message, "do what the message says. `fc7 serve` starts a server")
     except ModuleNotFoundError as error:
         yield Finding("server", where, f"{error.name} is not installed", "pip install 'fc7[cpu]'")
 
@@ -99,8 +105,8 @@ def _answers(client: Client) -> Iterator[Finding]:
     start = time.perf_counter()
     client.extract(np.full((64, 64, 3), 128, np.uint8))
     yield Finding("extract", f"one image in {1000 * (time.perf_counter() - start):.0f} ms")
-    for one in client.models():
-        yield Finding("model", f"{one.name} ({one.provider or 'not used yet'})")
+    for model in client.models():
+        yield Finding("model", f"{model.name} ({model.provider or 'not used yet'})")
     try:
         info = client.server_info()
     except PermissionDenied as error:
@@ -110,18 +116,20 @@ def _answers(client: Client) -> Iterator[Finding]:
         yield Finding("device", f"{info.device}, {info.provider}, {info.threads} threads")
         yield Finding("data folder", info.data)
         yield _telemetry(info.telemetry)
-    for found in client.collections():
-        if found.fault:
-            fix = f"restore its folder from a copy, or fc7 collection delete {found.name} --yes"
-            yield Finding("collection", found.name, found.fault, fix)
+    for collection in client.collections():
+        if collection.fault:
+            fix = f"restore its folder from a copy, or run: fc7 collection delete {collection.name} --yes"
+            yield Finding("collection", collection.name, collection.fault, fix)
         else:
-            yield Finding("collection", f"{found.name}: {found.count} items, index {found.index}")
+            size = counted(collection.count, "item")
+            yield Finding("collection", f"{collection.name}: {size}, index {collection.index}")
 
 
-def _telemetry(found: str) -> Finding:
-    if found == "off":
-        return Finding("telemetry", found)
-    return Finding("telemetry", found, "it may send data about its use", "start it again with ORT_DISABLE_TELEMETRY=1")
+def _telemetry(state: str) -> Finding:
+    if state == "off":
+        return Finding("telemetry", state)
+    fix = "set ORT_DISABLE_TELEMETRY=1 and start the server again"
+    return Finding("telemetry", state, "ONNX Runtime may send data about its use", fix)
 
 
 def _version(distribution: str) -> str:

@@ -1,39 +1,42 @@
-"""`fc7 explain invariance, correspondence, evolution, check`: studies of what explanations show and are worth."""
+"""`fc7 explain invariance, correspondence, evolution, check`: what networks see, and how far to trust explanations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from fc7.cli.options import bundle_option, json_option
+from fc7.cli.options import (
+    Decorator,
+    bundle_option,
+    example,
+    folder_argument,
+    json_option,
+    path_type,
+    report_option,
+)
 from fc7.cli.output import print_rows, print_text, progress_bar
 
-_folder = click.argument("folder", type=click.Path(path_type=Path))
 
-
-def _count(default: int) -> Callable[[Any], Any]:
-    text = "Pictures, taken evenly along their sorted names."
+def _count_option(default: int) -> Decorator:
+    text = "Number of pictures to use, spread evenly over their sorted names."
     return click.option("--count", type=click.IntRange(min=1), default=default, show_default=True, help=text)
 
 
-def _output(what: str) -> Callable[[Any], Any]:
-    return click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help=f"Folder for {what}.")
-
-
+@example("fc7 explain invariance holiday --output study")
 @click.command()
-@_folder
+@folder_argument
 @bundle_option
-@_count(5)
-@_output("invariance.csv and invariance.png")
+@_count_option(5)
+@report_option("invariance.csv and invariance.png")
 @json_option
 def invariance(folder: Path, name: str, count: int, output: Path | None, as_json: bool) -> None:
-    """Shift, enlarge and turn the pictures in FOLDER: how far the features go, and what becomes of the class.
+    """Measure how features and classes change when pictures are shifted, enlarged and turned.
 
-    Zeiler & Fergus 2013, figure 5. Needs 'fc7[train]'.
+    FOLDER is searched at any depth (Zeiler & Fergus 2013, figure 5). Prints means over the
+    pictures; distances are relative to the length of the unchanged picture's feature. Needs
+    'fc7[train]', but no server.
     """
     from fc7_models.studies.explanation_figures import write_invariance
     from fc7_models.studies.invariance import invariance as run
@@ -49,16 +52,18 @@ def invariance(folder: Path, name: str, count: int, output: Path | None, as_json
         write_invariance(curves, output)
 
 
+@example("fc7 explain correspondence dogs --output study")
 @click.command()
-@_folder
+@folder_argument
 @bundle_option
-@_output("correspondence.csv and correspondence.png")
+@report_option("correspondence.csv and correspondence.png")
 @json_option
 def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) -> None:
-    """Mask the same part in several pictures of FOLDER: whether what changes is alike, more than with random masks.
+    """Measure whether masking the same part of several pictures changes their features alike.
 
-    FOLDER holds parts.csv: picture,part,x,y,width,height in shares of the picture. Zeiler & Fergus 2013, table 1.
-    Needs 'fc7[train]'.
+    FOLDER holds the pictures and a file parts.csv with the columns picture, part, x, y, width and
+    height; the last four are shares of the upright picture, from 0 to 1. Random masks are
+    measured for comparison (Zeiler & Fergus 2013, table 1). Needs 'fc7[train]', but no server.
     """
     from fc7_models.studies.correspondence import correspondence as run
     from fc7_models.studies.explanation_figures import write_correspondence
@@ -73,17 +78,18 @@ def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) 
         write_correspondence(rows, output)
 
 
+@example("fc7 explain evolution made.checkpoints --pictures holiday --output study")
 @click.command()
-@click.argument("checkpoints", type=click.Path(path_type=Path))
-@click.option(
-    "--pictures", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Pictures to look at."
-)
-@_output("evolution.csv and evolution.png")
+@click.argument("checkpoints", type=path_type)
+@click.option("--pictures", required=True, type=path_type, metavar="FOLDER", help="Folder of pictures to look at.")
+@report_option("evolution.csv and evolution.png")
 @json_option
 def evolution(checkpoints: Path, pictures: Path, output: Path | None, as_json: bool) -> None:
-    """Project units of each convolution after each epoch that `fc7 model train --checkpoints` kept in CHECKPOINTS.
+    """Show how the units of a network develop during training.
 
-    Zeiler & Fergus 2013, figure 4. Needs 'fc7[train]'.
+    CHECKPOINTS is the folder that `fc7 model train --checkpoints` kept. Six units of each
+    convolution are projected to pixels after each epoch in it, in the picture that excites them
+    most (Zeiler & Fergus 2013, figure 4). Needs 'fc7[train]', but no server.
     """
     from fc7_models.studies.explanation_figures import write_evolution
     from fc7_models.studies.feature_evolution import evolution as run
@@ -98,17 +104,20 @@ def evolution(checkpoints: Path, pictures: Path, output: Path | None, as_json: b
         write_evolution(stages, output)
 
 
+@example("fc7 explain check holiday --output study")
 @click.command()
-@_folder
+@folder_argument
 @bundle_option
-@_count(20)
-@_output("tables (CSV) and drawings (PNG)")
+@_count_option(20)
+@report_option("tables (CSV) and drawings (PNG)")
 @json_option
 def check(folder: Path, name: str, count: int, output: Path | None, as_json: bool) -> None:
-    """Measure how far explanations of the pictures in FOLDER can be trusted.
+    """Measure how far explanations can be trusted.
 
-    Deletion and insertion curves against a random order and edges (Petsiuk 2018), and what is left of a map when the
-    network's weights are shuffled (Adebayo 2018). Needs 'fc7[train]'.
+    FOLDER is searched at any depth. Prints the areas under the deletion and insertion curves,
+    beside those of a random order and of edges (Petsiuk 2018), and then how similar a map stays
+    when the weights of the network are shuffled (Adebayo 2018). Needs 'fc7[train]', but no
+    server.
     """
     from fc7_models.studies.explanation_figures import write_check
     from fc7_models.studies.network_figures import prepare

@@ -1,4 +1,4 @@
-"""`fc7 explain top`: the pictures that excite units most."""
+"""`fc7 explain top`: find and draw the pictures that excite units most."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import click
 
 from fc7.cli.connection import Connection, connected
-from fc7.cli.explain_output import (
-    check_result,
-    layer_option,
-    output_option,
-    place_facts,
-    projection_arrays,
-    rule_option,
-    text_array,
-    write_result,
-)
+from fc7.cli.explain_output import check_result, place_facts, projection_arrays, text_array, write_result
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.image_arguments import FoundImage, find_images, finish
-from fc7.cli.options import exclude_option, json_option, model_option
+from fc7.cli.options import (
+    example,
+    exclude_option,
+    explanation_option,
+    json_option,
+    model_option,
+    path_type,
+    rule_option,
+    unit_layer_option,
+)
 from fc7.cli.output import print_note, print_rows, progress_bar
 from fc7.errors import FailedPrecondition
 
@@ -32,18 +32,28 @@ if TYPE_CHECKING:
 
 _RANDOM = "random:"
 _SEED = 7
-_DRAWN = 64  # units of a drawing: nine projections of each are held at a time
-_TOGETHER = 16  # units of a call: at 224 px a projection takes 600 kB
+_MOST_UNITS = 64  # of one drawing, which holds nine projections of each in memory
+_UNITS_PER_CALL = 16  # at 224 px, a projection takes 600 kB of the answer
 
 
+@example("fc7 explain top holiday --output top.png")
 @click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--collection", help="Take its model, and the pictures that its items name in payload.path.")
-@layer_option
-@click.option("--units", default="random:16", show_default=True, metavar="N,N,...|random:N", help="Units to show.")
+@click.argument("folder", required=False, type=path_type)
+@click.option(
+    "--collection",
+    help="Use the pictures that the items of this collection name in payload.path, and its model, instead of FOLDER.",
+)
+@unit_layer_option
+@click.option(
+    "--units",
+    default="random:16",
+    show_default=True,
+    metavar="N,N,...|random:N",
+    help="Units to show. random:N draws N units by lot, the same ones every time.",
+)
 @rule_option
 @model_option
-@output_option
+@explanation_option
 @exclude_option
 @json_option
 @connected
@@ -59,25 +69,32 @@ def top(
     scan: FolderScan,
     as_json: bool,
 ) -> None:
-    """Find the nine pictures that excite each unit most; draw patches and projections.
+    """Find the nine pictures that excite each unit of a layer most.
 
-    Zeiler & Fergus 2013, figure 2. The server remembers the pass over the pictures: other units of the same
-    layer cost none.
+    FOLDER is searched at any depth. With --output, the drawing shows for each unit the parts of
+    the pictures that it sees and their projections to pixels (Zeiler & Fergus 2013, figure 2), of
+    64 units at most. The server remembers the result for all units of the layer, so asking for
+    other units is quick.
+
+    Prints the value of each unit in each picture, its row and column in the map, its box (left,
+    top, right and bottom, in pixels of the square that the network sees), and the picture's id. An
+    item without payload.path is reported and left out, and the exit code is 1.
     """
     if (folder is None) == (collection is None):
-        raise click.UsageError("give either FOLDER or --collection C")
+        raise click.UsageError("give either FOLDER or --collection NAME, not both or neither")
     if collection is not None and scan.exclude:
-        raise click.UsageError("--exclude goes with FOLDER: of a collection all items are taken")
+        raise click.UsageError("--exclude is for FOLDER. A collection is used with all its items")
     check_result(output)
-    named, n_random = _chosen(units)
-    if output is not None and (count := len(named) or n_random) > _DRAWN:
-        raise click.UsageError(f"--units asks for {count}: at most {_DRAWN} are drawn or kept; give fewer at a time")
+    named, n_random = _parse_units(units)
+    if output is not None and (count := len(named) or n_random) > _MOST_UNITS:
+        raise click.UsageError(f"--units may name at most {_MOST_UNITS} units with --output (got {count})")
     with connection.open() as client:
         if folder is not None:
-            images = find_images([folder], scan)
+            images, n_left_out = find_images([folder], scan), 0
         else:
             stored = client.collection(str(collection))
-            images, model = _pictures(stored), model or stored.provenance.model
+            images, n_left_out = _stored_images(stored)
+            model = model or stored.provenance.model
         with progress_bar("top", len(images), as_json=as_json) as report:
             found = client.explain.top(
                 [image.path for image in images], layer=layer, units=named, model=model, report=report
@@ -88,35 +105,37 @@ def top(
         if output is not None:
             _write(output, images, found, _project(client, images, found, shown, rule, as_json))
     print_rows(
-        [place_facts(i.place) | {"id": images[i.index].id} for unit in shown for i in found.units[unit]], as_json
+        [place_facts(hit.place) | {"id": images[hit.index].id} for unit in shown for hit in found.units[unit]], as_json
     )
-    finish(scan, len(found.failed))
+    finish(scan, len(found.failed) + n_left_out)
 
 
-def _chosen(text: str) -> tuple[list[int], int]:
-    """Return the units that are named, or how many are to be drawn by lot."""
+def _parse_units(text: str) -> tuple[list[int], int]:
+    """Return the units that --units names, and how many to draw by lot; one of them is empty or 0."""
     is_random, numbers = text.startswith(_RANDOM), text.removeprefix(_RANDOM).split(",")
     is_known = all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers)
     if not is_known or (is_random and (len(numbers) > 1 or int(numbers[0]) == 0)):
-        raise click.UsageError(f"--units {text!r} is neither N,N,... nor {_RANDOM}N")
+        raise click.UsageError(f"--units must be N,N,... or {_RANDOM}N (got {text!r})")
     return ([], int(numbers[0])) if is_random else (list(dict.fromkeys(map(int, numbers))), 0)
 
 
-def _pictures(collection: Collection) -> list[FoundImage]:
-    """Return the pictures that a collection's items name; those without one are said."""
-    found = []
+def _stored_images(collection: Collection) -> tuple[list[FoundImage], int]:
+    """Return the pictures that a collection's items name, and the number of items that name none."""
+    images, n_left_out = [], 0
     for item in collection.items():
         path = item.payload.get("path")
         if isinstance(path, str):
-            found.append(FoundImage(item.id, Path(path)))
+            images.append(FoundImage(item.id, Path(path)))
         else:
-            print_note(item.id, "no payload.path says where its picture is")
-    if not found:
+            n_left_out += 1
+            print_note(item.id, "left out, because it has no payload.path that says where its picture is")
+    if not images:
         raise FailedPrecondition(
-            f"no item of collection {collection.name!r} names its picture in payload.path: add them with `fc7 add`",
+            f"no item of collection {collection.name!r} has a payload.path that says where its picture is. "
+            "Add the pictures with `fc7 add`",
             name=collection.name,
         )
-    return found
+    return images, n_left_out
 
 
 def _write(
@@ -126,29 +145,29 @@ def _write(
 
     where = f"{found.provenance.model} {found.provenance.layer}"
     title = f"{where}: for each unit the nine pictures, of {len(images)}, that activate it most"
-    arrays = projection_arrays([one.projection for row in excited.values() for one in row])
-    arrays["ids"] = text_array([images[one.index].id for unit in excited for one in found.units[unit]])
+    arrays = projection_arrays([hit.projection for hits in excited.values() for hit in hits])
+    arrays["ids"] = text_array([images[hit.index].id for unit in excited for hit in found.units[unit]])
     write_result(output, arrays, found.provenance.to_dict(), lambda file: draw_top_pictures(excited, file, title))
 
 
 def _project(
     client: Client, images: Sequence[FoundImage], found: TopUnits, shown: Sequence[int], rule: str, as_json: bool
 ) -> dict[int, list[ActivatingPicture]]:
-    """Project each unit in the pictures that excite it most; a picture is sent for all of its units."""
+    """Project each unit in the pictures that excite it most; each picture is sent once for all its units."""
     from fc7.drawing.explanations import ActivatingPicture
 
-    units_of: dict[int, list[int]] = {}  # picture -> those that it excites most
+    units_of: dict[int, list[int]] = {}  # index of a picture -> units that it excites most
     for unit in shown:
-        for one in found.units[unit]:
-            units_of.setdefault(one.index, []).append(unit)
+        for hit in found.units[unit]:
+            units_of.setdefault(hit.index, []).append(unit)
     where, excited = found.provenance, dict[tuple[int, int], ActivatingPicture]()
     with progress_bar("project", len(units_of), as_json=as_json) as report:
         for done, (index, units) in enumerate(units_of.items(), 1):
             path = images[index].path
-            for start in range(0, len(units), _TOGETHER):
-                some = units[start : start + _TOGETHER]
-                answer = client.explain.unit(path, layer=where.layer, units=some, rule=rule, model=where.model)
+            for start in range(0, len(units), _UNITS_PER_CALL):
+                batch = units[start : start + _UNITS_PER_CALL]
+                answer = client.explain.unit(path, layer=where.layer, units=batch, rule=rule, model=where.model)
                 for projection in answer.projections:
                     excited[projection.place.unit, index] = ActivatingPicture(path, answer.view, projection)
             report(done)
-    return {unit: [excited[unit, one.index] for one in found.units[unit]] for unit in shown}
+    return {unit: [excited[unit, hit.index] for hit in found.units[unit]] for unit in shown}

@@ -1,4 +1,4 @@
-"""`fc7 head evaluate`: how often a head is right about labelled pictures."""
+"""`fc7 head evaluate`: measure how often a head is right about labelled pictures."""
 
 from __future__ import annotations
 
@@ -11,30 +11,36 @@ import click
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.image_arguments import finish
-from fc7.cli.options import exclude_option, json_option, positive
-from fc7.cli.output import print_json, print_note, print_table, print_text, printable, progress_bar
+from fc7.cli.options import example, exclude_option, folder_argument, json_option, version_option
+from fc7.cli.output import counted, print_json, print_note, print_table, print_text, printable, progress_bar
 from fc7.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from fc7.evaluation import Evaluation
 
-_CONFUSIONS = 10  # lines of a table
+_CONFUSIONS = 10  # rows of the table
 
 
+@example("fc7 head evaluate places unseen")
 @click.command()
 @click.argument("name")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--version", type=positive, help="Version, published or not. Defaults to the newest.")
+@folder_argument
+@version_option
 @exclude_option
 @json_option
 @connected
 def evaluate(
     connection: Connection, name: str, folder: Path, version: int | None, scan: FolderScan, as_json: bool
 ) -> None:
-    """Tell how often a head is right about the pictures in FOLDER, one sub-folder per class.
+    """Measure how often a head is right about labelled pictures.
 
-    Use pictures that the head was not trained on. Of a FOLDER with train/ and val/, val/ is
-    taken. Classes of FOLDER that the head does not know are left out and named.
+    FOLDER holds one sub-folder per class, with pictures that the head was not trained on. If
+    FOLDER is a data set with train/ and val/, only val/ is used. The version need not be
+    published.
+
+    Prints precision, recall and the number of pictures of each class, the most frequent
+    confusions, and the accuracy with its 95 % interval. Classes that the head does not know are
+    left out and named.
     """
     from fc7.cli.folder_labels import HELD_OUT, labelled_images
     from fc7.evaluation import evaluate as compare
@@ -46,7 +52,8 @@ def evaluate(
         unknown = sorted(set(labels) - set(head.classes))
         if not known:
             raise InvalidArgument(
-                f"head {name!r} knows no class of {str(folder)!r}: its classes are {', '.join(head.classes)}", name=name
+                f"head {name!r} knows no class of {str(folder)!r}. Its classes are: {', '.join(head.classes)}",
+                name=name,
             )
         with progress_bar("evaluate", len(known), as_json=as_json) as report:
             paths = [image.path for image, _ in known]
@@ -54,7 +61,7 @@ def evaluate(
     for (image, _), answer in zip(known, answers, strict=True):
         if answer.error is not None:
             print_note(image.name, answer.error)
-    pairs = [(label, one.label) for (_, label), one in zip(known, answers, strict=True) if one.error is None]
+    pairs = [(label, answer.label) for (_, label), answer in zip(known, answers, strict=True) if answer.error is None]
     n_failed = len(known) - len(pairs)
     if not pairs:
         raise InvalidArgument(f"no picture of {str(folder)!r} could be read", name=str(folder))
@@ -63,28 +70,29 @@ def evaluate(
         facts = {"head": name, "version": head.version, **asdict(found), "unknown_classes": unknown}
         print_json(facts | {"failed": n_failed, "passed_over": scan.to_dict()})
     else:
-        _show(found, f"version {head.version} of head {name}")
+        _print(found, f"version {head.version} of head {name}")
     if unknown:
         n_left_out = len(images) - len(known)
         print_text(
-            f"fc7: {n_left_out} pictures left out, whose classes the head does not know: "
-            f"{printable(', '.join(unknown))}",
+            f"fc7: {counted(n_left_out, 'picture')} left out, because the head does not know the "
+            f"{'class' if len(unknown) == 1 else 'classes'} {printable(', '.join(unknown))}",
             err=True,
         )
     finish(scan, n_failed, as_json=as_json)
 
 
-def _show(found: Evaluation, what: str) -> None:
-    rows = [(one.label, one.precision, one.recall, one.support) for one in found.classes]
+def _print(found: Evaluation, head: str) -> None:
+    rows = [(row.label, row.precision, row.recall, row.support) for row in found.classes]
     print_table(("class", "precision", "recall", "pictures"), rows)
     if found.confusions:
         print_text("")
         shown = found.confusions[:_CONFUSIONS]
-        print_table(("class", "taken for", "pictures"), [(one.label, one.predicted, one.count) for one in shown])
+        print_table(("class", "taken for", "pictures"), [(pair.label, pair.predicted, pair.count) for pair in shown])
         if len(found.confusions) > len(shown):
-            print_text(f"and {len(found.confusions) - len(shown)} more pairs of classes: see --json")
+            print_text(f"and {counted(len(found.confusions) - len(shown), 'more pair')} of classes, which --json lists")
     low, high = found.interval
     print_text(
-        f"\n{printable(what)}: accuracy {found.accuracy:.3f} on {found.count} pictures (95 % interval {low:.3f} to "
-        f"{high:.3f})\nalways answering {printable(found.majority_label)!r}: {found.majority_accuracy:.3f}"
+        f"\n{printable(head)}: accuracy {found.accuracy:.3f} on {counted(found.count, 'picture')} "
+        f"(95 % interval {low:.3f} to {high:.3f})\n"
+        f"always answering {printable(found.majority_label)!r}: {found.majority_accuracy:.3f}"
     )

@@ -1,4 +1,4 @@
-"""`fc7 health`: whether the server is ready."""
+"""`fc7 health`: tell whether the server is ready."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from pathlib import Path
 import click
 
 from fc7.cli.connection import Connection, connected
-from fc7.cli.options import json_option
+from fc7.cli.options import example, json_option
 from fc7.cli.output import print_json, print_text
 from fc7.errors import Unavailable
 
 
+@example("fc7 health --server 127.0.0.1:50051")
 @click.command()
 @json_option
 @connected
 def health(connection: Connection, as_json: bool) -> None:
-    """Tell whether the server is ready. Needs no token, starts none; exit code 0 where it is, 7 where it is not.
+    """Tell whether the server is ready.
 
-    Without a server the process that holds the data folder is asked. Else the codes are those of every command: 2 for
-    an address that is none, 4 where that process is to be asked and the extra "cpu" or "gpu" is not installed.
+    The exit code is 0 if the server is ready and 7 if it is not. Other failures use the usual
+    exit codes; an invalid address gives 2.
+
+    The command needs no token and never starts a server. Without --server, it asks the process
+    that holds the data folder. For that, 'fc7[cpu]' or 'fc7[gpu]' must be installed; otherwise
+    the exit code is 4.
     """
     if connection.server is None:
         connection = Connection(_holder(connection.data), None, None, None)
@@ -33,7 +38,7 @@ def health(connection: Connection, as_json: bool) -> None:
 
 
 def _holder(data: Path | None) -> str:
-    """Return where the process that holds the data folder can be reached."""
+    """Return the address of the process that holds the data folder."""
     from fc7.local_server import default_data
     from fc7_service.data_folder import read_running_server
 
@@ -41,7 +46,7 @@ def _holder(data: Path | None) -> str:
     holder = read_running_server(folder)
     if holder is None:
         raise Unavailable(
-            f"no server holds the data folder {str(folder)!r}: start one with `fc7 serve`, or name one with --server",
+            f"no server holds the data folder {str(folder)!r}. Start one with `fc7 serve`, or name one with --server",
             name=str(folder),
         )
     return holder.address

@@ -1,12 +1,16 @@
-"""The images that arguments name, and their ids: files, folders, URLs and standard input."""
+"""Image arguments of commands: files, folders, URLs and standard input become images with ids."""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -15,39 +19,39 @@ from fc7.cli.output import exit_if_failed, print_note, print_text
 from fc7.contract.formats import READ
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 
-_INPUT = "-"  # standard input, where an argument names it
+_STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """An image."""
+    """One image that a command works on."""
 
-    id: str  # path below the PATH that was given, with "/"; a lone file: its name; a URL: itself
-    source: Path | str | bytes  # a file as reached from the PATH given, a URL, or what came from standard input
-    root: Path | None = None  # the PATH given, where it is a folder
+    id: str  # its path below the folder given, with "/"; for a single file its name; for a URL or "-" the argument
+    source: Path | str | bytes  # a file, a URL, or the bytes from standard input
+    root: Path | None = None  # the folder given, if the image was found in one
 
     @property
     def path(self) -> Path:
-        """The file of an image that was found in a folder."""
+        """Its file; only an image that was found in a folder is sure to have one."""
         assert isinstance(self.source, Path)
         return self.source
 
     @property
     def name(self) -> str:
-        """The path or the URL as text, to be shown."""
+        """Its path or URL as text for messages; "-" for standard input."""
         if isinstance(self.source, bytes):
-            return _INPUT
+            return _STDIN
         return as_text(self.source) if isinstance(self.source, Path) else self.source
 
     @property
     def folder(self) -> str | None:
-        """First folder below the PATH given; None for an image that lies in none."""
+        """Name of the first folder below the PATH given; None for an image directly in it."""
         first, slash, _ = self.id.partition("/")
         return first if slash else None
 
 
 class ImageLocation(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click
-    """A file or a folder as a `Path`; a URL and "-" as text."""
+    """Type of an argument that names images: a file or a folder becomes a `Path`; a URL and "-" stay text."""
 
     name = "path"
 
@@ -55,72 +59,99 @@ class ImageLocation(click.ParamType):  # type: ignore[type-arg]  # generic in ne
         """Return the path, the URL or "-"."""
         from fc7.download import is_url
 
-        return value if value == _INPUT or is_url(value) else Path(value)
+        return value if value == _STDIN or is_url(value) else Path(value)
 
 
-def paths_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument PATH..."""
-    argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=ImageLocation())
-    return argument(command)
+paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=ImageLocation())
+image_argument = click.argument("image", type=ImageLocation())
 
 
-def read_input() -> bytes:
+def read_stdin() -> bytes:
     """Return the picture on standard input.
 
     Raises
     ------
     click.UsageError
-        It is a terminal.
+        Standard input is a terminal.
     InvalidArgument
-        It is empty, or too large.
+        Standard input is empty or too large.
     """
     from fc7.images import MAX_IMAGE_BYTES
 
     if sys.stdin.isatty():
-        raise click.UsageError("standard input is a terminal: send a picture into it, for example with < picture.jpg")
+        raise click.UsageError("standard input is a terminal. Send a picture into it, for example with < picture.jpg")
     data = sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1)
     if not data:
-        raise InvalidArgument("standard input is empty: send one picture into it, and give - once", name=_INPUT)
+        raise InvalidArgument("standard input is empty. Send one picture into it, and give - only once", name=_STDIN)
     if len(data) > MAX_IMAGE_BYTES:
-        raise InvalidArgument(f"standard input has more than {MAX_IMAGE_BYTES} bytes: send one picture", name=_INPUT)
+        raise InvalidArgument(
+            f"standard input has more than {MAX_IMAGE_BYTES} bytes. Send a single, smaller picture", name=_STDIN
+        )
     return data
 
 
 def read_query(image: Path | str) -> Path | str | bytes:
-    """Return one image that an argument names."""
-    return read_input() if image == _INPUT else image
+    """Return an image argument as the client takes it: a path, a URL, or the bytes from standard input."""
+    return read_stdin() if image == _STDIN else image
+
+
+@contextlib.contextmanager
+def local_file(image: Path | str) -> Iterator[Path]:
+    """Yield an image argument as a file; a URL or standard input becomes a temporary file for the time being.
+
+    Raises
+    ------
+    Fc7Error
+        As `fc7.images.read_image`, and as `read_stdin`.
+    """
+    from fc7.images import read_image
+
+    if isinstance(image, Path):
+        yield image
+        return
+    content = read_image(read_query(image))
+    last_part = unquote(urlsplit(image).path).rpartition("/")[2]
+    name = (
+        "standard input"
+        if image == _STDIN
+        else re.sub(r"[^A-Za-z0-9_.-]", "_", last_part).lstrip(".")[-100:] or "image"
+    )
+    with tempfile.TemporaryDirectory(prefix="fc7-") as folder:
+        path = Path(folder) / name
+        path.write_bytes(content.data)
+        yield path
 
 
 def find_images(paths: Sequence[Path | str], scan: FolderScan) -> list[FoundImage]:
-    """List the images of files, URLs, standard input and folders, the latter searched recursively and sorted.
+    """List the images that PATH arguments name; folders are searched recursively, and their images sorted.
 
     Raises
     ------
     NotFound
         A PATH does not exist.
     InvalidArgument
-        A folder without an image.
+        A folder holds no image.
     FailedPrecondition
-        A PATH that is a folder cannot be read.
+        A folder given as PATH cannot be read.
     """
     return [image for path in paths for image in _below(path, scan)]
 
 
-def find_items(paths: Sequence[Path | str], way_out: str, scan: FolderScan) -> list[FoundImage]:
-    """List images as `find_images` does, each of an id of its own.
+def find_items(paths: Sequence[Path | str], advice: str, scan: FolderScan) -> list[FoundImage]:
+    """List images as `find_images` does, and check that no two have the same id.
 
     Raises
     ------
     InvalidArgument
-        Two images of one id; the text ends with ``way_out``.
+        Two images have the same id. The message ends with ``advice``.
     """
     found: dict[str, FoundImage] = {}
     for image in find_images(paths, scan):
         other = found.setdefault(image.id, image)
         if other is not image:
             raise InvalidArgument(
-                f"{other.name!r} and {image.name!r} both have the id {image.id!r}, which may occur once in a run: "
-                f"give the folder above them, or {way_out}",
+                f"{other.name!r} and {image.name!r} have the same id {image.id!r}. Give the folder above them, or "
+                f"{advice}",
                 name=image.id,
             )
     return list(found.values())
@@ -132,7 +163,7 @@ def _below(path: Path | str, scan: FolderScan) -> list[FoundImage]:
     if path.is_dir():
         return _in_folder(path, scan)
     if not path.exists():
-        raise NotFound(f"{str(path)!r} does not exist: give an image or a folder", name=str(path))
+        raise NotFound(f"{str(path)!r} does not exist. Give an image or a folder", name=str(path))
     if scan.is_excluded(Path(path.name)):
         scan.pass_over("excluded", 1)
         return []
@@ -147,7 +178,7 @@ def _in_folder(folder: Path, scan: FolderScan) -> list[FoundImage]:
         raise FailedPrecondition(f"folder {name!r} cannot be read: {error.strerror}", name=name) from error
     if not images:
         raise InvalidArgument(
-            f"folder {as_text(folder)!r} holds no image: looked for {', '.join(sorted(READ))} at any depth. "
+            f"folder {as_text(folder)!r} holds no image. fc7 looked for {', '.join(sorted(READ))} at any depth. "
             f"{str(scan).capitalize() or 'Nothing was passed over'}",
             name=str(folder),
         )
@@ -155,9 +186,9 @@ def _in_folder(folder: Path, scan: FolderScan) -> list[FoundImage]:
 
 
 def finish(scan: FolderScan, n_failed: int, *, as_json: bool = False) -> None:
-    """Say what was passed over; end with exit code 1 where images failed or folders could not be read.
+    """End a command: print what was passed over, and exit with code 1 if images failed or folders were unreadable.
 
-    With ``as_json`` the command has printed `FolderScan.to_dict` itself.
+    With ``as_json``, the command has printed `FolderScan.to_dict` itself.
     """
     for folder, why in scan.unreadable:
         print_note(as_text(folder), f"the folder cannot be read: {why}")
@@ -167,7 +198,7 @@ def finish(scan: FolderScan, n_failed: int, *, as_json: bool = False) -> None:
 
 
 def as_text(path: Path) -> str:
-    r"""Return a path with "/"; what is not UTF-8 in it becomes ``\xNN``."""
+    r"""Return a path as text with "/"; bytes that are not UTF-8 become ``\xNN``."""
     from fc7.images import text_of
 
     return text_of(path.as_posix())

@@ -1,4 +1,4 @@
-"""`fc7 model`: the networks of a server, and the door to training them."""
+"""`fc7 model`: list, show, verify, export, pull and import networks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import click
 from fc7.cli.connection import Connection, connected
 from fc7.cli.model_study import curve, evaluate, inspect, probe, quantize
 from fc7.cli.model_train import ablate, train
-from fc7.cli.options import json_option
-from fc7.cli.output import print_bundle, print_json, print_table, print_text, progress_bar
+from fc7.cli.options import bundle_name_option, bundle_output_option, example, json_option, path_type
+from fc7.cli.output import print_bundle, print_json, print_table, print_text, printable, progress_bar
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
     from fc7 import Client, Model
 
-TOLERANCE = 1e-4  # of the layer's largest value
+TOLERANCE = 1e-4  # share of the layer's largest golden value
 
 
 @click.group()
@@ -36,53 +36,72 @@ model.add_command(train)
 model.add_command(ablate)
 
 
+@example("fc7 model list")
 @model.command(name="list")
 @json_option
 @connected
 def list_(connection: Connection, as_json: bool) -> None:
-    """List the models of the server, the default one first."""
+    """List the models of the server, first its default model."""
     with connection.open() as client:
         models = client.models()
     if as_json:
-        for one in models:
-            print_json(_facts(one))
+        for each in models:
+            print_json(_facts(each))
     else:
         rows = [
-            (one.name, one.network, " ".join(layer.name for layer in one.layers), one.default_layer, one.provider)
-            for one in models
+            (each.name, each.network, " ".join(layer.name for layer in each.layers), each.default_layer, each.provider)
+            for each in models
         ]
         print_table(("name", "network", "layers", "default layer", "provider"), rows)
 
 
+@example("fc7 model show alexnet-64")
 @model.command()
 @click.argument("model", metavar="[NAME|BUNDLE]", default="")
 @json_option
 @connected
 def show(connection: Connection, model: str, as_json: bool) -> None:
-    """Show one model: layers, recipe, classes, card. Defaults to the server's first."""
+    """Show the layers, the recipe and the card of a model.
+
+    Without NAME, the server's first model is shown.
+    """
     with connection.open() as client:
-        one = client.model(model)
+        found = client.model(model)
     if as_json:
-        print_json(asdict(one))
+        print_json(asdict(found))
         return
-    print_text(f"{one.name}: network {one.network}, {len(one.classes)} classes, graph {one.graph_sha256}")
-    print_text(f"recommended layer, which is meant where none is named: {one.default_layer}\n")
+    name, network = printable(found.name), printable(found.network)
+    print_text(f"{name}: network {network}, {len(found.classes)} classes, graph {printable(found.graph_sha256)}")
+    print_text(f"default layer: {printable(found.default_layer)}\n")
     rows = [
-        (x.name, x.dim, " x ".join(map(str, x.shape)), x.recipe["crop_px"], x.transform, x.provenance_digest)
-        for x in one.layers
+        (
+            layer.name,
+            layer.dim,
+            " x ".join(map(str, layer.shape)),
+            layer.recipe["crop_px"],
+            layer.transform,
+            layer.provenance_digest,
+        )
+        for layer in found.layers
     ]
     print_table(("layer", "dim", "shape", "pixels", "transform", "provenance"), rows)
     print_text("")
-    print_table(("recipe", ""), one.recipe.items())
-    print_text(f"\n{one.card}")
+    print_table(("recipe", ""), found.recipe.items())
+    print_text(f"\n{found.card}")
 
 
+@example("fc7 model verify alexnet-64")
 @model.command()
 @click.argument("model", metavar="[NAME|BUNDLE]", default="")
 @json_option
 @connected
 def verify(connection: Connection, model: str, as_json: bool) -> None:
-    """Send the golden pictures of a model through the server; compare every layer. Exit code 8 where one differs."""
+    """Check that the server computes every layer of a model as it should.
+
+    The golden pictures of the model are sent to the server, and its answers are compared with the
+    golden values. The exit code is 8 if a layer differs by more than a ten-thousandth of its
+    largest value. Without NAME, the server's first model is checked.
+    """
     with connection.open() as client:
         rows = list(_compare(client, client.model(model).name))
     if as_json:
@@ -93,30 +112,32 @@ def verify(connection: Connection, model: str, as_json: bool) -> None:
     differing = [row["layer"] for row in rows if not row["ok"]]
     if differing:
         raise DataLoss(
-            f"layers {', '.join(differing)} differ from the golden vectors by more than {TOLERANCE:g} of their "
-            "largest value: the bundle is damaged or this machine computes wrongly",
+            f"layers {', '.join(differing)} differ from the golden values by more than {TOLERANCE:g} of their largest "
+            "value. The bundle is damaged, or the server's machine computes wrongly",
             name=model,
         )
 
 
+@example("fc7 model export made.checkpoints/trained.pt --output made")
 @model.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
-@click.option("--name", help="Name of the model; without: that of the folder.")
+@click.argument("checkpoint", type=path_type)
+@bundle_output_option()
+@bundle_name_option
 @click.option(
     "--notes",
-    type=click.Path(path_type=Path),
-    help="Markdown that ends the card: licence, source, what was measured since.",
+    type=path_type,
+    metavar="FILE",
+    help="Markdown file to append to the model card, such as licence, source and later measurements.",
 )
 @click.option(
     "--pictures",
     "folders",
-    type=click.Path(path_type=Path),
+    type=path_type,
     multiple=True,
     metavar="FOLDER",
-    help="Training pictures, of which the layer conv5_pooled is learnt; may be repeated.",
+    help="Folder of training pictures, from which the layer conv5_pooled is learnt. Repeatable.",
 )
-@click.option("--default-layer", metavar="LAYER", help="Layer that is meant where none is named; without: fc7.")
+@click.option("--default-layer", metavar="LAYER", help="Layer to use when a command names none. Defaults to fc7.")
 @json_option
 def export(
     checkpoint: Path,
@@ -127,7 +148,11 @@ def export(
     default_layer: str | None,
     as_json: bool,
 ) -> None:
-    """Write the bundle of a trained network: CHECKPOINT is the `trained.pt` of a run. Needs 'fc7[train]'."""
+    """Write the bundle of a trained network.
+
+    CHECKPOINT is the file trained.pt that `fc7 model train` kept. Needs 'fc7[train]', but no
+    server.
+    """
     from fc7_models.data.dataset import read_text, training_files
     from fc7_models.export.export_trained import export_bundle
     from fc7_models.export.pack_bundle import check_output
@@ -149,15 +174,17 @@ def export(
     print_bundle(bundle.name, output, as_json)
 
 
+@example("fc7 model pull efficientnet-lite0")
 @model.command()
 @click.argument("network")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder of the new bundle; without: NETWORK, here.")
-@click.option("--name", help="Name of the model; without: that of the folder.")
+@bundle_output_option("./NETWORK")
+@bundle_name_option
 @json_option
 def pull(network: str, output: Path | None, name: str | None, as_json: bool) -> None:
-    """Make the bundle of somebody else's network, trained on ImageNet: efficientnet-lite0, alexnet, resnet50, ...
+    """Download a network that others trained on ImageNet, and write its bundle.
 
-    A NETWORK that does not exist lists those that do. Needs 'fc7[train,zoo]'.
+    NETWORK is efficientnet-lite0, alexnet, resnet50 or another one; the error for an unknown name
+    lists all of them. Needs 'fc7[train,zoo]', but no server.
     """
     from fc7_models.zoo.pull import pull as run
 
@@ -167,17 +194,25 @@ def pull(network: str, output: Path | None, name: str | None, as_json: bool) -> 
     print_bundle(bundle.name, output, as_json)
 
 
+@example("fc7 model import resnet50.onnx")
 @model.command(name="import")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--recipe", type=click.Path(path_type=Path), help="JSON file: what an unknown ONNX network wants to see.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder of the new bundle; without: FILE's name, here.")
-@click.option("--name", help="Name of the model; without: that of the folder.")
+@click.argument("file", type=path_type)
+@click.option(
+    "--recipe",
+    type=path_type,
+    metavar="FILE",
+    help="JSON file with the preprocessing of an ONNX network that fc7 does not know.",
+)
+@bundle_output_option("./FILE without its suffix")
+@bundle_name_option
 @json_option
 def import_(file: Path, recipe: Path | None, output: Path | None, name: str | None, as_json: bool) -> None:
-    """Make the bundle of a model FILE: an ONNX image network, or weights (.pth) that `fc7 model pull` would fetch.
+    """Write the bundle of a network in a file.
 
-    Published files are known by their SHA-256; of another the recipe must be given, and without
-    one the usual ones are listed. Needs 'fc7[train]', for published files also 'fc7[zoo]'.
+    FILE is an ONNX image network, or a file of weights (.pth) that `fc7 model pull` would
+    download. fc7 recognises published files by their SHA-256. Any other file needs --recipe;
+    without it, the error lists the usual recipes. Needs 'fc7[train]', for published files also
+    'fc7[zoo]', but no server.
     """
     from fc7_models.zoo.import_file import import_file
 
@@ -198,7 +233,7 @@ def _compare(client: Client, name: str) -> Iterator[dict[str, Any]]:
         yield {"layer": layer, "max_difference": difference, "limit": limit, "ok": difference <= limit}
 
 
-def _facts(one: Model) -> dict[str, Any]:
-    facts = asdict(one)
+def _facts(model: Model) -> dict[str, Any]:
+    facts = asdict(model)
     del facts["classes"], facts["card"]
     return facts

@@ -1,42 +1,60 @@
-"""`fc7 model evaluate, probe, curve, inspect, quantize`: what a network has learnt, and its smaller form."""
+"""`fc7 model evaluate, probe, curve, inspect, quantize`: what a network has learnt, and its int8 form."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from fc7.cli.options import bundle_option, check_one, ensemble_option, json_option, views_option
+from fc7.cli.options import (
+    bundle_option,
+    bundle_output_option,
+    check_one_model,
+    ensemble_option,
+    example,
+    folder_argument,
+    json_option,
+    path_type,
+    report_option,
+    views_option,
+)
 from fc7.cli.output import print_json, print_rows, print_text, progress_bar
 
-_folder = click.argument("folder", type=click.Path(path_type=Path))
-_splits = click.option("--splits", type=click.IntRange(min=1), default=3, show_default=True, help="Random divisions.")
+_splits_option = click.option(
+    "--splits",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Number of random divisions into training and test pictures, whose results are averaged.",
+)
 
 
-def _output(what: str) -> Callable[[Any], Any]:
-    return click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help=f"Folder for {what}.")
-
-
+@example("fc7 model evaluate imagenet --model alexnet-64")
 @click.command()
-@_folder
-@click.option("--model", "name", default="", metavar="M|BUNDLE", help="Shipped model, or folder of a bundle.")
+@folder_argument
+@click.option(
+    "--model", "name", default="", metavar="NAME|BUNDLE", help="Shipped model to evaluate, or the folder of a bundle."
+)
 @ensemble_option
 @views_option
-@_output("classes.csv and confusion.png; needs 'fc7[train]'")
+@report_option("classes.csv and confusion.png (with 'fc7[train]')")
 @json_option
 def evaluate(
     folder: Path, name: str, ensemble: tuple[str, ...], views: int, output: Path | None, as_json: bool
 ) -> None:
-    """Tell how often a network is right about labelled pictures: the `val` of FOLDER, else all of it.
+    """Measure how often a network's own classes are right about labelled pictures.
 
-    The probabilities of several views, and of an ensemble of networks, are averaged.
+    FOLDER holds one sub-folder per class, named by the class id, or a data set, of which val/ is
+    used. Several views and several models each give probabilities, which are averaged. No server
+    is needed.
+
+    Prints the accuracies top-1 and top-5 among the classes in FOLDER, the same among all classes
+    of the network, and the calibration error.
     """
-    check_one(name, ensemble)
+    check_one_model(name, ensemble)
     if not name and not ensemble:
-        raise click.UsageError("say which network: --model, or --ensemble for several")
+        raise click.UsageError("say which network to evaluate, with --model or --ensemble")
     from fc7_models.studies.evaluation import evaluate as run
     from fc7_models.studies.network_figures import prepare, write_evaluation
 
@@ -50,16 +68,18 @@ def evaluate(
         write_evaluation(result, output)
 
 
+@example("fc7 model probe photos")
 @click.command()
-@_folder
+@folder_argument
 @bundle_option
-@_splits
-@_output("probe.csv and probe.png")
+@_splits_option
+@report_option("probe.csv and probe.png")
 @json_option
 def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bool) -> None:
-    """Train softmax regression and a linear SVM on each layer's features of the pictures in FOLDER.
+    """Measure which layer tells classes apart best.
 
-    FOLDER holds one sub-folder a class. Needs 'fc7[train]'.
+    FOLDER holds one sub-folder per class. Softmax regression and a linear SVM are trained on the
+    features of each layer. Needs 'fc7[train]', but no server.
     """
     from fc7_models.studies.linear_probe import probe as run
     from fc7_models.studies.network_figures import prepare, write_probe
@@ -73,16 +93,19 @@ def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
         write_probe(rows, output)
 
 
+@example("fc7 model curve photos")
 @click.command()
-@_folder
+@folder_argument
 @bundle_option
-@_splits
-@_output("curve.csv and curve.png")
+@_splits_option
+@report_option("curve.csv and curve.png")
 @json_option
 def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bool) -> None:
-    """Tell how accuracy grows with pictures a class, from features, from untrained ones and from pixels.
+    """Measure how accuracy grows with the number of pictures per class.
 
-    FOLDER holds one sub-folder a class. Needs 'fc7[train]'.
+    FOLDER holds one sub-folder per class. Softmax regression is trained on the features of the
+    network, on those of the same network before any training, and on pixels. Needs 'fc7[train]',
+    but no server.
     """
     from fc7_models.studies.learning_curve import UNTRAINED
     from fc7_models.studies.learning_curve import curve as run
@@ -94,20 +117,22 @@ def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
         points = run(folder, name, splits, advance)
     print_rows([asdict(point) for point in points], as_json)
     if not any(point.features == UNTRAINED for point in points):
-        print_text("fc7: no random initialisation: the network is not in fc7's own table", err=True)
+        print_text("fc7: the untrained network is left out, because fc7 cannot build this architecture", err=True)
     if output:
         write_curve(points, output)
 
 
+@example("fc7 model inspect photos --model alexnet-64")
 @click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=path_type)
 @bundle_option
-@_output("layers.csv and filters.png")
+@report_option("layers.csv and filters.png")
 @json_option
 def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) -> None:
-    """Show each layer's dead units, sparsity, norm and filter RMS on the pictures in FOLDER; draw the first filters.
+    """Show dead units, sparsity, norms and filters of each layer.
 
-    Without FOLDER: on the golden pictures of the bundle. Needs 'fc7[train]'.
+    The network sees the pictures in FOLDER, or by default the few golden pictures of its bundle.
+    With --output, the filters of the first layer are drawn too. Needs 'fc7[train]', but no server.
     """
     from fc7_models.studies.inspection import inspect as run
     from fc7_models.studies.network_figures import prepare, write_inspection
@@ -121,16 +146,18 @@ def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) 
         write_inspection(found, output)
 
 
+@example("fc7 model quantize alexnet-64 imagenet --output alexnet-int8")
 @click.command()
-@click.argument("name", metavar="M|BUNDLE")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the new bundle.")
+@click.argument("name", metavar="NAME|BUNDLE")
+@folder_argument
+@bundle_output_option()
 @json_option
 def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
-    """Copy a bundle with an int8 form beside: smaller and faster, with nearly the same features.
+    """Copy a bundle and add its int8 form, which is smaller and faster with nearly the same features.
 
-    Pictures of the `train` of FOLDER calibrate it, others of its `val` tell what it costs; the card
-    keeps the figures. It is served as NAME.int8. Needs 'fc7[train]'.
+    FOLDER holds train/ and val/. Pictures from train/ calibrate the int8 form, and pictures from
+    val/ measure what it costs. The model card keeps the figures. Needs 'fc7[train]', but no
+    server.
     """
     from fc7_models.export.int8 import quantise_bundle
 
@@ -143,4 +170,6 @@ def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
     if as_json:
         print_json({"name": found.bundle.name, "bundle": str(output), "count": found.count})
     else:
-        print_text(f"\nbundle {found.bundle.name} in {output}: serve it in int8 with fc7 serve --model {output}.int8")
+        print_text(
+            f"\nwrote bundle {found.bundle.name} to {output}. Serve its int8 form with: fc7 serve --model {output}.int8"
+        )

@@ -1,4 +1,4 @@
-"""`fc7 model train, ablate`: networks from pictures."""
+"""`fc7 model train, ablate`: train networks on pictures."""
 
 from __future__ import annotations
 
@@ -8,33 +8,55 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fc7.cli.options import json_option
-from fc7.cli.output import print_bundle, print_json, print_table, print_text, progress_bar
+from fc7.cli.options import (
+    bundle_name_option,
+    bundle_output_option,
+    example,
+    folder_argument,
+    json_option,
+    path_type,
+)
+from fc7.cli.output import counted, print_bundle, print_rows, print_text, progress_bar
 
 if TYPE_CHECKING:
     from fc7_models.training.loop import Progress
 
-_path = click.Path(path_type=Path)
-_RECIPES = "Or robust: for pictures as they get about. Or krizhevsky2012, zeiler2013: as the papers did."
-_recipe = click.option("--recipe", default="modern", show_default=True, help=_RECIPES)
+_recipe_option = click.option(
+    "--recipe",
+    default="modern",
+    show_default=True,
+    help="How to train: modern; robust, for re-compressed and edited pictures; or krizhevsky2012 or zeiler2013, as in "
+    "the papers.",
+)
 
 
+@example("fc7 model train photos --network alexnet-64 --output made")
 @click.command()
-@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=_path)
-@click.option("--network", required=True, help="Network to train, for example alexnet-64.")
-@click.option("--output", required=True, type=_path, help="Folder of the new bundle.")
-@click.option("--name", help="Name of the model; without: that of the folder.")
-@_recipe
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the pictures; without: the recipe's.")
-@click.option("--heads", is_flag=True, help="A softmax a folder over shared layers; the first folder's is kept.")
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=path_type)
+@click.option("--network", required=True, help="Network to train, such as alexnet-64.")
+@bundle_output_option()
+@bundle_name_option
+@_recipe_option
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the pictures. Defaults to the recipe's number.")
+@click.option(
+    "--heads",
+    is_flag=True,
+    help="Train one softmax layer per FOLDER on top of shared layers, and keep that of the first FOLDER.",
+)
 @click.option(
     "--from",
     "start",
-    type=_path,
+    type=path_type,
     metavar="FILE|MODEL",
-    help="Weights to begin with: trained.pt or epoch-N.pt of a run, or a bundle: its folder or a shipped one's name.",
+    help="Weights to start from: a file trained.pt or epoch-N.pt of another run, the folder of a bundle, or the name "
+    "of a shipped model.",
 )
-@click.option("--checkpoints", type=_path, help="State of the run; without: OUTPUT.checkpoints.")
+@click.option(
+    "--checkpoints",
+    type=path_type,
+    metavar="DIR",
+    help="Folder that keeps the state of the run. Defaults to the output folder's name with .checkpoints added.",
+)
 @json_option
 def train(
     folders: tuple[Path, ...],
@@ -48,12 +70,15 @@ def train(
     checkpoints: Path | None,
     as_json: bool,
 ) -> None:
-    """Train a network on the pictures of each FOLDER and write its bundle.
+    """Train a network on folders of pictures and write its bundle.
 
-    A FOLDER holds one sub-folder a class, or `train` and `val`; the first one's validation pictures
-    count. Classes of one name are one class. A run that was cut off goes on from its checkpoints when
-    it is started again. `torchrun --nproc-per-node N -m fc7 model train ...` shares the work among N
-    processes. Needs 'fc7[train]'.
+    Each FOLDER holds one sub-folder per class, or train/ and val/ with such sub-folders. Classes
+    of the same name are one class. The accuracy is measured on the validation pictures of the
+    first FOLDER.
+
+    An interrupted run continues from its checkpoints when you start it again. To share the work
+    among N processes, run `torchrun --nproc-per-node N -m fc7 model train ...`. Needs
+    'fc7[train]', but no server.
     """
     from fc7_models.data.dataset import training_files
     from fc7_models.export.export_trained import export_bundle
@@ -77,26 +102,31 @@ def train(
         trained = run(folders, plan, checkpoints, report, start=start, processes=processes)
     if processes.is_main:
         if trained.record.n_near:
-            text = f"{trained.record.n_near} pictures left out, since a validation picture is nearly the same"
-            print_text(text, err=True)
+            left_out = f"{counted(trained.record.n_near, 'picture')} left out"
+            print_text(f"{left_out}, because a validation picture is nearly the same", err=True)
         pictures = training_files(folders, trained.record.near) if trained.network.is_any_size else []
         with progress_bar("pool", None, as_json=as_json) as advance:
             bundle = export_bundle(trained, output, name=name or output.name, pictures=pictures, report=advance)
         print_bundle(bundle.name, output, as_json)
 
 
+@example("fc7 model ablate photos --network zfnet-64 --epochs 20 --output study")
 @click.command()
-@click.argument("folder", type=_path)
-@click.option("--network", required=True, help="Network to take apart, for example zfnet-64.")
-@_recipe
-@click.option("--epochs", required=True, type=click.IntRange(min=1), help="Passes over the pictures, of each variant.")
-@click.option("--output", required=True, type=_path, metavar="DIR", help="Folder for the tables and the checkpoints.")
+@folder_argument
+@click.option("--network", required=True, help="Network to take apart, such as zfnet-64.")
+@_recipe_option
+@click.option("--epochs", required=True, type=click.IntRange(min=1), help="Passes over the pictures for each variant.")
+@click.option(
+    "--output", required=True, type=path_type, metavar="DIR", help="Folder to write the tables and checkpoints to."
+)
 @json_option
 def ablate(folder: Path, network: str, recipe: str, epochs: int, output: Path, as_json: bool) -> None:
-    """Train a network anew with layers removed or resized and with techniques left out, to tell what each is worth.
+    """Measure what each layer and each technique contributes to a network's accuracy.
 
-    Writes layers.csv (2013, table 3) and techniques.csv (2012, sections 3.3 to 4.2) to DIR. A study
-    that was cut off goes on when it is started again. Needs 'fc7[train]'.
+    The network is trained again with layers removed or resized, and with techniques left out.
+    Writes layers.csv (Zeiler & Fergus 2013, table 3) and techniques.csv (Krizhevsky et al. 2012,
+    sections 3.3 to 4.2). An interrupted study continues when you start it again. Needs
+    'fc7[train]', but no server.
     """
     from fc7_models.studies.ablation import ablate as run
     from fc7_models.studies.network_figures import prepare, write_ablation
@@ -107,9 +137,4 @@ def ablate(folder: Path, network: str, recipe: str, epochs: int, output: Path, a
     with progress_bar("ablate", None, as_json=as_json) as advance:
         results = run(folder, plan, output, advance)
     write_ablation(results, output)
-    rows = [asdict(result) for result in results]
-    if as_json:
-        for row in rows:
-            print_json(row)
-    else:
-        print_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+    print_rows([asdict(result) for result in results], as_json)

@@ -1,4 +1,4 @@
-"""What a command shows: JSON or a table on standard output, failures and progress on standard error."""
+"""What a command prints and writes: results on standard output, notes and progress on standard error, whole files."""
 
 from __future__ import annotations
 
@@ -16,49 +16,60 @@ import click
 
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument
 
-_WIDE = 10_000  # columns: a pipe has no width
-# Categories of characters that steer a terminal or hide what it shows: control (escape sequences begin with one),
-# format (right-to-left override, ...), lone surrogates, line and paragraph separators.
-_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_JOINERS = "\u200c\u200d"  # format characters that emoji and several scripts are written with
+_PIPE_COLUMNS = 10_000  # so that no line is wrapped: a pipe has no width
+# Unicode categories that control a terminal or hide text on it: control characters (escape sequences begin with one),
+# format characters (such as the right-to-left override), lone surrogates, line and paragraph separators.
+_UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"  # format characters that emoji and several scripts need
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Return text from outside as a terminal may show it: what would steer one becomes ``\xNN`` or ``\uNNNN``."""
+    r"""Return text that is safe to show: characters that control a terminal become ``\xNN`` or ``\uNNNN``.
+
+    Parameters
+    ----------
+    text
+        Text from outside, such as a file name or a server's answer.
+    keep
+        Characters to leave as they are, such as a newline.
+    """
     return "".join(
         character
-        if unicodedata.category(character) not in _STEERING or character in _JOINERS + keep
+        if unicodedata.category(character) not in _UNSAFE_CATEGORIES or character in _JOINERS + keep
         else character.encode("unicode_escape").decode()
         for character in text
     )
 
 
 def print_text(text: str, *, err: bool = False) -> None:
-    """Print text of one or more lines; the only way besides `emit` and `table`."""
+    """Print text of one or more lines, made safe for a terminal."""
     click.echo(printable(text, keep="\n\t"), err=err)
 
 
 def escape_unencodable() -> None:
-    r"""Let standard output and error take every character, whatever their encoding: as ``\xNN`` where it lacks one."""
+    r"""Print characters that the terminal's encoding lacks as ``\xNN`` instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: Mapping[str, object]) -> None:
-    """Print one JSON object on a line of its own, flushed."""
+    """Print one JSON object on its own line, and flush."""
     click.echo(json.dumps(value))
 
 
 def write_csv(lines: Iterable[str]) -> None:
-    """Print lines that end with a newline: with their exact characters into a file or pipe, printable on a terminal."""
+    """Print lines that end with a newline: exactly into a file or pipe, made safe on a terminal."""
     is_terminal = sys.stdout.isatty()
     for line in lines:
         click.echo(printable(line, keep="\n\t") if is_terminal else line, nl=False)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers to the right, no heading where it is empty. In a pipe no line is wrapped."""
+    """Print a table.
+
+    Numbers are aligned to the right. Empty column names give no heading. In a pipe, lines are not wrapped.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -70,12 +81,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         grid.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in cells:
         grid.add_row(*map(_text, row))
-    width = None if sys.stdout.isatty() else _WIDE
+    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
     Console(width=width, markup=False, highlight=False, emoji=False).print(grid)
 
 
 def print_rows(rows: Sequence[Mapping[str, object]], as_json: bool) -> None:
-    """Print rows of the same keys, as a table or one JSON object each."""
+    """Print rows that share their keys, as a table or as one JSON object per line."""
     if as_json:
         for row in rows:
             print_json(row)
@@ -90,76 +101,93 @@ def _text(value: object) -> str:
 
 
 def print_bundle(name: str, folder: Path, as_json: bool) -> None:
-    """Say which bundle was written, and how to serve it."""
+    """Print which bundle was written and how to serve it."""
     if as_json:
         print_json({"name": name, "bundle": str(folder)})
     else:
-        print_text(f"bundle {name} in {folder}: serve it with fc7 serve --model {folder}")
+        print_text(f"wrote bundle {name} to {folder}. Serve it with: fc7 serve --model {folder}")
 
 
 def check_writable(file: Path) -> None:
-    """Refuse, before the work, a file that could not be written after it.
+    """Refuse a file that cannot be written, so that no work is lost.
 
     Raises
     ------
     InvalidArgument
         It is a folder.
     FailedPrecondition
-        Its folder is missing, or may not be written in.
+        Its folder does not exist or is not writable.
     """
     if file.is_dir():
-        raise InvalidArgument(f"output {str(file)!r} is a folder: name a file in it", name=str(file))
+        raise InvalidArgument(f"output {str(file)!r} is a folder. Name a file in it", name=str(file))
     if not file.parent.is_dir():
-        raise FailedPrecondition(f"folder {str(file.parent)!r} does not exist: make it first", name=str(file))
+        raise FailedPrecondition(f"folder {str(file.parent)!r} does not exist. Create it first", name=str(file))
     if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
-        raise FailedPrecondition(f"output {str(file)!r} may not be written: name another", name=str(file))
+        raise FailedPrecondition(f"output {str(file)!r} is not writable. Name another file", name=str(file))
 
 
-def print_note(name: str, error: object) -> None:
-    """Say on standard error what became of one item."""
-    print_text(f"fc7: {printable(name)}: {' '.join(str(error).split())}", err=True)
+@contextlib.contextmanager
+def whole_file(output: Path) -> Iterator[Path]:
+    """Yield a path to write to; the file appears as ``output`` when it is complete, or not at all."""
+    part = output.with_name(f".part-{output.name}")  # keeps the suffix, which names the format
+    try:
+        yield part
+        os.replace(part, output)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def print_note(name: str, note: object) -> None:
+    """Print on standard error what happened to one item."""
+    text = " ".join(str(note).split()).removeprefix(f"{name!r} ")  # the name is printed anyway
+    print_text(f"fc7: {printable(name)}: {text}", err=True)
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: 1 picture, 2 pictures."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def item_outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str, str]:
-    """Return the JSON object that says what became of one item of a collection."""
+    """Return the JSON object that says what happened to one item of a collection."""
     return {"id": item_id, "status": status} | ({} if error is None else {"error": str(error)})
 
 
 def exit_if_failed(n_failed: int) -> None:
-    """End with exit code 1 where items failed."""
+    """Exit with code 1 if any item failed."""
     if n_failed:
         raise click.exceptions.Exit(1)
 
 
 def confirm(question: str, *, is_sure: bool) -> None:
-    """Ask before something is lost; without a terminal ``--yes`` must say so.
+    """Ask before something is lost, unless the user gave ``--yes``.
 
     Raises
     ------
     click.UsageError
-        There is nobody to ask.
+        There is no terminal to ask on.
     click.Abort
         The answer is no.
     """
     if is_sure:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{printable(question)} There is no terminal to ask on: say so with --yes")
+        raise click.UsageError(f"{printable(question)} There is no terminal to ask on. To confirm, give --yes")
     click.confirm(printable(question), abort=True, err=True)
 
 
 class Report(Protocol):
-    """Takes the number done and, where it was not known before, the number in all."""
+    """Takes the number of items done and, if it was not known at the start, the total."""
 
     def __call__(self, done: int, total: int | None = None, /) -> None:
-        """Take them."""
+        """Move the bar."""
 
 
 @contextlib.contextmanager
 def progress_bar(label: str, total: int | None, *, as_json: bool = False) -> Iterator[Report]:
-    """Show a bar on a terminal's standard error; yield the function to report with.
+    """Show a progress bar on standard error if that is a terminal; yield the function that moves it.
 
-    With ``as_json`` there is no bar where the objects go to the terminal too.
+    With ``as_json``, no bar is shown if the JSON objects go to the terminal too.
     """
     if not sys.stderr.isatty() or (as_json and sys.stdout.isatty()):
         yield lambda done, total=None, /: None

@@ -1,4 +1,4 @@
-"""`fc7 search`: the nearest items of a collection."""
+"""`fc7 search`: find the nearest items of a collection, and draw them on a sheet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.image_arguments import ImageLocation, as_text, read_query
-from fc7.cli.options import json_option, positive
+from fc7.cli.options import example, file_type, json_option, positive
 from fc7.cli.output import check_writable, print_json, print_table
 from fc7.errors import Fc7Error
 
@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from fc7 import Collection, Hit
 
 
+@example("fc7 search photos query.jpg")
 @click.command()
 @click.argument("name")
 @click.argument("image", required=False, type=ImageLocation())
-@click.option("--id", "item_id", help="Ask for the neighbours of a stored item, itself left out.")
-@click.option("-k", "k", type=positive, default=10, show_default=True, help="Number of neighbours.")
-@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw query and neighbours here.")
+@click.option(
+    "--id", "item_id", help="Search with this stored item instead of an image. It is left out of the results."
+)
+@click.option("-k", "k", type=positive, default=10, show_default=True, help="Number of neighbours to print.")
+@click.option(
+    "--sheet",
+    type=file_type,
+    metavar="FILE",
+    help="Image file to draw the query and its neighbours into (.png, .jpg, ...).",
+)
 @json_option
 @connected
 def search(
@@ -35,21 +43,24 @@ def search(
     sheet: Path | None,
     as_json: bool,
 ) -> None:
-    """Find the nearest items of an image or of a stored item.
+    """Find the items nearest to an image or to a stored item.
 
-    IMAGE is a file, a URL (http, https) or - for standard input. The sheet finds pictures by
-    `payload.path` and draws a grey tile where one is absent.
+    IMAGE is an image file, a URL (http or https), or - for an image on standard input.
+
+    The nearest item comes first. Scores depend on the metric of the collection, and a larger
+    score is always nearer. The sheet takes pictures from `payload.path`, and draws a grey tile
+    for a picture that is not there.
     """
     if (image is None) == (item_id is None):
-        raise click.UsageError("give either IMAGE or --id ID")
+        raise click.UsageError("give either IMAGE or --id ID, not both or neither")
     if sheet is not None:
         _check_sheet(sheet)
     with connection.open() as client:
-        found = client.collection(name, check=False)
-        hits = found.search(id=item_id, k=k) if image is None else found.search(read_query(image), k=k)
+        collection = client.collection(name, check=False)
+        hits = collection.search(id=item_id, k=k) if image is None else collection.search(read_query(image), k=k)
         if sheet is not None:
-            shown = {"path": str(image)} if isinstance(image, Path) else {}
-            query = shown if item_id is None else _stored_payload(found, item_id)
+            given = {"path": str(image)} if isinstance(image, Path) else {}
+            query = given if item_id is None else _stored_payload(collection, item_id)
             _draw(sheet, item_id or as_text(Path(str(image))), query, hits)
     if as_json:
         for hit in hits:
@@ -58,8 +69,8 @@ def search(
         print_table(("id", "score", "label"), [(hit.id, hit.score, hit.payload.get("label")) for hit in hits])
 
 
-def _stored_payload(found: Collection, item_id: str) -> dict[str, Any]:
-    item = found.get([item_id])[0]
+def _stored_payload(collection: Collection, item_id: str) -> dict[str, Any]:
+    item = collection.get([item_id])[0]
     if isinstance(item, Fc7Error):
         raise item
     return item.payload

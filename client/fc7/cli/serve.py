@@ -1,4 +1,4 @@
-"""`fc7 serve`: the door to the service."""
+"""`fc7 serve`: serve networks, collections and heads over gRPC."""
 
 from __future__ import annotations
 
@@ -7,22 +7,40 @@ from typing import Any
 
 import click
 
+from fc7.cli.options import example, path_type
 from fc7.cli.settings import engine_settings, setting
 
 
+@example("fc7 serve")
 @click.command()
-@setting("--listen", default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="Port 0: a free one.")
-@setting("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of collections and heads.")
+@setting(
+    "--listen",
+    default="127.0.0.1:50051",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Address to listen on. Port 0 takes a free port.",
+)
+@setting(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder that holds collections and heads. Defaults to your user data directory.",
+)
 @engine_settings
-@setting("--token-file", type=click.Path(path_type=Path), help="Lines SCOPE TOKEN with scope read, write or admin.")
-@setting("--tls-cert", type=click.Path(path_type=Path), help="PEM certificate chain.")
-@setting("--tls-key", type=click.Path(path_type=Path), help="PEM private key.")
-@setting("--insecure", "insecure", is_flag=True, help="Allow an address beyond loopback without TLS and tokens.")
+@setting(
+    "--token-file",
+    type=path_type,
+    help="File of access tokens, one per line as SCOPE TOKEN. SCOPE is read, write or admin.",
+)
+@setting("--tls-cert", type=path_type, help="PEM file with the certificate chain of the server.")
+@setting("--tls-key", type=path_type, help="PEM file with the private key of the certificate.")
+@setting("--insecure", "insecure", is_flag=True, help="Let other machines connect without TLS and tokens.")
 def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any) -> None:
     """Serve trained networks, collections and heads over gRPC.
 
-    Prints `listening on HOST:PORT` once every model is warm; logs one JSON line per request on
-    standard error. On SIGTERM, SIGHUP or Ctrl-C the calls under way end first.
+    Prints `listening on HOST:PORT` when every model is ready. Logs one line of JSON per request
+    to standard error. On SIGTERM, SIGHUP or Ctrl-C, the server first finishes the running calls.
+
+    Addresses that other machines can reach need tokens and TLS, or --insecure.
     """
     from fc7.contract.cores import usable_cores
     from fc7.local_server import default_data

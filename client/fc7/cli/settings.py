@@ -1,4 +1,4 @@
-"""Options that a variable or `fc7.toml` may give too, and the way to a server made of them."""
+"""Settings: options that an `FC7_*` variable or `fc7.toml` may also set."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import functools
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    pass
-
 FILE = Path("fc7.toml")  # in the working directory, flat keys
-NAMES: dict[str, type] = {  # and what each is in the file
+NAMES: dict[str, type] = {  # setting -> its type in the file
     "server": str,
     "data": str,
     "token_file": str,
@@ -31,7 +28,7 @@ _EXPECTED = {str: "a string", list: "a list of strings", int: "a whole number", 
 
 
 class Setting(click.Option):
-    """An option whose value is flag > ``FC7_NAME`` > ``name`` in `fc7.toml` > default."""
+    """An option that takes its value from the first of: the flag, ``FC7_NAME``, ``name`` in `fc7.toml`, the default."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,58 +37,64 @@ class Setting(click.Option):
         self.envvar = f"FC7_{self.name.upper()}"
 
     def get_default(self, ctx: click.Context, call: bool = True) -> Any:
-        """Return the file's value, else the built-in one."""
+        """Return the value in the file, otherwise the built-in default."""
         value = read_file().get(self.name)
         return super().get_default(ctx, call) if value is None else value
 
 
 setting = functools.partial(click.option, cls=Setting)
 
-# Of `fc7 serve`; a command without a server takes them too, from a variable or the file.
-_ENGINE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "models": (
-        ("--model", "models"),
-        {"multiple": True, "metavar": "NAME|BUNDLE", "help": "Model to serve, default first; repeatable."},
-    ),
-    "device": (
-        ("--device",),
-        {"type": click.Choice(["auto", "cpu", "cuda"]), "default": "auto", "show_default": True, "help": "Engine."},
-    ),
-    "threads": (
-        ("--threads",),
-        {"type": click.IntRange(1, 1024), "help": "Threads of the engine. Defaults to one per core."},
-    ),
-}
-
 
 def engine_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the engine: ``models``, ``device``, ``threads``."""
-    for names, attributes in reversed(_ENGINE.values()):
-        command = setting(*names, **attributes)(command)
+    """Add the options of the engine that runs the networks: ``models``, ``device``, ``threads``."""
+    options = (
+        setting(
+            "--model",
+            "models",
+            multiple=True,
+            metavar="NAME|BUNDLE",
+            help="Model to serve: its name, or the folder of a bundle. Repeatable; the first one is the default. "
+            "Defaults to every shipped model.",
+        ),
+        setting(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Where networks run. auto takes a GPU if there is one.",
+        ),
+        setting("--threads", type=click.IntRange(1, 1024), help="Threads for networks. Defaults to one per core."),
+    )
+    for option in reversed(options):
+        command = option(command)
     return command
 
 
+@click.command()
+@engine_settings
+def _engine(**values: Any) -> None:
+    """Hold the engine's settings; this command is only read, never run."""
+
+
 def read_engine_settings() -> dict[str, Any]:
-    """Return the settings of the engine for a command that has no flag for them.
+    """Return the engine's settings for a command that has no options for them, from variables and `fc7.toml`.
 
     Raises
     ------
     click.UsageError
-        The variable's or the file's value breaks its rule.
+        The value of a variable or of the file breaks its rule.
     """
     context = click.get_current_context()
-    options: list[click.Parameter] = [Setting(names, **attributes) for names, attributes in _ENGINE.values()]
-    command = click.Command(context.info_name, params=options)
-    return command.make_context(context.info_name, [], parent=context.parent).params
+    return _engine.make_context(context.info_name, [], parent=context.parent).params
 
 
 def read_file() -> dict[str, Any]:
-    """Return the keys of `fc7.toml`; none where there is no such file.
+    """Return the values in `fc7.toml`; empty if there is no such file.
 
     Raises
     ------
     click.UsageError
-        It is not TOML, has a key that no setting bears, or a value of another type.
+        The file is not TOML, has an unknown key, or has a value of the wrong type.
     """
     try:
         values = tomllib.loads(FILE.read_text(encoding="utf-8"))
@@ -101,13 +104,13 @@ def read_file() -> dict[str, Any]:
         raise click.UsageError(f"{FILE}: {error}") from error
     for name, value in values.items():
         if name not in NAMES:
-            raise click.UsageError(f"{FILE}: no setting is named {name!r}: known are {', '.join(NAMES)}")
-        if not _is_of(NAMES[name], value):
-            raise click.UsageError(f"{FILE}: {name} is {value!r}: {_EXPECTED[NAMES[name]]} is expected")
+            raise click.UsageError(f"{FILE}: there is no setting {name!r}. Settings are: {', '.join(NAMES)}")
+        if not _has_type(NAMES[name], value):
+            raise click.UsageError(f"{FILE}: {name} must be {_EXPECTED[NAMES[name]]} (got {value!r})")
     return values
 
 
-def _is_of(kind: type, value: Any) -> bool:
+def _has_type(kind: type, value: Any) -> bool:
     if kind is list:
-        return isinstance(value, list) and all(isinstance(one, str) for one in value)
-    return type(value) is kind  # true is no whole number
+        return isinstance(value, list) and all(isinstance(text, str) for text in value)
+    return type(value) is kind  # not isinstance: True is an int too
