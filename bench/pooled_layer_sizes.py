@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from fc7.cli.demo import own_photographs
 from fc7.cli.folder_scan import FolderScan
-from fc7.demo.pixel_baseline import nearest, ridge_labels
-from fc7.demo.views import take_views
+from fc7.demo.photograph_views import take_views
+from fc7.demo.pixel_baseline import nearest_rows, ridge_labels
 from fc7_models.data.dataset import read_dataset, training_files
 from fc7_models.data.inference import read_batches
 from fc7_models.export.layer_pooling import SHRINK, fit_whitening, half_size
@@ -63,13 +63,13 @@ def main() -> None:
         learnt = pooled(module, trained.network, [paths[i] for i in order(len(paths))[:PICTURES]])
         plain = pooled(module, trained.network, data.paths)
         seen = pooled(module, trained.network, [view.path for view in views])
-    names = np.array([view.photo for view in views])
+    names = np.array([view.photograph for view in views])
     print("| pixels: numbers | shrunk by | head | precision@10 | views |\n|---|---|---|---|---|")
     for groups, shrink in CANDIDATES:
         maps = [(sizes, fit_whitening(together(learnt, sizes), dim, shrink)) for sizes, dim in groups]
         x, y = (torch.cat([one(together(part, sizes)) for sizes, one in maps], 1).numpy() for part in (plain, seen))
         head, precision = rate(x, np.array(data.labels), held)
-        same = names[::2][nearest(y[1::2], y[::2], K)] == names[1::2, None]
+        same = names[::2][nearest_rows(y[1::2], y[::2], K)] == names[1::2, None]
         what = ", ".join(f"{' with '.join(map(str, sizes))}: {dim}" for sizes, dim in groups)
         print(f"| {what} | {shrink:g} | {head:.3f} | {precision:.3f} | {same.mean():.3f} |", flush=True)
 
@@ -99,7 +99,7 @@ def rate(x: np.ndarray, labels: np.ndarray, held: np.ndarray) -> tuple[float, fl
         test = held == fold_
         found = ridge_labels(x[~test], labels[~test].tolist(), x[test])
         right += int((np.array(found) == labels[test]).sum())
-        same += int((labels[~test][nearest(x[test], x[~test], K)] == labels[test][:, None]).sum())
+        same += int((labels[~test][nearest_rows(x[test], x[~test], K)] == labels[test][:, None]).sum())
     return right / len(labels), same / (K * len(labels))
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fc7
-from fc7.demo.pixel_baseline import nearest, raw_values, ridge_labels
+from fc7.demo.pixel_baseline import nearest_rows, pixel_values, ridge_labels
 
 MAX_DIM = 2**14
 K = 10
@@ -65,7 +65,7 @@ def rate_layer(client: fc7.Client, layer: str, name: str, pictures: Pictures) ->
 
 def rate_values(name: str, items: NDArray[np.float32], queries: NDArray[np.float32], pictures: Pictures) -> None:
     """Print the row of plain values, one picture a row."""
-    rows = [[pictures.labels[i] for i in row] for row in nearest(queries, items, K)]
+    rows = [[pictures.labels[i] for i in row] for row in nearest_rows(queries, items, K)]
     pictures.print_row(name, ridge_labels(items, pictures.labels, queries), rows)
 
 
@@ -119,7 +119,7 @@ def main() -> None:
             with fc7.connect(data=Path(scratch) / "untrained", models=[str(bundle)]) as client:
                 rate_layer(client, model.default_layer, f"{model.default_layer}, untrained", pictures)
     rate_values("gradients (HOG)", gradients(pictures.paths), gradients(pictures.queries), pictures)
-    items, queries = (raw_values([Image.open(p) for p in part]) for part in (pictures.paths, pictures.queries))
+    items, queries = (pixel_values([Image.open(p) for p in part]) for part in (pictures.paths, pictures.queries))
     rate_values("raw pixels", items, queries, pictures)
 
 

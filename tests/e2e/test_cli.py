@@ -411,7 +411,7 @@ def test_the_demonstration_on_own_photographs(images: Path, tmp_path: Path) -> N
         assert sheet.width > 1600
     with Image.open(tmp_path / "out" / "why.png") as why:
         assert why.width > 800
-    assert "why.png shows" in done.stdout
+    assert "why.png: why the first query's first hit is its neighbour" in done.stdout
     fc7("demo", "--data-from", tmp_path / "missing", "--output", tmp_path / "out", code=3, env={})
 
 

@@ -1,7 +1,9 @@
-"""What the demonstration is made of: views, sheets, the raw yardstick, faces' pictures."""
+"""What the demonstration is made of: photographs, views of them, the baseline of raw pixels, the server process."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +13,26 @@ from sklearn.linear_model import Ridge, RidgeClassifierCV
 
 from fc7.cli import demo
 from fc7.cli.folder_scan import FolderScan
-from fc7.demo.pixel_baseline import nearest, raw_values, ridge_fits, ridge_labels
-from fc7.demo.views import N_VIEWS, PICTURES, SIZE, Photograph, scikit_image_photographs, take_views, view
-from fc7.errors import InvalidArgument
+from fc7.demo.experiment import Steps
+from fc7.demo.photograph_views import (
+    SCIKIT_IMAGE_FILES,
+    VIEW_PX,
+    VIEWS_PER_PHOTOGRAPH,
+    Photograph,
+    random_view,
+    scikit_image_photographs,
+    take_views,
+)
+from fc7.demo.pixel_baseline import nearest_rows, pixel_values, ridge_fits, ridge_labels
+from fc7.demo.server_process import running_server
+from fc7.errors import InvalidArgument, Unavailable
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:skimage")
 
 
 def test_the_twenty_pictures_are_in_the_wheel() -> None:
     pictures = scikit_image_photographs()
-    assert len({picture.name for picture in pictures}) == len(PICTURES) == 20
+    assert len({picture.name for picture in pictures}) == len(SCIKIT_IMAGE_FILES) == 20
     assert all(picture.path.is_file() for picture in pictures)
 
 
@@ -29,24 +41,24 @@ def test_views_are_the_same_every_time_and_differ_from_one_another(tmp_path: Pat
     done: list[int] = []
     first, again = (take_views(photos, tmp_path / name, done.append) for name in "ab")
     assert done == [1, 2, 1, 2]
-    assert [v.photo for v in first] == [photo.name for photo in photos for _ in range(N_VIEWS)]
+    assert [v.photograph for v in first] == [photo.name for photo in photos for _ in range(VIEWS_PER_PHOTOGRAPH)]
     assert [v.path.read_bytes() for v in first] == [v.path.read_bytes() for v in again]
     assert len({v.path.read_bytes() for v in first}) == len(first)
     with Image.open(first[0].path) as image:
-        assert image.size == (SIZE, SIZE)
+        assert image.size == (VIEW_PX, VIEW_PX)
 
 
 def test_a_view_stays_inside_its_photograph() -> None:
     inside = Image.new("RGB", (300, 200), "white")  # what lies outside would be black
     for seed in range(60):
-        pixels = np.asarray(view(inside, np.random.default_rng(seed)))
+        pixels = np.asarray(random_view(inside, np.random.default_rng(seed)))
         assert pixels.min() == pixels.max()
 
 
 def test_views_keep_to_the_shares_and_the_light() -> None:
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)).resize((480, 360))
-    views = [np.asarray(view(image, np.random.default_rng(seed)), float) for seed in range(300)]
+    views = [np.asarray(random_view(image, np.random.default_rng(seed)), float) for seed in range(300)]
     grey = np.mean([(v[..., 0] == v[..., 1]).all() for v in views])
     assert 0.25 < grey < 0.42
     means = np.array([v.mean() for v in views]) / np.asarray(image, float).mean()
@@ -56,15 +68,15 @@ def test_views_keep_to_the_shares_and_the_light() -> None:
 
 def test_own_photographs_are_two_at_least(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
-    with pytest.raises(InvalidArgument, match="two at least"):
+    with pytest.raises(InvalidArgument, match="at least 2"):
         demo.own_photographs(tmp_path, FolderScan())
     (tmp_path / "b.png").write_bytes(b"nothing")
     with pytest.raises(InvalidArgument, match=r"b\.png"):
         take_views(demo.own_photographs(tmp_path, FolderScan()), tmp_path / "views", lambda n: None)
 
 
-def test_raw_values_are_pixels_at_32() -> None:
-    values = raw_values([Image.new("RGB", (50, 40), (255, 0, 51)), Image.new("L", (9, 9), 255)])
+def test_the_baseline_takes_pixels_at_32() -> None:
+    values = pixel_values([Image.new("RGB", (50, 40), (255, 0, 51)), Image.new("L", (9, 9), 255)])
     assert values.shape == (2, 3072)
     assert values.dtype == np.float32
     np.testing.assert_allclose(values[0].reshape(-1, 3), np.broadcast_to([1.0, 0.0, 0.2], (1024, 3)), atol=1e-6)
@@ -72,7 +84,7 @@ def test_raw_values_are_pixels_at_32() -> None:
 
 def test_nearest_is_by_cosine_best_first() -> None:
     items = np.array([[0, 1], [5, 5], [1, 0]], np.float32)
-    assert nearest(np.array([[1, 0.1]], np.float32), items, 2).tolist() == [[2, 1]]
+    assert nearest_rows(np.array([[1, 0.1]], np.float32), items, 2).tolist() == [[2, 1]]
 
 
 def test_ridge_agrees_with_scikit_learn() -> None:
@@ -110,16 +122,44 @@ def test_a_photograph_is_turned_upright_first(tmp_path: Path) -> None:
     exif[0x0112] = 6
     tall.save(tmp_path / "turned.jpg", exif=exif)
     views = take_views([Photograph("turned", tmp_path / "turned.jpg")], tmp_path / "views", lambda n: None)
-    assert len(views) == N_VIEWS
+    assert len(views) == VIEWS_PER_PHOTOGRAPH
 
 
 def test_of_many_photographs_thirty_are_taken_and_that_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for i in range(120):
         (tmp_path / f"{i:03}.png").write_bytes(b"x")
-    taken: list[str] = []
-    monkeypatch.setattr(demo, "take_views", lambda photos, *_: taken.extend(photo.name for photo in photos))
-    demo._views(tmp_path, tmp_path / "views", FolderScan())
-    assert taken == [f"{i:03}.png" for i in range(0, 120, 4)]
-    assert capsys.readouterr().err == "120 photographs: 30 are taken, evenly along their sorted names\n"
+    taken = demo._photographs(tmp_path, FolderScan())
+    assert [photograph.name for photograph in taken] == [f"{i:03}.png" for i in range(0, 120, 4)]
+    assert capsys.readouterr().err == "120 photographs found. 30 of them are taken, evenly spread by name.\n"
+
+
+def test_the_server_gets_none_of_the_caller_s_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FC7_MODELS", "absent")
+    with running_server(tmp_path) as client:
+        assert client.is_ready()
+    assert (tmp_path / "data").is_dir()
+
+
+def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"no folder")
+    with pytest.raises(Unavailable, match=r"(?s)did not start\. Its log ends with: .*data"), running_server(tmp_path):
+        pass
+
+
+def test_steps_are_shown_and_timed() -> None:
+    shown: list[object] = []
+
+    @contextlib.contextmanager
+    def show(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        shown.append((name, total))
+        yield shown.append
+
+    steps = Steps(show)
+    with steps.step("index", 2) as report:
+        report(1)
+    with steps.step("search"):
+        pass
+    assert shown == [("index", 2), 1, ("search", None)]
+    assert list(steps.seconds) == ["index", "search"]

@@ -180,8 +180,8 @@ def test_every_file_of_the_networks_lies_in_a_room() -> None:
         ("fc7.drawing.contact_sheet", "from fc7.cli.output import say"),
         ("fc7.drawing.contact_sheet", "from fc7.client import Client"),
         ("fc7.drawing.contact_sheet", "from PIL import Image"),
-        ("fc7.demo.views", "def f():\n from fc7.cli.image_arguments import find_images"),
-        ("fc7.demo.views", "from fc7_service.features import preprocess"),
+        ("fc7.demo.photograph_views", "def f():\n from fc7.cli.image_arguments import find_images"),
+        ("fc7.demo.photograph_views", "from fc7_service.features import preprocess"),
         ("fc7.local_server", "import fc7_service.local"),
         ("fc7.cli.extract", "def f():\n from fc7_service import server"),
         ("fc7.cli.extract", "import numpy"),
@@ -211,7 +211,7 @@ def test_the_environment_is_read_in_two_places() -> None:
             if is_name or (isinstance(node, ast.Attribute) and node.attr in NAMES):
                 readers[module] = readers.get(module, 0) + 1
     assert readers.pop("fc7._connect", 0) == 2  # FC7_SERVER, FC7_TOKEN_FILE
-    assert readers.pop("fc7.cli.demo", 0) == 1  # handed on to its server, without fc7's own
+    assert readers.pop("fc7.demo.server_process", 0) == 1  # handed on to its server, without fc7's own
     readers.pop("fc7_service.settings", None)
     assert readers.pop("fc7_service", 0) == 2  # turns off the telemetry of libraries
     assert readers.pop("fc7_models", 0) == 1  # gives Matplotlib a folder of ours

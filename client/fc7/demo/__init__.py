@@ -1,1 +1,5 @@
-"""The demonstration behind `fc7 demo`: the photographs, the views of them, and the raw-pixel baseline."""
+"""The demonstration behind `fc7 demo`.
+
+`experiment` takes the steps, one after another: it searches and classifies views of photographs, and explains a hit.
+`photograph_views` makes the views, `server_process` runs the server, and `pixel_baseline` shows what raw pixels reach.
+"""

@@ -18,7 +18,7 @@ LINE_PX = 18  # height of a line of caption
 TEXT_PX = 13  # size of the font in captions
 INK = "#1f2328"
 RULE = "#d0d7de"
-_GAP_PX, _MARGIN_PX = 14, 24  # between panels; around the page
+_GAP_PX, _ROW_GAP_PX, _MARGIN_PX = 14, 20, 24  # between panels; between rows; around the page
 _TITLE_PX = 20
 _FAINT = "#6e7781"
 _FRAME_PX = 3
@@ -65,24 +65,30 @@ def draw_page(rows: Sequence[Sequence[Panel]], output: Path, title: str = "") ->
     """
     from PIL import Image, ImageDraw
 
-    heights = [max(panel.image.height + LINE_PX * len(panel.caption) for panel in row) + _GAP_PX for row in rows]
-    widths = [sum(panel.image.width + _GAP_PX for panel in row) for row in rows]
+    heights = [max(panel.image.height + LINE_PX * len(panel.caption) for panel in row) + _ROW_GAP_PX for row in rows]
+    widths = [sum(panel.image.width + _gap(panel) for panel in row) - _gap(row[0]) for row in rows]
     title = legible(title)
     top = _MARGIN_PX + (2 * _TITLE_PX if title else 0)
     width = 2 * _MARGIN_PX + max(*widths, int(load_font(_TITLE_PX).getlength(title)))
-    page = Image.new("RGB", (width, top + sum(heights) + _MARGIN_PX - _GAP_PX), "white")
+    page = Image.new("RGB", (width, top + sum(heights) + _MARGIN_PX - _ROW_GAP_PX), "white")
     pen = ImageDraw.Draw(page)
     pen.text((_MARGIN_PX, _MARGIN_PX), title, INK, font=load_font(_TITLE_PX))
     for row, height in zip(rows, heights, strict=True):
-        left = _MARGIN_PX
+        left = _MARGIN_PX - _gap(row[0])
         for panel in row:
+            left += _gap(panel)
             if panel.has_rule:
-                x = left - _GAP_PX // 2 - 1
-                pen.line((x, top - _FRAME_PX, x, top + height - _GAP_PX), RULE)
+                x = left - _GAP_PX
+                pen.line((x, top, x, top + height - _ROW_GAP_PX), RULE)
             _draw_panel(page, pen, panel, left, top)
-            left += panel.image.width + _GAP_PX
+            left += panel.image.width
         top += height
     page.save(output)
+
+
+def _gap(panel: Panel) -> int:
+    """Return the space on a panel's left."""
+    return 2 * _GAP_PX if panel.has_rule else _GAP_PX
 
 
 def _draw_panel(page: Image.Image, pen: ImageDraw.ImageDraw, panel: Panel, left: int, top: int) -> None:
