@@ -59,7 +59,7 @@ def create(connection: Connection, name: str, layer: str, model: str, metric: Me
 @json_option
 @connected
 def list_(connection: Connection, as_json: bool) -> None:
-    """List the collections with their size, model, layer, metric and index."""
+    """List the collections with size, model, layer and index."""
     with connection.open() as client:
         _print(client.collections(), as_json)
 

@@ -267,10 +267,10 @@ def occlude(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Cover parts of an image with a grey square, and show how the answer changes.
+    """Show how covering parts of an image changes the answer.
 
-    IMAGE is an image file, a URL (http or https), or - for an image on standard input. The square
-    moves over the image (Zeiler & Fergus 2013, figure 7), which is classified at each position.
+    IMAGE is an image file, a URL (http or https), or - for an image on standard input. A grey
+    square moves over the image (Zeiler & Fergus 2013, figure 7), which is classified at each position.
     This works with every network.
 
     Prints the probability of the class in the whole image, the lowest and the highest one under

@@ -32,11 +32,12 @@ def _count_option(default: int) -> Decorator:
 @report_option("invariance.csv and invariance.png")
 @json_option
 def invariance(folder: Path, name: str, count: int, output: Path | None, as_json: bool) -> None:
-    """Measure how features and classes change when pictures are shifted, enlarged and turned.
+    """Measure what shifting, enlarging and turning changes.
 
-    FOLDER is searched at any depth (Zeiler & Fergus 2013, figure 5). Prints means over the
-    pictures; distances are relative to the length of the unchanged picture's feature. Needs
-    'fc7[train]', but no server.
+    The pictures in FOLDER, at any depth, are shifted, enlarged and turned, and their features and
+    class probabilities are compared with those of the unchanged pictures (Zeiler & Fergus 2013,
+    figure 5). Prints means over the pictures; distances are relative to the length of the
+    unchanged picture's feature. Needs 'fc7[train]', but no server.
     """
     from fc7_models.studies.explanation_figures import write_invariance
     from fc7_models.studies.invariance import invariance as run
@@ -59,11 +60,12 @@ def invariance(folder: Path, name: str, count: int, output: Path | None, as_json
 @report_option("correspondence.csv and correspondence.png")
 @json_option
 def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) -> None:
-    """Measure whether masking the same part of several pictures changes their features alike.
+    """Compare what masking the same part of pictures changes.
 
     FOLDER holds the pictures and a file parts.csv with the columns picture, part, x, y, width and
-    height; the last four are shares of the upright picture, from 0 to 1. Random masks are
-    measured for comparison (Zeiler & Fergus 2013, table 1). Needs 'fc7[train]', but no server.
+    height; the last four are shares of the upright picture, from 0 to 1. The same part is masked
+    in each picture, to see whether their features change alike, and more so than with random
+    masks (Zeiler & Fergus 2013, table 1). Needs 'fc7[train]', but no server.
     """
     from fc7_models.studies.correspondence import correspondence as run
     from fc7_models.studies.explanation_figures import write_correspondence

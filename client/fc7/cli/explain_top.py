@@ -69,9 +69,10 @@ def top(
     scan: FolderScan,
     as_json: bool,
 ) -> None:
-    """Find the nine pictures that excite each unit of a layer most.
+    """Find the pictures that excite each unit most.
 
-    FOLDER is searched at any depth. With --output, the drawing shows for each unit the parts of
+    FOLDER is searched at any depth. Each unit of the layer gets the nine pictures in which it is
+    strongest. With --output, the drawing shows for each unit the parts of
     the pictures that it sees and their projections to pixels (Zeiler & Fergus 2013, figure 2), of
     64 units at most. The server remembers the result for all units of the layer, so asking for
     other units is quick.

@@ -96,7 +96,7 @@ def show(connection: Connection, model: str, as_json: bool) -> None:
 @json_option
 @connected
 def verify(connection: Connection, model: str, as_json: bool) -> None:
-    """Check that the server computes every layer of a model as it should.
+    """Check that the server computes a model correctly.
 
     The golden pictures of the model are sent to the server, and its answers are compared with the
     golden values. The exit code is 8 if a layer differs by more than a ten-thousandth of its
@@ -181,7 +181,7 @@ def export(
 @bundle_name_option
 @json_option
 def pull(network: str, output: Path | None, name: str | None, as_json: bool) -> None:
-    """Download a network that others trained on ImageNet, and write its bundle.
+    """Download a network trained on ImageNet and write its bundle.
 
     NETWORK is efficientnet-lite0, alexnet, resnet50 or another one; the error for an unknown name
     lists all of them. Needs 'fc7[train,zoo]', but no server.

@@ -43,7 +43,7 @@ _splits_option = click.option(
 def evaluate(
     folder: Path, name: str, ensemble: tuple[str, ...], views: int, output: Path | None, as_json: bool
 ) -> None:
-    """Measure how often a network's own classes are right about labelled pictures.
+    """Measure how often a network is right about labelled pictures.
 
     FOLDER holds one sub-folder per class, named by the class id, or a data set, of which val/ is
     used. Several views and several models each give probabilities, which are averaged. No server
@@ -101,7 +101,7 @@ def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
 @report_option("curve.csv and curve.png")
 @json_option
 def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bool) -> None:
-    """Measure how accuracy grows with the number of pictures per class.
+    """Measure how accuracy grows with pictures per class.
 
     FOLDER holds one sub-folder per class. Softmax regression is trained on the features of the
     network, on those of the same network before any training, and on pixels. Needs 'fc7[train]',
@@ -153,7 +153,9 @@ def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) 
 @bundle_output_option()
 @json_option
 def quantize(name: str, folder: Path, output: Path, as_json: bool) -> None:
-    """Copy a bundle and add its int8 form, which is smaller and faster with nearly the same features.
+    """Add an int8 form to a copy of a bundle.
+
+    The int8 form is smaller and faster, with nearly the same features.
 
     FOLDER holds train/ and val/. Pictures from train/ calibrate the int8 form, and pictures from
     val/ measure what it costs. The model card keeps the figures. Needs 'fc7[train]', but no

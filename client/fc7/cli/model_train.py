@@ -121,7 +121,7 @@ def train(
 )
 @json_option
 def ablate(folder: Path, network: str, recipe: str, epochs: int, output: Path, as_json: bool) -> None:
-    """Measure what each layer and each technique contributes to a network's accuracy.
+    """Measure what each layer and technique adds to accuracy.
 
     The network is trained again with layers removed or resized, and with techniques left out.
     Writes layers.csv (Zeiler & Fergus 2013, table 3) and techniques.csv (Krizhevsky et al. 2012,
