@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdminServiceStub(object):
-    """What a server is.
+    """Facts about the server.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class AdminServiceStub(object):
 
 
 class AdminServiceServicer(object):
-    """What a server is.
+    """Facts about the server.
     """
 
     def GetServerInfo(self, request, context):
@@ -70,7 +70,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
-    """What a server is.
+    """Facts about the server.
     """
 
     @staticmethod

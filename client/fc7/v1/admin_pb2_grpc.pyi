@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """What a server is."""
+    """Facts about the server."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,14 +38,14 @@ class AdminServiceStub:
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """What a server is."""
+    """Facts about the server."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetServerInfoRequest, _admin_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Return versions, device, limits and the data folder."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What a server is."""
+    """Facts about the server."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CollectionServiceStub(object):
-    """Named sets of items, each bound to one provenance, and their neighbours.
+    """Collections: named sets of items with one provenance each, and the search for neighbours among them.
     """
 
     def __init__(self, channel):
@@ -83,46 +83,47 @@ class CollectionServiceStub(object):
 
 
 class CollectionServiceServicer(object):
-    """Named sets of items, each bound to one provenance, and their neighbours.
+    """Collections: named sets of items with one provenance each, and the search for neighbours among them.
     """
 
     def CreateCollection(self, request, context):
-        """Create an empty collection.
+        """Create an empty collection. ALREADY_EXISTS if the name is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCollection(self, request, context):
-        """Return one collection's facts.
+        """Return what a collection is. NOT_FOUND if there is none, DATA_LOSS if it is damaged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """List the collections by name.
+        """List all collections by name, damaged ones included.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCollection(self, request, context):
-        """Delete a collection and all its items.
+        """Delete a collection and all its items, also if it is damaged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpsertItems(self, request, context):
-        """Add or replace items. What the answer reports as added or replaced is on disk.
+        """Add or replace items. Whatever the answer reports as added or replaced is on disk. An item that fails has an error
+        in its place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetItems(self, request, context):
-        """Return items by id.
+        """Return items by id. An id that is not stored has an error in its place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,14 +137,14 @@ class CollectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteItems(self, request, context):
-        """Delete items by id.
+        """Delete items by id. An id that is not stored has an error in its place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def QueryItems(self, request, context):
-        """Find the nearest items of each query.
+        """Find the nearest items of each query. A query that fails has an error in its place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,7 +207,7 @@ def add_CollectionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CollectionService(object):
-    """Named sets of items, each bound to one provenance, and their neighbours.
+    """Collections: named sets of items with one provenance each, and the search for neighbours among them.
     """
 
     @staticmethod

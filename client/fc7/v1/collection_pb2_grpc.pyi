@@ -27,57 +27,61 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CollectionServiceStub:
-    """Named sets of items, each bound to one provenance, and their neighbours."""
+    """Collections: named sets of items with one provenance each, and the search for neighbours among them."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CollectionServiceAsyncStub: ...
     CreateCollection: _grpc.UnaryUnaryMultiCallable[_collection_pb2.CreateCollectionRequest, _collection_pb2.CreateCollectionResponse]
-    """Create an empty collection."""
+    """Create an empty collection. ALREADY_EXISTS if the name is taken."""
     GetCollection: _grpc.UnaryUnaryMultiCallable[_collection_pb2.GetCollectionRequest, _collection_pb2.GetCollectionResponse]
-    """Return one collection's facts."""
+    """Return what a collection is. NOT_FOUND if there is none, DATA_LOSS if it is damaged."""
     ListCollections: _grpc.UnaryUnaryMultiCallable[_collection_pb2.ListCollectionsRequest, _collection_pb2.ListCollectionsResponse]
-    """List the collections by name."""
+    """List all collections by name, damaged ones included."""
     DeleteCollection: _grpc.UnaryUnaryMultiCallable[_collection_pb2.DeleteCollectionRequest, _collection_pb2.DeleteCollectionResponse]
-    """Delete a collection and all its items."""
+    """Delete a collection and all its items, also if it is damaged."""
     UpsertItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.UpsertItemsRequest, _collection_pb2.UpsertItemsResponse]
-    """Add or replace items. What the answer reports as added or replaced is on disk."""
+    """Add or replace items. Whatever the answer reports as added or replaced is on disk. An item that fails has an error
+    in its place.
+    """
     GetItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.GetItemsRequest, _collection_pb2.GetItemsResponse]
-    """Return items by id."""
+    """Return items by id. An id that is not stored has an error in its place."""
     ListItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.ListItemsRequest, _collection_pb2.ListItemsResponse]
     """List items page by page, in the order of first insertion."""
     DeleteItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]
-    """Delete items by id."""
+    """Delete items by id. An id that is not stored has an error in its place."""
     QueryItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]
-    """Find the nearest items of each query."""
+    """Find the nearest items of each query. A query that fails has an error in its place."""
 
 @_typing.type_check_only
 class CollectionServiceAsyncStub(CollectionServiceStub):
-    """Named sets of items, each bound to one provenance, and their neighbours."""
+    """Collections: named sets of items with one provenance each, and the search for neighbours among them."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCollection: _aio.UnaryUnaryMultiCallable[_collection_pb2.CreateCollectionRequest, _collection_pb2.CreateCollectionResponse]  # type: ignore[assignment]
-    """Create an empty collection."""
+    """Create an empty collection. ALREADY_EXISTS if the name is taken."""
     GetCollection: _aio.UnaryUnaryMultiCallable[_collection_pb2.GetCollectionRequest, _collection_pb2.GetCollectionResponse]  # type: ignore[assignment]
-    """Return one collection's facts."""
+    """Return what a collection is. NOT_FOUND if there is none, DATA_LOSS if it is damaged."""
     ListCollections: _aio.UnaryUnaryMultiCallable[_collection_pb2.ListCollectionsRequest, _collection_pb2.ListCollectionsResponse]  # type: ignore[assignment]
-    """List the collections by name."""
+    """List all collections by name, damaged ones included."""
     DeleteCollection: _aio.UnaryUnaryMultiCallable[_collection_pb2.DeleteCollectionRequest, _collection_pb2.DeleteCollectionResponse]  # type: ignore[assignment]
-    """Delete a collection and all its items."""
+    """Delete a collection and all its items, also if it is damaged."""
     UpsertItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.UpsertItemsRequest, _collection_pb2.UpsertItemsResponse]  # type: ignore[assignment]
-    """Add or replace items. What the answer reports as added or replaced is on disk."""
+    """Add or replace items. Whatever the answer reports as added or replaced is on disk. An item that fails has an error
+    in its place.
+    """
     GetItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.GetItemsRequest, _collection_pb2.GetItemsResponse]  # type: ignore[assignment]
-    """Return items by id."""
+    """Return items by id. An id that is not stored has an error in its place."""
     ListItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.ListItemsRequest, _collection_pb2.ListItemsResponse]  # type: ignore[assignment]
     """List items page by page, in the order of first insertion."""
     DeleteItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]  # type: ignore[assignment]
-    """Delete items by id."""
+    """Delete items by id. An id that is not stored has an error in its place."""
     QueryItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]  # type: ignore[assignment]
-    """Find the nearest items of each query."""
+    """Find the nearest items of each query. A query that fails has an error in its place."""
 
 class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Named sets of items, each bound to one provenance, and their neighbours."""
+    """Collections: named sets of items with one provenance each, and the search for neighbours among them."""
 
     @_abc_1.abstractmethod
     def CreateCollection(
@@ -85,7 +89,7 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.CreateCollectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.CreateCollectionResponse, _abc.Awaitable[_collection_pb2.CreateCollectionResponse]]:
-        """Create an empty collection."""
+        """Create an empty collection. ALREADY_EXISTS if the name is taken."""
 
     @_abc_1.abstractmethod
     def GetCollection(
@@ -93,7 +97,7 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.GetCollectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.GetCollectionResponse, _abc.Awaitable[_collection_pb2.GetCollectionResponse]]:
-        """Return one collection's facts."""
+        """Return what a collection is. NOT_FOUND if there is none, DATA_LOSS if it is damaged."""
 
     @_abc_1.abstractmethod
     def ListCollections(
@@ -101,7 +105,7 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.ListCollectionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.ListCollectionsResponse, _abc.Awaitable[_collection_pb2.ListCollectionsResponse]]:
-        """List the collections by name."""
+        """List all collections by name, damaged ones included."""
 
     @_abc_1.abstractmethod
     def DeleteCollection(
@@ -109,7 +113,7 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.DeleteCollectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.DeleteCollectionResponse, _abc.Awaitable[_collection_pb2.DeleteCollectionResponse]]:
-        """Delete a collection and all its items."""
+        """Delete a collection and all its items, also if it is damaged."""
 
     @_abc_1.abstractmethod
     def UpsertItems(
@@ -117,7 +121,9 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.UpsertItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.UpsertItemsResponse, _abc.Awaitable[_collection_pb2.UpsertItemsResponse]]:
-        """Add or replace items. What the answer reports as added or replaced is on disk."""
+        """Add or replace items. Whatever the answer reports as added or replaced is on disk. An item that fails has an error
+        in its place.
+        """
 
     @_abc_1.abstractmethod
     def GetItems(
@@ -125,7 +131,7 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.GetItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.GetItemsResponse, _abc.Awaitable[_collection_pb2.GetItemsResponse]]:
-        """Return items by id."""
+        """Return items by id. An id that is not stored has an error in its place."""
 
     @_abc_1.abstractmethod
     def ListItems(
@@ -141,7 +147,7 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.DeleteItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.DeleteItemsResponse, _abc.Awaitable[_collection_pb2.DeleteItemsResponse]]:
-        """Delete items by id."""
+        """Delete items by id. An id that is not stored has an error in its place."""
 
     @_abc_1.abstractmethod
     def QueryItems(
@@ -149,6 +155,6 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.QueryItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.QueryItemsResponse, _abc.Awaitable[_collection_pb2.QueryItemsResponse]]:
-        """Find the nearest items of each query."""
+        """Find the nearest items of each query. A query that fails has an error in its place."""
 
 def add_CollectionServiceServicer_to_server(servicer: CollectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ExplainServiceStub(object):
-    """Why a network answers as it does, in pixels.
+    """Explains answers of a network in pixels.
     """
 
     def __init__(self, channel):
@@ -63,40 +63,41 @@ class ExplainServiceStub(object):
 
 
 class ExplainServiceServicer(object):
-    """Why a network answers as it does, in pixels.
+    """Explains answers of a network in pixels.
     """
 
     def ProjectUnit(self, request, context):
-        """Project units of a layer to the pixels that made them fire.
+        """Project units of a layer back to the pixels that excited them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TopUnits(self, request_iterator, context):
-        """Find the images that excite each unit of a layer most: first the plan, then the images, unless the pass over
-        them is known. Progress comes back; the last answer holds the units.
+        """Find the images that excite each unit of a layer most. Send the plan first, then the images. If the server has seen
+        the same images before, it answers after the plan. It sends progress, and the result in the last message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainMatch(self, request, context):
-        """Split the cosine of two images over units and, where the layer allows it, over positions.
+        """Split the cosine of two images into contributions of units and, if the layer allows it, of positions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainClass(self, request, context):
-        """Split the logit of a class over units and, where the layer allows it, over positions.
+        """Split the logit of a class into contributions of units and, if the layer allows it, of positions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Occlude(self, request, context):
-        """Sweep a grey square over an image and classify each view. Progress comes back; the last answer holds the maps.
+        """Move a grey square over an image and classify the image at each position. The server sends progress, and the maps
+        in the last message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,7 +140,7 @@ def add_ExplainServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExplainService(object):
-    """Why a network answers as it does, in pixels.
+    """Explains answers of a network in pixels.
     """
 
     @staticmethod

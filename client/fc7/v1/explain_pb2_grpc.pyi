@@ -27,45 +27,49 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ExplainServiceStub:
-    """Why a network answers as it does, in pixels."""
+    """Explains answers of a network in pixels."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExplainServiceAsyncStub: ...
     ProjectUnit: _grpc.UnaryUnaryMultiCallable[_explain_pb2.ProjectUnitRequest, _explain_pb2.ProjectUnitResponse]
-    """Project units of a layer to the pixels that made them fire."""
+    """Project units of a layer back to the pixels that excited them."""
     TopUnits: _grpc.StreamStreamMultiCallable[_explain_pb2.TopUnitsRequest, _explain_pb2.TopUnitsResponse]
-    """Find the images that excite each unit of a layer most: first the plan, then the images, unless the pass over
-    them is known. Progress comes back; the last answer holds the units.
+    """Find the images that excite each unit of a layer most. Send the plan first, then the images. If the server has seen
+    the same images before, it answers after the plan. It sends progress, and the result in the last message.
     """
     ExplainMatch: _grpc.UnaryUnaryMultiCallable[_explain_pb2.ExplainMatchRequest, _explain_pb2.ExplainMatchResponse]
-    """Split the cosine of two images over units and, where the layer allows it, over positions."""
+    """Split the cosine of two images into contributions of units and, if the layer allows it, of positions."""
     ExplainClass: _grpc.UnaryUnaryMultiCallable[_explain_pb2.ExplainClassRequest, _explain_pb2.ExplainClassResponse]
-    """Split the logit of a class over units and, where the layer allows it, over positions."""
+    """Split the logit of a class into contributions of units and, if the layer allows it, of positions."""
     Occlude: _grpc.UnaryStreamMultiCallable[_explain_pb2.OccludeRequest, _explain_pb2.OccludeResponse]
-    """Sweep a grey square over an image and classify each view. Progress comes back; the last answer holds the maps."""
+    """Move a grey square over an image and classify the image at each position. The server sends progress, and the maps
+    in the last message.
+    """
 
 @_typing.type_check_only
 class ExplainServiceAsyncStub(ExplainServiceStub):
-    """Why a network answers as it does, in pixels."""
+    """Explains answers of a network in pixels."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ProjectUnit: _aio.UnaryUnaryMultiCallable[_explain_pb2.ProjectUnitRequest, _explain_pb2.ProjectUnitResponse]  # type: ignore[assignment]
-    """Project units of a layer to the pixels that made them fire."""
+    """Project units of a layer back to the pixels that excited them."""
     TopUnits: _aio.StreamStreamMultiCallable[_explain_pb2.TopUnitsRequest, _explain_pb2.TopUnitsResponse]  # type: ignore[assignment]
-    """Find the images that excite each unit of a layer most: first the plan, then the images, unless the pass over
-    them is known. Progress comes back; the last answer holds the units.
+    """Find the images that excite each unit of a layer most. Send the plan first, then the images. If the server has seen
+    the same images before, it answers after the plan. It sends progress, and the result in the last message.
     """
     ExplainMatch: _aio.UnaryUnaryMultiCallable[_explain_pb2.ExplainMatchRequest, _explain_pb2.ExplainMatchResponse]  # type: ignore[assignment]
-    """Split the cosine of two images over units and, where the layer allows it, over positions."""
+    """Split the cosine of two images into contributions of units and, if the layer allows it, of positions."""
     ExplainClass: _aio.UnaryUnaryMultiCallable[_explain_pb2.ExplainClassRequest, _explain_pb2.ExplainClassResponse]  # type: ignore[assignment]
-    """Split the logit of a class over units and, where the layer allows it, over positions."""
+    """Split the logit of a class into contributions of units and, if the layer allows it, of positions."""
     Occlude: _aio.UnaryStreamMultiCallable[_explain_pb2.OccludeRequest, _explain_pb2.OccludeResponse]  # type: ignore[assignment]
-    """Sweep a grey square over an image and classify each view. Progress comes back; the last answer holds the maps."""
+    """Move a grey square over an image and classify the image at each position. The server sends progress, and the maps
+    in the last message.
+    """
 
 class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Why a network answers as it does, in pixels."""
+    """Explains answers of a network in pixels."""
 
     @_abc_1.abstractmethod
     def ProjectUnit(
@@ -73,7 +77,7 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explain_pb2.ProjectUnitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_explain_pb2.ProjectUnitResponse, _abc.Awaitable[_explain_pb2.ProjectUnitResponse]]:
-        """Project units of a layer to the pixels that made them fire."""
+        """Project units of a layer back to the pixels that excited them."""
 
     @_abc_1.abstractmethod
     def TopUnits(
@@ -81,8 +85,8 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_explain_pb2.TopUnitsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_explain_pb2.TopUnitsResponse], _abc.AsyncIterator[_explain_pb2.TopUnitsResponse]]:
-        """Find the images that excite each unit of a layer most: first the plan, then the images, unless the pass over
-        them is known. Progress comes back; the last answer holds the units.
+        """Find the images that excite each unit of a layer most. Send the plan first, then the images. If the server has seen
+        the same images before, it answers after the plan. It sends progress, and the result in the last message.
         """
 
     @_abc_1.abstractmethod
@@ -91,7 +95,7 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explain_pb2.ExplainMatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_explain_pb2.ExplainMatchResponse, _abc.Awaitable[_explain_pb2.ExplainMatchResponse]]:
-        """Split the cosine of two images over units and, where the layer allows it, over positions."""
+        """Split the cosine of two images into contributions of units and, if the layer allows it, of positions."""
 
     @_abc_1.abstractmethod
     def ExplainClass(
@@ -99,7 +103,7 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explain_pb2.ExplainClassRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_explain_pb2.ExplainClassResponse, _abc.Awaitable[_explain_pb2.ExplainClassResponse]]:
-        """Split the logit of a class over units and, where the layer allows it, over positions."""
+        """Split the logit of a class into contributions of units and, if the layer allows it, of positions."""
 
     @_abc_1.abstractmethod
     def Occlude(
@@ -107,6 +111,8 @@ class ExplainServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explain_pb2.OccludeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_explain_pb2.OccludeResponse], _abc.AsyncIterator[_explain_pb2.OccludeResponse]]:
-        """Sweep a grey square over an image and classify each view. Progress comes back; the last answer holds the maps."""
+        """Move a grey square over an image and classify the image at each position. The server sends progress, and the maps
+        in the last message.
+        """
 
 def add_ExplainServiceServicer_to_server(servicer: ExplainServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

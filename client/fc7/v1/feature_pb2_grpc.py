@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class FeatureServiceStub(object):
-    """Pictures to features.
+    """Turns images into features.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,20 @@ class FeatureServiceStub(object):
 
 
 class FeatureServiceServicer(object):
-    """Pictures to features.
+    """Turns images into features.
     """
 
     def Extract(self, request, context):
-        """Return one layer for each image of a batch.
+        """Extract one layer of each image of a batch. An image that cannot be read has an error in its place; the others are
+        not affected. RESOURCE_EXHAUSTED with retry information means that the queue is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamExtract(self, request_iterator, context):
-        """The same, image by image, in the order sent; for lists without end.
+        """Extract one layer of each image of a stream. Answers come image by image, in the order sent. When the queue is
+        full, the server waits instead of refusing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +89,7 @@ def add_FeatureServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FeatureService(object):
-    """Pictures to features.
+    """Turns images into features.
     """
 
     @staticmethod

@@ -27,29 +27,37 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FeatureServiceStub:
-    """Pictures to features."""
+    """Turns images into features."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> FeatureServiceAsyncStub: ...
     Extract: _grpc.UnaryUnaryMultiCallable[_feature_pb2.ExtractRequest, _feature_pb2.ExtractResponse]
-    """Return one layer for each image of a batch."""
+    """Extract one layer of each image of a batch. An image that cannot be read has an error in its place; the others are
+    not affected. RESOURCE_EXHAUSTED with retry information means that the queue is full.
+    """
     StreamExtract: _grpc.StreamStreamMultiCallable[_feature_pb2.StreamExtractRequest, _feature_pb2.StreamExtractResponse]
-    """The same, image by image, in the order sent; for lists without end."""
+    """Extract one layer of each image of a stream. Answers come image by image, in the order sent. When the queue is
+    full, the server waits instead of refusing.
+    """
 
 @_typing.type_check_only
 class FeatureServiceAsyncStub(FeatureServiceStub):
-    """Pictures to features."""
+    """Turns images into features."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Extract: _aio.UnaryUnaryMultiCallable[_feature_pb2.ExtractRequest, _feature_pb2.ExtractResponse]  # type: ignore[assignment]
-    """Return one layer for each image of a batch."""
+    """Extract one layer of each image of a batch. An image that cannot be read has an error in its place; the others are
+    not affected. RESOURCE_EXHAUSTED with retry information means that the queue is full.
+    """
     StreamExtract: _aio.StreamStreamMultiCallable[_feature_pb2.StreamExtractRequest, _feature_pb2.StreamExtractResponse]  # type: ignore[assignment]
-    """The same, image by image, in the order sent; for lists without end."""
+    """Extract one layer of each image of a stream. Answers come image by image, in the order sent. When the queue is
+    full, the server waits instead of refusing.
+    """
 
 class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Pictures to features."""
+    """Turns images into features."""
 
     @_abc_1.abstractmethod
     def Extract(
@@ -57,7 +65,9 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feature_pb2.ExtractRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feature_pb2.ExtractResponse, _abc.Awaitable[_feature_pb2.ExtractResponse]]:
-        """Return one layer for each image of a batch."""
+        """Extract one layer of each image of a batch. An image that cannot be read has an error in its place; the others are
+        not affected. RESOURCE_EXHAUSTED with retry information means that the queue is full.
+        """
 
     @_abc_1.abstractmethod
     def StreamExtract(
@@ -65,6 +75,8 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_feature_pb2.StreamExtractRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_feature_pb2.StreamExtractResponse], _abc.AsyncIterator[_feature_pb2.StreamExtractResponse]]:
-        """The same, image by image, in the order sent; for lists without end."""
+        """Extract one layer of each image of a stream. Answers come image by image, in the order sent. When the queue is
+        full, the server waits instead of refusing.
+        """
 
 def add_FeatureServiceServicer_to_server(servicer: FeatureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

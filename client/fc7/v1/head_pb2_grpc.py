@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class HeadServiceStub(object):
-    """Softmax heads retrained on frozen features, versioned and published.
+    """Heads: classifiers for the caller's own classes, trained on features. They have versions, one of which may be
+    published.
     """
 
     def __init__(self, channel):
@@ -68,19 +69,20 @@ class HeadServiceStub(object):
 
 
 class HeadServiceServicer(object):
-    """Softmax heads retrained on frozen features, versioned and published.
+    """Heads: classifiers for the caller's own classes, trained on features. They have versions, one of which may be
+    published.
     """
 
     def TrainHead(self, request_iterator, context):
-        """Train the next version of a head: first the plan, then (unless from a collection) labelled images.
-        Progress comes back; the last answer holds the head.
+        """Train the next version of a head. Send the plan first, then the labelled images or features, unless the plan names
+        a collection. The server sends progress, and the head in the last message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishHead(self, request, context):
-        """Make a version the one that Classify uses.
+        """Make a version the one that Classify uses. Publishing an older version undoes a newer one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,21 +96,21 @@ class HeadServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListHeads(self, request, context):
-        """List the newest version of every head, by name.
+        """List the newest version of every head, or all versions, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteHead(self, request, context):
-        """Delete a head or one version of it.
+        """Delete one version of a head, or the whole head.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Classify(self, request, context):
-        """Classify images with a published head, or with the network's own classes.
+        """Classify images with a head, or with the classes that a network was trained on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +158,8 @@ def add_HeadServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class HeadService(object):
-    """Softmax heads retrained on frozen features, versioned and published.
+    """Heads: classifiers for the caller's own classes, trained on features. They have versions, one of which may be
+    published.
     """
 
     @staticmethod

@@ -27,49 +27,55 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class HeadServiceStub:
-    """Softmax heads retrained on frozen features, versioned and published."""
+    """Heads: classifiers for the caller's own classes, trained on features. They have versions, one of which may be
+    published.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HeadServiceAsyncStub: ...
     TrainHead: _grpc.StreamStreamMultiCallable[_head_pb2.TrainHeadRequest, _head_pb2.TrainHeadResponse]
-    """Train the next version of a head: first the plan, then (unless from a collection) labelled images.
-    Progress comes back; the last answer holds the head.
+    """Train the next version of a head. Send the plan first, then the labelled images or features, unless the plan names
+    a collection. The server sends progress, and the head in the last message.
     """
     PublishHead: _grpc.UnaryUnaryMultiCallable[_head_pb2.PublishHeadRequest, _head_pb2.PublishHeadResponse]
-    """Make a version the one that Classify uses."""
+    """Make a version the one that Classify uses. Publishing an older version undoes a newer one."""
     GetHead: _grpc.UnaryUnaryMultiCallable[_head_pb2.GetHeadRequest, _head_pb2.GetHeadResponse]
     """Return one version of a head."""
     ListHeads: _grpc.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]
-    """List the newest version of every head, by name."""
+    """List the newest version of every head, or all versions, by name."""
     DeleteHead: _grpc.UnaryUnaryMultiCallable[_head_pb2.DeleteHeadRequest, _head_pb2.DeleteHeadResponse]
-    """Delete a head or one version of it."""
+    """Delete one version of a head, or the whole head."""
     Classify: _grpc.UnaryUnaryMultiCallable[_head_pb2.ClassifyRequest, _head_pb2.ClassifyResponse]
-    """Classify images with a published head, or with the network's own classes."""
+    """Classify images with a head, or with the classes that a network was trained on."""
 
 @_typing.type_check_only
 class HeadServiceAsyncStub(HeadServiceStub):
-    """Softmax heads retrained on frozen features, versioned and published."""
+    """Heads: classifiers for the caller's own classes, trained on features. They have versions, one of which may be
+    published.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     TrainHead: _aio.StreamStreamMultiCallable[_head_pb2.TrainHeadRequest, _head_pb2.TrainHeadResponse]  # type: ignore[assignment]
-    """Train the next version of a head: first the plan, then (unless from a collection) labelled images.
-    Progress comes back; the last answer holds the head.
+    """Train the next version of a head. Send the plan first, then the labelled images or features, unless the plan names
+    a collection. The server sends progress, and the head in the last message.
     """
     PublishHead: _aio.UnaryUnaryMultiCallable[_head_pb2.PublishHeadRequest, _head_pb2.PublishHeadResponse]  # type: ignore[assignment]
-    """Make a version the one that Classify uses."""
+    """Make a version the one that Classify uses. Publishing an older version undoes a newer one."""
     GetHead: _aio.UnaryUnaryMultiCallable[_head_pb2.GetHeadRequest, _head_pb2.GetHeadResponse]  # type: ignore[assignment]
     """Return one version of a head."""
     ListHeads: _aio.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]  # type: ignore[assignment]
-    """List the newest version of every head, by name."""
+    """List the newest version of every head, or all versions, by name."""
     DeleteHead: _aio.UnaryUnaryMultiCallable[_head_pb2.DeleteHeadRequest, _head_pb2.DeleteHeadResponse]  # type: ignore[assignment]
-    """Delete a head or one version of it."""
+    """Delete one version of a head, or the whole head."""
     Classify: _aio.UnaryUnaryMultiCallable[_head_pb2.ClassifyRequest, _head_pb2.ClassifyResponse]  # type: ignore[assignment]
-    """Classify images with a published head, or with the network's own classes."""
+    """Classify images with a head, or with the classes that a network was trained on."""
 
 class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Softmax heads retrained on frozen features, versioned and published."""
+    """Heads: classifiers for the caller's own classes, trained on features. They have versions, one of which may be
+    published.
+    """
 
     @_abc_1.abstractmethod
     def TrainHead(
@@ -77,8 +83,8 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_head_pb2.TrainHeadRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_head_pb2.TrainHeadResponse], _abc.AsyncIterator[_head_pb2.TrainHeadResponse]]:
-        """Train the next version of a head: first the plan, then (unless from a collection) labelled images.
-        Progress comes back; the last answer holds the head.
+        """Train the next version of a head. Send the plan first, then the labelled images or features, unless the plan names
+        a collection. The server sends progress, and the head in the last message.
         """
 
     @_abc_1.abstractmethod
@@ -87,7 +93,7 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _head_pb2.PublishHeadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_head_pb2.PublishHeadResponse, _abc.Awaitable[_head_pb2.PublishHeadResponse]]:
-        """Make a version the one that Classify uses."""
+        """Make a version the one that Classify uses. Publishing an older version undoes a newer one."""
 
     @_abc_1.abstractmethod
     def GetHead(
@@ -103,7 +109,7 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _head_pb2.ListHeadsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_head_pb2.ListHeadsResponse, _abc.Awaitable[_head_pb2.ListHeadsResponse]]:
-        """List the newest version of every head, by name."""
+        """List the newest version of every head, or all versions, by name."""
 
     @_abc_1.abstractmethod
     def DeleteHead(
@@ -111,7 +117,7 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _head_pb2.DeleteHeadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_head_pb2.DeleteHeadResponse, _abc.Awaitable[_head_pb2.DeleteHeadResponse]]:
-        """Delete a head or one version of it."""
+        """Delete one version of a head, or the whole head."""
 
     @_abc_1.abstractmethod
     def Classify(
@@ -119,6 +125,6 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _head_pb2.ClassifyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_head_pb2.ClassifyResponse, _abc.Awaitable[_head_pb2.ClassifyResponse]]:
-        """Classify images with a published head, or with the network's own classes."""
+        """Classify images with a head, or with the classes that a network was trained on."""
 
 def add_HeadServiceServicer_to_server(servicer: HeadServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

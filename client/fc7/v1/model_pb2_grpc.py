@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """The trained networks that a server holds.
+    """The networks that a server runs.
     """
 
     def __init__(self, channel):
@@ -53,25 +53,25 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """The trained networks that a server holds.
+    """The networks that a server runs.
     """
 
     def ListModels(self, request, context):
-        """List the models, the default one first; without classes and card.
+        """List the models, the default one first, without their classes and cards.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Return one model, whole.
+        """Return one model with its classes and its card.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetGolden(self, request, context):
-        """Return the golden vectors of a model, to be sent through Extract and compared.
+        """Return the golden vectors of a model: send the pictures through Extract and compare the answers with them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +104,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """The trained networks that a server holds.
+    """The networks that a server runs.
     """
 
     @staticmethod

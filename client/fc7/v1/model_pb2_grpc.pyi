@@ -27,33 +27,33 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """The trained networks that a server holds."""
+    """The networks that a server runs."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]
-    """List the models, the default one first; without classes and card."""
+    """List the models, the default one first, without their classes and cards."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]
-    """Return one model, whole."""
+    """Return one model with its classes and its card."""
     GetGolden: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetGoldenRequest, _model_pb2.GetGoldenResponse]
-    """Return the golden vectors of a model, to be sent through Extract and compared."""
+    """Return the golden vectors of a model: send the pictures through Extract and compare the answers with them."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """The trained networks that a server holds."""
+    """The networks that a server runs."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """List the models, the default one first; without classes and card."""
+    """List the models, the default one first, without their classes and cards."""
     GetModel: _aio.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]  # type: ignore[assignment]
-    """Return one model, whole."""
+    """Return one model with its classes and its card."""
     GetGolden: _aio.UnaryUnaryMultiCallable[_model_pb2.GetGoldenRequest, _model_pb2.GetGoldenResponse]  # type: ignore[assignment]
-    """Return the golden vectors of a model, to be sent through Extract and compared."""
+    """Return the golden vectors of a model: send the pictures through Extract and compare the answers with them."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The trained networks that a server holds."""
+    """The networks that a server runs."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -61,7 +61,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ListModelsResponse, _abc.Awaitable[_model_pb2.ListModelsResponse]]:
-        """List the models, the default one first; without classes and card."""
+        """List the models, the default one first, without their classes and cards."""
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -69,7 +69,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.GetModelResponse, _abc.Awaitable[_model_pb2.GetModelResponse]]:
-        """Return one model, whole."""
+        """Return one model with its classes and its card."""
 
     @_abc_1.abstractmethod
     def GetGolden(
@@ -77,6 +77,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.GetGoldenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.GetGoldenResponse, _abc.Awaitable[_model_pb2.GetGoldenResponse]]:
-        """Return the golden vectors of a model, to be sent through Extract and compared."""
+        """Return the golden vectors of a model: send the pictures through Extract and compare the answers with them."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
