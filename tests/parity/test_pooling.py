@@ -18,9 +18,10 @@ from fc7_models.export.export_trained import export_bundle
 from fc7_models.export.layer_pooling import IMAGE_PX, POOLED_LAYER, SHRINK, fit_whitening, pool_both_sizes
 from fc7_models.export.pack_bundle import run_graph
 from fc7_models.networks import find_network
-from fc7_models.studies.inspection import inspect
-from fc7_models.studies.learning_curve import UNTRAINED, curve
-from fc7_models.studies.linear_probe import PIXELS, probe
+from fc7_models.studies.inspection import inspect_network
+from fc7_models.studies.learning_curve import UNTRAINED, measure_learning_curve
+from fc7_models.studies.linear_classifier import PIXELS
+from fc7_models.studies.linear_probe import probe_layers
 from fc7_models.training.plan import Plan
 from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
 from fc7_service.bundle.bundle import SUMS
@@ -116,15 +117,15 @@ def test_the_command_exports_it_and_studies_see_it_at_its_own_size(pictures: lis
     paths = ["--pictures", str(tmp_path / "data"), "--output", str(tmp_path / "b")]
     command = ["model", "export", str(tmp_path / "trained.pt"), *paths, "--default-layer", POOLED_LAYER]
     assert CliRunner().invoke(main, command).exit_code == 0
-    points = curve(tmp_path / "data", str(tmp_path / "b"), 1, quiet)
+    points = measure_learning_curve(tmp_path / "data", str(tmp_path / "b"), 1, quiet)
     assert {point.features: point.per_class for point in points} == dict.fromkeys((POOLED_LAYER, UNTRAINED, PIXELS), 8)
-    rows = {row.layer: row for row in probe(tmp_path / "data", str(tmp_path / "b"), 1, quiet)}
+    rows = {row.layer: row for row in probe_layers(tmp_path / "data", str(tmp_path / "b"), 1, quiet)}
     assert (rows[POOLED_LAYER].shape, rows[POOLED_LAYER].softmax) == (
         f"{open_bundle(tmp_path / 'b').layers[POOLED_LAYER].dim}",
         1,
     )
     assert rows["conv5"].shape == "256 x 8 x 8"
-    assert POOLED_LAYER not in {one.layer for one in inspect(None, str(tmp_path / "b"), quiet).layers}
+    assert POOLED_LAYER not in {one.layer for one in inspect_network(None, str(tmp_path / "b"), quiet).layers}
 
 
 def quiet(done: int, total: int) -> None:

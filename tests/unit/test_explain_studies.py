@@ -24,8 +24,15 @@ from fc7_models.deconv.layer_chain import LayerChain
 from fc7_models.export.pack_bundle import run_graph
 from fc7_models.networks import find_network
 from fc7_models.studies import correspondence, invariance, saliency_check
-from fc7_models.studies.feature_evolution import evolution
-from fc7_models.studies.saliency import METHODS, ExplainedNetwork, backward_graph, baselines, grad_cam, shuffle
+from fc7_models.studies.feature_evolution import project_epochs
+from fc7_models.studies.saliency import (
+    METHODS,
+    ExplainedNetwork,
+    backward_graph,
+    baseline_maps,
+    grad_cam,
+    shuffle_weights,
+)
 from fc7_models.studies.study_inputs import open_unit_graph, sample_pictures
 from fc7_models.training.plan import Plan
 from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
@@ -96,7 +103,7 @@ def test_pictures_are_taken_evenly(folder: Path, tmp_path: Path) -> None:
 
 
 def test_curves_begin_at_the_untouched_picture(folder: Path, bundle: Bundle) -> None:
-    curves = invariance.invariance(folder, str(bundle.path), 6, quiet)
+    curves = invariance.measure_invariance(folder, str(bundle.path), 6, quiet)
     assert [(c.picture, c.transform) for c in curves[:4]] == [
         ("c2/1.png", "shift"), ("c2/1.png", "scale"), ("c2/1.png", "rotation"), ("c2/3.png", "shift"),
     ]  # fmt: skip
@@ -120,12 +127,12 @@ def test_curves_begin_at_the_untouched_picture(folder: Path, bundle: Bundle) -> 
 
 
 def test_distances_and_means(folder: Path, bundle: Bundle) -> None:
-    curves = invariance.invariance(folder, str(bundle.path), 2, quiet)
+    curves = invariance.measure_invariance(folder, str(bundle.path), 2, quiet)
     views = np.stack([to_tensor(pixels, RECIPE) for pixels in curves[0].views])
     found = run_graph(bundle.graph(), views)["fc7"]
     wanted = np.linalg.norm(found - found[2], axis=1) / np.linalg.norm(found[2])
     np.testing.assert_allclose(curves[0].distances["fc7"][::6], wanted, atol=1e-5)
-    rows = invariance.means(curves)
+    rows = invariance.mean_curves(curves)
     assert len(rows) == sum(map(len, invariance.AMOUNTS.values()))
     assert rows[0]["fc7"] == pytest.approx(np.mean([curves[i].distances["fc7"][0] for i in (0, 3)]))
 
@@ -174,7 +181,7 @@ def dogs(folder: Path, tmp_path: Path) -> Path:
 
 
 def test_the_same_change_is_no_difference(dogs: Path, bundle: Bundle) -> None:
-    rows = {(row.part, row.layer): row for row in correspondence.correspondence(dogs, str(bundle.path), quiet)}
+    rows = {(row.part, row.layer): row for row in correspondence.measure_correspondence(dogs, str(bundle.path), quiet)}
     assert list(rows) == [(part, layer) for part in ("nose", "eye", "random") for layer in ("conv5", "fc7")]
     nose, eye, lot = (rows[part, "conv5"] for part in ("nose", "eye", "random"))
     assert (nose.mean, nose.deviation, nose.pictures, nose.pairs) == (0, 0, 2, 1)
@@ -195,7 +202,7 @@ def test_unrelated_changes_are_as_unlike_as_by_chance() -> None:
 
 def test_the_score_by_hand(dogs: Path, bundle: Bundle) -> None:
     lines = ["a.png,eye,0.6,0.2,0.1,0.1", "c.png,eye,0.5,0.1,0.1,0.1"]
-    eye, *_ = correspondence.correspondence(write_parts(dogs, *lines), str(bundle.path), quiet)
+    eye, *_ = correspondence.measure_correspondence(write_parts(dogs, *lines), str(bundle.path), quiet)
     signs = []
     for name, (x, y) in (("a", (0.6, 0.2)), ("c", (0.5, 0.1))):
         whole = preprocess((dogs / f"{name}.png").read_bytes(), RECIPE)
@@ -211,7 +218,7 @@ def test_the_score_by_hand(dogs: Path, bundle: Bundle) -> None:
 
 
 def test_random_masks_lie_in_their_object() -> None:
-    boxes = correspondence._elsewhere((0, 0, 3, 4), (5, 2, 12, 9), seed=1)
+    boxes = correspondence._random_boxes((0, 0, 3, 4), (5, 2, 12, 9), seed=1)
     assert len(set(boxes)) > 10
     assert all(x0 >= 5 and y0 >= 2 and x1 <= 12 and y1 <= 9 for x0, y0, x1, y1 in boxes)
     assert {(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes} == {(3, 4)}
@@ -220,11 +227,11 @@ def test_random_masks_lie_in_their_object() -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["a.png,eye,0.6,0.2,0.1,0.1"], "two pictures at least"),
-        (["a.png,eye,0.6,0.2,0.1,0.1", "a.png,eye,0.1,0.2,0.1,0.1"], "once in each"),
+        (["a.png,eye,0.6,0.2,0.1,0.1"], "in two pictures or more"),
+        (["a.png,eye,0.6,0.2,0.1,0.1", "a.png,eye,0.1,0.2,0.1,0.1"], "once each"),
         (["a.png,eye,here,0.2,0.1,0.1"], "line 2 .* four numbers"),
         (["a.png,eye,0.1,0.2"], "line 2 .* four numbers"),
-        (["a.png,eye,30,40,5,5"], "line 2 .* is no part"),
+        (["a.png,eye,30,40,5,5"], "line 2 .* outside the picture"),
         (["a.png,random,0.6,0.2,0.1,0.1"], "line 2 .* 'random'"),
         (["a.png,eye,0,0.2,0.1,0.1", "b.png,eye,0,0.2,0.1,0.1"], "outside the square"),
         ([], "names no part"),
@@ -232,19 +239,19 @@ def test_random_masks_lie_in_their_object() -> None:
 )
 def test_parts_that_are_none(dogs: Path, bundle: Bundle, lines: list[str], said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
-        correspondence.correspondence(write_parts(dogs, *lines), str(bundle.path), quiet)
+        correspondence.measure_correspondence(write_parts(dogs, *lines), str(bundle.path), quiet)
 
 
 def test_a_missing_file_shows_its_format(dogs: Path, bundle: Bundle) -> None:
     write_parts(dogs, header="file,part")
     with pytest.raises(InvalidArgument, match="picture,part,x,y,width,height"):
-        correspondence.correspondence(dogs, str(bundle.path), quiet)
+        correspondence.measure_correspondence(dogs, str(bundle.path), quiet)
     write_parts(dogs, "d.png,eye,0.6,0.2,0.1,0.1", "b.png,eye,0.6,0.2,0.1,0.1")
     with pytest.raises(NotFound, match=r"picture 'd\.png'"):
-        correspondence.correspondence(dogs, str(bundle.path), quiet)
+        correspondence.measure_correspondence(dogs, str(bundle.path), quiet)
     (dogs / "parts.csv").unlink()
     with pytest.raises(NotFound, match=r"no parts\.csv.*picture,part,x,y,width,height"):
-        correspondence.correspondence(dogs, str(bundle.path), quiet)
+        correspondence.measure_correspondence(dogs, str(bundle.path), quiet)
 
 
 # Maps
@@ -266,7 +273,7 @@ def test_the_way_back_is_that_of_the_deconvnet(bundle: Bundle) -> None:
             np.testing.assert_allclose(found[i], wanted[i], atol=1e-5)
         assert (values > 0).any()
     assert back.maps == "conv5"
-    assert [name for name, _ in back.products] == ["conv1", "fc2", "fc3", "logits"]
+    assert [name for name, _ in back.weights] == ["conv1", "fc2", "fc3", "logits"]
 
 
 def test_grad_cam_rests_on_the_gradient_at_the_last_maps(bundle: Bundle) -> None:
@@ -302,17 +309,17 @@ def test_maps_and_probabilities(bundle: Bundle) -> None:
 def test_edges_and_a_lot() -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, 4:] = 100
-    found = baselines(pixels, seed=0)
+    found = baseline_maps(pixels, seed=0)
     np.testing.assert_array_equal(found["edges"], np.tile(np.array([0, 0, 0, 400, 400, 0, 0, 0], np.float32), (8, 1)))
     assert len(np.unique(found["random"])) == 64
-    assert not np.array_equal(found["random"], baselines(pixels, seed=1)["random"])
+    assert not np.array_equal(found["random"], baseline_maps(pixels, seed=1)["random"])
 
 
 @pytest.mark.parametrize("graph", [tiny_graph(), open_model("alexnet-64").graph()], ids=["tiny", "stored as fp16"])
 def test_shuffling_keeps_the_distribution_and_the_rest(graph: bytes) -> None:
     px = 16 if graph == tiny_graph() else 64
-    products = backward_graph(graph, px).products
-    other = shuffle(graph, products[-1][1], seed=0)
+    products = backward_graph(graph, px).weights
+    other = shuffle_weights(graph, products[-1][1], seed=0)
     before, after = (LayerChain(onnx.load_from_string(one)) for one in (graph, other))
     for layer, weights in products:
         for name in weights:
@@ -357,7 +364,7 @@ def test_the_true_order_has_the_best_curves() -> None:
     weights = np.random.default_rng(0).random((PX, PX), np.float32)
     lens, picture, blank = Weighing(weights), np.ones((3, PX, PX), np.float32), np.zeros((3, PX, PX), np.float32)
     curves = {
-        name: saliency_check._curve(lens, picture, blank, 0, ranking)  # type: ignore[arg-type]
+        name: saliency_check._curves(lens, picture, blank, 0, ranking)  # type: ignore[arg-type]
         for name, ranking in (("true", weights), ("flat", 0 * weights), ("turned", -weights))
     }
     for gone, come in curves.values():
@@ -370,7 +377,7 @@ def test_the_true_order_has_the_best_curves() -> None:
 
 
 def test_check_tells_every_method(folder: Path, bundle: Bundle) -> None:
-    found = saliency_check.check(folder, str(bundle.path), 3, quiet)
+    found = saliency_check.check_saliency(folder, str(bundle.path), 3, quiet)
     assert [score.method for score in found.scores] == list(EVERY)
     assert {score.count for score in found.scores} == {3}
     for score in found.scores:
@@ -442,7 +449,7 @@ def test_evolution(folder: Path, run_folder: Path, tmp_path: Path) -> None:
 
 def test_a_projection_is_cut_to_what_its_unit_sees(folder: Path, run_folder: Path, tmp_path: Path) -> None:
     shutil.copy(run_folder / "epoch-2.pt", tmp_path)
-    stages = evolution(tmp_path, folder, quiet)
+    stages = project_epochs(tmp_path, folder, quiet)
     sizes = {layer: {s.pixels.shape for s in stages if s.layer == layer} for layer in ("conv1", "conv5")}
     assert all(max(shape) <= 5 for shape in sizes["conv1"])  # filters of 5 x 5
     assert all(min(shape[:2]) > 40 for shape in sizes["conv5"])
@@ -457,12 +464,12 @@ def test_runs_that_kept_nothing_or_are_mixed(folder: Path, run_folder: Path, tmp
     rows_of("evolution", tmp_path / "nowhere", "--pictures", folder, code=3, said="does not exist")
     (tmp_path / "epoch-1.pt").write_bytes(b"nonsense")
     with pytest.raises(DataLoss):
-        evolution(tmp_path, folder, quiet)
+        project_epochs(tmp_path, folder, quiet)
     facts = TrainingRecord(Plan("zfnet-64"), ["c0", "c1"], {}, "drawn", "here", 1, 1.0, 1, 0.0, 0.0)
     shutil.copy(run_folder / "epoch-2.pt", tmp_path / "epoch-1.pt")
     TrainedNetwork(find_network("zfnet-64").build(2), facts).save(tmp_path / "epoch-2.pt")
-    with pytest.raises(InvalidArgument, match="is of zfnet-64, another of alexnet-64"):
-        evolution(tmp_path, folder, quiet)
+    with pytest.raises(InvalidArgument, match="holds zfnet-64, but earlier epochs hold alexnet-64"):
+        project_epochs(tmp_path, folder, quiet)
 
 
 # The commands

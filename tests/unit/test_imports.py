@@ -77,7 +77,9 @@ ROOMS = {
     "fc7_models.zoo": Room(
         f"{MODELS} torch onnx onnxruntime {BELOW_THE_TOP}", "torchvision timm efficientnet_lite_pytorch"
     ),
-    "fc7_models.studies": Room(f"{MODELS} PIL torch onnx onnxruntime {BELOW_THE_TOP}", "matplotlib sklearn"),
+    "fc7_models.studies": Room(
+        f"{MODELS} PIL scipy torch onnx onnxruntime {BELOW_THE_TOP}", "matplotlib skimage sklearn"
+    ),
 }
 
 

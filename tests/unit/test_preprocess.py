@@ -7,7 +7,6 @@ import re
 import struct
 import subprocess
 import sys
-import time
 import tracemalloc
 import zlib
 from dataclasses import replace
@@ -26,7 +25,6 @@ from fc7_service.bundle.recipe import Recipe
 from fc7_service.features import metadata
 from fc7_service.features.colour import over_white
 from fc7_service.features.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_JPEG_PIXELS, Picture
-from fc7_service.features.jpeg import jpeg_segments
 from fc7_service.features.preprocess import decode_upright, preprocess, preprocess_pixels, resize_and_crop, to_tensor
 
 RECIPE = Recipe(resize_px=64, crop_px=64, scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -147,9 +145,9 @@ JPEG = encode(Image.fromarray(ramp(300, 200)), "JPEG")
         (encode(Image.new("RGB", (8, 8)), "ICO"), "is ICO"),
         (JPEG[: len(JPEG) // 2], "truncated"),
         (JPEG[:100], "not an image|damaged|truncated"),
-        (b"\0" * (MAX_IMAGE_BYTES + 1), r"at most \d+ bytes"),
+        (b"\0" * (MAX_IMAGE_BYTES + 1), "bytes: at most"),
         (png(40_000, 40_000), "pixels"),
-        (png(9_000, 9_000), r"at most \d+ pixels"),
+        (png(9_000, 9_000), "pixels: at most"),
         (png(64, 64), "truncated|damaged"),
     ],
 )  # fmt: skip
@@ -292,14 +290,14 @@ def test_thousands_of_texts_in_a_png_are_not_unpacked(monkeypatch: pytest.Monkey
 def test_a_cut_jpeg_says_how_many_rows_it_has() -> None:
     data = encode(Image.fromarray(ramp(320, 200)), "JPEG", restart_marker_rows=1)
     at = list(re.finditer(rb"\xff[\xd0-\xd7]", data))[4].end()  # behind five rows of blocks, 16 pixels each
-    with pytest.raises(ImageDecodeError, match=r"truncated: only (7[0-9]|80) of its 200 rows"):
+    with pytest.raises(ImageDecodeError, match=r"truncated: (7[0-9]|80) of its 200 rows"):
         preprocess(data[:at], RECIPE)
 
 
 def test_a_progressive_jpeg_without_its_last_scans_is_refused() -> None:
     data = encode(Image.fromarray(ramp(1600, 1200)), "JPEG", progressive=True)
     for scan in list(re.finditer(rb"\xff\xda", data))[1:]:
-        with pytest.raises(ImageDecodeError, match="only 0 of its 1200 rows"):
+        with pytest.raises(ImageDecodeError, match="0 of its 1200 rows"):
             preprocess(data[: scan.start()], RECIPE)
 
 
@@ -361,14 +359,14 @@ def test_a_tiff_is_its_first_page_upright(order: str) -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (encode(Image.new("1", (64, 64)), "TIFF", compression="group4"), "compression 4"),
+        (encode(Image.new("1", (64, 64)), "TIFF", compression="group4"), "compression 4 is not read"),
         (b"II*\0\x08\0\0\0\1\0\xfe\0\4\0\1\0\0\0\1\0\0\0" + bytes(40), "camera raw"),
         (b"II*\0\x10\0\0\0CR\2\0", "camera raw"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "video"),
         (b"\xff\x0a\xfa\x7f", "JPEG XL"),
-        (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff" * 6, "got 16777216 x 16777216"),
+        (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff" * 6, "16777216 x 16777216 pixels"),
         (b"RIFF\0\0\0\0WEBP", "header of the WebP image is truncated"),
-        (png(9_000, 9_000)[:60], r"at most \d+ pixels|truncated"),
+        (png(9_000, 9_000)[:60], "pixels: at most|truncated"),
     ],
 )
 def test_what_else_is_refused_says_why(data: bytes, text: str) -> None:
@@ -414,31 +412,10 @@ def test_large_pictures_take_little_memory(tmp_path: Path) -> None:
 
 
 def test_the_documentation_names_every_format_and_limit() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "reference" / "pictures.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "pictures.md").read_text()
     rows = {row.split("|")[1].strip(): row for row in text.splitlines() if row.startswith("|")}
     for suffix, name in READ.items():
         assert f"`{suffix}`" in rows[name]
     assert f"{MAX_IMAGE_BYTES >> 20} MiB" in rows["Bytes of a file"]
     assert f"{MAX_IMAGE_PIXELS // 10**6} million" in rows["Pixels"]
     assert f"{MAX_JPEG_PIXELS // 10**6} million" in rows["Pixels of a JPEG that is not progressive"]
-
-
-def test_a_turned_picture_counts_the_memory_of_its_copy() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for kind, size in (("JPEG", (90, 60)), ("PNG", (90, 60)), ("WebP", (90, 60))):
-        image = Image.new("RGB", size)
-        plain, turned = (Picture(encode(image, kind, **options), RECIPE) for options in ({}, {"exif": exif}))
-        assert turned.upright().size == (60, 90)
-        assert turned.n_bytes == plain.n_bytes + 4 * 90 * 60
-
-
-def test_junk_in_a_jpeg_is_passed_over_quickly() -> None:
-    whole = encode(Image.new("RGB", (64, 64)), "JPEG")
-    stuffed = whole[:-2] + b"\xff\0" * 2**21 + b"\xff\xd9"
-    start = time.thread_time()
-    assert [marker for marker, _, _ in jpeg_segments(stuffed)] == [marker for marker, _, _ in jpeg_segments(whole)]
-    assert time.thread_time() - start < 0.3  # 0.05 s of an idle core; a step of Python per marker took 0.5 s
-    with pytest.raises(ImageDecodeError, match="more than 10000 segments"):
-        preprocess(whole[:2] + b"\xff\xe0\0\2" * 2**20 + whole[2:], RECIPE)
-    assert list(jpeg_segments(whole[:2] + b"\xff\xe0\0\0" * 2**20)) == []  # no segment is shorter than its length

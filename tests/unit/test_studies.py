@@ -21,13 +21,14 @@ from fc7.errors import InvalidArgument, NotFound
 from fc7_models.data.dataset import read_dataset
 from fc7_models.export.pack_bundle import run_graph
 from fc7_models.studies import linear_classifier
-from fc7_models.studies.evaluation import _place, evaluate, expected_calibration_error
+from fc7_models.studies.evaluation import _label_rank, evaluate, expected_calibration_error
+from fc7_models.studies.figure import prepare_output
 from fc7_models.studies.graph_layers import find_layers
-from fc7_models.studies.inspection import count_aliased, inspect
-from fc7_models.studies.learning_curve import UNTRAINED, curve
-from fc7_models.studies.linear_classifier import accuracy, class_numbers, hold_out, pool
-from fc7_models.studies.linear_probe import PIXELS, probe
-from fc7_models.studies.network_figures import mosaic, prepare, write_evaluation
+from fc7_models.studies.inspection import count_aliased, inspect_network
+from fc7_models.studies.learning_curve import UNTRAINED, measure_learning_curve
+from fc7_models.studies.linear_classifier import PIXELS, class_indices, fit_and_score, hold_out, pool_features
+from fc7_models.studies.linear_probe import probe_layers
+from fc7_models.studies.network_figures import filter_mosaic, write_evaluation
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_model, write_bundle
 from fc7_service.bundle.golden import read_golden
@@ -88,21 +89,21 @@ def is_drawing(path: Path) -> bool:
 def test_maps_are_averaged_to_at_most_4096_numbers() -> None:
     rng = np.random.default_rng(0)
     maps = rng.random((2, 64, 32, 32), dtype=np.float32)
-    pooled = pool(maps)
+    pooled = pool_features(maps)
     assert pooled.shape == (2, 4096)  # 8 x 8 a map
     np.testing.assert_allclose(pooled[1, 64 * 3 + 9], maps[1, 3, 4:8, 4:8].mean(), rtol=1e-5)
     wide = rng.random((1, 320, 8, 8), dtype=np.float32)
-    assert pool(wide).shape == (1, 320 * 9)  # cells overlap: 8 rows are no three times a whole number
-    np.testing.assert_allclose(pool(wide)[0, 9 + 4], wide[0, 1, 2:6, 2:6].mean(), rtol=1e-5)
+    assert pool_features(wide).shape == (1, 320 * 9)  # cells overlap: 8 rows are no three times a whole number
+    np.testing.assert_allclose(pool_features(wide)[0, 9 + 4], wide[0, 1, 2:6, 2:6].mean(), rtol=1e-5)
     small, vector = maps[:, :16, :16, :16], rng.random((2, 9000), dtype=np.float32)
-    np.testing.assert_array_equal(pool(small), small.reshape(2, -1))
-    np.testing.assert_array_equal(pool(vector), vector)
+    np.testing.assert_array_equal(pool_features(small), small.reshape(2, -1))
+    np.testing.assert_array_equal(pool_features(vector), vector)
 
 
 def test_a_fifth_of_each_class_is_held_out() -> None:
     y = np.repeat([0, 1, 2], [50, 6, 5])
     held = hold_out(y, 0)
-    assert np.bincount(y[held]).tolist() == [10, 1, 1]
+    assert np.bincount(y[held]).tolist() == [11, 1, 1]
     np.testing.assert_array_equal(held, hold_out(y, 0))
     assert not np.array_equal(held, hold_out(y, 1))
 
@@ -114,22 +115,24 @@ def test_linear_classifiers_learn_what_there_is_to_learn(kind: linear_classifier
     y = np.array([int(label[1:]) for label in easy.labels])
     is_test = np.arange(len(y)) >= 80
     train, test = (np.flatnonzero(~is_test), np.flatnonzero(is_test))
-    assert accuracy(kind, easy.features[train], y[train], easy.features[test], y[test]) == 1
-    assert 0.25 < accuracy(kind, hard.features[train], y[train], hard.features[test], y[test]) < 0.95
+    assert fit_and_score(kind, easy.features[train], y[train], easy.features[test], y[test]) == 1
+    assert 0.25 < fit_and_score(kind, hard.features[train], y[train], hard.features[test], y[test]) < 0.95
     one_each = train[:4]  # too few to choose a strength
-    assert accuracy(kind, easy.features[one_each], y[one_each], easy.features[test], y[test]) > 0.9
+    assert fit_and_score(kind, easy.features[one_each], y[one_each], easy.features[test], y[test]) > 0.9
 
 
 def test_classes_weigh_the_same() -> None:
     x = np.array([[-1.0], [1.0]] * 10, np.float32)
     tests, wanted = np.array([[-1.0]] * 9 + [[-1.0]], np.float32), np.array([0] * 9 + [1])
-    assert accuracy("softmax", x, np.arange(20) % 2, tests, wanted) == 0.5  # nine of ten pictures, one of two classes
+    assert (
+        fit_and_score("softmax", x, np.arange(20) % 2, tests, wanted) == 0.5
+    )  # nine of ten pictures, one of two classes
 
 
 def test_turning_to_the_space_of_the_rows_loses_nothing() -> None:
     rng = np.random.default_rng(0)
     x, tests = rng.random((10, 50), dtype=np.float32), rng.random((4, 50), dtype=np.float32)
-    turned, turned_tests = linear_classifier._turn(x, tests)
+    turned, turned_tests = linear_classifier._standardise(x, tests)
     centred = x - x.mean(0)
     scale = (centred**2).sum(1).mean()
     assert turned.shape == (10, 9)
@@ -139,12 +142,12 @@ def test_turning_to_the_space_of_the_rows_loses_nothing() -> None:
 
 def test_too_few_or_too_many_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = read_dataset(folder, "test")
-    assert np.bincount(class_numbers(data)).tolist() == [20, 10]
-    with pytest.raises(InvalidArgument, match="class 'c2' has 4 pictures: 5 at least"):
-        class_numbers(replace(data, paths=data.paths[:24], labels=data.labels[:24]))
+    assert np.bincount(class_indices(data)).tolist() == [20, 10]
+    with pytest.raises(InvalidArgument, match=r"class 'c2' has 4 pictures\. Each class needs at least 5"):
+        class_indices(replace(data, paths=data.paths[:24], labels=data.labels[:24]))
     monkeypatch.setattr(linear_classifier, "MAX_PICTURES", 29)
-    with pytest.raises(InvalidArgument, match="30 pictures: 29 at most"):
-        class_numbers(data)
+    with pytest.raises(InvalidArgument, match=r"30 pictures do not fit .* limit is 29"):
+        class_indices(data)
 
 
 # The graph taken apart
@@ -201,7 +204,7 @@ def test_an_exported_network_is_taken_apart(exported: Bundle) -> None:
 
 
 def test_probe_tells_each_layer(folder: Path, tiny_bundle: Path) -> None:
-    rows = probe(folder, str(tiny_bundle), 3, quiet)
+    rows = probe_layers(folder, str(tiny_bundle), 3, quiet)
     assert [row.layer for row in rows] == [PIXELS, *(layer.name for layer in LAYERS)]
     assert [row.dim for row in rows] == [768, *(layer.dim for layer in LAYERS)]
     assert (rows[1].shape, rows[1].splits, rows[1].count) == ("4 x 8 x 8", 3, 30)
@@ -214,7 +217,7 @@ def test_probe_tells_each_layer(folder: Path, tiny_bundle: Path) -> None:
 
 def test_curve_grows_with_pictures_a_class(folder: Path, exported: Bundle) -> None:
     state = torch.get_rng_state()
-    points = curve(folder, str(exported.path), 2, quiet)
+    points = measure_learning_curve(folder, str(exported.path), 2, quiet)
     assert torch.equal(state, torch.get_rng_state())
     assert [(p.features, p.per_class) for p in points] == [
         (name, n) for name in ("fc7", UNTRAINED, PIXELS) for n in (1, 2, 5, 8)
@@ -226,9 +229,9 @@ def test_curve_grows_with_pictures_a_class(folder: Path, exported: Bundle) -> No
 
 
 def test_a_network_of_others_has_no_untrained_curve(folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
-    assert UNTRAINED not in {p.features for p in curve(folder, str(tiny_bundle), 1, quiet)}
+    assert UNTRAINED not in {p.features for p in measure_learning_curve(folder, str(tiny_bundle), 1, quiet)}
     namesake = edited(tmp_path / "tiny", network="alexnet")  # not the recipe of the table's
-    assert UNTRAINED not in {p.features for p in curve(folder, str(namesake.path), 1, quiet)}
+    assert UNTRAINED not in {p.features for p in measure_learning_curve(folder, str(namesake.path), 1, quiet)}
 
 
 # Inspect
@@ -243,7 +246,7 @@ def test_dead_units_sparsity_norm_and_filters(folder: Path, tmp_path: Path) -> N
     paths = sorted(folder.rglob("*.png"))
     inputs = np.stack([preprocess(path.read_bytes(), RECIPE) for path in paths])
     values = run_graph(bundle.graph(), inputs)
-    found = inspect(folder, str(bundle.path), quiet)
+    found = inspect_network(folder, str(bundle.path), quiet)
     assert found.model == "tiny"
     np.testing.assert_array_equal(found.filters, kernels)
     facts = {row.layer: row for row in found.layers}
@@ -260,7 +263,7 @@ def test_dead_units_sparsity_norm_and_filters(folder: Path, tmp_path: Path) -> N
     assert facts["conv5"].filter_rms_most == pytest.approx(rms.max())
     assert facts["pool5"].filter_rms is None
     assert facts["pool5"].aliased is facts["fc7"].aliased is None
-    golden = inspect(None, str(bundle.path), quiet)
+    golden = inspect_network(None, str(bundle.path), quiet)
     assert {row.count for row in golden.layers} == {3}
 
 
@@ -275,12 +278,12 @@ def test_filters_are_laid_side_by_side() -> None:
     filters = np.zeros((5, 3, 2, 2), np.float32)
     filters[1, 0] = 4
     filters[4, 2, 0, 0] = -1
-    grid = mosaic(filters)
+    grid = filter_mosaic(filters)
     assert grid.shape == (2 * 3 + 1, 3 * 3 + 1, 3)
     assert (grid[1:3, 1:3] == 0.5).all()
     assert grid[1, 4].tolist() == [1, 0.5, 0.5]
     assert grid[4, 4].tolist() == [0.5, 0.5, 0]
-    assert mosaic(filters[:, :1]).shape == grid.shape
+    assert filter_mosaic(filters[:, :1]).shape == grid.shape
 
 
 # Evaluate
@@ -309,7 +312,7 @@ def test_accuracy_among_the_folders_classes_and_among_all(folder: Path, tmp_path
     assert found.calibration_error == pytest.approx(wanted, abs=1e-5)
     assert found.confusion.tolist() == [[int(np.sum((labels == a) & (given == b))) for b in (0, 2)] for a in (0, 2)]
 
-    prepare(tmp_path / "new" / "folder")
+    prepare_output(tmp_path / "new" / "folder")
     write_evaluation(found, tmp_path / "new" / "folder")
     rows = read_csv(tmp_path / "new" / "folder" / "classes.csv")
     assert [(row["id"], row["name"], row["count"]) for row in rows] == [
@@ -340,7 +343,7 @@ def test_place_of_the_label_among_the_classes() -> None:
     logits = np.random.default_rng(0).integers(0, 4, (50, 9)).astype(np.float32)  # with many ties
     labels = np.arange(50) % 9
     order = np.argsort(-logits, axis=1, kind="stable")
-    np.testing.assert_array_equal(_place(logits, labels), np.argmax(order == labels[:, None], axis=1))
+    np.testing.assert_array_equal(_label_rank(logits, labels), np.argmax(order == labels[:, None], axis=1))
 
 
 def test_calibration_error() -> None:
@@ -387,4 +390,4 @@ def test_an_output_that_is_a_file_and_folders_that_are_none(folder: Path, tiny_b
         words[2] = str(tmp_path / "nowhere")
         assert CliRunner().invoke(main, words).exit_code == 3
     with pytest.raises(NotFound):
-        inspect(None, "nonsense", quiet)
+        inspect_network(None, "nonsense", quiet)

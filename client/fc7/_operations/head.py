@@ -179,7 +179,6 @@ def classify(
     while (work := (yield next_request(batches, pack)))[0]:
         response: pb.ClassifyResponse = yield call_with(Stub, "Classify", work)
         results += [_read_result(e, r) for e, r in zip(work[0], response.results, strict=True)]
-        plan.head_version = response.head_version  # another may be published before the next batch
         if report:
             report(len(results))
     return results

@@ -40,15 +40,15 @@ def invariance(folder: Path, name: str, count: int, output: Path | None, as_json
     unchanged picture's feature. Needs 'fc7[train]', but no server.
     """
     from fc7_models.studies.explanation_figures import write_invariance
-    from fc7_models.studies.invariance import invariance as run
-    from fc7_models.studies.invariance import means
-    from fc7_models.studies.network_figures import prepare
+    from fc7_models.studies.figure import prepare_output
+    from fc7_models.studies.invariance import mean_curves
+    from fc7_models.studies.invariance import measure_invariance as run
 
     if output:
-        prepare(output)
+        prepare_output(output)
     with progress_bar("invariance", None, as_json=as_json) as advance:
         curves = run(folder, name, count, advance)
-    print_rows(means(curves), as_json)
+    print_rows(mean_curves(curves), as_json)
     if output:
         write_invariance(curves, output)
 
@@ -67,12 +67,12 @@ def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) 
     in each picture, to see whether their features change alike, and more so than with random
     masks (Zeiler & Fergus 2013, table 1). Needs 'fc7[train]', but no server.
     """
-    from fc7_models.studies.correspondence import correspondence as run
+    from fc7_models.studies.correspondence import measure_correspondence as run
     from fc7_models.studies.explanation_figures import write_correspondence
-    from fc7_models.studies.network_figures import prepare
+    from fc7_models.studies.figure import prepare_output
 
     if output:
-        prepare(output)
+        prepare_output(output)
     with progress_bar("correspondence", None, as_json=as_json) as advance:
         rows = run(folder, name, advance)
     print_rows([asdict(row) for row in rows], as_json)
@@ -94,11 +94,11 @@ def evolution(checkpoints: Path, pictures: Path, output: Path | None, as_json: b
     most (Zeiler & Fergus 2013, figure 4). Needs 'fc7[train]', but no server.
     """
     from fc7_models.studies.explanation_figures import write_evolution
-    from fc7_models.studies.feature_evolution import evolution as run
-    from fc7_models.studies.network_figures import prepare
+    from fc7_models.studies.feature_evolution import project_epochs as run
+    from fc7_models.studies.figure import prepare_output
 
     if output:
-        prepare(output)
+        prepare_output(output)
     with progress_bar("evolution", None, as_json=as_json) as advance:
         stages = run(checkpoints, pictures, advance)
     print_rows([stage.row() for stage in stages], as_json)
@@ -122,11 +122,11 @@ def check(folder: Path, name: str, count: int, output: Path | None, as_json: boo
     server.
     """
     from fc7_models.studies.explanation_figures import write_check
-    from fc7_models.studies.network_figures import prepare
-    from fc7_models.studies.saliency_check import check as run
+    from fc7_models.studies.figure import prepare_output
+    from fc7_models.studies.saliency_check import check_saliency as run
 
     if output:
-        prepare(output)
+        prepare_output(output)
     with progress_bar("check", None, as_json=as_json) as advance:
         found = run(folder, name, count, advance)
     print_rows([asdict(score) for score in found.scores], as_json)

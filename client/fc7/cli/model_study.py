@@ -56,10 +56,11 @@ def evaluate(
     if not name and not ensemble:
         raise click.UsageError("say which network to evaluate, with --model or --ensemble")
     from fc7_models.studies.evaluation import evaluate as run
-    from fc7_models.studies.network_figures import prepare, write_evaluation
+    from fc7_models.studies.figure import prepare_output
+    from fc7_models.studies.network_figures import write_evaluation
 
     if output:
-        prepare(output)
+        prepare_output(output)
     with progress_bar("evaluate", None, as_json=as_json) as advance:
         result = run(folder, name, advance, ensemble=ensemble, views=views)
     columns = ("top1", "top5", "count", "top1_all", "top5_all", "calibration_error")
@@ -81,11 +82,12 @@ def probe(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
     FOLDER holds one sub-folder per class. Softmax regression and a linear SVM are trained on the
     features of each layer. Needs 'fc7[train]', but no server.
     """
-    from fc7_models.studies.linear_probe import probe as run
-    from fc7_models.studies.network_figures import prepare, write_probe
+    from fc7_models.studies.figure import prepare_output
+    from fc7_models.studies.linear_probe import probe_layers as run
+    from fc7_models.studies.network_figures import write_probe
 
     if output:
-        prepare(output)
+        prepare_output(output)
     with progress_bar("probe", None, as_json=as_json) as advance:
         rows = run(folder, name, splits, advance)
     print_rows([asdict(row) for row in rows], as_json)
@@ -107,12 +109,13 @@ def curve(folder: Path, name: str, splits: int, output: Path | None, as_json: bo
     network, on those of the same network before any training, and on pixels. Needs 'fc7[train]',
     but no server.
     """
+    from fc7_models.studies.figure import prepare_output
     from fc7_models.studies.learning_curve import UNTRAINED
-    from fc7_models.studies.learning_curve import curve as run
-    from fc7_models.studies.network_figures import prepare, write_curve
+    from fc7_models.studies.learning_curve import measure_learning_curve as run
+    from fc7_models.studies.network_figures import write_curve
 
     if output:
-        prepare(output)
+        prepare_output(output)
     with progress_bar("curve", None, as_json=as_json) as advance:
         points = run(folder, name, splits, advance)
     print_rows([asdict(point) for point in points], as_json)
@@ -134,11 +137,12 @@ def inspect(folder: Path | None, name: str, output: Path | None, as_json: bool) 
     The network sees the pictures in FOLDER, or by default the few golden pictures of its bundle.
     With --output, the filters of the first layer are drawn too. Needs 'fc7[train]', but no server.
     """
-    from fc7_models.studies.inspection import inspect as run
-    from fc7_models.studies.network_figures import prepare, write_inspection
+    from fc7_models.studies.figure import prepare_output
+    from fc7_models.studies.inspection import inspect_network as run
+    from fc7_models.studies.network_figures import write_inspection
 
     if output:
-        prepare(output)
+        prepare_output(output)
     with progress_bar("inspect", None, as_json=as_json) as advance:
         found = run(folder, name, advance)
     print_rows([asdict(layer) for layer in found.layers], as_json)

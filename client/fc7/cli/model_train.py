@@ -129,11 +129,12 @@ def ablate(folder: Path, network: str, recipe: str, epochs: int, output: Path, a
     'fc7[train]', but no server.
     """
     from fc7_models.studies.ablation import ablate as run
-    from fc7_models.studies.network_figures import prepare, write_ablation
+    from fc7_models.studies.figure import prepare_output
+    from fc7_models.studies.network_figures import write_ablation
     from fc7_models.training.plan import make_plan
 
     plan = make_plan(network, recipe=recipe, epochs=epochs)
-    prepare(output)
+    prepare_output(output)
     with progress_bar("ablate", None, as_json=as_json) as advance:
         results = run(folder, plan, output, advance)
     write_ablation(results, output)

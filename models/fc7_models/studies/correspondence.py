@@ -1,4 +1,4 @@
-"""Whether a network ties the same part of different pictures together: table 1 of Zeiler & Fergus."""
+"""Correspondence analysis: does masking the same part change different pictures alike? Zeiler & Fergus, table 1."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from fc7_service.features.preprocess import preprocess_with_crop
 
 PARTS, RANDOM, OBJECT = "parts.csv", "random", "object"
 _COLUMNS = ("picture", "part", "x", "y", "width", "height")
-_FORMAT = f"a line is {','.join(_COLUMNS)}: left, top, width and height as shares of the upright picture, 0 to 1"
-_DRAWS = 20  # of random masks a part
-_ROUNDING = 1e-6  # of a layer's largest value; less is no change
+_FORMAT = f"Each line is {','.join(_COLUMNS)}, with left, top, width and height from 0 to 1, as shares of the picture."
+_RANDOM_MASKS = 20  # per part and picture
+_ROUNDING = 1e-6  # of a layer's largest value; smaller changes count as none
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the view
-Crop = tuple[float, float, float, float]  # the same of the view, in shares of the picture
+Crop = tuple[float, float, float, float]  # the view's edges in the same order, as shares of the picture
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One line of the file: a rectangle in shares of the upright picture."""
+class PartBox:
+    """One line of the file: a rectangle as shares of the upright picture."""
 
     picture: str
     part: str
@@ -43,49 +43,49 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Correspondence:
-    """How unlike the changes are that masking one part makes in several pictures; less is more consistent."""
+    """How much the changes differ that masking one part makes in several pictures; less is more consistent."""
 
     part: str
     layer: str
-    mean: float  # share of the units whose change has another sign, mean over pairs of pictures
+    mean: float  # share of the units whose change has a different sign, mean over pairs of pictures
     deviation: float
-    relative: float  # the same over what unrelated changes of as many units would give
+    relative: float  # the same, divided by what unrelated changes of as many units would give
     relative_deviation: float
     pictures: int
     pairs: int
 
 
-def correspondence(folder: Path, model: str, report: Report) -> list[Correspondence]:
-    """Mask the same part in several pictures, and random places; compare the signs of what changes.
+def measure_correspondence(folder: Path, model: str, report: Report) -> list[Correspondence]:
+    """Mask the same part in several pictures, and random places; compare the signs of the changes.
 
-    For each picture ``eps = x - x_masked``; the score of a layer is the Hamming distance of ``sign(eps)`` between two
-    pictures as a share of its units, mean and deviation over all pairs. A mask that changes more units scores more: the
-    relative score is over what unrelated changes of as many units would give. Random masks have the size of the part's
-    in the same picture and lie anywhere in its ``object``, else in the view; 20 draws a part.
+    For each picture, ``eps = x - x_masked``. A layer's score is the Hamming distance of ``sign(eps)`` between two
+    pictures, as a share of its units: mean and standard deviation over all pairs. Masks that change more units score
+    higher, so the relative score divides by what unrelated changes of as many units would give. Each part has 20
+    random masks per picture. They have its size and lie in the part ``object``, or anywhere if there is none.
 
     Parameters
     ----------
     folder
-        Pictures and ``parts.csv`` with the header ``picture,part,x,y,width,height``: a file in the folder, the name
-        of the part, and its rectangle in shares (0 to 1) of the upright picture. The part ``object`` is what random
-        masks lie in.
+        Pictures, and ``parts.csv`` with the header ``picture,part,x,y,width,height``: a file in the folder, the name
+        of the part, and its rectangle as shares (0 to 1) of the upright picture. Random masks lie in the part
+        ``object``.
     model
         Name of a shipped bundle, or the folder of another; empty for the first shipped one.
     report
-        Called with masks done and masks in all.
+        Called with the masks done and all masks.
 
     Returns
     -------
     list of Correspondence
-        Each part, then "random", at conv5, else the deepest layer with maps, and at fc7, else the last before the
-        logits.
+        Each part, then "random", in two layers: conv5, or the deepest layer with maps, and fc7, or the last layer
+        before the logits.
 
     Raises
     ------
     NotFound
         No such folder or bundle, no ``parts.csv`` in it, or no such picture.
     InvalidArgument
-        A line of another format, a part of fewer than two pictures, or one that the network does not see.
+        A line has another format, a part is in fewer than two pictures, or lies outside the network's view.
     ImageDecodeError, FailedPrecondition
         A picture is damaged or cannot be read; it is named.
 
@@ -94,17 +94,17 @@ def correspondence(folder: Path, model: str, report: Report) -> list[Corresponde
     Zeiler & Fergus 2013 (arXiv 1311.2901), section 4.3, table 1 and figure 8.
     """
     bundle, parts = open_model(model), read_parts(folder)
-    anatomy = find_layers(bundle)
-    layers = [compared_layers(bundle, anatomy).maps, compared_layers(bundle, anatomy).last]
-    outputs, run = [anatomy.layers[layer] for layer in layers], open_graph(anatomy.graph)
-    seen = {name: _see(folder / name, bundle.recipe) for name in dict.fromkeys(part.picture for part in parts)}
+    graph_layers = find_layers(bundle)
+    layers = [compared_layers(bundle, graph_layers).maps, compared_layers(bundle, graph_layers).last]
+    outputs, run = [graph_layers.layers[layer] for layer in layers], open_graph(graph_layers.graph)
+    inputs = {name: _load_input(folder / name, bundle.recipe) for name in dict.fromkeys(part.picture for part in parts)}
     px = bundle.recipe.crop_px
-    boxes = [_box(part, seen[part.picture][1], px) for part in parts]
+    boxes = [_box(part, inputs[part.picture][1], px) for part in parts]
     objects = {part.picture: box for part, box in zip(parts, boxes, strict=True) if part.part == OBJECT}
     changes: list[list[NDArray[np.int8]]] = []
     for i, (part, box) in enumerate(zip(parts, boxes, strict=True)):
-        masks = [box, *_elsewhere(box, objects.get(part.picture, (0, 0, px, px)), seed=i)]
-        changes.append(_signs(run, outputs, seen[part.picture][0], masks))
+        masks = [box, *_random_boxes(box, objects.get(part.picture, (0, 0, px, px)), seed=i)]
+        changes.append(_signs(run, outputs, inputs[part.picture][0], masks))
         report(i + 1, len(parts))
     names = dict.fromkeys(part.part for part in parts if part.part != OBJECT)
     groups = {name: [i for i, part in enumerate(parts) if part.part == name] for name in names}
@@ -114,55 +114,58 @@ def correspondence(folder: Path, model: str, report: Report) -> list[Corresponde
             rows.append(_row(name, layer, _compare([changes[i][at][:1] for i in own]), len(own)))
     for at, layer in enumerate(layers):
         each = [_compare([changes[i][at][1:] for i in own]) for own in groups.values()]
-        rows.append(_row(RANDOM, layer, np.concatenate(each, axis=1), len(seen)))
+        rows.append(_row(RANDOM, layer, np.concatenate(each, axis=1), len(inputs)))
     return rows
 
 
-def read_parts(folder: Path) -> list[Part]:
+def read_parts(folder: Path) -> list[PartBox]:
     """Read and check ``parts.csv``; see ``correspondence`` for its format and for what is raised."""
     if not folder.is_dir():
         raise NotFound(f"folder {str(folder)!r} does not exist", name=str(folder))
     file = folder / PARTS
     if not file.is_file():
-        raise NotFound(f"folder {str(folder)!r} has no {PARTS}, which says where the parts are: {_FORMAT}", name=PARTS)
+        raise NotFound(f"folder {str(folder)!r} has no {PARTS}, which says where the parts are. {_FORMAT}", name=PARTS)
     with file.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         if tuple(reader.fieldnames or ()) != _COLUMNS:
-            raise InvalidArgument(f"{str(file)!r} has not the header {','.join(_COLUMNS)}: {_FORMAT}", name=PARTS)
+            raise InvalidArgument(f"the header of {str(file)!r} is not {','.join(_COLUMNS)}. {_FORMAT}", name=PARTS)
         parts = [_read_part(row, f"line {i} of {str(file)!r}") for i, row in enumerate(reader, 2)]
     for name in dict.fromkeys(part.part for part in parts):
         pictures = [part.picture for part in parts if part.part == name]
         if (len(pictures) < 2 and name != OBJECT) or len(set(pictures)) < len(pictures):
             raise InvalidArgument(
-                f"part {name!r} of {str(file)!r} is in {', '.join(pictures)}: two pictures at least, once in each",
+                f"part {name!r} of {str(file)!r} is in {', '.join(pictures)}. It must be in two pictures or more, "
+                "once each.",
                 name=name,
             )
     for part in parts:
         if not (folder / part.picture).is_file():
             raise NotFound(f"picture {part.picture!r} of {str(file)!r} does not exist", name=part.picture)
     if all(part.part == OBJECT for part in parts):
-        raise InvalidArgument(f"{str(file)!r} names no part: {_FORMAT}", name=PARTS)
+        raise InvalidArgument(f"{str(file)!r} names no part. {_FORMAT}", name=PARTS)
     return parts
 
 
-def _read_part(row: dict[str, str], where: str) -> Part:
+def _read_part(row: dict[str, str], where: str) -> PartBox:
     try:
         x, y, width, height = (float(row[name]) for name in _COLUMNS[2:])
     except (TypeError, ValueError) as error:
-        raise InvalidArgument(f"{where} has no four numbers: {_FORMAT}", name=PARTS) from error
+        raise InvalidArgument(f"{where} does not have four numbers. {_FORMAT}", name=PARTS) from error
     if not (0 <= x < 1 and 0 <= y < 1 and 0 < width <= 1 and 0 < height <= 1) or row["part"] in ("", RANDOM):
-        raise InvalidArgument(f"{where} is no part, or is called {RANDOM!r}: {_FORMAT}", name=PARTS)
-    return Part(row["picture"], row["part"], x, y, width, height)
+        raise InvalidArgument(
+            f"{where} is outside the picture, or its part is called {RANDOM!r}. {_FORMAT}", name=PARTS
+        )
+    return PartBox(row["picture"], row["part"], x, y, width, height)
 
 
-def _see(path: Path, recipe: Recipe) -> tuple[NDArray[np.float32], Crop]:
-    """Return the tensor that a network sees, (3, H, W), and the view's edges as shares of the picture."""
+def _load_input(path: Path, recipe: Recipe) -> tuple[NDArray[np.float32], Crop]:
+    """Return the network's input, (3, H, W), and the view's edges as shares of the picture."""
     _, tensor, crop = decode_file(path, lambda data: preprocess_with_crop(data, recipe))
     return tensor, crop
 
 
-def _box(part: Part, crop: Crop, px: int) -> Box:
-    """Return a part's left, top, right and bottom in a view of ``px``, one pixel wide at least."""
+def _box(part: PartBox, crop: Crop, px: int) -> Box:
+    """Return the box of a part in a view of ``px`` pixels; it is at least one pixel wide and high."""
     left, top, right, bottom = crop
     x0, x1 = (round(px * (x - left) / (right - left)) for x in (part.x, part.x + part.width))
     y0, y1 = (round(px * (y - top) / (bottom - top)) for y in (part.y, part.y + part.height))
@@ -174,23 +177,23 @@ def _box(part: Part, crop: Crop, px: int) -> Box:
     return x0, y0, min(max(x1, x0 + 1), px), min(max(y1, y0 + 1), px)
 
 
-def _elsewhere(box: Box, room: Box, seed: int) -> list[Box]:
-    """Return boxes of the same size at random places of ``room``, whose upper left they share where it is smaller."""
+def _random_boxes(box: Box, room: Box, seed: int) -> list[Box]:
+    """Return boxes of the same size at random places inside ``room``, or at its upper left if it is smaller."""
     left, top, right, bottom = room
     width, height = box[2] - box[0], box[3] - box[1]
     rng = np.random.default_rng(seed)
-    xs = rng.integers(left, max(left, right - width) + 1, _DRAWS).tolist()
-    ys = rng.integers(top, max(top, bottom - height) + 1, _DRAWS).tolist()
+    xs = rng.integers(left, max(left, right - width) + 1, _RANDOM_MASKS).tolist()
+    ys = rng.integers(top, max(top, bottom - height) + 1, _RANDOM_MASKS).tolist()
     return [(x, y, x + width, y + height) for x, y in zip(xs, ys, strict=True)]
 
 
 def _signs(
     run: RunGraph, outputs: Sequence[str], tensor: NDArray[np.float32], boxes: Sequence[Box]
 ) -> list[NDArray[np.int8]]:
-    """Return the signs of what each mask changes, (masks, units) a layer."""
+    """Return the sign of each unit's change under each mask, (masks, units) for each layer."""
     inputs = np.repeat(tensor[np.newaxis], 1 + len(boxes), axis=0)
     for masked, (left, top, right, bottom) in zip(inputs[1:], boxes, strict=True):
-        masked[:, top:bottom, left:right] = 0  # the mean that the recipe takes away
+        masked[:, top:bottom, left:right] = 0  # after the recipe, the mean colour is zero
     signs = []
     for values in run(inputs, outputs):
         eps = (values[:1] - values[1:]).reshape(len(boxes), -1)
@@ -199,16 +202,16 @@ def _signs(
 
 
 def _compare(signs: Sequence[NDArray[np.int8]]) -> NDArray[np.float64]:
-    """Return the share of units whose signs differ, and the same over chance: (2, pairs of pictures x masks).
+    """Return the share of units whose signs differ, and the same divided by chance: (2, pairs of pictures x masks).
 
-    Chance is the share that would differ if the units that change in one picture told nothing of the other's.
+    Chance is the share that would differ if the changes in the two pictures were independent.
     """
-    found = []
+    scores = []
     for a, b in combinations(signs, 2):
-        unlike = (a != b).mean(axis=1)
+        different = (a != b).mean(axis=1)
         chance = 1 - sum((a == sign).mean(axis=1) * (b == sign).mean(axis=1) for sign in (-1, 0, 1))
-        found.append(np.stack([unlike, unlike / np.maximum(chance, 1e-12)]))
-    return np.concatenate(found, axis=1)
+        scores.append(np.stack([different, different / np.maximum(chance, 1e-12)]))
+    return np.concatenate(scores, axis=1)
 
 
 def _row(part: str, layer: str, compared: NDArray[np.float64], pictures: int) -> Correspondence:

@@ -1,4 +1,4 @@
-"""How often a bundle's network is right about labelled pictures. Needs no torch."""
+"""Accuracy of a bundle's network on labelled pictures. Needs neither torch nor scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,41 +8,42 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from fc7.errors import InvalidArgument
 from fc7_models.data.dataset import Dataset, read_dataset
 from fc7_models.data.inference import Report, open_graph, open_model, read_batches, recipe_of
 from fc7_service.bundle.bundle import Bundle, check_same_classes
 
-_BINS = 15
+_BINS = 15  # of the calibration error
 
 
 @dataclass(frozen=True, slots=True)
 class ClassResult:
-    """One class, each picture given the most probable of the folder's classes."""
+    """One class; each picture gets the most probable of the folder's classes."""
 
     id: str
     name: str
     count: int
-    top1: float  # share of its pictures that are given it
+    top1: float  # share of its pictures that get this class
     top5: float
-    precision: float | None  # share of the pictures given it that are its own; None where none is
-    confused_with: str  # id of the class that most of the others are given; empty where all are right
-    confused: int  # their number
+    precision: float | None  # share of the pictures with this prediction that belong to it; None if there are none
+    confused_with: str  # id of the most frequent wrong prediction; empty if all are right
+    confused: int  # how often it is predicted
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Accuracy on labelled pictures."""
 
-    top1: float  # share whose label is the most probable of the folder's classes
+    top1: float  # share of pictures whose label is the most probable of the folder's classes
     top5: float  # share whose label is among the five most probable of the folder's classes
     count: int
     top1_all: float  # the same among all of the network's classes
     top5_all: float
-    calibration_error: float  # of the network's own probabilities, see ``expected_calibration_error``
+    calibration_error: float  # among all classes, see `expected_calibration_error`
     classes: list[ClassResult]  # of the folder, in the network's order
-    confusion: NDArray[np.int64]  # (C, C), pictures of class row given class column, in that order
+    confusion: NDArray[np.int64]  # (C, C): pictures of the class of the row with the prediction of the column
 
 
 def evaluate(folder: Path, model: str, report: Report, *, ensemble: Sequence[str] = (), views: int = 1) -> Evaluation:
@@ -55,18 +56,18 @@ def evaluate(folder: Path, model: str, report: Report, *, ensemble: Sequence[str
     model
         Name of a shipped bundle, or the folder of another.
     report
-        Called with pictures done and pictures in all.
+        Called with the pictures done and all pictures.
     ensemble
-        In place of ``model``, several: their probabilities are averaged.
+        Several models instead of ``model``; their probabilities are averaged.
     views
-        1, or 10, whose probabilities are averaged.
+        1 or 10 per picture; their probabilities are averaged.
 
     Raises
     ------
     NotFound
         No such folder or bundle.
     InvalidArgument
-        A class of the folder that the network does not have, or networks of other classes than the first's.
+        The network lacks a class of the folder, or the networks of an ensemble have different classes.
     ImageDecodeError, FailedPrecondition
         A picture is damaged or cannot be read; it is named.
     """
@@ -74,40 +75,40 @@ def evaluate(folder: Path, model: str, report: Report, *, ensemble: Sequence[str
     check_same_classes(bundles)
     bundle = bundles[0]
     labels = _labels(bundle, data, folder)
-    known, y = np.unique(labels, return_inverse=True)  # the folder's classes, and the place of each label among them
-    places, places_all, given, confidence = [], [], [], []
+    known, y = np.unique(labels, return_inverse=True)  # the folder's classes, and the position of each label among them
+    ranks, ranks_all, predictions, confidence = [], [], [], []
     start = 0
-    for parts in zip(*(_chances(member, data.paths, views, report) for member in bundles), strict=True):
-        chances = np.mean(parts, axis=0)
-        rows = slice(start, start := start + len(chances))
-        places.append(_place(chances[:, known], y[rows]))
-        places_all.append(_place(chances, labels[rows]))
-        given.append(chances[:, known].argmax(axis=1))
-        confidence.append(chances.max(axis=1))
-    place, place_all = np.concatenate(places), np.concatenate(places_all)
+    for parts in zip(*(_probabilities(member, data.paths, views, report) for member in bundles), strict=True):
+        probabilities = np.mean(parts, axis=0)
+        rows = slice(start, start := start + len(probabilities))
+        ranks.append(_label_rank(probabilities[:, known], y[rows]))
+        ranks_all.append(_label_rank(probabilities, labels[rows]))
+        predictions.append(probabilities[:, known].argmax(axis=1))
+        confidence.append(probabilities.max(axis=1))
+    rank, rank_all = np.concatenate(ranks), np.concatenate(ranks_all)
     confusion = np.zeros((len(known), len(known)), np.int64)
-    np.add.at(confusion, (y, np.concatenate(given)), 1)
+    np.add.at(confusion, (y, np.concatenate(predictions)), 1)
     return Evaluation(
-        top1=float(np.mean(place < 1)),
-        top5=float(np.mean(place < 5)),
+        top1=float(np.mean(rank < 1)),
+        top5=float(np.mean(rank < 5)),
         count=len(labels),
-        top1_all=float(np.mean(place_all < 1)),
-        top5_all=float(np.mean(place_all < 5)),
-        calibration_error=expected_calibration_error(np.concatenate(confidence), place_all < 1),
-        classes=[_class_facts(bundle, known, i, confusion, place[y == i]) for i in range(len(known))],
+        top1_all=float(np.mean(rank_all < 1)),
+        top5_all=float(np.mean(rank_all < 5)),
+        calibration_error=expected_calibration_error(np.concatenate(confidence), rank_all < 1),
+        classes=[_class_result(bundle, known, i, confusion, rank[y == i]) for i in range(len(known))],
         confusion=confusion,
     )
 
 
 def expected_calibration_error(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
-    """Return how far confidence is from accuracy: mean |difference| of 15 equal bins, weighted by their rows.
+    """Return the mean difference between confidence and accuracy over 15 equal bins, weighted by their rows.
 
     Parameters
     ----------
     confidence
-        (N,): probability of the class given, 0 to 1.
+        (N,): probability of the predicted class, 0 to 1.
     is_right
-        (N,): whether that class was right.
+        (N,): whether that class is right.
 
     References
     ----------
@@ -118,14 +119,12 @@ def expected_calibration_error(confidence: NDArray[np.float64], is_right: NDArra
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def _chances(bundle: Bundle, paths: Sequence[Path], views: int, report: Report) -> Iterator[NDArray[np.float64]]:
-    """Yield the probabilities of pictures (N, C), the mean of their views, a batch at a time."""
+def _probabilities(bundle: Bundle, paths: Sequence[Path], views: int, report: Report) -> Iterator[NDArray[np.float64]]:
+    """Yield the probabilities of one batch of pictures after another, (N, C), averaged over their views."""
     run = open_graph(bundle.graph())
     for inputs in read_batches(paths, recipe_of(bundle, "logits"), report, views):
-        logits = run(inputs, ["logits"])[0].astype(np.float64)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        chances = powers / powers.sum(axis=1, keepdims=True)
-        yield chances.reshape(-1, views, chances.shape[1]).mean(axis=1)
+        probabilities = softmax(run(inputs, ["logits"])[0].astype(np.float64), axis=1)
+        yield probabilities.reshape(-1, views, probabilities.shape[1]).mean(axis=1)
 
 
 def _labels(bundle: Bundle, data: Dataset, folder: Path) -> NDArray[np.int64]:
@@ -133,34 +132,34 @@ def _labels(bundle: Bundle, data: Dataset, folder: Path) -> NDArray[np.int64]:
     unknown = [c for c in data.classes if c not in index]
     if unknown:
         raise InvalidArgument(
-            f"{len(unknown)} classes of {str(folder)!r} are not among the {len(index)} of {bundle.name!r}: "
-            f"{', '.join(unknown[:5])}",
+            f"model {bundle.name!r} does not have {len(unknown)} of the classes of {str(folder)!r}: "
+            f"{', '.join(unknown[:5])}. The folders must be named after its {len(index)} class ids.",
             name=unknown[0],
         )
     return np.array([index[label] for label in data.labels])
 
 
-def _place(chances: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many classes stand before each row's own; of equal ones the first does."""
-    own = chances[np.arange(len(chances)), labels][:, None]
-    is_before = (chances > own) | ((chances == own) & (np.arange(chances.shape[1]) < labels[:, None]))
-    places: NDArray[np.int64] = is_before.sum(axis=1)
-    return places
+def _label_rank(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many classes come before each row's label; among equally probable ones the first comes first."""
+    own = probabilities[np.arange(len(probabilities)), labels][:, None]
+    is_equal_earlier = (probabilities == own) & (np.arange(probabilities.shape[1]) < labels[:, None])
+    ranks: NDArray[np.int64] = ((probabilities > own) | is_equal_earlier).sum(axis=1)
+    return ranks
 
 
-def _class_facts(
-    bundle: Bundle, known: NDArray[np.int64], i: int, confusion: NDArray[np.int64], place: NDArray[np.int64]
+def _class_result(
+    bundle: Bundle, known: NDArray[np.int64], i: int, confusion: NDArray[np.int64], rank: NDArray[np.int64]
 ) -> ClassResult:
-    own, (others, given) = bundle.classes[known[i]], (confusion[i].copy(), confusion[:, i].sum())
+    own, others, n_predicted = bundle.classes[known[i]], confusion[i].copy(), confusion[:, i].sum()
     others[i] = 0
-    most = int(others.argmax())
+    confused = int(others.argmax())
     return ClassResult(
         id=own.id,
         name=own.name,
-        count=len(place),
-        top1=float(np.mean(place < 1)),
-        top5=float(np.mean(place < 5)),
-        precision=float(confusion[i, i] / given) if given else None,
-        confused_with=bundle.classes[known[most]].id if others[most] else "",
-        confused=int(others[most]),
+        count=len(rank),
+        top1=float(np.mean(rank < 1)),
+        top5=float(np.mean(rank < 5)),
+        precision=float(confusion[i, i] / n_predicted) if n_predicted else None,
+        confused_with=bundle.classes[known[confused]].id if others[confused] else "",
+        confused=int(others[confused]),
     )

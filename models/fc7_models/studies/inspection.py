@@ -1,4 +1,4 @@
-"""What a network's weights look like: filters, units that never answer, how sparse and how long each layer is."""
+"""Statistics of a network's layers and filters: dead units, sparsity, norm, filter size, aliasing."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from fc7_service.bundle.golden import read_golden
 
 @dataclass(frozen=True, slots=True)
 class LayerStatistics:
-    """One layer on some pictures. A unit is a map of a convolution, or a number."""
+    """One layer's activations on some pictures. A unit is a map of a convolution, or one value of a vector."""
 
     layer: str
     shape: str
     units: int
-    dead: int  # units that are zero everywhere on every picture
+    dead: int  # units that are zero everywhere in every picture
     sparsity: float  # share of zeros
-    norm: float  # mean length of the layer as one vector
-    filter_rms: float | None  # of the weights of a unit, mean over units; None where no product makes the layer
-    filter_rms_most: float | None
-    aliased: int | None  # units of a convolution whose filter is finer than its stride can carry, see ``count_aliased``
+    norm: float  # mean length of the layer, taken as one vector
+    filter_rms: float | None  # root mean square of a unit's weights, mean over units; None without weights
+    filter_rms_most: float | None  # the largest
+    aliased: int | None  # units whose filter is too fine for its stride, see `count_aliased`
     count: int  # pictures
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A network's layers, and its first filters as stored (units, channels, height, width)."""
+    """The statistics of a network's layers, and its first filters (units, channels, height, width)."""
 
     model: str
     layers: list[LayerStatistics]
     filters: NDArray[np.float32]
 
 
-def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
-    """Look at the weights of a network and at what its layers answer, but for layers with a recipe of their own.
+def inspect_network(folder: Path | None, model: str, report: Report) -> Inspection:
+    """Measure the weights and activations of a network's layers, except layers with a recipe of their own.
 
     Parameters
     ----------
     folder
-        See ``read_dataset``; its ``test`` split. Without: the golden pictures of the bundle, which are few.
+        See ``read_dataset``; its ``test`` split. None uses the golden pictures of the bundle, which are few.
     model
         Name of a shipped bundle, or the folder of another; empty for the first shipped one.
     report
-        Called with pictures done and pictures in all.
+        Called with the pictures done and all pictures.
 
     Raises
     ------
@@ -61,13 +61,13 @@ def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
 
     References
     ----------
-    Zeiler & Fergus 2013 (arXiv 1311.2901): section 3 (filters of one RMS), section 4.1 and
-    figure 6 (dead filters, aliasing).
+    Zeiler & Fergus 2013 (arXiv 1311.2901): section 3 (filters of one RMS), section 4.1 and figure 6 (dead filters,
+    aliasing).
     """
     bundle = open_model(model)
-    anatomy = find_layers(bundle)
-    run = open_graph(anatomy.graph)
-    layers = group_by_recipe(bundle, anatomy.layers)[bundle.recipe]
+    graph_layers = find_layers(bundle)
+    run = open_graph(graph_layers.graph)
+    layers = group_by_recipe(bundle, graph_layers.layers)[bundle.recipe]
     if folder is None:
         batches: Iterable[NDArray[np.float32]] = [read_golden(bundle).inputs]
     else:
@@ -75,35 +75,36 @@ def inspect(folder: Path | None, model: str, report: Report) -> Inspection:
     tallies = {layer: _Tally() for layer in layers}
     for inputs in batches:
         for tally, values in zip(
-            tallies.values(), run(inputs, [anatomy.layers[layer] for layer in layers]), strict=True
+            tallies.values(), run(inputs, [graph_layers.layers[layer] for layer in layers]), strict=True
         ):
             tally.add(values)
-    facts = [
-        tally.facts(layer, anatomy.weights.get(layer), anatomy.strides.get(layer)) for layer, tally in tallies.items()
+    statistics = [
+        tally.statistics(layer, graph_layers.weights.get(layer), graph_layers.strides.get(layer))
+        for layer, tally in tallies.items()
     ]
-    return Inspection(bundle.name, facts, anatomy.filters)
+    return Inspection(bundle.name, statistics, graph_layers.filters)
 
 
 def count_aliased(filters: NDArray[np.float32], stride: int) -> int:
-    """Return how many filters have most of their energy where their stride aliases it.
+    """Return how many filters have most of their energy at frequencies that their stride aliases.
 
     Parameters
     ----------
     filters
         (units, channels, height, width).
     stride
-        Every ``stride``-th answer along each axis is kept: frequencies up to 1 / (2 stride) cycles a pixel along both
-        are told apart (Shannon), higher ones look like lower ones.
+        Every ``stride``-th value along each axis is kept. Frequencies up to 1 / (2 stride) cycles per pixel along both
+        axes survive that (Shannon); higher ones look like lower ones.
 
     Notes
     -----
-    The energy is that of the filter's own spectrum, as if all frequencies came in equally.
+    The energy is that of the filter's own spectrum, as if pictures held all frequencies equally.
     """
     rows, columns = (
         np.sinc((np.arange(size)[:, None] - np.arange(size)) / stride) / stride for size in filters.shape[2:]
-    )  # bands: w @ rows @ w is the energy of w up to 1 / (2 stride), by Parseval's theorem
-    carried = ((rows @ filters @ columns) * filters).sum((1, 2, 3))
-    return int((carried < (filters**2).sum((1, 2, 3)) / 2).sum())
+    )  # w @ rows @ w is the energy of w up to 1 / (2 stride), by Parseval's theorem
+    kept = ((rows @ filters @ columns) * filters).sum((1, 2, 3))
+    return int((kept < (filters**2).sum((1, 2, 3)) / 2).sum())
 
 
 @dataclass(slots=True)
@@ -117,7 +118,7 @@ class _Tally:
     count: int = 0
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Take in a batch (N, units, ...)."""
+        """Add a batch (N, units, ...)."""
         self.shape = values.shape[1:]
         flat = values.reshape(len(values), -1)
         is_active = values != 0
@@ -126,8 +127,8 @@ class _Tally:
         self.norm += float(np.linalg.norm(flat, axis=1).sum())
         self.count += len(values)
 
-    def facts(self, layer: str, weights: NDArray[np.float32] | None, stride: int | None) -> LayerStatistics:
-        """Return the means; ``stride`` is that of the convolution that makes the layer, if one does."""
+    def statistics(self, layer: str, weights: NDArray[np.float32] | None, stride: int | None) -> LayerStatistics:
+        """Return the means; ``stride`` is that of the layer's convolution, if it has one."""
         rms = None if weights is None else np.sqrt((weights.reshape(len(weights), -1) ** 2).mean(1))
         return LayerStatistics(
             layer=layer,

@@ -1,114 +1,103 @@
-"""What a study leaves in a folder: tables (CSV) and drawings (PNG)."""
+"""Tables and figures of the studies of networks: accuracy, probes, learning curves, filters, ablation."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import InvalidArgument
+from fc7_models.studies.figure import draw_means, name_ticks, new_figure, show_image, write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from fc7_models.studies.ablation import AblationResult
-    from fc7_models.studies.evaluation import ClassResult, Evaluation
-    from fc7_models.studies.inspection import Inspection, LayerStatistics
-    from fc7_models.studies.learning_curve import Point
-    from fc7_models.studies.linear_probe import Probe
+    from fc7_models.studies.evaluation import Evaluation
+    from fc7_models.studies.inspection import Inspection
+    from fc7_models.studies.learning_curve import CurvePoint
+    from fc7_models.studies.linear_probe import LayerProbe
 
-_NAMED = 40  # classes; more names than that cannot be read along an axis
-_TILE = 8  # pixels of the drawing a weight
-
-
-def prepare(folder: Path) -> None:
-    """Make the folder, before the work whose results it will hold.
-
-    Raises
-    ------
-    InvalidArgument
-        A file has that name.
-    ModuleNotFoundError
-        Matplotlib, which draws, is not installed.
-    """
-    import matplotlib.figure  # noqa: F401
-
-    if folder.exists() and not folder.is_dir():
-        raise InvalidArgument(f"output {str(folder)!r} is a file: name a folder", name=str(folder))
-    folder.mkdir(parents=True, exist_ok=True)
+_MAX_NAMES = 40  # classes; more names could not be read along an axis
+_WEIGHT_PX = 8  # pixels of the figure per weight of a filter
 
 
 def write_evaluation(result: Evaluation, folder: Path) -> None:
-    """Write ``classes.csv``, a class a row, and ``confusion.png``, whose rows sum to one."""
+    """Write ``classes.csv``, one row per class, and ``confusion.png``, whose rows sum to one."""
     from matplotlib.colors import PowerNorm
 
-    _write_rows(result.classes, folder / "classes.csv")
+    write_table(result.classes, folder / "classes.csv")
     names = [row.name for row in result.classes]
-    figure, axes = _canvas(*(2 * [max(4.5, min(12, 0.3 * len(names) + 2))]))
+    figure = new_figure(*(2 * [max(4.5, min(12, 0.3 * len(names) + 2))]))
+    axes = figure.add_subplot()
     shares = result.confusion / result.confusion.sum(axis=1, keepdims=True)
-    drawn = axes.imshow(shares, cmap="magma", norm=PowerNorm(0.5, vmin=0, vmax=1))  # else one in ten is black
-    figure.colorbar(drawn, label="share of the class", fraction=0.046)
-    if len(names) <= _NAMED:
+    # A square root: on a linear scale one in ten looks black.
+    image = axes.imshow(shares, cmap="magma", norm=PowerNorm(0.5, vmin=0, vmax=1))
+    figure.colorbar(image, label="share of the class", fraction=0.046)
+    if len(names) <= _MAX_NAMES:
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="given", ylabel="class", title=f"{result.count} pictures, top-1 {result.top1:.1%}")
+    axes.set(xlabel="predicted", ylabel="class", title=f"{result.count} pictures, top-1 {result.top1:.1%}")
     figure.savefig(folder / "confusion.png")
 
 
-def write_probe(rows: Sequence[Probe], folder: Path) -> None:
-    """Write ``probe.csv`` and ``probe.png``: accuracy from each layer, with its deviation."""
-    _write_rows(rows, folder / "probe.csv")
-    figure, axes = _canvas(7, 4.5)
-    x = np.arange(len(rows))
-    for name, key in (("softmax", "softmax"), ("linear SVM", "svm")):
-        values, off = [[getattr(row, k) for row in rows] for k in (key, f"{key}_deviation")]
-        axes.errorbar(x, values, off, marker="o", capsize=3, label=name)
-    axes.set_xticks(x, [row.layer for row in rows], rotation=30, ha="right")
-    _finish(axes, xlabel="features", title=f"{rows[0].count} pictures, {rows[0].splits} splits")
+def write_probe(rows: Sequence[LayerProbe], folder: Path) -> None:
+    """Write ``probe.csv`` and ``probe.png``: the accuracy from each layer."""
+    write_table(rows, folder / "probe.csv")
+    figure = new_figure(7, 4.5)
+    axes = figure.add_subplot()
+    for name, field in (("softmax", "softmax"), ("linear SVM", "svm")):
+        draw_means(axes, range(len(rows)), rows, field, f"{field}_deviation", marker="o", label=name)
+    name_ticks(axes, [row.layer for row in rows])
+    _label_accuracy(axes, xlabel="features", title=f"{rows[0].count} pictures, {rows[0].splits} splits")
     figure.savefig(folder / "probe.png")
 
 
-def write_curve(points: Sequence[Point], folder: Path) -> None:
-    """Write ``curve.csv`` and ``curve.png``: accuracy against pictures a class."""
-    _write_rows(points, folder / "curve.csv")
-    figure, axes = _canvas(7, 4.5)
+def write_curve(points: Sequence[CurvePoint], folder: Path) -> None:
+    """Write ``curve.csv`` and ``curve.png``: accuracy against pictures per class."""
+    write_table(points, folder / "curve.csv")
+    figure = new_figure(7, 4.5)
+    axes = figure.add_subplot()
     for name in dict.fromkeys(point.features for point in points):
         own = [point for point in points if point.features == name]
-        values, off = [p.accuracy for p in own], [p.deviation for p in own]
-        axes.errorbar([p.per_class for p in own], values, off, marker="o", capsize=3, label=name)
+        draw_means(axes, [point.per_class for point in own], own, "accuracy", "deviation", marker="o", label=name)
     axes.set_xscale("log")
     steps = list(dict.fromkeys(point.per_class for point in points))
     axes.set_xticks(steps, [str(n) for n in steps])
     axes.minorticks_off()
-    _finish(axes, xlabel="training pictures of each class", title=f"softmax regression, {points[0].splits} splits")
+    _label_accuracy(axes, xlabel="training pictures per class", title=f"softmax regression, {points[0].splits} splits")
     figure.savefig(folder / "curve.png")
 
 
-def write_inspection(found: Inspection, folder: Path) -> None:
-    """Write ``layers.csv`` and, where the network begins with a convolution, ``filters.png``."""
-    _write_rows(found.layers, folder / "layers.csv")
-    if not len(found.filters):
+def write_inspection(result: Inspection, folder: Path) -> None:
+    """Write ``layers.csv`` and, if the network begins with a convolution, ``filters.png``."""
+    write_table(result.layers, folder / "layers.csv")
+    if not len(result.filters):
         return
-    grid = mosaic(found.filters)
-    figure, axes = _canvas(_TILE * grid.shape[1] / 100 + 1, _TILE * grid.shape[0] / 100 + 1)
-    axes.imshow(grid, interpolation="nearest")
-    axes.set_axis_off()
-    n, _, height, width = found.filters.shape
-    axes.set_title(f"{found.model}: {n} first filters, {height} x {width}")
+    grid = filter_mosaic(result.filters)
+    n, _, height, width = result.filters.shape
+    figure = new_figure(_WEIGHT_PX * grid.shape[1] / 100 + 1, _WEIGHT_PX * grid.shape[0] / 100 + 1)
+    show_image(figure.add_subplot(), grid, f"{result.model}: {n} first filters, {height} x {width}")
     figure.savefig(folder / "filters.png")
 
 
-def mosaic(filters: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Lay filters (N, channels, height, width) side by side as colours 0 to 1: (H, W, 3), a weight a pixel.
+def filter_mosaic(filters: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lay filters side by side as colours, one pixel per weight.
 
-    Each filter is scaled by its largest weight, zero being grey. Other than three channels
-    are averaged.
+    Each filter is scaled by its largest weight, and zero is grey. If there are not three channels, their mean is
+    shown.
+
+    Parameters
+    ----------
+    filters
+        (N, channels, height, width).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (H, W, 3) in 0..1.
     """
     if filters.shape[1] != 3:
         filters = np.repeat(filters.mean(axis=1, keepdims=True), 3, axis=1)
@@ -123,27 +112,11 @@ def mosaic(filters: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def write_ablation(results: Sequence[AblationResult], folder: Path) -> None:
-    """Write ``layers.csv`` and ``techniques.csv``, a variant a row."""
+    """Write ``layers.csv`` and ``techniques.csv``, one row per variant."""
     for table in ("layers", "techniques"):
-        _write_rows([result for result in results if result.table == table], folder / f"{table}.csv")
+        write_table([result for result in results if result.table == table], folder / f"{table}.csv")
 
 
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a drawing of so many inches that needs no display."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def _finish(axes: Axes, *, xlabel: str, title: str) -> None:
-    axes.set(xlabel=xlabel, ylabel="accuracy, mean of the classes", title=title, ylim=(0, 1))
-    axes.grid(alpha=0.3)
+def _label_accuracy(axes: Axes, *, xlabel: str, title: str) -> None:
+    axes.set(xlabel=xlabel, ylabel="accuracy, mean over classes", title=title, ylim=(0, 1))
     axes.legend()
-
-
-def _write_rows(rows: Sequence[ClassResult | Probe | Point | LayerStatistics | AblationResult], file: Path) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [field.name for field in fields(rows[0])])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)

@@ -1,4 +1,4 @@
-"""How far explanations can be trusted: whether their pixels matter to the network, and the network to them."""
+"""Check saliency maps: whether their pixels matter to the network, and whether they depend on the network."""
 
 from __future__ import annotations
 
@@ -7,69 +7,69 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from fc7_models.data.inference import Report, open_model
-from fc7_models.studies.saliency import METHODS, ExplainedNetwork, backward_graph, baselines, shuffle
-from fc7_models.studies.study_inputs import require_logits, sample_pictures, view
+from fc7_models.studies.saliency import METHODS, ExplainedNetwork, backward_graph, baseline_maps, shuffle_weights
+from fc7_models.studies.study_inputs import load_view, require_logits, sample_pictures
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import to_tensor
 
-STEPS = 32  # of a curve
-_BLUR = 16  # the radius of what insertion begins with is the view's side over this
-_WINDOW = 7  # px, of structural similarity
-_KEPT = 4  # pictures whose maps are kept to be drawn
+STEPS = 32  # of the deletion and insertion curves
+_BLUR = 16  # insertion begins with a view blurred by its side over this
+_WINDOW_PX = 7  # of structural similarity
+_DRAWN = 4  # pictures whose maps are kept for the figures
 
 Map = NDArray[np.float32]  # (H, W)
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """Areas under the curves of one method, mean and deviation over pictures."""
+class CurveScore:
+    """Areas under the curves of one method: mean and standard deviation over pictures."""
 
     method: str
-    deletion: float  # of the class's probability while the first pixels go: less is better
+    deletion: float  # area under the class's probability while pixels are removed; less is better
     deletion_deviation: float
-    insertion: float  # while they come: more is better
+    insertion: float  # the same while pixels are added; more is better
     insertion_deviation: float
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Similarity:
-    """How like a method's maps are to themselves when the network's last layers are shuffled, mean over pictures."""
+class RandomisationScore:
+    """How similar a method's maps stay when the network's last layers are shuffled: mean over pictures."""
 
     method: str
-    shuffled_to: str  # this layer and all behind it
+    shuffled_to: str  # this layer and all after it
     rank_correlation: float
     structural_similarity: float
     count: int
 
 
 @dataclass(slots=True)
-class Check:
-    """What the methods are worth on some pictures."""
+class SaliencyCheck:
+    """The results of both tests on some pictures."""
 
     model: str
-    scores: list[Score] = field(default_factory=list)
-    similarities: list[Similarity] = field(default_factory=list)
-    curves: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # method -> (2, STEPS + 1): out, in
+    scores: list[CurveScore] = field(default_factory=list)
+    similarities: list[RandomisationScore] = field(default_factory=list)
+    curves: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # method -> (2, STEPS + 1)
     views: list[NDArray[np.uint8]] = field(default_factory=list)  # of the first pictures
-    maps: list[dict[str, Map]] = field(default_factory=list)  # theirs, with the baselines'
+    maps: list[dict[str, Map]] = field(default_factory=list)  # of the same pictures, with the baselines
     shuffled: dict[str, dict[str, Map]] = field(default_factory=dict)  # layer -> maps of the first picture
 
 
-def check(folder: Path, model: str, count: int, report: Report) -> Check:
-    """Measure five methods against a random order and edges, and against networks whose weights are shuffled.
+def check_saliency(folder: Path, model: str, count: int, report: Report) -> SaliencyCheck:
+    """Compare five methods with random and edge maps, and with their own maps of networks with shuffled weights.
 
-    The deconvnet, gradients, guided backpropagation, occlusion and Grad-CAM explain the most probable class of a
-    picture. Pixels are ranked by the sum of absolute values over colours.
+    The deconvnet, gradients, guided backpropagation, occlusion and Grad-CAM each explain the most probable class of
+    every picture. Pixels are ranked by their values in the map.
 
-    - Deletion: the highest pixels become the recipe's mean first. Insertion: they come first into a blurred picture.
-    - Randomisation: the weights and biases of the logits, then of the layer before too, and so on down to the first
-      are shuffled within their tensor; absolute maps of the same class are compared with the original ones.
+    - Deletion replaces pixels by the recipe's mean, the highest first. Insertion adds them to a blurred picture in the
+      same order. A faithful map makes the probability of the class fall, or rise, at once.
+    - Randomisation shuffles the weights of the logits, then also those of the layer before, and so on to the first. A
+      map that depends on the network changes; its absolute values are compared with those of the original map.
 
     Parameters
     ----------
@@ -78,9 +78,9 @@ def check(folder: Path, model: str, count: int, report: Report) -> Check:
     model
         Name of a shipped bundle, or the folder of another; empty for the first shipped one.
     count
-        Pictures taken, evenly along their sorted names.
+        Pictures to use, evenly spaced in the order of their names.
     report
-        Called with steps done and steps in all.
+        Called with the steps done and all steps.
 
     Raises
     ------
@@ -100,40 +100,42 @@ def check(folder: Path, model: str, count: int, report: Report) -> Check:
     bundle, paths = open_model(model), sample_pictures(folder, count)
     require_logits(bundle)
     graph, recipe = bundle.graph(), bundle.recipe
-    back = backward_graph(graph, recipe.crop_px)
-    total = len(paths) * (1 + len(back.products))
-    lens, views = ExplainedNetwork(graph, back), [view(path, recipe) for path in paths]
+    backward = backward_graph(graph, recipe.crop_px)
+    total = len(paths) * (1 + len(backward.weights))
+    network, views = ExplainedNetwork(graph, backward), [load_view(path, recipe) for path in paths]
     tensors = np.stack([to_tensor(pixels, recipe) for pixels in views])
-    numbers = lens.probabilities(tensors).argmax(axis=1).tolist()
+    numbers = network.probabilities(tensors).argmax(axis=1).tolist()
     maps: list[dict[str, Map]] = []
     curves: dict[str, list[NDArray[np.float32]]] = {}
     for i, (pixels, tensor, number) in enumerate(zip(views, tensors, numbers, strict=True)):
-        maps.append(lens.maps(tensor, number) | baselines(pixels, seed=i))
+        maps.append(network.maps(tensor, number) | baseline_maps(pixels, seed=i))
         blurred = _blurred(pixels, recipe)
         for name, ranking in maps[i].items():
-            curves.setdefault(name, []).append(_curve(lens, tensor, blurred, number, ranking))
+            curves.setdefault(name, []).append(_curves(network, tensor, blurred, number, ranking))
         report(i + 1, total)
-    found = Check(bundle.name, views=views[:_KEPT], maps=maps[:_KEPT])
-    for name, each in curves.items():
-        found.curves[name] = np.mean(each, axis=0)
-        found.scores.append(_score(name, np.stack(each)))
+    result = SaliencyCheck(bundle.name, views=views[:_DRAWN], maps=maps[:_DRAWN])
+    for name, pairs in curves.items():
+        result.curves[name] = np.mean(pairs, axis=0)
+        result.scores.append(_score(name, np.stack(pairs)))
     weights: list[str] = []
-    for n, (layer, own) in enumerate(reversed(back.products), 1):
+    for n, (layer, own) in enumerate(reversed(backward.weights), 1):
         weights += own
-        other, changed = ExplainedNetwork(shuffle(graph, weights, seed=0), back), []
+        shuffled, changed = ExplainedNetwork(shuffle_weights(graph, weights, seed=0), backward), []
         for i, (tensor, number) in enumerate(zip(tensors, numbers, strict=True), 1):
-            changed.append(other.maps(tensor, number))
+            changed.append(shuffled.maps(tensor, number))
             report(n * len(paths) + i, total)
-        found.similarities += [_similarity(method, layer, maps, changed) for method in METHODS]
-        found.shuffled[layer] = changed[0]
-    return found
+        result.similarities += [_similarity(method, layer, maps, changed) for method in METHODS]
+        result.shuffled[layer] = changed[0]
+    return result
 
 
 def rank_correlation(a: Map, b: Map) -> float:
-    """Return Spearman's correlation of two maps, ties sharing their mean rank; 0 where a map is the same all over."""
-    x, y = (_ranks(values.ravel()) for values in (a, b))
-    lengths = float(np.linalg.norm(x) * np.linalg.norm(y))
-    return float(x @ y) / lengths if lengths else 0.0
+    """Return Spearman's correlation of two maps; 0 if all values of one are equal."""
+    from scipy.stats import spearmanr
+
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(spearmanr(a.ravel(), b.ravel()).statistic)
 
 
 def structural_similarity(a: Map, b: Map) -> float:
@@ -143,37 +145,20 @@ def structural_similarity(a: Map, b: Map) -> float:
     ----------
     Wang et al. 2004, equation 13, over squares of 7 pixels.
     """
+    from skimage.metrics import structural_similarity as ssim
+
     x, y = (values.astype(np.float64) / max(float(values.max()), 1e-30) for values in (a, b))
-    mean_x, mean_y = _smooth(x), _smooth(y)
-    spread = _smooth(x * x) - mean_x**2 + _smooth(y * y) - mean_y**2
-    together = _smooth(x * y) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    return float(
-        np.mean((2 * mean_x * mean_y + c1) * (2 * together + c2) / ((mean_x**2 + mean_y**2 + c1) * (spread + c2)))
-    )
+    return float(ssim(x, y, win_size=_WINDOW_PX, data_range=1.0, use_sample_covariance=False))
 
 
 def _similarity(
     method: str, layer: str, maps: Sequence[dict[str, Map]], changed: Sequence[dict[str, Map]]
-) -> Similarity:
-    pairs = [(np.abs(one[method]), np.abs(other[method])) for one, other in zip(maps, changed, strict=True)]
+) -> RandomisationScore:
+    pairs = [(np.abs(own[method]), np.abs(new[method])) for own, new in zip(maps, changed, strict=True)]
     ranks, structure = (
         float(np.mean([measure(*pair) for pair in pairs])) for measure in (rank_correlation, structural_similarity)
     )
-    return Similarity(method, layer, ranks, structure, len(pairs))
-
-
-def _ranks(values: Map) -> NDArray[np.float64]:
-    """Return ranks around their mean."""
-    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    found: NDArray[np.float64] = ranks[which] - (len(values) + 1) / 2
-    return found
-
-
-def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    means: NDArray[np.float64] = sliding_window_view(values, (min(_WINDOW, len(values)),) * 2).mean(axis=(2, 3))
-    return means
+    return RandomisationScore(method, layer, ranks, structure, len(pairs))
 
 
 def _blurred(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
@@ -181,23 +166,26 @@ def _blurred(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
     return to_tensor(np.asarray(image, np.uint8), recipe)
 
 
-def _curve(
-    lens: ExplainedNetwork, tensor: NDArray[np.float32], blurred: NDArray[np.float32], number: int, ranking: Map
+def _curves(
+    network: ExplainedNetwork, tensor: NDArray[np.float32], blurred: NDArray[np.float32], number: int, ranking: Map
 ) -> NDArray[np.float32]:
-    """Return the class's probability while pixels go, and while they come, (2, STEPS + 1)."""
-    lot = np.random.default_rng(0).permutation(ranking.size)  # equal pixels in no order
-    order = lot[np.argsort(-ranking.ravel()[lot], kind="stable")]
-    place = np.empty(ranking.size, np.int64)
-    place[order] = np.arange(ranking.size)
+    """Return the probability of the class while pixels are removed, and while they are added: (2, STEPS + 1)."""
+    random_order = np.random.default_rng(0).permutation(ranking.size)  # so that ties are broken at random
+    order = random_order[np.argsort(-ranking.ravel()[random_order], kind="stable")]
+    rank = np.empty(ranking.size, np.int64)
+    rank[order] = np.arange(ranking.size)
     taken = np.linspace(0, ranking.size, STEPS + 1).round().astype(int)
-    is_taken = (place < taken[:, np.newaxis]).reshape(-1, 1, *ranking.shape)  # (STEPS + 1, 1, H, W)
-    gone = np.where(is_taken, np.float32(0), tensor)
-    come = np.where(is_taken, tensor, blurred)
-    return lens.probabilities(np.concatenate([gone, come]))[:, number].reshape(2, -1)
+    is_taken = (rank < taken[:, np.newaxis]).reshape(-1, 1, *ranking.shape)  # (STEPS + 1, 1, H, W)
+    deleted = np.where(is_taken, np.float32(0), tensor)
+    inserted = np.where(is_taken, tensor, blurred)
+    return network.probabilities(np.concatenate([deleted, inserted]))[:, number].reshape(2, -1)
 
 
-def _score(method: str, curves: NDArray[np.float32]) -> Score:
-    """Return the areas under the curves (pictures, 2, STEPS + 1), the share of pixels being the other axis."""
+def _score(method: str, curves: NDArray[np.float32]) -> CurveScore:
+    """Return the areas under the curves (pictures, 2, STEPS + 1) over the share of pixels, 0 to 1."""
     areas = ((curves[..., 1:] + curves[..., :-1]) / 2).mean(axis=2)
-    (out, come), (out_off, come_off) = areas.mean(axis=0).tolist(), areas.std(axis=0).tolist()
-    return Score(method, out, out_off, come, come_off, len(curves))
+    (deletion, insertion), (deletion_deviation, insertion_deviation) = (
+        areas.mean(axis=0).tolist(),
+        areas.std(axis=0).tolist(),
+    )
+    return CurveScore(method, deletion, deletion_deviation, insertion, insertion_deviation, len(curves))

@@ -1,4 +1,4 @@
-"""The pictures that a study of explanations looks at, the classes they are of, and the layers that are asked."""
+"""What the studies of explanations work on: sampled pictures, their classes, and the layers they compare."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fc7_service.bundle.onnx_file import cut_graph
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.preprocess import preprocess_with_crop
 
-# Inputs (N, 3, H, W) and a unit each, of which the strongest position is meant -> the outputs.
+# Takes inputs (N, 3, H, W) and one unit for each, explained at its strongest position; returns the outputs.
 RunUnits = Callable[[NDArray[np.float32], Sequence[int]], list[NDArray[np.float32]]]
 
 LOGITS = "logits"
@@ -31,12 +31,12 @@ class ComparedLayers(NamedTuple):
     """The layers that studies compare."""
 
     first: str
-    maps: str  # conv5, else the deepest with maps
-    last: str  # fc7, else the last before the logits
+    maps: str  # conv5, or the deepest layer with maps
+    last: str  # fc7, or the last layer before the logits
 
 
 def sample_pictures(folder: Path, count: int) -> list[Path]:
-    """Return at most ``count`` pictures of a folder, at any depth, evenly along their sorted names.
+    """Return at most ``count`` pictures of a folder, at any depth, evenly spaced in the order of their names.
 
     Raises
     ------
@@ -51,13 +51,13 @@ def sample_pictures(folder: Path, count: int) -> list[Path]:
     paths = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not paths:
         raise InvalidArgument(
-            f"folder {str(folder)!r} holds no picture: {', '.join(sorted(READ))} are read", name=str(folder)
+            f"folder {str(folder)!r} holds no pictures. fc7 reads {', '.join(sorted(READ))}.", name=str(folder)
         )
     return [paths[i] for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)]
 
 
-def view(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
-    """Return what a network sees of a file, uint8 (crop_px, crop_px, 3).
+def load_view(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
+    """Return the part of a picture that a network sees, uint8 (crop_px, crop_px, 3).
 
     Raises
     ------
@@ -67,9 +67,9 @@ def view(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
     return decode_file(path, lambda data: preprocess_with_crop(data, recipe)[0])
 
 
-def compared_layers(bundle: Bundle, anatomy: GraphLayers) -> ComparedLayers:
-    """Return the layers to compare, among those that see pictures as the bundle's recipe says."""
-    layers = group_by_recipe(bundle, anatomy.layers)[bundle.recipe]
+def compared_layers(bundle: Bundle, graph_layers: GraphLayers) -> ComparedLayers:
+    """Return the layers to compare, among those that use the bundle's own recipe."""
+    layers = group_by_recipe(bundle, graph_layers.layers)[bundle.recipe]
     inner = [layer for layer in layers if layer != LOGITS]
     maps = [layer for layer in inner if layer not in bundle.layers or len(bundle.layers[layer].shape) == 3]
     return ComparedLayers(
@@ -78,13 +78,13 @@ def compared_layers(bundle: Bundle, anatomy: GraphLayers) -> ComparedLayers:
 
 
 def picture_class(path: Path, bundle: Bundle, logits: NDArray[np.float32]) -> int:
-    """Return the class that the picture's folder bears the id or the name of, else the most probable one."""
-    known = (i for i, one in enumerate(bundle.classes) if path.parent.name in (one.id, one.name))
+    """Return the class that the picture's folder is named after, or the most probable class if there is none."""
+    known = (i for i, label in enumerate(bundle.classes) if path.parent.name in (label.id, label.name))
     return next(known, int(logits.argmax()))
 
 
 def require_logits(bundle: Bundle) -> None:
-    """Refuse a network that tells no classes.
+    """Refuse a network without classes.
 
     Raises
     ------
@@ -93,25 +93,28 @@ def require_logits(bundle: Bundle) -> None:
     """
     if LOGITS not in bundle.layers:
         raise FailedPrecondition(
-            f"model {bundle.name!r} has no logits: this study needs a network that tells classes", name=bundle.name
+            f"model {bundle.name!r} has no logits. This study needs a network that predicts classes.", name=bundle.name
         )
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities, rows (N, classes) that sum to one."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    chances: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-    return chances
-
-
 def open_unit_graph(graph: bytes, outputs: Sequence[str]) -> RunUnits:
-    """Return the function that runs the part of a graph with a way back that computes ``outputs``."""
+    """Return the function that computes some outputs of a network and its backward graph.
+
+    Parameters
+    ----------
+    graph
+        An ONNX network followed by nodes that lead from a unit back to the pixels.
+    outputs
+        Names of the tensors to return; only the nodes that they need are kept.
+    """
     session = ort.InferenceSession(cut_graph(graph, outputs), providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]
+    names = [value.name for value in session.get_inputs()]
 
     def run(inputs: NDArray[np.float32], units: Sequence[int]) -> list[NDArray[np.float32]]:
         given = {UNIT: np.asarray(units, np.int64), POSITION: np.full(len(units), -1)}
-        found: list[NDArray[np.float32]] = session.run(list(outputs), {name: given.get(name, inputs) for name in names})
-        return found
+        values: list[NDArray[np.float32]] = session.run(
+            list(outputs), {name: given.get(name, inputs) for name in names}
+        )
+        return values
 
     return run
