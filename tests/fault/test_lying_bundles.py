@@ -112,18 +112,3 @@ def test_verify_looks_at_every_file(bundle: Path, tmp_path: Path, harm: str) -> 
                 model_pb2_grpc.ModelServiceStub(channel).GetGolden(model_pb2.GetGoldenRequest(), timeout=60)
     assert caught.value.code() is grpc.StatusCode.DATA_LOSS
     assert "deconv.onnx" in caught.value.details()
-
-
-@pytest.mark.parametrize("wrong", ["\x1b[31mred", "bell\a", "two\tcolumns", "next\x85line", "NUL\0"])
-def test_a_label_with_a_control_character_is_refused(bundle: Path, wrong: str) -> None:
-    labels = (bundle / "labels.tsv").read_text().split("\n")
-    labels[1] = f"id\t{wrong}"
-    give(bundle, "labels.tsv", "\n".join(labels).encode())
-    with pytest.raises(DataLoss, match=r"line 2 of labels.tsv .* control character"):
-        open_bundle(bundle)
-
-
-def test_labels_that_were_edited_on_windows_are_read(bundle: Path) -> None:
-    plain = open_bundle(bundle).classes
-    give(bundle, "labels.tsv", (bundle / "labels.tsv").read_bytes().replace(b"\n", b"\r\n"))
-    assert open_bundle(bundle).classes == plain

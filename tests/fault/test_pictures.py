@@ -107,7 +107,7 @@ def test_the_command_gives_what_python_gives(door: Door, tmp_path: Path) -> None
     [
         ("iphone.heic", HEIC, "HEIC, which fc7 does not read. Convert it to JPEG or PNG"),
         ("half.jpg", CASES["whole-.jpg"][: len(CASES["whole-.jpg"]) // 2], r"\d+ of its 180 rows are there"),
-        ("notes.png", b"Dear diary", "not an image that fc7 reads .*: they begin with b'Dear dia'"),
+        ("notes.png", b"Dear diary", "not an image: they begin with b'Dear dia'"),
         ("page.png", b"<!DOCTYPE html><html>", "the file is HTML"),
         ("float.tif", encode(Image.fromarray(np.zeros((8, 8), np.float32)), "TIFF"), "floating-point numbers"),
     ],

@@ -18,13 +18,11 @@ import grpc
 import numpy as np
 import pytest
 
-import fc7
 from doors import private_door_aio
 from fc7.contract.timing import Timing
 from fc7.errors import Unavailable
 from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, head_pb2_grpc
 from fc7.v1 import head_pb2 as pb
-from fc7_service.bundle.folder import open_bundle
 from fc7_service.data_folder import DataFolder
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import ImageFeatures
@@ -416,23 +414,3 @@ def test_what_grpc_still_does_for_a_call_that_has_ended_is_waited_for() -> None:
 
     asyncio.run(serve())
     assert ended == ["whole"]
-
-
-def test_a_call_in_batches_is_answered_by_one_version(tiny_bundle: Path, tmp_path: Path) -> None:
-    bundle, heads = open_bundle(tiny_bundle), Heads(tmp_path / "heads")
-    for labels in ("ab", "cd"):
-        data = make_labelled(4, 2, bundle.layers["fc7"].dim)
-        named = [labels[label == data.labels[-1]] for label in data.labels]
-        heads.train("h", data.features, named, data.groups, bundle.provenance("fc7"))
-    heads.publish("h", 1)
-    with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client:
-        calls = []
-
-        def publish_the_other(n_done: int) -> None:
-            calls.append(n_done)
-            client.publish_head("h", version=2)
-
-        results = client.classify([jpeg(1)] * 70, head="h", report=publish_the_other)
-        assert len(calls) > 1
-        assert {result.label for result in results} <= {"a", "b"}
-        assert client.classify(jpeg(1), head="h")[0].label in ("c", "d")
