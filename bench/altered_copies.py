@@ -1,16 +1,17 @@
-"""How well a network finds altered copies of pictures, and at which alterations its features break.
+"""Measure how well a network finds altered copies of pictures, and which alterations break its features.
 
     python bench/altered_copies.py FOLDER [MODEL ...]
 
-FOLDER holds photographs, in sub-folders or not. Ten altered views are made of each, the same ones every time: half to
-nine tenths of the picture, turned by up to 15 degrees, half of them mirrored, a third grey, saved as JPEG with a
-shorter side of 160 pixels. MODEL is a shipped model or a bundle's folder; the shipped ones where none is named.
+FOLDER holds photographs, at any depth. MODEL is a shipped model or a bundle's folder; it defaults to all shipped ones.
 
-The first table asks each photograph for its views among all of them, by cosine. precision@10: the share of the ten
-nearest that are its own. recall: the share of its views that score higher than all but one in 10,000 of the others.
-The second table asks, of each kind of alteration and each strength, for how many altered pictures the nearest
-photograph is the right one (at most 500, a fixed random choice); the layer is the model's default. Needs
-'fc7[cpu,train]'.
+Ten altered views are made of each photograph, the same in every run: half to nine tenths of the picture, turned by up
+to 15 degrees, half of them mirrored, a third grey, saved as JPEG with a shorter side of 160 pixels.
+
+The first table searches all views for each photograph, by cosine. precision@10 is the share of the ten nearest that
+are its own views. recall is the share of its views that score higher than all but one in 10,000 of the other views.
+The second table has one row per kind and strength of alteration. Its figure is the share of altered pictures whose
+nearest photograph is the right one, among at most 500 photographs, a fixed random choice; the layer is the model's
+default. Needs 'fc7[cpu,train]'.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from fc7_service.bundle.folder import shipped_bundles
 
 N_VIEWS, SIZE_PX, QUALITY = 10, 160, 90
 PART, TURN_DEGREES, MIRRORED, GREY = (0.5, 0.9), 15.0, 1 / 2, 1 / 3  # part of the area
-RARITY = 1e-4  # share of the others' views that may score higher
-MAX_DIM = 2**14  # larger layers are maps, not features
-CURVES = 500  # photographs
+RARITY = 1e-4  # share of other photographs' views that may score higher
+MAX_DIM = 2**14  # larger layers are maps rather than features
+CURVES = 500  # photographs of the second table
 SEED = 11
 
 Features = dict[str, NDArray[np.float32]]
@@ -46,7 +47,7 @@ Alteration = Callable[[Image.Image, float], Image.Image]
 
 
 def main() -> None:
-    """Print both tables of each model, Markdown."""
+    """Print both tables."""
     folder, *names = sys.argv[1:]
     photos = [found.path for found in find_images([Path(folder)], FolderScan())]
     some = [photos[i] for i in np.sort(np.random.default_rng(SEED).permutation(len(photos))[:CURVES])]
@@ -82,7 +83,7 @@ def write_views(photos: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def write(photos: Sequence[Path], folder: Path, alter: Callable[[Image.Image, int], Image.Image]) -> list[Path]:
-    """Write each photograph, altered, as JPEG; ``alter`` takes it upright in RGB, and its number."""
+    """Write each photograph, altered, as JPEG; ``alter`` takes the upright RGB picture and its number."""
     folder.mkdir()
 
     def one(i: int) -> Path:
@@ -110,19 +111,19 @@ def view(image: Image.Image, photo: int, number: int) -> Image.Image:
 
 
 def scaled(image: Image.Image, px: float) -> Image.Image:
-    """Bring the shorter side to ``px``."""
+    """Resize the shorter side to ``px``."""
     share = px / min(image.size)
     return image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.BICUBIC)
 
 
 def turned(image: Image.Image, degrees: float, centre: tuple[float, float] | None = None) -> Image.Image:
-    """Turn about a point, by default the centre; what comes into sight is the mean colour."""
+    """Turn about a point, by default the centre; uncovered corners get the mean colour."""
     mean = tuple(int(value) for value in np.asarray(image).mean((0, 1)))
     return image.rotate(degrees, Image.Resampling.BICUBIC, center=centre, fillcolor=mean)
 
 
 def cut(image: Image.Image, share: float) -> Image.Image:
-    """Return the centre, by its share of the area."""
+    """Return the centre of the picture, this share of its area."""
     width, height = (round(math.sqrt(share) * side) for side in image.size)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
@@ -143,7 +144,7 @@ def noisy(image: Image.Image, deviation: float) -> Image.Image:
 
 
 def covered(image: Image.Image, share: float) -> Image.Image:
-    """Lay a grey rectangle of this share of the area over the centre."""
+    """Cover the centre with a grey rectangle of this share of the area."""
     image = image.copy()
     half = (math.sqrt(share) * image.width / 2, math.sqrt(share) * image.height / 2)
     x, y = image.width / 2, image.height / 2
@@ -164,7 +165,7 @@ ALTERATIONS: tuple[tuple[str, str, tuple[float, ...], Alteration], ...] = (
 
 
 def extract(bundle: Bundle, files: Sequence[Path], layers: Sequence[str]) -> Features:
-    """Return the features of each layer, of length one: float32 (N, D)."""
+    """Return the features of each layer, scaled to length one: float32 (N, D)."""
     run, found = open_graph(bundle.graph()), {}
     for recipe, names in group_by_recipe(bundle, layers).items():
         rows: list[Iterator[NDArray[np.float32]]] = []
@@ -177,7 +178,7 @@ def extract(bundle: Bundle, files: Sequence[Path], layers: Sequence[str]) -> Fea
 
 
 def rate(scores: NDArray[np.float32]) -> tuple[float, float]:
-    """Return precision@10 and recall of scores (photographs, views), a photograph's views following each other."""
+    """Return precision@10 and recall of scores (photographs, views); each photograph's views are adjacent columns."""
     is_own = np.arange(scores.shape[1])[None] // N_VIEWS == np.arange(len(scores))[:, None]
     nearest = np.argpartition(-scores, N_VIEWS, axis=1)[:, :N_VIEWS]
     limit = np.quantile(scores[~is_own], 1 - RARITY)

@@ -1,10 +1,11 @@
-"""What a GPU is worth: a batch on the CPU and, where there is one, on the GPU, and how far the features differ.
+"""Measure what a GPU is worth for extraction: speed on the CPU and on the GPU, and how far the features differ.
 
     python bench/cpu_vs_gpu.py [MODEL]
 
-The layers are fc7, where there is one, and the default layer, each at its own size; pictures are noise. Prints a
-Markdown table: median of ten runs, pictures a second, the largest difference from the CPU over the layer's largest
-value.
+MODEL is a shipped model or a bundle's folder; it defaults to alexnet-64. The layers are fc7, if the model has it, and
+the default layer, each at its own picture size; the pictures are noise. Prints a Markdown table: the median
+milliseconds per batch of ten runs, pictures per second, and the largest difference from the CPU's values divided by
+the layer's largest value. Without a GPU only the CPU's rows are printed.
 """
 
 from __future__ import annotations
@@ -25,26 +26,26 @@ RUNS = 10
 
 def main() -> None:
     """Print the table."""
-    import onnxruntime as ort  # here, after fc7_service has turned its telemetry off
+    import onnxruntime as ort  # only here: fc7_service must turn its telemetry off first
 
     bundle = open_model(sys.argv[1] if len(sys.argv) > 1 else "alexnet-64")
     devices = ["cpu", "cuda"] if CUDA in ort.get_available_providers() else ["cpu"]
     sessions = {device: Session(bundle, device=device, threads=THREADS) for device in devices}
-    print("| layer | batch | device | ms a batch | pictures/s | difference |\n|---|---|---|---|---|---|")
+    print("| layer | batch | device | ms per batch | pictures/s | difference |\n|---|---|---|---|---|---|")
     for layer in [name for name in bundle.layers if name in ("fc7", bundle.default_layer)]:
         px = bundle.recipe_of(layer).crop_px
         for n in BATCHES:
             x = np.random.default_rng(0).normal(size=(n, 3, px, px)).astype(np.float32)
             (reference,) = sessions["cpu"].run(x, [layer])
             for device, session in sessions.items():
-                (found,) = session.run(x, [layer])
+                (values,) = session.run(x, [layer])
                 ms = 1e3 * statistics.median(seconds(session, x, layer) for _ in range(RUNS))
-                far = np.abs(found - reference).max() / np.abs(reference).max()
-                print(f"| {layer} | {n} | {device} | {ms:.2f} | {1e3 * n / ms:.0f} | {far:.1e} |", flush=True)
+                difference = np.abs(values - reference).max() / np.abs(reference).max()
+                print(f"| {layer} | {n} | {device} | {ms:.2f} | {1e3 * n / ms:.0f} | {difference:.1e} |", flush=True)
 
 
 def seconds(session: Session, x: np.ndarray, layer: str) -> float:
-    """Return the seconds of a run."""
+    """Return the seconds of one run."""
     began = time.perf_counter()
     session.run(x, [layer])
     return time.perf_counter() - began

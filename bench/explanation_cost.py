@@ -1,9 +1,11 @@
-"""What explanations cost, as ratios within one run.
+"""Measure what explanations cost, as ratios within one run.
 
     make bench-explain
     python bench/explanation_cost.py [unit|occlude|match|top|load ...]
 
-The first two are processor time on one thread; the others ask a server process of its own (Linux tells its memory).
+Prints one line or more per part, all parts by default. The number after the colon is the ratio; the seconds behind it
+are those of this machine. `unit` and `occlude` measure processor time on one thread. The others ask a server in a
+process of its own; its memory is read from /proc, so `top` needs Linux.
 """
 
 from __future__ import annotations
@@ -47,12 +49,12 @@ LAYER, RUNS = "conv5", 15
 GRID, BATCHES, SWEEPS = 20, (16, 32, 64), 3
 PAIRS = 8
 PICTURES = 10_000
-ROUNDS, ROUND_S = 16, 3.0  # with explanations and without
-CALLERS, ASKED = 2, 256  # who extract, and the pictures that they extract again and again
+ROUNDS, ROUND_S = 16, 3.0  # each with explanations and without
+CALLERS, ASKED = 2, 256  # threads that extract, and the pictures that they extract repeatedly
 
 
 def unit() -> None:
-    """Print forward and back from one unit of conv5, over one forward pass to conv5: medians of interleaved runs."""
+    """Print the time to explain one unit of conv5 divided by that of one forward pass to conv5."""
     bundle = open_bundle(shipped_bundles()["alexnet-64"])
     torch.manual_seed(0)
     paper = find_network("alexnet")
@@ -72,7 +74,7 @@ def unit() -> None:
 
 
 def occlude() -> None:
-    """Print 400 occluded views over 400 forward passes to the logits at their best batch."""
+    """Print the time of 400 occluded views divided by that of 400 forward passes at their best batch size."""
     bundle, n_views = open_bundle(shipped_bundles()["alexnet-64"]), GRID * GRID
     engine = partial(open_session, device="cpu", threads=1)
     network = Network(bundle, SessionCache(engine, check=lambda: None))
@@ -99,7 +101,7 @@ def occlude() -> None:
 
 
 def match() -> None:
-    """Print how far the contributions of a match are from the cosine of the features that the server extracts."""
+    """Print how far the contributions of a match are from adding up to the cosine of the extracted features."""
     images = [_jpeg(seed) for seed in range(2 * PAIRS)]
     with _server() as (client, _):
         gaps, rests = [], []
@@ -111,12 +113,15 @@ def match() -> None:
                 found = client.explain.match(images[i], images[i + 1], layer=layer)
                 gaps.append(abs(found.contributions.sum(dtype=np.float64) + found.rest - unit[i] @ unit[i + 1]))
                 rests.append(abs(found.rest))
-    print(f"match, {len(gaps)} pairs in {', '.join(layers)}: sum - score at most {max(gaps):.1e}", end=", ")
-    print(f"of which the rest that belongs to no unit is at most {max(rests):.1e}", flush=True)
+    print(
+        f"match, {len(gaps)} pairs in {', '.join(layers)}: largest |contributions + rest - cosine| {max(gaps):.1e}",
+        end=", ",
+    )
+    print(f"largest rest that belongs to no unit {max(rests):.1e}", flush=True)
 
 
 def top() -> None:
-    """Print what a pass over many pictures adds to the server's memory, and the time of a second unit."""
+    """Print the memory that a search over many pictures adds, and how much faster a second unit is."""
     with tempfile.TemporaryDirectory() as folder, _server() as (client, pid):
         paths = [Path(folder) / f"{seed}.jpg" for seed in range(PICTURES)]
         for seed, path in enumerate(paths):
@@ -135,17 +140,17 @@ def top() -> None:
 
 
 def load() -> None:
-    """Print the features' throughput with one explanation a second over that without: the median of rounds."""
+    """Print the throughput of extraction with one explanation per second, divided by that without."""
     images = [_jpeg(seed) for seed in range(ASKED)]
     with _server() as (client, _):
         explain = client.explain
         each = (explain.unit, lambda image: explain.match(image, images[0]), explain.label)
-        _load(client, images, each, "unit, match, class by turns")
+        _load(client, images, each, "unit, match, class in turn")
         _load(client, images, (explain.occlude,), "occlude")
 
 
 def _load(client: Client, images: Sequence[bytes], functions: Sequence[Callable[[bytes], object]], name: str) -> None:
-    """Print it for some kinds of explanations."""
+    """Print the line of ``load`` for some kinds of explanations: the median ratio of all rounds."""
     asks = (partial(one, image) for one, image in zip(itertools.cycle(functions), itertools.cycle(images), strict=True))
     for _ in functions:
         next(asks)()  # opens the sessions
@@ -161,7 +166,7 @@ def _load(client: Client, images: Sequence[bytes], functions: Sequence[Callable[
         asking.join()
     ratios = [explained / plain for explained, plain in pairs]
     print(
-        f"features with one explanation asked for a second ({name}) / without: {statistics.median(ratios):.3f} "
+        f"extraction with one explanation per second ({name}) / without: {statistics.median(ratios):.3f} "
         f"({min(ratios):.2f} to {max(ratios):.2f}; {statistics.median(plain for _, plain in pairs):.0f} pictures/s; "
         f"{len(waits)} explanations in {ROUNDS * ROUND_S:.0f} s, median {statistics.median(waits):.2f} s)",
         flush=True,
@@ -169,7 +174,7 @@ def _load(client: Client, images: Sequence[bytes], functions: Sequence[Callable[
 
 
 def _rate(client: Client, images: Sequence[bytes]) -> float:
-    """Return the pictures a second of `CALLERS` who extract for `ROUND_S`."""
+    """Return the pictures per second that `CALLERS` threads extract during `ROUND_S`."""
     start = time.perf_counter()
 
     def extract(_: int) -> int:
@@ -182,7 +187,7 @@ def _rate(client: Client, images: Sequence[bytes]) -> float:
 
 
 def _ask(asks: Iterator[Callable[[], object]], stop: threading.Event, waits: list[float]) -> None:
-    """Ask for an explanation each second, or as soon as the last one came; add the seconds of each."""
+    """Ask for an explanation every second, or once the last one has arrived; append the seconds of each."""
     begun = time.perf_counter()
     for number in itertools.count():
         if stop.wait(max(0.0, begun + number - time.perf_counter())):
@@ -207,13 +212,13 @@ def _server() -> Iterator[tuple[Client, int]]:
 
 
 def _memory_mb(pid: int, name: str) -> float:
-    """Return a process's VmRSS, what it holds, or VmHWM, the most that it has held."""
+    """Return a process's memory now (VmRSS) or at its peak (VmHWM), in MB."""
     rows = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(rows[name].split()[0]) / 1024
 
 
 def _jpeg(seed: int) -> bytes:
-    """Return a picture that no other seed gives."""
+    """Return a picture that differs for every seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
@@ -221,7 +226,7 @@ def _jpeg(seed: int) -> bytes:
 
 
 def _session(graph: bytes) -> Any:
-    import onnxruntime as ort  # here, after fc7_service has turned its telemetry off
+    import onnxruntime as ort  # only here: fc7_service must turn its telemetry off first
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -229,7 +234,7 @@ def _session(graph: bytes) -> Any:
 
 
 def _seconds(*functions: Callable[[], object], runs: int = RUNS) -> list[float]:
-    """Return the median seconds of the processor for each, run by turns: other programs count little."""
+    """Return the median processor seconds of each function; they run in turn, so other programs matter little."""
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(runs + 1):
         for function, row in zip(functions, times, strict=True):

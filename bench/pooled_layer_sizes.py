@@ -1,12 +1,15 @@
-"""Which picture sizes and lengths suit the layer for photographs: cross-validation inside a labelled folder, and views.
+"""Choose the picture sizes and lengths of the layer for photographs, `conv5_pooled`.
 
     python bench/pooled_layer_sizes.py CHECKPOINT TRAINING_PICTURES LABELLED PHOTOGRAPHS
 
-CHECKPOINT is the `trained.pt` of a run, TRAINING_PICTURES its folder, LABELLED a folder with one sub-folder a class,
-PHOTOGRAPHS one of which views are taken as `fc7 demo` takes them: pictures to choose by, so not those that a figure is
-quoted on. Prints a Markdown table: a ridge head's accuracy and the share of the 10 nearest (cosine) that have the
-query's class, each fifth of LABELLED in turn asked about the others; and of every second view the nearest among the
-others. Needs 'fc7[train]'.
+CHECKPOINT is the `trained.pt` of a run and TRAINING_PICTURES its folder. LABELLED has one sub-folder per class.
+PHOTOGRAPHS is a folder of which views are taken as `fc7 demo` takes them. Do not quote figures on the same pictures,
+since the sizes were chosen by them.
+
+Prints a Markdown table with one row per candidate. head: a ridge head's accuracy. precision@10: the share of the 10
+nearest (by cosine) that have the query's class. Each fifth of LABELLED in turn is tested against the others.
+views: one half of the views is searched for the other half; the share of the 10 nearest that show the same photograph.
+Needs 'fc7[train]'.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ from fc7_models.networks import Network
 from fc7_models.training.trained_network import load_trained
 
 SIZES_PX = (64, 96, 128)
-HALF = "64 of 128"  # the picture of 128 at half its size
-# What is whitened together, each to so many numbers; how much the variances are shrunk.
+HALF = "64 of 128"  # the picture of 128 pixels at half its size
+# (groups of sizes that are whitened together, each to so many values; the shrinkage of the variances).
 CANDIDATES: list[tuple[list[tuple[tuple[int | str, ...], int]], float]] = [
     *(([((px,), 1024)], SHRINK) for px in SIZES_PX),
     ([((128, HALF), 1024)], SHRINK),
@@ -44,7 +47,7 @@ CANDIDATES: list[tuple[list[tuple[tuple[int | str, ...], int]], float]] = [
     *(([((128,), 1024), ((HALF,), 512)], shrink) for shrink in (1.0, 4.0, 16.0, 64.0)),
     ([((128,), 1024), ((HALF,), 1024)], SHRINK),
 ]
-PICTURES = 4000  # to learn from
+PICTURES = 4000  # to fit the whitening on
 FOLDS = 5
 K = 10
 
@@ -64,7 +67,7 @@ def main() -> None:
         plain = pooled(module, trained.network, data.paths)
         seen = pooled(module, trained.network, [view.path for view in views])
     names = np.array([view.photograph for view in views])
-    print("| pixels: numbers | shrunk by | head | precision@10 | views |\n|---|---|---|---|---|")
+    print("| pixels: values | shrinkage | head | precision@10 | views |\n|---|---|---|---|---|")
     for groups, shrink in CANDIDATES:
         maps = [(sizes, fit_whitening(together(learnt, sizes), dim, shrink)) for sizes, dim in groups]
         x, y = (torch.cat([one(together(part, sizes)) for sizes, one in maps], 1).numpy() for part in (plain, seen))
@@ -88,12 +91,12 @@ def pooled(module: nn.Module, network: Network, files: Sequence[Path]) -> Pooled
 
 
 def together(features: Pooled, sizes: Sequence[int | str]) -> Tensor:
-    """Return several sizes beside each other."""
+    """Return the features of several sizes side by side."""
     return torch.cat([features[size] for size in sizes], 1)
 
 
 def rate(x: np.ndarray, labels: np.ndarray, held: np.ndarray) -> tuple[float, float]:
-    """Return the head's accuracy and the neighbours' precision."""
+    """Return the head's accuracy and the neighbours' precision@10."""
     right = same = 0
     for fold_ in range(FOLDS):
         test = held == fold_

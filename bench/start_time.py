@@ -1,6 +1,9 @@
-"""How long the command takes to answer: medians of five runs after a warm-up, over an empty data folder.
+"""Measure how long the command takes to answer, with an empty data folder.
 
-make bench-start
+    make bench-start
+
+Prints one line per command: the median of five runs, after one to warm up. The first line is an empty Python program,
+which no command can beat.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ RUNS = 5
 
 
 def seconds(*args: str) -> float:
-    """Return the median seconds of one command."""
+    """Return the median seconds of a command of fc7."""
     times = []
     for _ in range(RUNS + 1):
         start = time.perf_counter()
@@ -26,7 +29,7 @@ def seconds(*args: str) -> float:
 
 
 def main() -> None:
-    """Print a line a command."""
+    """Print one line per command."""
     print(f"{'python -c pass':20} {_empty():.2f} s")
     with tempfile.TemporaryDirectory() as data:
         for args in COMMANDS:

@@ -1,11 +1,11 @@
-"""How much of its time training spends on its input: the real loop against the same step on tensors in memory.
+"""Measure how much of its time training spends on its input: the real loop against the same steps without input.
 
     make bench-train
     python bench/training_speed.py [FOLDER [NETWORK [RECIPE [EPOCH]]]]
 
-Both do the same steps at the picture size of EPOCH, in turns of a few steps each, so that what else the machine does
-falls on both. FOLDER is read as `fc7 model train` reads it; without one, pictures are drawn. Prints the picture size,
-pictures a second of both, and their ratio.
+FOLDER is read as `fc7 model train` reads it; without one, noise is used. Both loops take the same steps at the picture
+size of EPOCH, in short turns, so that other work of the machine slows both. Prints one line: the picture size, pictures
+per second from the folder and from tensors in memory, and their ratio. A ratio of 1 means that input costs nothing.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from fc7_models.training.recipes import find_recipe
 from fc7_models.training.trainer import Trainer, TrainingSetup
 
 TURNS = 12
-STEPS = 4  # of a turn
-DRAWN = 640  # pictures a class, of two
+STEPS = 4  # per turn
+N_NOISE = 640  # pictures of noise in each of two classes
 
 
-def draw(folder: Path) -> Path:
-    """Write two classes of noise."""
+def write_noise(folder: Path) -> Path:
+    """Write two classes of noise and return the folder."""
     generator = np.random.default_rng(0)
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
-        for i in range(DRAWN):
+        for i in range(N_NOISE):
             Image.fromarray(generator.integers(0, 256, (64, 64, 3), np.uint8)).save(folder / name / f"{i}.png")
     return folder
 
 
 def make_trainer(folder: Path, network: str, recipe: str, cache: Path) -> Trainer:
-    """Return what a run on ``folder`` would train with."""
+    """Return the trainer of a run on ``folder``."""
     job = TrainingSetup(make_plan(network, recipe=recipe), find_network(network), find_recipe(recipe))
     trainer = Trainer(job, read_training_set([folder], job.network.recipe, cache), single_process())
     trainer.precision = choose_precision(trainer.processes, trainer.time_step)
@@ -60,7 +60,7 @@ def endless(trainer: Trainer, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def seconds(trainer: Trainer, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
-    """Return the seconds of a turn."""
+    """Return the seconds of one turn."""
     began = time.perf_counter()
     for _ in range(STEPS):
         trainer.step(*next(batches))
@@ -70,11 +70,13 @@ def seconds(trainer: Trainer, batches: Iterator[tuple[Tensor, Tensor]]) -> float
 
 
 def main() -> None:
-    """Print one line."""
+    """Measure and print the line."""
     folder, network, recipe, epoch = [*sys.argv[1:], *("", "alexnet-64", "modern", "0")[len(sys.argv) - 1 :]]
     with tempfile.TemporaryDirectory() as temporary:
         cache = Path(temporary)
-        trainer = make_trainer(Path(folder) if folder else draw(cache / "drawn"), network, recipe, cache / "cache")
+        trainer = make_trainer(
+            Path(folder) if folder else write_noise(cache / "noise"), network, recipe, cache / "cache"
+        )
         loop = endless(trainer, int(epoch))
         x, labels = next(loop)
         memory = itertools.repeat((torch.randn_like(x), labels))

@@ -1,12 +1,12 @@
-"""How well a model's features serve other pictures: a head's accuracy and neighbours of the same class.
+"""Measure how well a model's features serve pictures of other classes.
 
     python bench/transfer.py TRAIN TEST [MODEL]
 
-TRAIN and TEST are folders with one sub-folder a class. Prints a Markdown table for the model's card, a row for
-each layer before the logits of fewer than 16,384 numbers: a head trained on TRAIN and asked about TEST, and the
-share of the 10 nearest pictures of TRAIN (cosine) that have the query's class. Then the same of the default layer
-before any training (of fc7's own networks), of histograms of oriented gradients, and of 32 x 32 raw pixels; the head
-on the last two is a ridge regression. Needs 'fc7[train,demo]'.
+TRAIN and TEST are folders with one sub-folder per class. Prints a Markdown table for the model's card, with two figures
+per row: the accuracy on TEST of a head trained on TRAIN, and precision@10, the share of the 10 nearest pictures of
+TRAIN (by cosine) that have the query's class. The rows are each layer before the logits of fewer than 16,384 values;
+the default layer of the untrained network (only fc7's own networks); histograms of oriented gradients; and 32 x 32 raw
+pixels. The head on the last two is a ridge regression. Needs 'fc7[train,demo]'.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from fc7.demo.pixel_baseline import nearest_rows, pixel_values, ridge_labels
 
 MAX_DIM = 2**14
 K = 10
-HOG_PX = 64  # 9 directions in cells of 8 px, normalised in blocks of 2 x 2: 1,764 numbers
+HOG_PX = 64  # 9 directions in cells of 8 px, normalised in blocks of 2 x 2: 1,764 values
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures to train on and to ask about, with their labels."""
+    """Pictures to train on and pictures to test, with their labels."""
 
     paths: list[Path]
     labels: list[str]
     queries: list[Path]
     wanted: list[str]
 
-    def print_row(self, name: str, found: list[str], rows: list[list[str]]) -> None:
+    def print_row(self, name: str, predicted: list[str], neighbours: list[list[str]]) -> None:
         """Print the head's accuracy and the neighbours' precision."""
-        head = sum(a == b for a, b in zip(self.wanted, found, strict=True)) / len(self.wanted)
-        same = sum(label == w for w, row in zip(self.wanted, rows, strict=True) for label in row)
+        head = sum(a == b for a, b in zip(self.wanted, predicted, strict=True)) / len(self.wanted)
+        same = sum(label == w for w, row in zip(self.wanted, neighbours, strict=True) for label in row)
         print(f"| {name} | {head:.3f} | {same / (K * len(self.wanted)):.3f} |", flush=True)
 
 
 def read(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return paths and labels."""
+    """Return the paths of a folder's pictures and their labels."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
     return paths, [p.relative_to(folder).parts[0] for p in paths]
 
 
 def rate_layer(client: fc7.Client, layer: str, name: str, pictures: Pictures) -> None:
-    """Print the row of a layer, by the head and the collection that a user would make."""
+    """Print the row of a layer, from a head and a collection as a user would make them."""
     collection = client.create_collection(layer, layer=layer)
     payloads = [{"label": label} for label in pictures.labels]
     collection.add(pictures.paths, ids=map(str, range(len(pictures.paths))), payloads=payloads)
@@ -64,13 +64,13 @@ def rate_layer(client: fc7.Client, layer: str, name: str, pictures: Pictures) ->
 
 
 def rate_values(name: str, items: NDArray[np.float32], queries: NDArray[np.float32], pictures: Pictures) -> None:
-    """Print the row of plain values, one picture a row."""
+    """Print the row of values that fc7 did not compute, one picture per row."""
     rows = [[pictures.labels[i] for i in row] for row in nearest_rows(queries, items, K)]
     pictures.print_row(name, ridge_labels(items, pictures.labels, queries), rows)
 
 
 def untrained(model: fc7.Model, pictures: Pictures, folder: Path) -> Path | None:
-    """Write the bundle of the model's network as a training begins with it; None for a network of others."""
+    """Write the bundle of the model's network with random weights; None if it is not a network of fc7."""
     import torch
 
     from fc7_models.export.export_trained import export_bundle

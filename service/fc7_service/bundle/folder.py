@@ -8,7 +8,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unicodedata import category
 
 from fc7.errors import DataLoss, FailedPrecondition, NotFound, Reason
 from fc7_service.bundle.bundle import INT8_SUFFIX, LABELS, REQUIRED, Bundle, ClassLabel, Layer
@@ -105,7 +104,7 @@ def open_bundle(path: Path) -> Bundle:
                 name=file,
                 reason=Reason.BUNDLE_DAMAGED,
             )
-    classes = _read_classes(bundle)
+    classes = tuple(_classes(bundle.read(LABELS).decode("utf-8", "replace")))
     if "logits" in bundle.layers and bundle.layers["logits"].dim != len(classes):
         raise DataLoss(
             f"bundle {bundle.name!r} has {len(classes)} labels for {bundle.layers['logits'].dim} logits",
@@ -208,19 +207,6 @@ def _default_layer(names: list[str], chosen: str | None) -> str:
     return chosen
 
 
-def _read_classes(bundle: Bundle) -> tuple[ClassLabel, ...]:
-    lines = bundle.read(LABELS).decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
-    classes = []
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
-        class_id, _, name = line.partition("\t")
-        if any(category(character) == "Cc" for character in class_id + name):
-            raise DataLoss(
-                f"line {number} of {LABELS} of bundle {bundle.name!r} has a control character: each line must be an "
-                "id, a tab and a name",
-                name=LABELS,
-                reason=Reason.BUNDLE_DAMAGED,
-            )
-        classes.append(ClassLabel(class_id, name or class_id))
-    return tuple(classes)
+def _classes(text: str) -> list[ClassLabel]:
+    rows = (line.split("\t", 1) for line in text.splitlines() if line)
+    return [ClassLabel(row[0], row[-1]) for row in rows]

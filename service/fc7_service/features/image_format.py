@@ -1,4 +1,4 @@
-"""Recognise the format of an image file by its first bytes, also the common ones that are not read."""
+"""Formats of pictures, told by their first bytes: those that are read, and the names of those that are not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STARTS = {
     b"PK\3\4": "ZIP",
     b"\x1f\x8b": "gzip",
 }
-# For files that begin with a box "ftyp": the first of these formats with a brand that the box lists.
+# Brands of a file that begins with a box "ftyp"; the first that it names decides.
 _BRANDS = {
     "AVIF": {b"avif", b"avis"},
     "HEIC": {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"},
@@ -42,29 +42,29 @@ _BRANDS = {
 
 
 def detect_format(data: bytes) -> str:
-    """Return the name of an image file's format, for example "JPEG".
+    """Return the name of an encoded picture's format, one of those that are read.
 
     Raises
     ------
     ImageDecodeError
-        fc7 does not read the format; it is named if it is known.
+        Another format, which is named, or none that is known.
     """
-    name = _recognise(data)
-    if name in READ.values():
-        return name
-    readable = ", ".join(dict.fromkeys(READ.values()))
-    if name:
+    found = _name(data)
+    if found in READ.values():
+        return found
+    are_read = ", ".join(dict.fromkeys(READ.values()))
+    if found:
         raise ImageDecodeError(
-            f"the file is {name}, which fc7 does not read. Convert it to JPEG or PNG (fc7 reads {readable})",
+            f"the file is {found}, which fc7 does not read. Convert it to JPEG or PNG; {are_read} are read",
             reason=Reason.UNSUPPORTED_FORMAT,
         )
     raise ImageDecodeError(
-        f"the bytes are not an image that fc7 reads ({readable}): they begin with {data[:8]!r}",
+        f"the bytes are not an image: they begin with {data[:8]!r}; {are_read} are read",
         reason=Reason.UNSUPPORTED_FORMAT,
     )
 
 
-def _recognise(data: bytes) -> str:
+def _name(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     if data[4:8] == b"ftyp":

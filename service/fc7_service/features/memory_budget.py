@@ -1,4 +1,4 @@
-"""Memory for decoding: several large images at once must not fill it."""
+"""Memory for decoding: a few large pictures at once must not fill it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 
 
 class MemoryBudget:
-    """Bytes that callers hold for a while, in the order in which they asked; for one event loop.
+    """Bytes handed out in the order asked for; for one event loop.
 
     Parameters
     ----------
     n_bytes
-        The whole budget. A caller who asks for more waits until it has all of it.
+        In all. Whoever wants more goes alone.
     """
 
     def __init__(self, n_bytes: int) -> None:
@@ -23,7 +23,7 @@ class MemoryBudget:
 
     @asynccontextmanager
     async def hold(self, n_bytes: int) -> AsyncIterator[None]:
-        """Wait for ``n_bytes``, and give them back at the end of the block."""
+        """Wait for so many bytes; give them back at the end of the block."""
         wanted = min(n_bytes, self._all)
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((wanted, turn))
@@ -39,6 +39,6 @@ class MemoryBudget:
     def _hand_out(self) -> None:
         while self._waiting and (self._waiting[0][1].cancelled() or self._waiting[0][0] <= self._free):
             wanted, turn = self._waiting.popleft()
-            if not turn.cancelled():  # otherwise its caller has left
+            if not turn.cancelled():  # else its caller has left
                 self._free -= wanted
                 turn.set_result(None)

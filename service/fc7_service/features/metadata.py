@@ -1,7 +1,7 @@
-"""Take everything out of an image file that its pixels do not need, and read the little that is wanted of it.
+"""Picture files without what no pixel needs, and the little that is wanted of it.
 
-Decoders parse comments, thumbnails and camera data eagerly. Damage in them would refuse a picture that every viewer
-shows, and hostile ones would fill the memory. So they are removed before a decoder sees the file.
+Decoders parse comments, thumbnails and camera data eagerly: what is damaged in them would refuse a picture that every
+viewer shows, and what is hostile would fill the memory. They are cut out before a decoder sees the file.
 """
 
 from __future__ import annotations
@@ -25,52 +25,70 @@ from fc7_service.features.tiff_tags import (
 )
 
 _EXIF, _XMP, _MPF = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
-_MAX_TEXT_BYTES = 2**20  # of a text chunk, uncompressed
+_MAX_TEXT_BYTES = 2**20  # of a text chunk, unpacked
 _MAX_EXIF_BYTES = 2**20
-_MAX_TILE_PX = 4096
-# The tags of TIFF 6.0 that pixels need: size, bits, compression, colours, position of the rows, layout, predictor,
-# palette, tiles, alpha, sample format, fax options, tables of an embedded JPEG, YCbCr.
-_TIFF_TAGS = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325}
-_TIFF_TAGS |= {332, 338, 339, 340, 341, 347, 529, 530, 531, 532}
-_TIFF_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946)  # no fax: its decoders write to standard error for each bad row
+# Size, bits, compression, colours, where the rows are, layout, predictor, palette, tiles, alpha, sample format, fax
+# options, tables of an embedded JPEG, YCbCr: the tags of TIFF 6.0 without which pixels cannot be read.
+_TIFF_TAGS = {
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+    273,
+    277,
+    278,
+    279,
+    284,
+    292,
+    293,
+    317,
+    320,
+    *range(322, 326),
+    332,
+    338,
+    339,
+}
+_TIFF_TAGS |= {340, 341, 347, 529, 530, 531, 532}
+_TIFF_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946)  # decoders of fax write a line to standard error for each bad row
 _PNG_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _PNG_KEYS = (b"XML:com.adobe.xmp", b"Raw profile type exif")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
 @dataclass(slots=True)
-class StrippedFile:
-    """An image file that holds only what its pixels need, and the metadata that was taken out."""
+class File:
+    """A picture file that holds nothing but what its pixels need."""
 
     data: bytes
     exif: bytes = b""
     xmp: bytes = b""
-    is_mpo: bool = False  # a JPEG with other pictures behind it
+    is_mpo: bool = False  # a JPEG with others behind it
 
 
-def read_orientation(exif: bytes, xmp: bytes) -> int:
-    """Return how to turn a picture, 1 to 8 as EXIF numbers it; 1 (upright) if nothing valid says otherwise."""
+def orientation(exif: bytes, xmp: bytes) -> int:
+    """Return how a picture is to be turned, 1 to 8 as EXIF numbers it; 1 where nothing sound says otherwise."""
     tag = read_tags(exif.removeprefix(_EXIF)).get(ORIENTATION)
     if tag is not None:
         return tag.number if tag.number is not None and 1 <= tag.number <= 8 else 1
-    match = _XMP_ORIENTATION.search(xmp)
-    return int(match[1]) if match and int(match[1]) in range(1, 9) else 1
+    found = _XMP_ORIENTATION.search(xmp)
+    return int(found[1]) if found and int(found[1]) in range(1, 9) else 1
 
 
-def strip_metadata(data: bytes, image_format: str) -> StrippedFile:
-    """Return an image file without its metadata; ``image_format`` as ``detect_format`` returns it.
+def strip(data: bytes, name: str) -> File:
+    """Return a file of the format ``name`` without its metadata.
 
     Raises
     ------
     ImageDecodeError
-        A JPEG with too many segments. A TIFF file that is camera raw, or has a compression that is not read, or tags
-        or tiles that are too large.
+        A TIFF file whose tags or tiles are too large, or whose first page is the thumbnail of a camera's raw file.
     """
-    return _STRIPPERS.get(image_format, StrippedFile)(data)
+    return _STRIPPERS.get(name, File)(data)
 
 
-def _strip_jpeg(data: bytes) -> StrippedFile:
-    file, kept = StrippedFile(b""), [data[:2]]
+def _strip_jpeg(data: bytes) -> File:
+    file, kept = File(b""), [data[:2]]
     at = 2
     for marker, start, end in jpeg_segments(data):
         body = data[start + 4 : end]
@@ -82,7 +100,7 @@ def _strip_jpeg(data: bytes) -> StrippedFile:
             n_pictures = read_tags(body[len(_MPF) :]).get(N_PICTURES)
             file.is_mpo = n_pictures is not None and (n_pictures.number or 0) > 1
         elif marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
-            kept.append(data[start:end])  # the segments of JFIF and Adobe say which colours the numbers mean
+            kept.append(data[start:end])  # JFIF's and Adobe's say which colours the numbers mean
         at = end
         if marker == 0xDA:
             break
@@ -90,8 +108,8 @@ def _strip_jpeg(data: bytes) -> StrippedFile:
     return file
 
 
-def _strip_png(data: bytes) -> StrippedFile:
-    file, kept = StrippedFile(b""), [data[:8]]
+def _strip_png(data: bytes) -> File:
+    file, kept = File(b""), [data[:8]]
     seen: set[bytes] = set()
     at = 8
     while at + 8 <= len(data):
@@ -108,10 +126,10 @@ def _strip_png(data: bytes) -> StrippedFile:
     return file
 
 
-def _read_png_text(file: StrippedFile, kind: bytes, body: bytes, seen: set[bytes]) -> None:
-    """Keep what a chunk says about the orientation, in any of the three ways in which programs write it.
+def _read_png_text(file: File, kind: bytes, body: bytes, seen: set[bytes]) -> None:
+    """Keep what a chunk says of the orientation, in one of the three ways that programs write it.
 
-    Only the first text of each key counts: a kilobyte may unpack to a megabyte, and a file may hold thousands of them.
+    The first text of each key counts: a kilobyte may unpack to a megabyte, and a file holds thousands of them.
     """
     if kind == b"eXIf":
         file.exif = body
@@ -137,51 +155,49 @@ def _read_png_text(file: StrippedFile, kind: bytes, body: bytes, seen: set[bytes
             return
 
 
-def _strip_avif(data: bytes) -> StrippedFile:
-    """Rename the item that holds EXIF, so that no decoder parses it: AVIF has its own box for the orientation."""
+def _strip_avif(data: bytes) -> File:
+    """Rename the item that holds EXIF, so that no decoder parses it: AVIF turns pictures by a box of its own."""
     at = 0
     while at + 8 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         if data[at + 4 : at + 8] == b"meta":
             end = at + size if size >= 8 else len(data)
-            return StrippedFile(data[:at] + data[at:end].replace(b"Exif", b"none") + data[end:])
+            return File(data[:at] + data[at:end].replace(b"Exif", b"none") + data[end:])
         if size < 8:
             break
         at += size
-    return StrippedFile(data)
+    return File(data)
 
 
-def _strip_tiff(data: bytes) -> StrippedFile:
-    """Keep the first page, and of its tags only those that its pixels need."""
+def _strip_tiff(data: bytes) -> File:
+    """Leave the first page, and of its tags those that say what its pixels are."""
     tags = read_tags(data)
     subfile = tags.get(SUBFILE)
     if data[8:10] == b"CR" or (subfile is not None and (subfile.number or 0) & 1):
         raise ImageDecodeError(
-            "the file is camera raw, which fc7 does not read: its first page is only a thumbnail. Convert it to JPEG",
+            "the file is camera raw, which fc7 does not read: its first page is a thumbnail. Convert it to JPEG",
             reason=Reason.UNSUPPORTED_FORMAT,
         )
     compression = tags[COMPRESSION].number if COMPRESSION in tags else 1
     if compression not in _TIFF_COMPRESSIONS:
         raise ImageDecodeError(
-            f"fc7 does not read the compression {compression} of the TIFF file: save it with LZW, Deflate, PackBits, "
-            "JPEG or none",
+            f"the TIFF file's compression {compression} is not read: save it with LZW, Deflate, PackBits, JPEG or none",
             reason=Reason.UNSUPPORTED_FORMAT,
         )
     kept = {number: tag for number, tag in tags.items() if number in _TIFF_TAGS}
-    if sum(tag.n_bytes for tag in kept.values()) > len(data):  # a decoder loads each of them into memory
+    if sum(tag.n_bytes for tag in kept.values()) > len(data):  # a decoder reads each of them to the memory
         raise ImageDecodeError(
             "the TIFF file is truncated or damaged: its tags are larger than the file", reason=Reason.IMAGE_DAMAGED
         )
     tile = [kept[tag].number or 0 for tag in (TILE_WIDTH, TILE_LENGTH) if tag in kept]
-    if tile and max(tile) > _MAX_TILE_PX:
+    if tile and max(tile) > 4096:
         raise ImageDecodeError(
-            f"tiles of a TIFF file may have at most {_MAX_TILE_PX} x {_MAX_TILE_PX} pixels (got {tile})",
-            reason=Reason.IMAGE_TOO_LARGE,
+            f"the TIFF file has tiles of {tile} pixels: at most 4096 x 4096 are accepted", reason=Reason.IMAGE_TOO_LARGE
         )
-    return StrippedFile(with_tags(data, kept), exif=data)
+    return File(with_tags(data, kept), exif=data)
 
 
-_STRIPPERS: dict[str, Callable[[bytes], StrippedFile]] = {
+_STRIPPERS: dict[str, Callable[[bytes], File]] = {
     "JPEG": _strip_jpeg,
     "PNG": _strip_png,
     "AVIF": _strip_avif,
