@@ -49,7 +49,7 @@ Alteration = Callable[[Image.Image, float], Image.Image]
 def main() -> None:
     """Print both tables."""
     folder, *names = sys.argv[1:]
-    photos = [found.path for found in find_images([Path(folder)], FolderScan())]
+    photos = [file.path for file in find_images([Path(folder)], FolderScan())]
     some = [photos[i] for i in np.sort(np.random.default_rng(SEED).permutation(len(photos))[:CURVES])]
     bundles = [open_model(name) for name in names or shipped_bundles()]
     with tempfile.TemporaryDirectory() as temporary:
@@ -166,15 +166,15 @@ ALTERATIONS: tuple[tuple[str, str, tuple[float, ...], Alteration], ...] = (
 
 def extract(bundle: Bundle, files: Sequence[Path], layers: Sequence[str]) -> Features:
     """Return the features of each layer, scaled to length one: float32 (N, D)."""
-    run, found = open_graph(bundle.graph()), {}
+    run, features = open_graph(bundle.graph()), {}
     for recipe, names in group_by_recipe(bundle, layers).items():
         rows: list[Iterator[NDArray[np.float32]]] = []
         for batch in read_batches(files, recipe, lambda done, total: None):
             rows.append(iter(run(batch, names)))
         for name in names:
             values = np.concatenate([next(part).reshape(-1, bundle.layers[name].dim) for part in rows])
-            found[name] = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
-    return found
+            features[name] = values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-12)
+    return features
 
 
 def rate(scores: NDArray[np.float32]) -> tuple[float, float]:

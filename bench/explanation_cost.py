@@ -110,9 +110,9 @@ def match() -> None:
             unit = client.extract(images, layer=layer).values.astype(np.float64)
             unit /= np.linalg.norm(unit, axis=1, keepdims=True)
             for i in range(0, len(images), 2):
-                found = client.explain.match(images[i], images[i + 1], layer=layer)
-                gaps.append(abs(found.contributions.sum(dtype=np.float64) + found.rest - unit[i] @ unit[i + 1]))
-                rests.append(abs(found.rest))
+                result = client.explain.match(images[i], images[i + 1], layer=layer)
+                gaps.append(abs(result.contributions.sum(dtype=np.float64) + result.rest - unit[i] @ unit[i + 1]))
+                rests.append(abs(result.rest))
     print(
         f"match, {len(gaps)} pairs in {', '.join(layers)}: largest |contributions + rest - cosine| {max(gaps):.1e}",
         end=", ",

@@ -70,9 +70,9 @@ def main(n: int, dim: int) -> None:
             build = time.perf_counter() - start
             one = ms(lambda index=index, queries=queries: index.search(queries[:1], K, alive))  # type: ignore[misc]
             many = ms(lambda index=index, queries=queries: index.search(queries[:BATCH], K, alive))  # type: ignore[misc]
-            found = [set(p[np.argsort(-s)[:K]].tolist()) for p, s in index.search(queries, K, alive)]
-            truth = truth or found
-            recall = np.mean([len(f & t) / K for f, t in zip(found, truth, strict=True)])
+            hits = [set(p[np.argsort(-s)[:K]].tolist()) for p, s in index.search(queries, K, alive)]
+            truth = truth or hits
+            recall = np.mean([len(h & t) / K for h, t in zip(hits, truth, strict=True)])
             print(f"{kind.__name__:8} {metric:7} {build:8.2f} {one:11.2f} {many:14.1f} {recall:10.4f}")
     prepared, queries = prepare_vectors(rows, "cosine"), prepare_vectors(features[n:], "cosine")
     flat = faiss.IndexFlatIP(dim)

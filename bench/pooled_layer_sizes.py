@@ -79,15 +79,15 @@ def main() -> None:
 
 def pooled(module: nn.Module, network: Network, files: Sequence[Path]) -> Pooled:
     """Return pool5 (N, 9 C) at each size."""
-    found: dict[int | str, list[Tensor]] = {size: [] for size in (*SIZES_PX, HALF)}
+    features: dict[int | str, list[Tensor]] = {size: [] for size in (*SIZES_PX, HALF)}
     for px in SIZES_PX:
         recipe = replace(network.recipe, resize_px=px, crop_px=px)
         for batch in read_batches(files, recipe, lambda done, total: None):
             x = torch.from_numpy(batch)
-            found[px].append(module(x)["pool5"].flatten(1))
+            features[px].append(module(x)["pool5"].flatten(1))
             if px == max(SIZES_PX):
-                found[HALF].append(module(half_size(x))["pool5"].flatten(1))
-    return {size: torch.cat(parts) for size, parts in found.items()}
+                features[HALF].append(module(half_size(x))["pool5"].flatten(1))
+    return {size: torch.cat(parts) for size, parts in features.items()}
 
 
 def together(features: Pooled, sizes: Sequence[int | str]) -> Tensor:
@@ -97,13 +97,13 @@ def together(features: Pooled, sizes: Sequence[int | str]) -> Tensor:
 
 def rate(x: np.ndarray, labels: np.ndarray, held: np.ndarray) -> tuple[float, float]:
     """Return the head's accuracy and the neighbours' precision@10."""
-    right = same = 0
-    for fold_ in range(FOLDS):
-        test = held == fold_
-        found = ridge_labels(x[~test], labels[~test].tolist(), x[test])
-        right += int((np.array(found) == labels[test]).sum())
-        same += int((labels[~test][nearest_rows(x[test], x[~test], K)] == labels[test][:, None]).sum())
-    return right / len(labels), same / (K * len(labels))
+    n_right = n_same = 0
+    for fold in range(FOLDS):
+        test = held == fold
+        predicted = ridge_labels(x[~test], labels[~test].tolist(), x[test])
+        n_right += int((np.array(predicted) == labels[test]).sum())
+        n_same += int((labels[~test][nearest_rows(x[test], x[~test], K)] == labels[test][:, None]).sum())
+    return n_right / len(labels), n_same / (K * len(labels))
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ def rate_layer(client: fc7.Client, layer: str, name: str, pictures: Pictures) ->
     client.publish_head(layer)
     answers = client.classify(pictures.queries, head=layer)
     hits = [row for row in collection.search_many(pictures.queries, k=K) if not isinstance(row, fc7.Fc7Error)]
-    found = [[str(hit.payload["label"]) for hit in row] for row in hits]
-    pictures.print_row(name, [answer.label for answer in answers], found)
+    neighbours = [[str(hit.payload["label"]) for hit in row] for row in hits]
+    pictures.print_row(name, [answer.label for answer in answers], neighbours)
 
 
 def rate_values(name: str, items: NDArray[np.float32], queries: NDArray[np.float32], pictures: Pictures) -> None:

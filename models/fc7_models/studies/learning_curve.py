@@ -40,12 +40,8 @@ def measure_learning_curve(folder: Path, model: str, splits: int, report: Report
 
     Parameters
     ----------
-    folder
-        See ``read_dataset``; its ``test`` split. The classes need not be the network's.
-    model
-        Name of a shipped bundle, or the folder of another; empty for the first shipped one.
-    splits
-        How often a random fifth of each class is held out for testing.
+    folder, model, splits
+        See ``probe_layers``.
     report
         Called with the pictures read, then with the points measured.
 

@@ -73,12 +73,8 @@ def check_saliency(folder: Path, model: str, count: int, report: Report) -> Sali
 
     Parameters
     ----------
-    folder
-        Pictures, at any depth.
-    model
-        Name of a shipped bundle, or the folder of another; empty for the first shipped one.
-    count
-        Pictures to use, evenly spaced in the order of their names.
+    folder, model, count
+        See ``measure_invariance``.
     report
         Called with the steps done and all steps.
 
@@ -89,7 +85,7 @@ def check_saliency(folder: Path, model: str, count: int, report: Report) -> Sali
     InvalidArgument
         No picture in the folder.
     FailedPrecondition
-        A network without classes, or without a deconvnet.
+        The network has no classes, or no deconvnet.
     ImageDecodeError, FailedPrecondition
         A picture is damaged or cannot be read; it is named.
 
