@@ -1,11 +1,11 @@
-"""Pictures to features, neighbours and labels: the client of fc7.
+"""The Python client of fc7: pictures to features, neighbours and labels.
 
     import fc7
 
     client = fc7.connect()                        # this machine; or fc7.connect("gpu-box:50051")
     features = client.extract(["a.jpg", "b.jpg"])
 
-Nothing heavy is imported here: each name loads its module when it is first used (PEP 562).
+Importing fc7 is fast: each name loads its module when it is first used (PEP 562).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""gRPC channels: limits, retries, TLS and the token."""
+"""Where a server is and how to speak to it: address, token, TLS, and the options of the gRPC channel."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7.v1 import MAX_MESSAGE_BYTES
 
 _SERVICES = ("Feature", "Model", "Collection", "Head", "Explain", "Admin")
-# Calls that are never sent a second time: the server may have done them, and then the second would fail
-# or do something else. Those that never left this process are gRPC's own to send.
+# Calls that are never repeated: the server may have done them, and a second call would fail or do something else.
+# gRPC itself still repeats a call that never left this process.
 SENT_ONCE = {
     "CollectionService": ("CreateCollection", "DeleteCollection", "DeleteItems"),
     "HeadService": ("TrainHead", "PublishHead", "DeleteHead"),
@@ -23,7 +23,7 @@ SENT_ONCE = {
 _RETRIED = {
     "name": [{"service": f"fc7.v1.{name}Service"} for name in _SERVICES],
     "retryPolicy": {
-        "maxAttempts": 5,  # gRPC's own ceiling; with these pauses about four seconds, a restart of the server
+        "maxAttempts": 5,  # gRPC's maximum; with these pauses about four seconds, enough for a server to restart
         "initialBackoff": "0.25s",
         "maxBackoff": "2s",
         "backoffMultiplier": 2,
@@ -38,14 +38,14 @@ _SERVICE_CONFIG = {"methodConfig": [_RETRIED, _NOT_RETRIED]}
 _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),  # streams have no deadline: pings find a peer that went silent
+    ("grpc.keepalive_time_ms", 30_000),  # streams have no deadline; pings notice a server that went silent
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 _RETRY_OPTIONS: tuple[tuple[str, Any], ...] = (
-    # The 256 KiB default silently turns retries off for pictures.
+    # The default of 256 KiB silently turns off retries for pictures.
     ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
 )
@@ -53,12 +53,12 @@ _RETRY_OPTIONS: tuple[tuple[str, Any], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server and what it takes to speak to it."""
+    """The address of a server, and the token and certificate to use with it."""
 
     address: str  # HOST:PORT or unix:PATH
     token: str = ""
-    roots: bytes | None = None  # PEM of the certificate authority; None for no TLS
-    is_retried: bool = True  # False where another way of trying again is at hand
+    roots: bytes | None = None  # PEM of the certificate authority; None: no TLS
+    is_retried: bool = True  # False if the caller itself tries again, elsewhere
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -77,25 +77,25 @@ class Endpoint:
         return self.address.startswith("unix:") or is_loopback(split_address(self.address)[0])
 
     def open(self) -> grpc.Channel:
-        """Return a channel; it connects with the first call."""
+        """Return a channel. It connects with the first call."""
         if self.roots is None:
             return grpc.insecure_channel(self.address, self.options)
         return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(self.roots), self.options)
 
     def open_aio(self) -> grpc.aio.Channel:
-        """Return a channel of the running event loop; it connects with the first call."""
+        """Return a channel for the running event loop. It connects with the first call."""
         if self.roots is None:
             return grpc.aio.insecure_channel(self.address, self.options)
         return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(self.roots), self.options)
 
 
 def read_endpoint(address: str, token_file: Path | str | None, tls_ca: Path | str | None) -> Endpoint:
-    """Check an address, read the token and the certificate authority.
+    """Check an address, and read the token and the certificate authority.
 
     Raises
     ------
     InvalidArgument
-        The address is not HOST:PORT, or the file holds no token.
+        The address is not HOST:PORT, or the token file holds no token.
     NotFound
         A file does not exist.
     """
@@ -106,12 +106,14 @@ def read_endpoint(address: str, token_file: Path | str | None, tls_ca: Path | st
 
 
 def _read_token(path: Path) -> str:
-    """Return the token: the last word of the first line, so that a server's ``SCOPE TOKEN`` is read too."""
+    """Return the token: the last word of the first line. A server's own token file, ``SCOPE TOKEN``, works too."""
     lines = [connection.split() for connection in _read(path).decode(errors="replace").splitlines()]
     words = next((words for words in lines if words and not words[0].startswith("#")), [])
     token = words[-1] if words else ""
     if not token or not token.isascii() or token.startswith("sha256:"):
-        raise InvalidArgument(f"token file {str(path)!r} holds no token: write it in there", name="token_file")
+        raise InvalidArgument(
+            f"The token file {str(path)!r} holds no token. Write the token into it", name="token_file"
+        )
     return token
 
 

@@ -1,4 +1,4 @@
-"""From a gRPC status, or the error of one item, to the error family."""
+"""Turns a gRPC status, or the error of one item, into an error of fc7."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from fc7.v1 import common_pb2
 
 _BY_NAME = {kind.__name__: kind for kind in FAMILY}
 _BY_REASON = {reason.name: _BY_NAME[reason.value.error_class] for reason in Reason}
-_BY_CODE = {kind.code: kind for kind in reversed(FAMILY)}  # a base class stands before its subclass and wins
+_BY_CODE = {kind.code: kind for kind in reversed(FAMILY)}  # base classes come last here and win
 _NEAREST = {
     "OUT_OF_RANGE": InvalidArgument,
     "UNIMPLEMENTED": FailedPrecondition,
-    "CANCELLED": Unavailable,  # not by this caller: the channel or the server ended the call
+    "CANCELLED": Unavailable,  # not by the caller: the channel or the server ended the call
 }
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -37,14 +37,14 @@ def read_item_error(error: common_pb2.ItemError) -> Fc7Error:
 
 
 def read_rpc_error(error: Any, address: str) -> Fc7Error:
-    """Return what a failed call raises.
+    """Return the error of a failed call.
 
     Parameters
     ----------
     error
         A `grpc.RpcError` that is a `grpc.Call` too, or a `grpc.aio.AioRpcError`.
     address
-        Where the call went, for the text.
+        Address of the server, for the text.
     """
     code, text = error.code().name, error.details() or ""
     info, retry = _read_details(error.trailing_metadata())
@@ -60,7 +60,7 @@ def read_rpc_error(error: Any, address: str) -> Fc7Error:
 
 
 def _with_reason(error: Fc7Error, reason: str) -> Fc7Error:
-    """Return the error with the reason that travelled, which a newer server may have made."""
+    """Return the error with the reason that was sent; a newer server may send one that is unknown here."""
     error.reason = reason or error.reason
     return error
 
@@ -70,7 +70,7 @@ def _kind_of(code: str) -> type[Fc7Error]:
 
 
 def _read_details(metadata: Any) -> tuple[error_details_pb2.ErrorInfo | None, error_details_pb2.RetryInfo | None]:
-    """Return fc7's ErrorInfo and the RetryInfo of a status, where it has them."""
+    """Return the ErrorInfo of fc7 and the RetryInfo of a status, or None."""
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     has_info = has_retry = False
     packed = next((value for key, value in metadata or () if key == _DETAILS_KEY), b"")
@@ -78,38 +78,38 @@ def _read_details(metadata: Any) -> tuple[error_details_pb2.ErrorInfo | None, er
         for detail in status_pb2.Status.FromString(packed).details:
             has_info |= detail.Unpack(info)
             has_retry |= detail.Unpack(retry)
-    except DecodeError:  # of somebody between us and the server; the code and the text still tell
+    except DecodeError:  # from something between us and the server; the code and the text remain
         return None, None
     return (info if has_info and info.domain == "fc7" else None), (retry if has_retry else None)
 
 
 def _readable(kind: type[Fc7Error], code: str, text: str, address: str) -> str:
-    """Return a text for people where gRPC itself, not the server, ended the call."""
+    """Return a text for people if gRPC itself, and not the server, ended the call."""
     if kind is DeadlineExceeded:
-        return f"the server at {address} gave no complete answer in time: ask again, or with more time (timeout_s)"
+        return f"The server at {address} did not answer in time. Try again, or allow more time (timeout_s)"
     if code == "UNIMPLEMENTED":
-        return f"the server at {address} does not know this call: it is older than this client, or not fc7"
+        return f"The server at {address} does not know this call. It is older than this client, or it is not fc7"
     if kind is not Unavailable:
-        return text or f"the server at {address} answered {code}"
+        return text or f"The server at {address} answered {code}"
     if "DNS" in text or "ame resolution" in text or "lookup" in text:
-        return f"no server at {address}: the host name is not known"
+        return f"There is no server at {address}: the host name is unknown"
     if "Hostname Verification" in text:
         return (
-            f"the certificate of the server at {address} is for another host name: connect by a name that the "
-            "certificate holds, or have one made for this name"
+            f"The certificate of the server at {address} is for another host name. Connect by a name in the "
+            "certificate, or have one made for this name"
         )
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
-            f"the authority in --tls-ca (tls_ca) did not sign the certificate of the server at {address}: name the "
+            f"The authority in --tls-ca (tls_ca) did not sign the certificate of the server at {address}. Name the "
             "PEM file of the authority that did"
         )
     if "handshake" in text.lower():
-        return f"no TLS with the server at {address}: it may not use TLS; leave --tls-ca (tls_ca) out"
+        return f"TLS with the server at {address} failed. If the server does not use TLS, leave out --tls-ca (tls_ca)"
     if "onnect" in text and ("refused" in text or "No such file" in text or "Failed to connect" in text):
-        return f"no server at {address}: start one with `fc7 serve`, or name another address"
+        return f"There is no server at {address}. Name another address, or start a server with: fc7 serve"
     if "failed to connect" in text and ("Socket closed" in text or "reset" in text):
         return (
-            f"the server at {address} closed the connection at its beginning. If it uses TLS, name the PEM file of its "
+            f"The server at {address} closed the connection at once. If it uses TLS, name the PEM file of its "
             "authority: --tls-ca FILE (tls_ca)"
         )
-    return f"the server at {address} ended the call before its answer: send it again ({text})"
+    return f"The server at {address} ended the call without an answer. Try again ({text})"

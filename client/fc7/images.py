@@ -1,4 +1,4 @@
-"""What counts as an image, and how it is read and becomes a message."""
+"""What counts as an image, how it is read, and how it becomes a message."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, NotFound, 
 from fc7.pillow_images import read_pillow
 from fc7.v1 import MAX_MESSAGE_BYTES, common_pb2
 
-MAX_IMAGE_BYTES = MAX_MESSAGE_BYTES - 2**20  # room for the id, the payload and what else a message holds
+MAX_IMAGE_BYTES = MAX_MESSAGE_BYTES - 2**20  # leaves room for the id, the payload and the rest of a message
 _KINDS = 'a path, a URL (http, https), bytes, a file opened with "rb", a Pillow image, or an array of uint8 (H, W, 3)'
 
 
 class PillowImage(Protocol):
-    """A `PIL.Image.Image`, named without importing Pillow."""
+    """A `PIL.Image.Image`, described without importing Pillow."""
 
     def convert(self, mode: str) -> Any:
         """Return it in another mode."""
@@ -35,17 +35,17 @@ ImageLike: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | NDArray[np.ui
 
 @dataclass(frozen=True, slots=True)
 class ImageContent:
-    """What travels of an image: the bytes of a file, or pixels uint8 in R, G, B."""
+    """What is sent of an image: the bytes of a file, or pixels uint8 in RGB."""
 
     data: bytes = b""
     shape: tuple[int, ...] = ()  # (H, W, 3) of pixels; empty for a file
 
     def sha256(self) -> bytes:
-        """Return the digest by which the server knows the image."""
+        """Return the digest by which the server recognises the image."""
         return image_digest(self.data, self.shape or None)
 
     def write(self, message: common_pb2.Image) -> None:
-        """Put it into a message; nothing where there is nothing, so that the server refuses the image."""
+        """Write it into a message. An empty image is left out, so that the server refuses it."""
         if self.shape:
             message.pixels.dtype, message.pixels.data = "uint8", self.data
             message.pixels.shape.extend(self.shape)
@@ -55,16 +55,16 @@ class ImageContent:
 
 @dataclass(frozen=True, slots=True)
 class InputImage:
-    """One image on its way: unreadable ones travel empty, so that images and answers stay in step."""
+    """One image of a call. An unreadable one is sent empty, so that images and answers stay in step."""
 
     index: int  # in the caller's list
     source: ImageLike
     content: ImageContent
-    error: Fc7Error | None = None  # why it could not be read here
+    error: Fc7Error | None = None  # why it could not be read
 
     @property
     def name(self) -> str:
-        """The path, or which image of the list it is."""
+        """The path, the URL, or the position in the list."""
         if is_url(self.source):
             return without_credentials(self.source)
         path = path_of(self.source)
@@ -72,17 +72,17 @@ class InputImage:
 
     @property
     def n_bytes(self) -> int:
-        """What it adds to a message, about."""
+        """How much it adds to a message, roughly."""
         return len(self.content.data)
 
 
 def list_images(images: Any) -> Iterable[Any]:
-    """Return ``images`` as an iterable: a single image becomes a list of one.
+    """Return ``images`` as an iterable. A single image becomes a list of one.
 
     Raises
     ------
     InvalidArgument
-        Neither an image nor an iterable of images.
+        It is neither an image nor an iterable of images.
     """
     is_one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview)
     if is_one or hasattr(images, "convert") or hasattr(images, "read"):
@@ -118,7 +118,7 @@ def _list_array(images: NDArray[Any]) -> Iterable[Any]:
 
 
 def read_entries(images: Iterable[ImageLike]) -> Iterator[InputImage]:
-    """Read images one by one; what cannot be read keeps its place with its error."""
+    """Read images one by one. An image that cannot be read keeps its place, with its error."""
     for index, image in enumerate(images):
         try:
             yield InputImage(index, image, read_image(image))
@@ -127,35 +127,35 @@ def read_entries(images: Iterable[ImageLike]) -> Iterator[InputImage]:
 
 
 def path_of(image: ImageLike) -> Path | None:
-    """Return the path of an image that is given by one."""
+    """Return the path of an image that is given by its path, otherwise None."""
     return Path(image) if isinstance(image, str | os.PathLike) and not is_url(image) else None
 
 
 def text_of(file_name: str) -> str:
-    r"""Return a file name as text: a byte that is not UTF-8 becomes ``\xNN``, as in ``caf\xe9.jpg``."""
+    r"""Return a file name as text. A byte that is not UTF-8 becomes ``\xNN``, as in ``caf\xe9.jpg``."""
     try:
         return os.fsencode(file_name).decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half a surrogate pair that stands for no byte: no file has that name
+    except UnicodeEncodeError:  # half of a surrogate pair that stands for no byte; no file has that name
         return file_name.encode("utf-8", "backslashreplace").decode()
 
 
 def read_image(image: ImageLike) -> ImageContent:
-    """Return what travels of one image: of a path the file, of an array its pixels, of a Pillow image `read_pillow`.
+    """Return what is sent of one image: the file of a path, the pixels of an array, and so on.
 
     Raises
     ------
     NotFound
-        The file or URL does not exist (any more).
+        The file or URL does not exist.
     FailedPrecondition
         The file or URL cannot be read.
     Unavailable, DeadlineExceeded
         The server of a URL cannot be reached, or is too slow.
     ImageDecodeError
-        Pillow cannot decode it.
+        Pillow cannot decode the image.
     ResourceExhausted
-        Too large for one message.
+        The image is too large for one message.
     InvalidArgument
-        Not an image.
+        It is not an image.
     """
     path = path_of(image)
     if path is not None:
@@ -164,7 +164,7 @@ def read_image(image: ImageLike) -> ImageContent:
         return ImageContent(download(image, MAX_IMAGE_BYTES))
     if isinstance(image, bytes | bytearray | memoryview):
         _check_size(memoryview(image).nbytes, "image")
-        return ImageContent(bytes(image))  # of bytes no copy
+        return ImageContent(bytes(image))  # copies nothing if it is bytes
     if hasattr(image, "convert"):
         seen = read_pillow(image, MAX_IMAGE_BYTES)
         return ImageContent(seen) if isinstance(seen, bytes) else _read_pixels(seen)
@@ -176,7 +176,7 @@ def read_image(image: ImageLike) -> ImageContent:
 
 
 def write_image(image: ImageLike) -> common_pb2.Image:
-    """Return the message of one image; errors as `read_image`."""
+    """Return the message of one image. Raises the errors of `read_image`."""
     message = common_pb2.Image()
     read_image(image).write(message)
     return message
@@ -187,7 +187,7 @@ def _read_file(path: Path) -> bytes:
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
-            raise InvalidArgument(f"{name!r} is not a file: name the images in it", name=name)
+            raise InvalidArgument(f"{name!r} is not a file. Name the images in it", name=name)
         _check_size(facts.st_size, name)
         return path.read_bytes()
     except FileNotFoundError as error:
@@ -201,19 +201,19 @@ def _read_file(path: Path) -> bytes:
 
 
 def _read_open(file: Any) -> bytes:
-    """Return what is left of an open file; one that can seek is left where it was, so that it can be read again."""
+    """Return the rest of an open file. If the file can seek, its position is restored, so that it can be read again."""
     name = str(getattr(file, "name", "image"))
     if isinstance(file, io.TextIOBase):
-        raise InvalidArgument(f'the file {name!r} is open as text. Open it with "rb"', name=name)
+        raise InvalidArgument(f'The file {name!r} is open as text. Open it with "rb"', name=name)
     try:
         start = file.tell() if hasattr(file, "seekable") and file.seekable() else None
         data: bytes = file.read(MAX_IMAGE_BYTES + 1)
         if start is not None:
             file.seek(start)
     except (OSError, ValueError) as error:
-        raise FailedPrecondition(f"the open file {name!r} cannot be read: {error}", name=name) from error
+        raise FailedPrecondition(f"The open file {name!r} cannot be read: {error}", name=name) from error
     if not data:
-        raise InvalidArgument(f"the file {name!r} is at its end. Call seek(0) before, or give the path", name=name)
+        raise InvalidArgument(f"The file {name!r} is at its end. Call seek(0) first, or give the path", name=name)
     _check_size(len(data), name)
     return data
 
@@ -235,7 +235,7 @@ def _read_pixels(pixels: NDArray[Any]) -> ImageContent:
 
 
 def _way_out(pixels: NDArray[Any]) -> str:
-    """Return how an array that is not pixels can become such."""
+    """Return how to turn an array into pixels."""
     shape = pixels.shape
     if not pixels.size:
         return "The array is empty"
@@ -248,12 +248,13 @@ def _way_out(pixels: NDArray[Any]) -> str:
     if len(shape) == 3 and shape[0] in (1, 3):
         return "For channels that come first give pixels.transpose(1, 2, 0)"
     if len(shape) == 3 and shape[2] == 4:
-        return "For alpha give PIL.Image.fromarray(pixels), which is laid on white"
+        return "For an alpha channel give PIL.Image.fromarray(pixels), which is laid on white"
     return "For a stack of grey images give list(pixels)"
 
 
 def _check_size(n_bytes: int, name: str) -> None:
     if n_bytes > MAX_IMAGE_BYTES:
         raise ResourceExhausted(
-            f"{name} has {n_bytes} bytes: at most {MAX_IMAGE_BYTES} fit a message; make the image smaller", name=name
+            f"{name} has {n_bytes} bytes, but a message holds at most {MAX_IMAGE_BYTES}. Make the image smaller",
+            name=name,
         )

@@ -1,4 +1,4 @@
-"""Bundle folders that a caller names, and whether a server that was not started here serves them."""
+"""Models that a caller asks for by name or bundle folder, and whether a running server serves them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _INT8_SUFFIX, _INT8_GRAPH = ".int8", "model.int8.onnx"
 
 @dataclass(frozen=True, slots=True)
 class RequestedModel:
-    """A model as its caller names it."""
+    """A model that a caller asks for."""
 
     given: str  # name of a model, or path of a bundle
     name: str  # of the model
-    graph_sha256: str = ""  # of the bundle; empty where a name was given
+    graph_sha256: str = ""  # of the bundle; empty if a name was given
 
 
 def read_requested_model(given: str) -> RequestedModel:
-    """Return the model that a name, or the path of a bundle's folder, stands for.
+    """Return the model that a name or a bundle folder stands for.
 
     Raises
     ------
     NotFound
-        A path without a bundle.
+        The path is not a bundle.
     DataLoss
         The bundle's manifest is damaged.
     """
@@ -42,7 +42,7 @@ def read_requested_model(given: str) -> RequestedModel:
         folder, suffix = Path(given.removesuffix(_INT8_SUFFIX)), _INT8_SUFFIX
     if not _is_bundle(folder):
         if os.sep in given or (os.altsep and os.altsep in given):
-            raise NotFound(f"{given!r} is no bundle: a bundle is a folder with a {_MANIFEST}", name=given)
+            raise NotFound(f"{given!r} is not a bundle: a bundle is a folder with a {_MANIFEST}", name=given)
         return RequestedModel(given, given)
     try:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
@@ -50,17 +50,17 @@ def read_requested_model(given: str) -> RequestedModel:
         return RequestedModel(given, f"{manifest['name']}{suffix}", str(graph))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataLoss(
-            f"manifest of bundle {given!r} is damaged: {error!r}", name=given, reason=Reason.BUNDLE_DAMAGED
+            f"The manifest of bundle {given!r} is damaged: {error!r}", name=given, reason=Reason.BUNDLE_DAMAGED
         ) from error
 
 
 def check_served(served: Sequence[Model], wanted: Sequence[str], where: str) -> None:
-    """Refuse a server that lacks one of the models ``wanted``.
+    """Raise an error if a server lacks one of the ``wanted`` models.
 
     Raises
     ------
     FailedPrecondition
-        It does; the text says how to start one that has it.
+        It does. The text says how to start a server with the model.
     NotFound, DataLoss
         As `read_named`.
     """
@@ -77,18 +77,18 @@ def check_served(served: Sequence[Model], wanted: Sequence[str], where: str) -> 
 
 
 def check_default(served: Sequence[Model], models: Sequence[str], where: str) -> None:
-    """Refuse a server whose default model is not the first of ``models``, all of which it must serve.
+    """Raise an error unless a server serves all of ``models`` and the first of them is its default.
 
     Raises
     ------
     FailedPrecondition, NotFound, DataLoss
-        As `check_served`.
+        See `check_served`.
     """
     check_served(served, models, where)
     if models and served[0].name not in (models[0], read_requested_model(models[0]).name):
         raise FailedPrecondition(
-            f"{where} takes model {served[0].name!r} where a call names none, and not {models[0]!r}, the first of the "
-            f"models that are set. Name it with --model, or start the server with: fc7 serve --model {models[0]}",
+            f"{where} uses model {served[0].name!r} by default, not {models[0]!r}, the first of your models. "
+            f"Name it with --model, or start the server with: fc7 serve --model {models[0]}",
             name=models[0],
             reason=Reason.MODEL_NOT_SERVED,
         )

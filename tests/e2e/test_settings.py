@@ -104,7 +104,8 @@ def test_a_bundle_is_a_model_in_every_command_without_a_server(folder: Path, tmp
     shown: dict[str, Any] = json.loads(run(folder, "model", "show", folder / "my-bundle", "--json").stdout)
     assert shown["name"] == "mine"
     run(folder, "extract", "one.jpg", "--output", "e.npz", "--ensemble", "./my-bundle,other")
-    assert "'./no-bundle' is no bundle" in run(folder, "classify", "one.jpg", "--model", "./no-bundle", code=3).stderr
+    said = run(folder, "classify", "one.jpg", "--model", "./no-bundle", code=3).stderr
+    assert "'./no-bundle' is not a bundle" in said
 
 
 def test_a_bundle_is_a_model_where_a_server_serves_it(folder: Path, served: Served) -> None:
@@ -133,10 +134,10 @@ def test_settings_hold_for_the_process_that_has_the_data_folder(folder: Path, tm
         run(folder, "classify", "one.jpg", FC7_MODELS="./other", FC7_THREADS="1", FC7_DEVICE="cpu", **held)
         run(folder, "classify", "one.jpg", "--model", "./my-bundle", **held)
         said = run(folder, "classify", "one.jpg", code=4, FC7_MODELS="./my-bundle", **held).stderr
-        assert "takes model 'tiny' where a call names none, and not './my-bundle'" in said
+        assert "uses model 'tiny' by default, not './my-bundle'" in said
         assert "not on device 'cuda'" in run(folder, "classify", "one.jpg", code=4, FC7_DEVICE="cuda", **held).stderr
         assert "1 threads, not 2" in run(folder, "classify", "one.jpg", code=4, FC7_THREADS="2", **held).stderr
-        with pytest.raises(FailedPrecondition, match="takes model 'tiny'"):
+        with pytest.raises(FailedPrecondition, match="uses model 'tiny'"):
             fc7.connect(data=tmp_path / "data", models=[str(folder / "my-bundle")])
 
 

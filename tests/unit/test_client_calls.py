@@ -120,7 +120,7 @@ def unreadable(tmp_path: Path) -> list[tuple[Any, type[fc7.Fc7Error], str]]:
         (pipe, fc7.InvalidArgument, "is not a file"),
         ("a\0b.jpg", fc7.InvalidArgument, "null"),
         (huge, fc7.ResourceExhausted, f"at most {MAX_IMAGE_BYTES}"),
-        (bytes(MAX_IMAGE_BYTES + 1), fc7.ResourceExhausted, "fit a message"),
+        (bytes(MAX_IMAGE_BYTES + 1), fc7.ResourceExhausted, "a message holds at most"),
         (np.zeros((4, 4, 3), np.float32), fc7.InvalidArgument, "float32"),
         (np.zeros((0, 4, 3), np.uint8), fc7.InvalidArgument, "(0, 4, 3)"),
         (broken, fc7.ImageDecodeError, "Pillow cannot decode"),
@@ -217,7 +217,7 @@ def test_each_item_is_reported_with_its_own_status(client: Any, fake: Fake, tmp_
     assert [a.status for a in added[:6]] == ["added", "replaced", "failed", "failed", "failed", "failed"]
     errors = [type(a.error) for a in added[2:6]]
     assert errors == [fc7.NotFound, fc7.ImageDecodeError, fc7.InvalidArgument, fc7.InvalidArgument]
-    assert "stands twice" in added[5].error.message
+    assert "is used twice" in added[5].error.message
     assert {a.status for a in added[6:]} == {"added"}
     assert [item.id for request in fake.collections.inquiries for item in request.items] == ids
     sent = [own for i, own in enumerate(ids) if i not in (2, 4, 5)]  # what failed here is not sent

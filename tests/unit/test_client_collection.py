@@ -139,5 +139,5 @@ def test_a_head_is_trained_on_features(client: Any, fake: Fake) -> None:
     for wrong in ({"features": features}, {"features": features, "labels": labels, "collection": "c"}):
         with pytest.raises(fc7.InvalidArgument, match="train_head takes"):
             client.train_head("h", **wrong)
-    with pytest.raises(fc7.InvalidArgument, match="Leave both out"):
+    with pytest.raises(fc7.InvalidArgument, match="Leave out layer= and model="):
         client.train_head("h", features=features, labels=labels, model="m")

@@ -137,13 +137,13 @@ def test_details_of_somebody_else_leave_code_and_text(details: bytes) -> None:
             "Connection refused (111)",
             "no server at gpu-box:50051",
         ),
-        ("DNS resolution failed for gpu-box:50051: C-ares status is not ARES_SUCCESS", "host name is not known"),
+        ("DNS resolution failed for gpu-box:50051: C-ares status is not ARES_SUCCESS", "host name is unknown"),
         (
             "failed to connect to all addresses; last error: UNKNOWN: Ssl handshake failed: SSL_ERROR_SSL: "
             "error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED",
             "tls_ca",
         ),
-        ("Socket closed", "before its answer"),
+        ("Socket closed", "without an answer"),
         (
             "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:42711: Socket closed",
             "If it uses TLS",
@@ -151,7 +151,7 @@ def test_details_of_somebody_else_leave_code_and_text(details: bytes) -> None:
         (
             "errors resolving gpu-box:50051: [field:hostname lookup error:address lookup failed for gpu-box:50051: "
             "Domain name not found]",
-            "host name is not known",
+            "host name is unknown",
         ),
     ],
 )
@@ -167,7 +167,7 @@ def test_nobody_there(connect: Any) -> None:
         address = fake.address
     with connect(address) as client:
         assert client.is_ready() is False
-        with pytest.raises(fc7.Unavailable, match=rf"^no server at {address}: start one with `fc7 serve`"):
+        with pytest.raises(fc7.Unavailable, match=rf"^There is no server at {address}\."):
             client.models()
 
 

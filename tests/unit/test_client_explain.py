@@ -29,7 +29,7 @@ def test_whole_numbers_of_any_kind_are_sent() -> None:
 
 @pytest.mark.parametrize("value", [1.7, "3", float("nan"), -1, 2**31, None])
 def test_other_numbers_are_refused_with_both_ends(value: Any) -> None:
-    with pytest.raises(InvalidArgument, match=f"units holds {value!r}: whole numbers from 0 to 2147483647 are taken"):
+    with pytest.raises(InvalidArgument, match=f"units must be an integer from 0 to 2147483647 .got {value!r}"):
         unit(units=[1, value])
-    with pytest.raises(InvalidArgument, match=f"strongest is {value!r}: whole numbers from 0 to 2147483647"):
+    with pytest.raises(InvalidArgument, match=f"strongest must be an integer from 0 to 2147483647 .got {value!r}"):
         unit(strongest=value)

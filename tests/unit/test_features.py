@@ -141,5 +141,5 @@ def test_a_cut_file_is_found_and_a_newer_one_refused(
     monkeypatch.setattr("fc7.features._FORMAT", 2)
     features.save(path)
     monkeypatch.undo()
-    with pytest.raises(fc7.FailedPrecondition, match="newer fc7"):
+    with pytest.raises(fc7.FailedPrecondition, match="newer version of fc7"):
         fc7.Features.load(path)

@@ -1,1 +1,1 @@
-"""The client's methods as operations: all that the synchronous and the asynchronous client share."""
+"""The methods of a client as operations, which the synchronous and the asynchronous client share."""

@@ -16,7 +16,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 def get_server_info() -> Operation[ServerInfo]:
-    """Return what the server is."""
+    """Return the server's versions, device, limits and data folder."""
     info: pb.GetServerInfoResponse = yield SendRequest(AdminServiceStub, "GetServerInfo", pb.GetServerInfoRequest())
     return ServerInfo(
         version=info.version,
@@ -29,19 +29,19 @@ def get_server_info() -> Operation[ServerInfo]:
         models=list(info.models),
         pid=info.pid,
         uptime_s=info.uptime_s,
-        telemetry=info.telemetry or "not told by this server",
+        telemetry=info.telemetry or "unknown: this server does not say",
     )
 
 
 def check_ready() -> Operation[None]:
-    """Raise `Unavailable` unless a server is there and takes calls."""
+    """Raise `Unavailable` unless the server takes calls."""
     response: health_pb2.HealthCheckResponse = yield HEALTH_CHECK
     if response.status != SERVING:
-        raise Unavailable("the server is there, but it is starting or stopping: try again in a few seconds")
+        raise Unavailable("The server is starting or stopping. Try again in a few seconds")
 
 
 def check_health() -> Operation[bool]:
-    """Return whether a server is there and takes calls."""
+    """Return whether the server takes calls."""
     try:
         yield from check_ready()
     except (Unavailable, DeadlineExceeded):

@@ -1,4 +1,4 @@
-"""Long lists in parts: bounded by bytes and by count, read as they are needed."""
+"""Long lists are sent in batches, limited in bytes and in count. Each batch is read when its turn comes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ E = TypeVar("E")
 
 BATCH_BYTES = MAX_MESSAGE_BYTES // 4
 BATCH_IMAGES = 64
-ROWS = 1024  # features or ids of a request, where the bytes allow
-_BULK = 16  # images; where fewer are sent together, the server makes batches out of many calls
+ROWS = 1024  # features or ids per request, if the bytes allow it
+_BULK = 16  # entries; the server itself joins calls with fewer into batches
 _ABSENT: Any = object()
 
 
 def split(entries: Iterable[E], size: Callable[[E], int], count: int = BATCH_IMAGES) -> Iterator[list[E]]:
-    """Yield lists of at most ``count`` entries and `BATCH_BYTES`; a larger entry goes alone."""
+    """Yield lists of at most ``count`` entries and `BATCH_BYTES` bytes. A larger entry goes alone."""
     batch: list[E] = []
     n_bytes = 0
     for entry in entries:
@@ -43,9 +43,9 @@ def split_images(images: ImageLike | Iterable[ImageLike], count: int = BATCH_IMA
 
 
 def next_request(batches: Iterator[list[E]], pack: Callable[[list[E]], Message]) -> RunBlocking:
-    """Return the step that reads the next batch and packs its request, off the caller's event loop.
+    """Return the step that reads the next batch and serializes its request, outside the caller's event loop.
 
-    It answers the batch and the request's bytes; at the end an empty batch.
+    It yields the batch and the bytes of the request. At the end the batch is empty.
     """
 
     def read_and_pack() -> tuple[list[E], bytes]:
@@ -62,7 +62,7 @@ def call_with(stub: type[Any], method: str, work: tuple[list[Any], bytes]) -> Se
 
 
 def write_images(entries: Iterable[InputImage], images: Any) -> None:
-    """Append each image to a repeated field of messages; its bytes are copied once."""
+    """Append each image to a repeated field of messages. Its bytes are copied once."""
     for entry in entries:
         entry.content.write(images.add())
 
@@ -73,10 +73,12 @@ def align(left: Iterable[Any], right: Iterable[Any], left_name: str, right_name:
     Raises
     ------
     InvalidArgument
-        One of the two ends before the other.
+        One of them ends before the other.
     """
     for index, (a, b) in enumerate(zip_longest(left, right, fillvalue=_ABSENT)):
         if a is _ABSENT or b is _ABSENT:
             longer, shorter = (right_name, left_name) if a is _ABSENT else (left_name, right_name)
-            raise InvalidArgument(f"{shorter} ends after {index}, {longer} goes on: give one each", name=shorter)
+            raise InvalidArgument(
+                f"{shorter} ends after {index}, but {longer} has more. Give as many {shorter} as {longer}", name=shorter
+            )
         yield a, b

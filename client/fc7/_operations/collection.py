@@ -33,15 +33,17 @@ from fc7.v1.collection_pb2_grpc import CollectionServiceStub as Stub
 
 _METRICS: dict[Metric, pb.Metric] = {"cosine": pb.METRIC_COSINE, "l2": pb.METRIC_L2, "dot": pb.METRIC_DOT}
 _METRIC_NAMES: dict[int, Metric] = {number: name for name, number in _METRICS.items()}
-_METRIC_NAMES[pb.METRIC_UNSPECIFIED] = "cosine"  # the server's default, and of a collection that is set aside
+_METRIC_NAMES[pb.METRIC_UNSPECIFIED] = (
+    "cosine"  # the server's default, and the metric of a collection that was set aside
+)
 _STATUSES: dict[int, UpsertStatus] = {
     pb.UPSERT_STATUS_ADDED: "added",
     pb.UPSERT_STATUS_REPLACED: "replaced",
     pb.UPSERT_STATUS_SKIPPED: "skipped",
 }
-_IDS = 1000  # a request; an id has at most 1 KiB
+_IDS = 1000  # per request; an id has at most 1 KiB
 _ITEM_BYTES = 2**18  # a payload of 64 Ki characters, each of four bytes
-_HITS = 10_000  # a response, about, over all its queries
+_HITS = 10_000  # per response, roughly, over all its queries
 
 T = TypeVar("T")
 
@@ -49,7 +51,7 @@ T = TypeVar("T")
 def create(name: str, layer: str, model: str, metric: Metric) -> Operation[CollectionFacts]:
     """Create an empty collection."""
     if metric not in _METRICS:
-        raise InvalidArgument(f"metric {metric!r} is none of {', '.join(get_args(Metric))}", name="metric")
+        raise InvalidArgument(f"metric must be one of {', '.join(get_args(Metric))} (got {metric!r})", name="metric")
     request = pb.CreateCollectionRequest(
         name=check_text(name, "name"),
         layer=check_text(layer, "layer"),
@@ -68,7 +70,7 @@ def get(name: str) -> Operation[CollectionFacts]:
 
 
 def unknown(name: str) -> CollectionFacts:
-    """Return what is known of a collection that the server was not asked for."""
+    """Return a collection of which only the name is known, without asking the server."""
     return CollectionFacts(check_text(name, "name"), 0, Provenance(*[""] * 7), "cosine", 0, "", "")
 
 
@@ -90,9 +92,9 @@ def upsert(
     replace: bool,
     report: Callable[[Added], object] | None,
 ) -> Operation[list[Added]]:
-    """Add items batch by batch; report each when the server has answered.
+    """Add items batch by batch, and report each item when the server has answered.
 
-    Of images the digests go first, and then the bytes of those that are not stored.
+    For images, the digests are sent first, and then the bytes of the images that are not stored.
     """
     added: list[Added] = []
     mode = pb.UPSERT_MODE_REPLACE if replace else pb.UPSERT_MODE_MERGE
@@ -111,7 +113,9 @@ def upsert(
         wanted = [i for i, result in enumerate(results) if batch[i].sha256 and _is_wanted(result)]
         if wanted:
             _, request = yield next_request(iter([[batch[i] for i in wanted]]), pack)
-            response = yield call_with(Stub, "UpsertItems", (batch, request))  # as patient as with the whole batch
+            response = yield call_with(
+                Stub, "UpsertItems", (batch, request)
+            )  # repeated as patiently as the whole batch
             for i, result in zip(wanted, response.results, strict=True):
                 results[i] = result
         if response.HasField("count"):
@@ -221,7 +225,7 @@ def delete_items(collection: CollectionFacts, ids: Iterable[str]) -> Operation[l
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """One of many queries on its way."""
+    """One of many queries to be sent."""
 
     write: Callable[[pb.Query], object]
     n_bytes: int
@@ -232,7 +236,7 @@ def _queries(
     images: ImageLike | Iterable[ImageLike] | None, ids: Iterable[str] | None, features: Features | None
 ) -> Iterator[_Query]:
     if sum(given is not None for given in (images, ids, features)) != 1:
-        raise InvalidArgument("search_many takes one of images, ids= and features=", name="images")
+        raise InvalidArgument("search_many takes exactly one of images, ids= and features=", name="images")
     if ids is not None:
         for part in _parts(ids, ROWS):
             for own in part:
@@ -261,7 +265,9 @@ def _write_image_to(entry: InputImage, query: pb.Query) -> None:
 
 def _checked(k: int) -> int:
     if not 1 <= k < 2**31:
-        raise InvalidArgument(f"k is {k}: it must be at least 1", name="k")
+        raise InvalidArgument(
+            f"k must be at least 1 (got {k})" if k < 1 else f"k must be less than {2**31} (got {k})", name="k"
+        )
     return k
 
 
@@ -282,12 +288,15 @@ def _read_hits(response: pb.QueryItemsResponse) -> list[list[Hit] | Fc7Error]:
 
 def _write_query(image: ImageLike | None, id: str | None, features: Features | None) -> pb.Query:
     if sum(given is not None for given in (image, id, features)) != 1:
-        raise InvalidArgument("search takes one of image, id= and features=", name="image")
+        raise InvalidArgument("search takes exactly one of image, id= and features=", name="image")
     if id is not None:
         return pb.Query(id=check_text(id, "id"))
     if features is not None:
         if len(features) != 1:
-            raise InvalidArgument(f"features has {len(features)} rows: search for one, features[i]", name="features")
+            raise InvalidArgument(
+                f"features has {len(features)} rows. Search for one row, features[i], or use search_many",
+                name="features",
+            )
         digest = features.provenance.digest
         return pb.Query(vector=pb.Vector(values=write_tensor(features.values[0]), provenance_digest=digest))
     return pb.Query(image=write_image(image))  # type: ignore[arg-type]  # one of the three is given
@@ -295,16 +304,16 @@ def _write_query(image: ImageLike | None, id: str | None, features: Features | N
 
 @dataclass(frozen=True, slots=True)
 class _Id:
-    """An id on its way; one that no message can hold travels empty, and the server knows none such."""
+    """An id to be sent. An id that no message can hold is sent empty; no item has that id."""
 
-    id: str  # the caller's
+    id: str  # as the caller gave it
     sent: str
     error: Fc7Error | None = None
 
 
 def _parts(ids: Iterable[str], count: int) -> Iterator[list[_Id]]:
     if isinstance(ids, str):
-        raise InvalidArgument(f"ids is the string {ids!r}: give a list of ids", name="ids")
+        raise InvalidArgument(f"ids must be a list of ids (got the string {ids!r})", name="ids")
     remaining = iter(ids)
     while part := [_write_id(own) for own in islice(remaining, count)]:
         yield part
@@ -323,7 +332,7 @@ def _page_size(dim: int, with_features: bool) -> int:
 
 
 def _is_wanted(result: pb.UpsertResult) -> bool:
-    """Return whether the server asks for the bytes; version 0.1 takes an item without them for an undecodable image."""
+    """Return whether the server asks for the bytes. Version 0.1 reports an item without bytes as undecodable."""
     return result.HasField("error") and isinstance(read_item_error(result.error), NotFound | ImageDecodeError)
 
 

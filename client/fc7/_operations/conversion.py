@@ -1,4 +1,4 @@
-"""Messages to values and back, as far as several services share them."""
+"""Conversions between messages and values that several services share, and checks of arguments."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fc7.v1 import common_pb2
 
 
 def read_tensor(tensor: common_pb2.Tensor) -> NDArray[Any]:
-    """Return the array of a tensor, the caller's own to write in.
+    """Return a tensor as an array that the caller may change.
 
     Raises
     ------
     FailedPrecondition
-        Of a type that this client does not know.
+        The client does not know the number type.
     """
     if tensor.dtype not in WIRE_DTYPES:
         raise newer_server(f"numbers of type {tensor.dtype[:64]!r}")
@@ -30,9 +30,9 @@ def read_tensor(tensor: common_pb2.Tensor) -> NDArray[Any]:
 
 
 def newer_server(what: str) -> FailedPrecondition:
-    """Return the error of an answer that holds what this client cannot read."""
+    """Return the error for an answer with something that this client does not know."""
     return FailedPrecondition(
-        f"the server answered with {what}, which this client does not know. Upgrade fc7 here",
+        f"The server answered with {what}, which this client does not know. Upgrade fc7 on this machine",
         reason=Reason.NEWER_FORMAT,
     )
 
@@ -66,15 +66,15 @@ def read_timing(message: common_pb2.Timing) -> Timing:
 
 
 def check_text(text: str, name: str) -> str:
-    """Return a text that a message can hold.
+    """Return a text if a message can hold it.
 
     Raises
     ------
     InvalidArgument
-        Not a string, or with half a surrogate pair, as a file name of other bytes than UTF-8 has it.
+        It is not a string, or it holds half of a surrogate pair, as the name of a file does that is not UTF-8.
     """
     if not isinstance(text, str):
-        raise InvalidArgument(f"{name} is {type(text).__name__}: a string is expected", name=name)
+        raise InvalidArgument(f"{name} must be a string (got {type(text).__name__})", name=name)
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -83,28 +83,28 @@ def check_text(text: str, name: str) -> str:
 
 
 def check_names(names: Sequence[str], what: str) -> list[str]:
-    """Return names that a message can hold.
+    """Return a list of names if a message can hold it.
 
     Raises
     ------
     InvalidArgument
-        One string in place of a list, or a name that is no text.
+        It is one string instead of a list, or a name is not text.
     """
     if isinstance(names, str):
-        raise InvalidArgument(f"{what} is {names!r}: a list of names is expected", name=what)
+        raise InvalidArgument(f"{what} must be a list of names (got the string {names!r})", name=what)
     return [check_text(name, what) for name in names]
 
 
 def check_views(views: int) -> int:
-    """Return a number of views.
+    """Return a number of views if it is valid.
 
     Raises
     ------
     InvalidArgument
-        Neither 1 nor 10.
+        It is neither 1 nor 10.
     """
     if views not in (1, 10):
-        raise InvalidArgument(f"views is {views!r}: 1 or 10 is expected", name="views")
+        raise InvalidArgument(f"views must be 1 or 10 (got {views!r})", name="views")
     return views
 
 
@@ -120,13 +120,13 @@ def write_payload(payload: dict[str, Any]) -> str:
     Raises
     ------
     InvalidArgument
-        Not a dictionary, or it holds what JSON cannot (NaN, dates, bytes, half a surrogate pair, ...).
+        It is not a dictionary, or it holds what JSON cannot hold (NaN, a date, bytes, half of a surrogate pair).
     """
     if not isinstance(payload, dict):
-        raise InvalidArgument(f"payload is {type(payload).__name__}: a dictionary is expected", name="payload")
+        raise InvalidArgument(f"payload must be a dictionary (got {type(payload).__name__})", name="payload")
     try:
         text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(f"payload is not JSON: {error}", name="payload") from error
+        raise InvalidArgument(f"payload cannot be written as JSON: {error}", name="payload") from error
     return text

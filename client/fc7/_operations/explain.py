@@ -30,7 +30,7 @@ from fc7.results import Failure
 from fc7.v1 import explain_pb2 as pb
 from fc7.v1.explain_pb2_grpc import ExplainServiceStub as Stub
 
-_PASS_S = 24 * 3600.0  # a pass over many images ends after a day, whatever happens
+_PASS_S = 24 * 3600.0  # a call over many images ends after a day at the latest
 _SWEEP_S = 600.0
 _BATCH = 32
 
@@ -68,10 +68,10 @@ def unit(
 def top(
     images: Iterable[ImageLike], layer: str, units: Sequence[int], model: str, report: Report | None
 ) -> Operation[TopUnits]:
-    """Ask for a pass by the images' digests; where it is not known, send the images."""
+    """Ask for the result by the digests of the images. If the server does not know it, send the images."""
     listed = list(list_images(images))
     if not listed:
-        raise InvalidArgument("images is empty: give one at least", name="images")
+        raise InvalidArgument("images is empty. Give at least one image", name="images")
     plan = pb.TopPlan(
         model=check_text(model, "model"), layer=check_text(layer, "layer"), units=_numbers(units, "units")
     )
@@ -102,7 +102,7 @@ def top(
                 return _top(answer.result, unreadable)
             if part == "n_done" and report:
                 report(answer.n_done)
-    raise Aborted("the server ended the pass without a result: call again")
+    raise Aborted("The server ended the call without a result. Call again")
 
 
 def match(
@@ -178,24 +178,24 @@ def occlude(
             return _occlusion(answer.result)
         if report:
             report(answer.n_done)
-    raise Aborted("the server ended the sweep without a result: call again")
+    raise Aborted("The server ended the call without a result. Call again")
 
 
 def _numbers(values: Sequence[int], name: str) -> list[int]:
-    return [_whole(value, f"{name} holds", name) for value in values]
+    return [_whole(value, name) for value in values]
 
 
 def _count(value: int, name: str) -> int:
-    return _whole(value, f"{name} is", name, "; 0 is the usual")
+    return _whole(value, name)
 
 
-def _whole(value: int, what: str, name: str, note: str = "") -> int:
+def _whole(value: int, name: str) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        number = -1  # no whole number
+        number = -1  # not an integer
     if not 0 <= number < 2**31:
-        raise InvalidArgument(f"{what} {value!r:.64}: whole numbers from 0 to {2**31 - 1} are taken{note}", name=name)
+        raise InvalidArgument(f"{name} must be an integer from 0 to {2**31 - 1} (got {value!r:.64})", name=name)
     return number
 
 

@@ -38,7 +38,7 @@ def extract(
 ) -> Operation[Features]:
     """Extract batch by batch."""
     if on_error not in ("raise", "skip"):
-        raise InvalidArgument(f"on_error is {on_error!r}: 'raise' or 'skip'", name="on_error")
+        raise InvalidArgument(f"on_error must be 'raise' or 'skip' (got {on_error!r})", name="on_error")
     layer, model = check_text(layer, "layer"), check_text(model, "model")
     ensemble, views = check_names(ensemble, "ensemble"), check_views(views)
     gathered, batches = _Gathered(), split_images(images)
@@ -60,7 +60,7 @@ def extract(
 
 
 class StreamFacts:
-    """What a stream has told of itself so far."""
+    """What a stream of features has said about itself so far."""
 
     provenance: Provenance | None = None
 
@@ -76,7 +76,7 @@ def extract_stream(
 ) -> Operation[None]:
     """Emit one feature (D,) or error per image, in the order given."""
     if on_error not in get_args(OnStreamError):
-        raise InvalidArgument(f"on_error is {on_error!r}. Give 'yield', 'raise' or 'skip'", name="on_error")
+        raise InvalidArgument(f"on_error must be 'yield', 'raise' or 'skip' (got {on_error!r})", name="on_error")
     layer, model = check_text(layer, "layer"), check_text(model, "model")
     ensemble, views = check_names(ensemble, "ensemble"), check_views(views)
     under_way: deque[InputImage] = deque()
@@ -105,7 +105,7 @@ def extract_stream(
 
 @dataclass(slots=True)
 class _Gathered:
-    """Features of the batches so far."""
+    """The features of all batches so far."""
 
     values: list[NDArray[Any]] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
@@ -118,10 +118,10 @@ class _Gathered:
         return len(self.rows) + len(self.failed)
 
     def take(self, batch: list[InputImage], response: pb.ExtractResponse) -> list[Fc7Error]:
-        """Keep one batch's answer; return its failures as errors to raise."""
+        """Keep the answer to one batch. Return its failures, ready to be raised."""
         provenance = read_provenance(response.provenance)
         if self.provenance not in (None, provenance):
-            raise Aborted(f"the server changed from {self.provenance} to {provenance} during the call: extract again")
+            raise Aborted(f"The server changed from {self.provenance} to {provenance} during the call. Extract again")
         self.provenance = provenance
         self.values.append(read_tensor(response.features))
         self.timing = self.timing + read_timing(response.timing)
@@ -137,12 +137,12 @@ class _Gathered:
 
     def features(self) -> Features:
         if self.provenance is None:
-            raise InvalidArgument("images is empty: give one at least", name="images")
+            raise InvalidArgument("images is empty. Give at least one image", name="images")
         return Features(np.concatenate(self.values), self.provenance, self.rows, self.failed, self.timing)
 
 
 def _naming_image(error: Fc7Error, entry: InputImage) -> Fc7Error:
-    """Return an image's error with the image in its text, for the end of a whole call."""
+    """Return an error whose text names its image, for the end of a whole call."""
     text = error.message if entry.name in error.message else f"{entry.name}: {error.message}"
     named = type(error)(text, name=error.name or entry.name)
     named.index, named.reason = entry.index, error.reason

@@ -25,8 +25,8 @@ from fc7.results import Classification, Failure, Head
 from fc7.v1 import head_pb2 as pb
 from fc7.v1.head_pb2_grpc import HeadServiceStub as Stub
 
-_SHOWN = 5  # images left out, in the text of an error
-_TRAINING_S = 24 * 3600.0  # a training call ends after a day, whatever happens
+_SHOWN = 5  # unreadable images that the text of an error lists
+_TRAINING_S = 24 * 3600.0  # a training call ends after a day at the latest
 
 Report = Callable[[int], object]
 
@@ -34,13 +34,15 @@ Report = Callable[[int], object]
 def plan(
     name: str, collection: str | None, label: str, layer: str, model: str, features: Features | None
 ) -> pb.HeadPlan:
-    """Return what to train; a collection and features have their own model and layer."""
+    """Return what to train. A collection and features bring their model and layer."""
     plan = pb.HeadPlan(name=check_text(name, "name"))
     if collection is not None:
         plan.collection, plan.label_field = check_text(collection, "collection"), check_text(label, "label")
     elif features is not None:
         if layer or model:
-            raise InvalidArgument("features have a model and a layer of their own. Leave both out", name="features")
+            raise InvalidArgument(
+                "Features already have a model and a layer. Leave out layer= and model=", name="features"
+            )
         plan.provenance.CopyFrom(write_provenance(features.provenance))
     else:
         plan.layer, plan.model = check_text(layer, "layer"), check_text(model, "model")
@@ -54,7 +56,7 @@ def train(
     labels: Iterable[str] | None,
     report: Report | None,
 ) -> Operation[Head]:
-    """Train on a collection, on labelled features, or on labelled images that are read as the server takes them."""
+    """Train on a collection, on labelled features, or on labelled images, which are read while the server works."""
     n_sources = bool(plan.collection) + (images is not None) + (features is not None)
     if n_sources != 1 or (labels is None) != bool(plan.collection):
         raise InvalidArgument(
@@ -88,7 +90,7 @@ def train(
         failed += [Failure(f.index, unreadable.get(f.index) or read_item_error(f.error)) for f in progress.failed]
         if report:
             report(progress.extracted)
-    raise Aborted("the server ended the training without a head: train again")
+    raise Aborted("The server ended the training without a head. Train again")
 
 
 def _labelled(features: Features, labels: Iterable[str]) -> Iterator[pb.TrainHeadRequest]:
@@ -102,7 +104,7 @@ def _labelled(features: Features, labels: Iterable[str]) -> Iterator[pb.TrainHea
 
 
 def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure]) -> Operation[Any]:
-    """Return the next answer; to "too few images" add which ones were left out, and why."""
+    """Return the next answer. Add to the error "too few images" which ones were left out, and why."""
     try:
         return (yield ReadStream(stream))
     except InvalidArgument as error:
@@ -157,7 +159,7 @@ def classify(
 ) -> Operation[list[Classification]]:
     """Classify batch by batch."""
     if not 1 <= top < 2**31:
-        raise InvalidArgument(f"top is {top}: it must be from 1 to {2**31 - 1}", name="top")
+        raise InvalidArgument(f"top must be from 1 to {2**31 - 1} (got {top})", name="top")
     head, model = check_text(head, "head"), check_text(model, "model")
     plan = pb.ClassifyRequest(
         head=head,
@@ -187,7 +189,7 @@ def classify(
 def _checked(version: int) -> int:
     if not 0 <= version < 2**31:
         raise InvalidArgument(
-            f"version is {version}: it must be from 1 to {2**31 - 1}, or 0 for the default", name="version"
+            f"version must be from 1 to {2**31 - 1}, or 0 for the default (got {version})", name="version"
         )
     return version
 

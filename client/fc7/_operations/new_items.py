@@ -1,4 +1,4 @@
-"""New items of a collection: from images or from features, with their ids and payloads."""
+"""New items of a collection, made from images or features, with their ids and payloads."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Payload = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An item on its way; one with an error travels without its content, and the server refuses it."""
+    """An item to be sent. An item with an error is sent without its content, and the server refuses it."""
 
-    id: str  # the caller's
+    id: str  # as the caller gave it
     message: pb.NewItem
     error: Fc7Error | None = None
-    n_bytes: int = 0  # of the message, about
+    n_bytes: int = 0  # of the message, roughly
     sha256: str = ""  # of its image, hex
 
     @property
     def inquiry(self) -> pb.NewItem:
-        """The message with the digest of the image in place of its bytes."""
+        """The message with the digest of the image instead of its bytes."""
         return pb.NewItem(
             id=self.message.id, payload_json=self.message.payload_json, content_sha256=self.sha256 or None
         )
@@ -43,12 +43,12 @@ def from_images(
     root: Path | str | None,
     payloads: Iterable[Payload] | None,
 ) -> Iterator[NewItem]:
-    """Yield one item an image, reading each when its turn comes.
+    """Yield one item per image. Each image is read when its turn comes.
 
     Raises
     ------
     InvalidArgument
-        An image without an id, one outside ``root``, or lists of different lengths.
+        An image has no id or is outside ``root``, or the lists have different lengths.
     """
     entries = read_entries(list_images(images))
     with_ids = zip(entries, repeat(None)) if ids is None else align(entries, _a_list(ids), "images", "ids")
@@ -64,12 +64,12 @@ def from_images(
 
 
 def from_features(features: Features, ids: Iterable[str], payloads: Iterable[Payload] | None) -> Iterator[NewItem]:
-    """Yield one item a row.
+    """Yield one item per row.
 
     Raises
     ------
     InvalidArgument
-        Lists of different lengths.
+        The lists have different lengths.
     """
     with_ids = align(features.values, _a_list(ids), "features", "ids")
     pairs = zip(with_ids, repeat({})) if payloads is None else align(with_ids, payloads, "features", "payloads")
@@ -82,12 +82,12 @@ def from_features(features: Features, ids: Iterable[str], payloads: Iterable[Pay
 def _complete(
     own: str, item: pb.NewItem, payload: Payload, n_content: int, error: Fc7Error | None, seen: set[str]
 ) -> NewItem:
-    """Return the item with its id and payload, or without its content where something is wrong with it."""
+    """Return the item with its id and payload, or without its content if something is wrong with it."""
     try:
         item.id = check_text(own, "id")
         item.payload_json = write_payload(payload)
         if own in seen:
-            raise InvalidArgument(f"id {own!r} stands twice in this call: give root= or ids=", name=own)
+            raise InvalidArgument(f"id {own!r} is used twice in this call. Give root= or ids=", name=own)
     except Fc7Error as wrong:
         error = error or wrong
     seen.add(item.id)
@@ -98,7 +98,7 @@ def _complete(
 
 def _a_list(ids: Iterable[str]) -> Iterable[str]:
     if isinstance(ids, str):
-        raise InvalidArgument(f"ids is the string {ids!r}: give a list, one id an image", name="ids")
+        raise InvalidArgument(f"ids must be a list with one id per image (got the string {ids!r})", name="ids")
     return ids
 
 
@@ -107,13 +107,13 @@ def _id_of(entry: InputImage, root: Path | str | None) -> str:
     if isinstance(entry.source, str) and path is None:
         return entry.name  # a URL, without a password
     if path is None:
-        raise InvalidArgument(f"{entry.name} has no path to name it: give ids=", name="ids")
+        raise InvalidArgument(f"{entry.name} has no path to take an id from. Give ids=", name="ids")
     if root is None:
         return text_of(path.name)
     try:
         return text_of(Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix())
     except ValueError:
-        raise InvalidArgument(f"{str(path)!r} is not below root {str(root)!r}: give ids=", name="root") from None
+        raise InvalidArgument(f"{str(path)!r} is not below root {str(root)!r}. Give ids=", name="root") from None
 
 
 def _payload_of(entry: InputImage) -> Payload:

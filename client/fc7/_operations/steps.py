@@ -1,7 +1,7 @@
-"""What an operation asks of the client that runs it.
+"""The steps of which every method of a client is made.
 
-An operation is a generator: it yields steps, receives what came of each, and returns what the client's method
-returns. It never waits itself, so both clients run the same one.
+An operation is a generator. It yields steps, receives the result of each, and returns what the method returns. It
+never waits itself, so that both clients, the one that waits and the one that awaits, run the same operations.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """Send a request; receive the response."""
+    """Send a request and receive the response."""
 
     stub: type[Any]  # generated class of the service
     method: str
-    request: Message | bytes  # bytes: packed already
-    is_bulk: bool = False  # one of the batches of a long list: few of them are under way at once
+    request: Message | bytes  # bytes if it is already serialized
+    is_bulk: bool = False  # a batch of a long list; few of them are on their way at once
 
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """Begin a call of many answers to one request or to many; receive its stream."""
+    """Begin a call that is answered by many messages, and receive its stream."""
 
     stub: type[Any]
     method: str
-    requests: Message | Iterator[Message]  # many are read ahead of the answers, in another thread
+    requests: Message | Iterator[Message]  # an iterator is read ahead of the answers, in another thread
     timeout_s: float | None  # None for a stream without end
 
 
 @dataclass(frozen=True, slots=True)
 class ReadStream:
-    """Receive the next answer of a stream; None after the last."""
+    """Receive the next answer of a stream, or None after the last one."""
 
     stream: Any
 
 
 @dataclass(frozen=True, slots=True)
 class RunBlocking:
-    """Do what blocks, such as reading files; receive what it returns."""
+    """Call a function that blocks, such as reading files, and receive what it returns."""
 
     function: Callable[[], Any]
 
@@ -61,6 +61,6 @@ Operation: TypeAlias = Generator[Step, Any, T]
 
 
 def read_to_end(stream: Any) -> Operation[None]:
-    """Read a stream to its end, after its result: until then the server is not done with the call."""
+    """Read the rest of a stream after its result. Only then has the server finished the call."""
     while (yield ReadStream(stream)) is not None:
         pass
