@@ -1,0 +1,78 @@
+"""The fits of a head and the interval of its accuracy agree with short second versions, and with scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from fc7.evaluation import wilson_interval
+from fc7_service.bundle.softmax import softmax
+from fc7_service.heads.logistic import fit_logistic
+from fc7_service.heads.ridge import fit_ridge
+from fc7_service.heads.standardised_rows import StandardisedRows
+from fc7_service.heads.temperature import fit_temperature
+from slow import heads as slow
+from slow import wilson
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def make_rows(seed: int, n: int, dim: int, n_classes: int) -> tuple[np.ndarray, StandardisedRows]:
+    rng = np.random.default_rng(seed)
+    y = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, n - n_classes)])
+    x = (3 * rng.standard_normal((n_classes, dim))[y] + rng.standard_normal((n, dim)) + 5).astype(np.float32)
+    return x, StandardisedRows(x, y, n_classes)
+
+
+@settings(max_examples=40)
+@given(SEEDS, st.integers(4, 30), st.integers(1, 40), st.integers(2, 4), st.sampled_from([10.0, 1e-1, 1e-3]))
+def test_ridge_is_the_closed_form(seed: int, n: int, dim: int, n_classes: int, strength: float) -> None:
+    x, rows = make_rows(seed, n, dim, n_classes)
+    layer = fit_ridge(rows, strength)
+    standardised = slow.standardise(x)
+    weights, bias = slow.ridge(standardised, rows.y.tolist(), n_classes, strength)
+    np.testing.assert_allclose(rows.x, standardised, atol=1e-4)
+    np.testing.assert_allclose(layer.weights, weights, atol=2e-3 * max(1.0, np.abs(weights).max()))
+    np.testing.assert_allclose(layer.bias, bias, atol=1e-6)
+
+
+@settings(max_examples=15)
+@given(SEEDS, st.integers(8, 30), st.integers(1, 8), st.integers(3, 4), st.sampled_from([1e-1, 1e-2]))
+def test_logistic_regression_finds_the_least_objective(
+    seed: int, n: int, dim: int, n_classes: int, strength: float
+) -> None:
+    x, rows = make_rows(seed, n, dim, n_classes)
+    standardised, y = slow.standardise(x), rows.y.tolist()
+    layer = next(fit_logistic(rows, (strength,)))
+    ours = slow.logistic_objective(standardised, y, layer.weights, layer.bias, strength)
+    oracle = LogisticRegression(C=1 / (strength * n), tol=1e-8, max_iter=5000).fit(standardised, y)
+    theirs = slow.logistic_objective(standardised, y, oracle.coef_.T, oracle.intercept_, strength)
+    assert abs(ours - theirs) < 1e-4
+
+
+@settings(max_examples=25)
+@given(SEEDS, st.integers(2, 25), st.integers(2, 5), st.sampled_from([0.1, 1.0, 10.0]))
+def test_the_temperature_has_the_least_cross_entropy(seed: int, n: int, n_classes: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    logits = (scale * (rng.standard_normal((n, n_classes)) + np.eye(n_classes)[y])).astype(np.float32)
+    temperature, nll = fit_temperature(logits, y)
+    best = slow.best_temperature(logits, y.tolist())
+    assert abs(nll - slow.smoothed_nll(logits, y.tolist(), best)) < 1e-6
+    assert abs(nll - slow.smoothed_nll(logits, y.tolist(), temperature)) < 1e-6
+
+
+@given(SEEDS, st.integers(1, 5), st.integers(1, 6), st.sampled_from([1.0, 1000.0]))
+def test_softmax_is_the_powers_over_their_sum(seed: int, n: int, n_classes: int, scale: float) -> None:
+    logits = (scale * np.random.default_rng(seed).standard_normal((n, n_classes))).astype(np.float32)
+    for row, given_logits in zip(softmax(logits), logits.astype(np.longdouble), strict=True):
+        powers = np.exp(given_logits)
+        np.testing.assert_allclose(row, np.asarray(powers / powers.sum(), np.float64), atol=1e-6)
+
+
+@given(st.integers(1, 500), st.data())
+def test_the_wilson_interval_holds_every_share_that_fits(count: int, data: st.DataObject) -> None:
+    n_right = data.draw(st.integers(0, count))
+    np.testing.assert_allclose(wilson_interval(n_right, count), wilson.wilson_interval(n_right, count), atol=1e-4)
