@@ -237,7 +237,7 @@ def test_random_masks_lie_in_their_object() -> None:
         ([], "names no part"),
     ],
 )
-def test_parts_that_are_none(dogs: Path, bundle: Bundle, lines: list[str], said: str) -> None:
+def test_lines_that_are_not_parts(dogs: Path, bundle: Bundle, lines: list[str], said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
         correspondence.measure_correspondence(write_parts(dogs, *lines), str(bundle.path), quiet)
 
@@ -261,7 +261,7 @@ def inputs(n: int) -> NDArray[np.float32]:
     return np.random.default_rng(3).standard_normal((n, 3, PX, PX), np.float32)
 
 
-def test_the_way_back_is_that_of_the_deconvnet(bundle: Bundle) -> None:
+def test_the_backward_graph_is_that_of_the_deconvnet(bundle: Bundle) -> None:
     x, units, back = inputs(6), [0, 1, 2, 0, 1, 2], backward_graph(bundle.graph(), PX)
     for rule in ("deconv", "gradient", "guided"):
         (found,) = open_unit_graph(bundle.graph() + back.nodes, [f"pixels/{rule}"])(x, units)
@@ -306,7 +306,7 @@ def test_maps_and_probabilities(bundle: Bundle) -> None:
     assert found["occlusion"][0, 0] == pytest.approx(lost, abs=1e-6)
 
 
-def test_edges_and_a_lot() -> None:
+def test_edges_and_random_maps() -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, 4:] = 100
     found = baseline_maps(pixels, seed=0)
@@ -334,10 +334,10 @@ def test_shuffling_keeps_the_distribution_and_the_rest(graph: bytes) -> None:
     assert abs(one["logits"] - two["logits"]).max() > 0.1
 
 
-# Trust
+# The check of maps
 
 
-def test_likeness_of_maps() -> None:
+def test_similarity_of_maps() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 5, (2, 16, 16)).astype(np.float32)  # with many ties
     assert saliency_check.rank_correlation(a, b) == pytest.approx(spearmanr(a.ravel(), b.ravel()).statistic)
