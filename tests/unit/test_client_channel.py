@@ -192,6 +192,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("http://gpu-box:50051", "is not HOST:PORT. Write, for example, gpu-box:50051"),
         ("https://gpu-box:50051/fc7", "is not HOST:PORT. Write, for example, gpu-box:50051"),
         ("http://gpu-box", "Write, for example, gpu-box:50051"),
+        (
+            "http://ann:secret@gpu-box:1/a",
+            "address 'http://gpu-box:1/a' is not HOST:PORT. Write, for example, gpu-box:1",
+        ),
         ("gpu-box/path:1", "is not HOST:PORT"),
     ],
 )

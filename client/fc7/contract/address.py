@@ -31,10 +31,13 @@ def split_address(address: str, name: str = "address") -> tuple[str, int]:
     is_number = port.isascii() and port.isdecimal() and len(port) <= 5
     if colon and host and "/" not in host and is_number and int(port) < 65536:
         return host, int(port)
-    _, is_url, rest = address.partition("://")
-    place = rest.partition("/")[0].rpartition("@")[2]
-    example = (place if ":" in place else f"{place}:50051") if is_url else "localhost:50051"
-    raise InvalidArgument(f"address {address!r} is not HOST:PORT. Write, for example, {example}", name=name)
+    scheme, is_url, rest = address.partition("://")
+    rest = rest.rpartition("@")[2]  # a password is not shown
+    place = rest.partition("/")[0]
+    shown, example = address, "localhost:50051"
+    if is_url:
+        shown, example = f"{scheme}://{rest}", place if ":" in place else f"{place}:50051"
+    raise InvalidArgument(f"address {shown!r} is not HOST:PORT. Write, for example, {example}", name=name)
 
 
 def is_loopback(host: str) -> bool:
