@@ -123,13 +123,11 @@ def draw_class(path: Path, found: ClassReason, output: Path) -> None:
     if found.positions is not None:
         first.append(_lit(image, found.positions))
         first.append(Panel(heat_map(found.positions), ("share of each position", _range(found.positions))))
-    panels = [
-        Panel(
-            _cut_projection(projection, view_px),
-            (_activation(projection), f"contributes {found.contributions[projection.place.unit]:.3f}"),
-        )
-        for projection in found.projections
-    ]
+    panels = []
+    for projection in found.projections:
+        contribution = found.contributions[projection.place.unit]
+        caption = (_activation(projection), f"contributes {contribution:.3f} of {found.logit:.3f}")
+        panels.append(Panel(_cut_projection(projection, view_px), caption))
     rows = [first, *(panels[i : i + _PANELS_PER_ROW] for i in range(0, len(panels), _PANELS_PER_ROW))]
     draw_page(rows, output, f"What speaks for {found.label!r} in {found.provenance.model} {found.provenance.layer}")
 
@@ -142,13 +140,14 @@ def draw_occlusion(path: Path, found: Occlusion, output: Path) -> None:
     ImageDraw.Draw(image).rectangle((2, 2, 2 + square_px, 2 + square_px), "#808080")
     row = [Panel(image, (path.name, f"grey square of {found.square_px} px"))]
     if found.activities is not None:
-        caption = (f"{found.activity_layer}, map {found.activity_unit}", _range(found.activities))
+        caption = (f"activity of {found.activity_layer}, map {found.activity_unit}", _range(found.activities))
         row.append(Panel(heat_map(found.activities, low=0.0), caption))
     caption = (f"probability of {found.label}", _range(found.probabilities))
     row.append(Panel(heat_map(found.probabilities, low=0.0), caption))
     row.append(Panel(class_map(found.best, len(found.labels)), ("most probable class",)))
     row.append(Panel(class_legend(found.labels, [int((found.best == i).sum()) for i in range(len(found.labels))])))
-    draw_page([row], output, f"{found.label} under a grey square ({found.probability:.3f} without it)")
+    title = f"Probability of {found.label} while a grey square covers a part ({found.probability:.3f} without it)"
+    draw_page([row], output, title)
 
 
 def _lit(image: Image.Image, shares: NDArray[np.float32]) -> Panel:
