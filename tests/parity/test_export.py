@@ -12,8 +12,7 @@ from torch import nn
 
 from fc7.errors import AlreadyExists, DataLoss
 from fc7_models.export.export_trained import export_bundle
-from fc7_models.export.golden_images import draw_golden_images
-from fc7_models.export.int8_fidelity import read_golden_inputs
+from fc7_models.export.golden_images import draw_golden_images, read_golden_inputs
 from fc7_models.export.pack_bundle import run_graph
 from fc7_models.export.torch_to_onnx import check_parity, fold_batch_norm, round_to_fp16, to_onnx
 from fc7_models.networks import NETWORKS, Network, find_network

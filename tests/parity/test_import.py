@@ -293,10 +293,10 @@ def refused(
     assert not (tmp_path / "b").exists()
 
 
-def test_files_that_are_no_networks(tmp_path: Path) -> None:
+def test_files_that_are_not_networks(tmp_path: Path) -> None:
     whole = alexnet().SerializeToString()
     for data in (b"", b"\x00" * 100, b"not a model", whole[: len(whole) // 2]):
-        refused(tmp_path, data, "no ONNX file", DataLoss)
+        refused(tmp_path, data, "damaged or not an ONNX file", DataLoss)
     with pytest.raises(NotFound):
         import_file(tmp_path / "none.onnx", tmp_path / "b", model="m")
     (tmp_path / "there").mkdir()
@@ -323,7 +323,7 @@ def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for attribute in model.graph.node[0].attribute:
         if attribute.name == "pads":
             attribute.ints[:] = [100_000] * 4
-    refused(tmp_path, model, "too large|do not fit")
+    refused(tmp_path, model, "too large|contradict each other")
     monkeypatch.setattr(onnx_import, "MAX_NODES", 5)
     refused(tmp_path, alexnet(), "at most 5")
     monkeypatch.setattr(onnx_import, "MAX_FILE_BYTES", 1000)
@@ -339,14 +339,14 @@ def test_inputs_and_outputs_that_do_not_fit(tmp_path: Path) -> None:
     refused(tmp_path, heads, "prob_1, fc7_2")
     grey = alexnet()
     grey.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
-    refused(tmp_path, grey, "is expected")
+    refused(tmp_path, grey, "must be float32")
     no_classes = alexnet()
     no_classes.graph.output[0].name = "pool5_1"
-    refused(tmp_path, no_classes, "should end in a fully connected layer")
+    refused(tmp_path, no_classes, "must end in a fully connected layer")
     small = recipe(tmp_path)
     small.write_text(small.read_text().replace('"crop_px": 224', '"crop_px": 128'))
     save(alexnet(), tmp_path / "net.onnx")
-    with pytest.raises(InvalidArgument, match="224 pixels: the recipe crops 128"):
+    with pytest.raises(InvalidArgument, match="224 pixels, but the recipe crops 128"):
         import_file(tmp_path / "net.onnx", tmp_path / "b", model="m", recipe=small)
 
 
@@ -366,21 +366,21 @@ def test_a_batch_that_cannot_be_opened(tmp_path: Path) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "first"))
     model.graph.node.insert(0, helper.make_node("Gather", ["data_0", "first"], ["only"], axis=0))
     model.graph.node[1].input[0] = "only"
-    refused(tmp_path, model, "shape .* for 4 pictures: its batch is fixed")
+    refused(tmp_path, model, "a fixed batch: shape .* for 4 pictures")
     model.graph.node.remove(model.graph.node[0])
     model.graph.node[0].input[0] = "data_0"
     model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 8, 1, 1), np.float32), "token"))
     joined = helper.make_node("Concat", ["logits", "token"], ["joined"], axis=2)  # as a transformer's class token
     model.graph.node.insert(list(model.graph.node).index(flat), joined)
     flat.input[0] = "joined"
-    refused(tmp_path, model, "cannot be run on batches of 1 and 4|do not fit")
+    refused(tmp_path, model, "cannot be run on batches of 1 and 4|contradict each other")
 
 
-def test_weights_that_are_none_of_the_table(tmp_path: Path) -> None:
+def test_weights_that_are_not_in_the_table(tmp_path: Path) -> None:
     import torch
 
     torch.save({"a": torch.zeros(3)}, tmp_path / "mine.pth")
-    with pytest.raises(InvalidArgument, match=r"none of the table: .*alexnet-owt-7be5be79\.pth"):
+    with pytest.raises(InvalidArgument, match=r"not in the table: .*alexnet-owt-7be5be79\.pth"):
         import_file(tmp_path / "mine.pth", tmp_path / "b", model="m")
 
 

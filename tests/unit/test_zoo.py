@@ -287,9 +287,9 @@ def test_a_pickle_that_would_run_something_is_not_read(tmp_path: Path) -> None:
     torch.save({"weight": Harm()}, tmp_path / "harm.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "harm.pth").read_bytes()[:-100])
     for file in ("harm.pth", "cut.pth"):
-        with pytest.raises(DataLoss, match="no state dict"):
+        with pytest.raises(DataLoss, match="state dict"):
             load_state(tmp_path / file)
-    with pytest.raises(DataLoss, match="is expected"):
+    with pytest.raises(DataLoss, match="should begin with 00000000"):
         check_hash(tmp_path / "harm.pth", "00000000")
 
 

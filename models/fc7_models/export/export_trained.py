@@ -13,9 +13,10 @@ from torch import nn
 
 from fc7.errors import InvalidArgument
 from fc7_models.data.inference import Report
+from fc7_models.export.golden_images import draw_golden_inputs
 from fc7_models.export.layer_pooling import HALF_SIZE_POOL5, POOLED_LAYER, add_pooled_layer
 from fc7_models.export.model_card import write_card
-from fc7_models.export.pack_bundle import BundleContents, check_output, draw_golden_inputs, pack_bundle, run_graph
+from fc7_models.export.pack_bundle import BundleContents, check_output, pack_bundle, run_graph
 from fc7_models.export.torch_to_onnx import check_parity, fold_batch_norm, round_to_fp16, to_onnx
 from fc7_models.networks import Network
 from fc7_models.training.trained_network import TrainedNetwork

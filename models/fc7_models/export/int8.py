@@ -19,23 +19,26 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from fc7.errors import AlreadyExists
 from fc7_models.data.dataset import Dataset, read_dataset
 from fc7_models.data.inference import Report, RunGraph, group_by_recipe, open_graph, open_model, read_batches
-from fc7_models.export.int8_fidelity import Cost, LayerFidelity, compare_with_int8, read_golden_inputs
+from fc7_models.deconv.onnx_graph import OnnxGraph, ancestors
+from fc7_models.export.golden_images import read_golden_inputs
+from fc7_models.export.int8_fidelity import Cost, LayerFidelity, compare_with_int8
 from fc7_models.export.layer_pooling import HALF_SIZE_POOL5
 from fc7_models.export.pack_bundle import check_output
 from fc7_service.bundle.bundle import CARD, INT8_GOLDEN, INT8_MODEL, Bundle
+from fc7_service.bundle.disk import new_folder
 from fc7_service.bundle.folder import open_bundle, write_bundle
 
 N_CALIBRATION = 500  # pictures: five whole batches
 N_COMPARED = 1000
 FIDELITY = 0.999  # to reach: mean cosine of each layer to fp32
-_MOST_KEPT = 2  # first convolutions that may stay in fp32 for it
+_MOST_FP32 = 2  # first convolutions that may stay in fp32 for it
 _OPERATORS = {"Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool"}
 _SQUARES = {"Mul", "Pow"}  # what comes before the convolution of a local response normalisation: left in fp32
 _CARD = """
 ## int8
 
 Served as `{name}.int8`: weights of 7 bits, a scale an output channel; activations of 8 bits, calibrated on
-{n_calibration} pictures of {data}. Convolutions, first ones, that stay in fp32: {n_kept}. Compared with fp32 on {count}
+{n_calibration} pictures of {data}. Convolutions, first ones, that stay in fp32: {n_fp32}. Compared with fp32 on {count}
 others:
 
 | layer | cosine to fp32, mean | least |
@@ -88,8 +91,8 @@ def quantise_bundle(name: str, folder: Path, output: Path, report: Report) -> Qu
     if INT8_MODEL in bundle.files:
         raise AlreadyExists(f"bundle {bundle.name!r} has an int8 form: it is served as {bundle.name}.int8", name=name)
     training, others = _sample(read_dataset(folder, "train"), N_CALIBRATION), read_dataset(folder, "val")
-    for n_kept in range(_MOST_KEPT + 1):
-        graph = quantise_graph(bundle, training.paths, n_kept)
+    for n_fp32 in range(_MOST_FP32 + 1):
+        graph = quantise_graph(bundle, training.paths, n_fp32)
         layers, costs = compare_with_int8(bundle, graph, _sample(others, N_COMPARED), report)
         if min(one.cosine for one in layers) >= FIDELITY:
             break
@@ -97,7 +100,7 @@ def quantise_bundle(name: str, folder: Path, output: Path, report: Report) -> Qu
     card = bundle.card() + _CARD.format(
         name=bundle.name,
         n_calibration=len(training.paths),
-        n_kept=n_kept,
+        n_fp32=n_fp32,
         data=folder.resolve().name,
         count=count,
         layers="\n".join(f"| {one.layer} | {one.cosine:.5f} | {one.least:.5f} |" for one in layers),
@@ -106,8 +109,8 @@ def quantise_bundle(name: str, folder: Path, output: Path, report: Report) -> Qu
     return Quantised(_write(bundle, graph, card, output), count, layers, costs)
 
 
-def quantise_graph(bundle: Bundle, paths: Sequence[Path], n_kept: int = 0) -> bytes:
-    """Return the ONNX file of the int8 form, calibrated on pictures; its first ``n_kept`` convolutions stay in fp32.
+def quantise_graph(bundle: Bundle, paths: Sequence[Path], n_fp32: int = 0) -> bytes:
+    """Return the ONNX file of the int8 form, calibrated on pictures; its first ``n_fp32`` convolutions stay in fp32.
 
     What leads to the logits is computed in integers; layers beside that way are computed in fp32 from what is on it.
     Weights have 7 bits: processors without VNNI add products of 8 bits in 16 and would saturate. A range is the mean
@@ -118,7 +121,7 @@ def quantise_graph(bundle: Bundle, paths: Sequence[Path], n_kept: int = 0) -> by
     Jacob et al. 2018, arXiv 1712.05877.
     """
     model = onnx.load_from_string(bundle.graph())
-    integer = _integer_nodes(model.graph, n_kept)
+    integer = _integer_nodes(model, n_fp32)
     _unpack(model.graph, integer)
     add_pre_process_metadata(model)  # else the quantiser advises a step that does not take graphs of dynamic size
     with tempfile.TemporaryDirectory() as folder:
@@ -171,36 +174,28 @@ def _unpack(graph: onnx.GraphProto, integer: Sequence[onnx.NodeProto]) -> None:
         graph.node.remove(cast)
 
 
-def _integer_nodes(graph: onnx.GraphProto, n_kept: int) -> list[onnx.NodeProto]:
-    """Return the nodes to compute in integers: on the way to the logits, without such to the last layer.
+def _integer_nodes(model: onnx.ModelProto, n_fp32: int) -> list[onnx.NodeProto]:
+    """Return the nodes to compute in integers.
 
-    And on the way to what ``conv5_pooled`` sees of the picture at half its size, which has the same filters.
+    These lead to the logits, or to the last layer of a network without logits, or to what ``conv5_pooled`` takes from
+    the picture at half its size, which the same filters see.
     """
-    makers = {output: node for node in graph.node for output in node.output}
-    layers = [output.name for output in graph.output]
-    wanted, seen, found = ["logits" if "logits" in layers else layers[-1], HALF_SIZE_POOL5], set[str](), []
-    while wanted:
-        node = makers.get(wanted.pop())
-        if node is not None and node.output[0] not in seen:
-            seen.add(node.output[0])
-            found.append(node)
-            wanted.extend(node.input)
-    filters = list(dict.fromkeys(node.input[1] for node in graph.node if node.op_type == "Conv"))
-    return [
-        node
-        for node in found
-        if node.op_type in _OPERATORS
-        and not (node.op_type == "Conv" and node.input[1] in filters[:n_kept])
-        and not (node.op_type == "Conv" and node.input[0] in makers and makers[node.input[0]].op_type in _SQUARES)
-    ]
+    graph = OnnxGraph(model)
+    filters = list(dict.fromkeys(node.input[1] for node in graph.nodes if node.op_type == "Conv"))
+
+    def is_fp32(convolution: onnx.NodeProto) -> bool:
+        maker = graph.makers.get(convolution.input[0])
+        return convolution.input[1] in filters[:n_fp32] or (maker is not None and maker.op_type in _SQUARES)
+
+    last = "logits" if "logits" in graph.outputs else graph.outputs[-1]
+    nodes = [node for node in ancestors(graph.nodes, [last, HALF_SIZE_POOL5]) if node.op_type in _OPERATORS]
+    return [node for node in nodes if node.op_type != "Conv" or not is_fp32(node)]
 
 
 def _write(bundle: Bundle, graph: bytes, card: str, output: Path) -> Bundle:
-    """Write the copy at once or not at all."""
+    """Write the copy of a bundle with its int8 form, in one step."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent) as part:
-        folder = Path(part) / "bundle"
-        folder.mkdir()
+    with new_folder(output, output.parent) as folder:
         for file in bundle.files:
             shutil.copyfile(bundle.path / file, folder / file)
         (folder / INT8_MODEL).write_bytes(graph)
@@ -216,7 +211,6 @@ def _write(bundle: Bundle, graph: bytes, card: str, output: Path) -> Bundle:
             versions=bundle.versions,
             default_layer=bundle.default_layer,
         )
-        folder.rename(output)
     return open_bundle(output)
 
 

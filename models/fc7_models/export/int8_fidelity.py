@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from fc7_models.data.dataset import Dataset
 from fc7_models.data.inference import Report, RunGraph, group_by_recipe, open_graph, read_batches
+from fc7_models.export.golden_images import read_golden_inputs
 from fc7_service.bundle.bundle import Bundle
-from fc7_service.bundle.golden import read_golden
-from fc7_service.features.preprocess import preprocess_pixels
 
 _TIMED = (1, 32)  # pictures a run
 _ROUNDS = 7
@@ -87,17 +86,6 @@ def _accuracy(bundle: Bundle, pictures: Dataset, logits: Sequence[NDArray[np.flo
         *(Cost(f"top-{n}", *(float(np.mean((rows[:, :n] == labels).any(axis=1))) for rows in best)) for n in (1, 5)),
         *costs,
     ]
-
-
-def read_golden_inputs(bundle: Bundle) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield each layer's name and what the golden pictures are to it, float32 (N, 3, H, W), by its own recipe."""
-    golden = read_golden(bundle)
-    for layer in bundle.layers:
-        inputs = golden.inputs
-        if layer in golden.own_pixels:
-            recipe = bundle.recipe_of(layer)
-            inputs = np.stack([preprocess_pixels(pixels, recipe) for pixels in golden.own_pixels[layer]])
-        yield layer, inputs
 
 
 def time_both(bundle: Bundle, runs: Sequence[RunGraph]) -> list[Cost]:

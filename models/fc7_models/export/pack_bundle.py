@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 
 from fc7.errors import AlreadyExists, FailedPrecondition
 from fc7_models.deconv.build import build_deconv
-from fc7_models.export.golden_images import draw_golden_images
+from fc7_models.export.golden_images import draw_golden_inputs
 from fc7_service.bundle.bundle import CARD, DECONV, GOLDEN, LABELS, MODEL, Bundle, ClassLabel, Layer
+from fc7_service.bundle.disk import new_folder
 from fc7_service.bundle.folder import open_bundle, write_bundle
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.preprocess import preprocess_pixels
 
 _LIBRARIES = ("fc7", "torch", "onnx", "onnxruntime", "pillow")
 
@@ -74,9 +73,7 @@ def pack_bundle(contents: BundleContents, output: Path, *, name: str) -> Bundle:
     for layer in contents.own:
         own_pixels[f"pixels/{layer.name}"], own_inputs = draw_golden_inputs(layer.recipe or recipe)
         layers[layer.name] = run_graph(contents.graph, own_inputs)[layer.name]
-    with tempfile.TemporaryDirectory(dir=output.parent) as part:
-        folder = Path(part) / "bundle"
-        folder.mkdir()
+    with new_folder(output, output.parent) as folder:
         (folder / MODEL).write_bytes(contents.graph)
         with contextlib.suppress(FailedPrecondition):  # of a network with branches, which is served without one
             (folder / DECONV).write_bytes(build_deconv(contents.graph, recipe.crop_px))
@@ -94,18 +91,7 @@ def pack_bundle(contents: BundleContents, output: Path, *, name: str) -> Bundle:
             versions={lib: importlib.metadata.version(lib) for lib in _LIBRARIES},
             default_layer=contents.default_layer,
         )
-        folder.rename(output)
     return open_bundle(output)
-
-
-def draw_golden_inputs(recipe: Recipe) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return golden pictures, uint8 (N, resize_px, resize_px, 3), and their tensors, float32 (N, 3, crop_px, crop_px).
-
-    The pictures are as large as the recipe resizes to, so that a server that is sent them cuts their centre and
-    changes no pixel of it.
-    """
-    pixels = draw_golden_images(recipe.resize_px)
-    return pixels, np.stack([preprocess_pixels(p, recipe) for p in pixels])
 
 
 def run_graph(graph: bytes, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""Make a bundle of a model file that is already here: weights of the table, or an ONNX image network."""
+"""Make a bundle from a local file: weights of a network in the table, or an ONNX image network."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from fc7.errors import InvalidArgument, NotFound
-from fc7_models.export.pack_bundle import BundleContents, check_output, draw_golden_inputs, pack_bundle, run_graph
+from fc7_models.export.golden_images import draw_golden_inputs
+from fc7_models.export.pack_bundle import BundleContents, check_output, pack_bundle, run_graph
 from fc7_models.zoo.onnx_import import OnnxNetwork, name_layers, read_onnx
 from fc7_models.zoo.pretrained_networks import TORCHVISION, ZOO, imagenet_classes
 from fc7_models.zoo.pull import bundle_from_weights
@@ -20,29 +21,29 @@ from fc7_service.bundle.bundle import Bundle, ClassLabel
 from fc7_service.bundle.recipe import RECIPE_VERSION, Recipe
 
 _MAX_RECIPE_BYTES = 2**16
-_SAME = 1e-4  # largest difference between a row alone and in a batch, as a share of the layer's largest value
+_SAME = 1e-4  # largest difference of a row alone from the same row in a batch, relative to the layer's largest value
 
-# Caffe's: values 0 to 255 minus ImageNet's mean; the mean stands here in R, G, B, as in every recipe.
+# Caffe subtracts ImageNet's mean from values of 0 to 255. The order is R, G, B here, as in every recipe.
 _CAFFE = Recipe(resize_px=256, crop_px=224, scale=1.0, mean=(123.68, 116.779, 103.939), std=(1.0,) * 3)
 _SIGNED = Recipe(resize_px=256, crop_px=224, scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkInput:
-    """What a network wants to see."""
+    """How a network wants its pictures prepared."""
 
     recipe: Recipe
     is_bgr: bool = False
 
     def to_dict(self, px: int) -> dict[str, Any]:
-        """Return the JSON form that ``--recipe`` takes, for pictures of ``px`` pixels."""
+        """Return the JSON object that ``--recipe`` reads, for pictures of ``px`` pixels."""
         fields = self.recipe.to_dict() | {"crop_px": px, "resize_px": round(px * 8 / 7)}
         return fields | {"order": "BGR" if self.is_bgr else "RGB"}
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """A published file, told by its SHA-256."""
+    """What is known of a published file."""
 
     network: str
     input: NetworkInput
@@ -56,7 +57,7 @@ INPUT_CONVENTIONS = {
 }
 _BGR, _RGB = INPUT_CONVENTIONS["Caffe"], INPUT_CONVENTIONS["torchvision"]
 
-# The ONNX Model Zoo's files: SHA-256 as in its git-lfs pointers.
+# Files of the ONNX Model Zoo by their SHA-256, which its git-lfs pointers state.
 PUBLISHED_FILES = {
     "6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945": PublishedFile("bvlc-alexnet", _BGR),
     "ef3c82dad5c512f969dbf701fe35c0b3feb1585687d541f765eb68730c0a8af7": PublishedFile("bvlc-alexnet", _BGR),
@@ -74,48 +75,48 @@ PUBLISHED_FILES = {
 _CARD = """\
 # {name}
 
-Network `{network}`, imported by fc7 from the file `{file}`. Default layer: `{layer}`.
+Network `{network}`, imported by fc7 from the file `{file}`. The default layer is `{layer}`.
 
 | | |
 |---|---|
 | SHA-256 of the file | {sha256} |
 | Preprocessing | {recipe} |
-| Channels | {order} inside the network, R, G, B in the recipe |
+| Channels | {order} inside the network; R, G, B in the recipe |
 | Classes | {classes} |
-| Licence | that of the file's publisher |
+| Licence | as stated by the publisher of the file |
 
 ## Intended use
 
-Features for similarity search and for softmax heads on new labels, within what the file's publisher
-allows and says of its training pictures. The golden pictures are drawn by a program.
+Features for similarity search and for softmax heads on new labels. The publisher of the file says what is allowed and
+which pictures the network was trained on. The golden pictures of this bundle are drawn by a program.
 """
 
 
 def import_file(file: Path, output: Path, *, model: str, recipe: Path | None = None) -> Bundle:
-    """Make a bundle of ``file``.
+    """Make a bundle from ``file``.
 
     Parameters
     ----------
     file
-        Weights (``.pth``) of a network of the table, told by their SHA-256; else an ONNX file.
+        Weights (``.pth``) of a network in the table, recognised by their SHA-256, or an ONNX file.
     output
-        Folder of the bundle, new.
+        Folder of the bundle; must not exist.
     model
         Name of the bundle.
     recipe
-        JSON file with what an unknown ONNX network wants to see; see ``read_input``.
+        JSON file that says how pictures are prepared for an unknown ONNX network; see ``read_input``.
 
     Raises
     ------
     NotFound
-        No such file.
+        ``file`` does not exist.
     AlreadyExists
         ``output`` exists.
     DataLoss
         The file is damaged.
     InvalidArgument
-        It is refused: unknown weights, an unknown ONNX file without ``recipe``, or one that breaks a rule;
-        or ``model`` cannot be a name.
+        The weights are unknown, an unknown ONNX file comes without ``recipe``, the file breaks a rule, or ``model``
+        is not a valid name.
     """
     check_output(output, model)
     if not file.is_file():
@@ -126,7 +127,7 @@ def import_file(file: Path, output: Path, *, model: str, recipe: Path | None = N
         return _import_weights(file, sha256, output, model)
     known = PUBLISHED_FILES.get(sha256)
     found = read_onnx(file)
-    wanted = read_input(recipe) if recipe else known.input if known else _ask(found, file)
+    wanted = read_input(recipe) if recipe else known.input if known else _refuse_unknown(found, file)
     graph = name_layers(found, wanted.recipe.crop_px, is_bgr=wanted.is_bgr)
     n_classes = _check_batches(graph, wanted.recipe, file)
     has_names = known is not None and known.has_imagenet_classes
@@ -137,9 +138,9 @@ def import_file(file: Path, output: Path, *, model: str, recipe: Path | None = N
         file=file.name,
         layer=layer,
         sha256=sha256,
-        recipe="as published" if known and not recipe else "as given at the import",
+        recipe="as published" if known and not recipe else "as given when it was imported",
         order="B, G, R" if wanted.is_bgr else "R, G, B",
-        classes="ImageNet's" if has_names else f"{n_classes}, known by their numbers alone",
+        classes="ImageNet's" if has_names else f"{n_classes}, numbered, without names",
     )
     classes = imagenet_classes() if has_names else [ClassLabel(str(i), str(i)) for i in range(n_classes)]
     network = known.network if known else file.stem
@@ -149,16 +150,17 @@ def import_file(file: Path, output: Path, *, model: str, recipe: Path | None = N
 
 
 def read_input(file: Path) -> NetworkInput:
-    """Read what a network wants to see: the recipe's JSON form, and "order": "RGB" or "BGR".
+    """Read how a network wants its pictures prepared.
 
-    The mean and deviation are in the order R, G, B whatever "order" is.
+    The file is a recipe as a JSON object, with one more field, "order": "RGB" or "BGR". Mean and deviation are always
+    in the order R, G, B.
 
     Raises
     ------
     NotFound
-        No such file.
+        ``file`` does not exist.
     InvalidArgument
-        Not such JSON.
+        It is not such an object.
     """
     if not file.is_file():
         raise NotFound(f"recipe {str(file)!r} does not exist", name=str(file))
@@ -169,7 +171,7 @@ def read_input(file: Path) -> NetworkInput:
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"recipe {str(file)!r} is not JSON: {error}", name=str(file)) from error
     if not isinstance(fields, dict) or fields.get("order", "RGB") not in ("RGB", "BGR"):
-        raise InvalidArgument(f'recipe {str(file)!r} is no object whose "order" is RGB or BGR', name=str(file))
+        raise InvalidArgument(f'recipe {str(file)!r} must be a JSON object, with "order" RGB or BGR', name=str(file))
     order = fields.pop("order", "RGB")
     return NetworkInput(Recipe.from_dict({"version": RECIPE_VERSION} | fields), is_bgr=order == "BGR")
 
@@ -181,41 +183,43 @@ def _import_weights(file: Path, sha256: str, output: Path, model: str) -> Bundle
             return bundle_from_weights(entry, file, output, network=network, model=model)
     files = ", ".join(Path(entry.weights).name for entry in ZOO.values() if entry.weights)
     raise InvalidArgument(
-        f"the weights {file.name} (SHA-256 {sha256[:16]}...) are none of the table: {files}; "
-        "other networks are imported as ONNX files",
+        f"the weights {file.name} (SHA-256 {sha256[:16]}...) are not in the table: {files}; "
+        "import other networks as ONNX files",
         name=file.name,
     )
 
 
-def _ask(found: OnnxNetwork, file: Path) -> NetworkInput:
+def _refuse_unknown(found: OnnxNetwork, file: Path) -> NoReturn:
     px = found.size_px or TORCHVISION.crop_px
     candidates = "; ".join(f"{name}: {json.dumps(one.to_dict(px))}" for name, one in INPUT_CONVENTIONS.items())
     raise InvalidArgument(
-        f"{file.name} is not known by its SHA-256, so how its pictures are prepared must be said: write one of "
-        f"these to a file and give it with --recipe. {candidates}",
+        f"{file.name} is not a known file, so fc7 cannot tell how its pictures are prepared: write one of these to a "
+        f"file and pass it with --recipe. {candidates}",
         name="recipe",
     )
 
 
 def _check_batches(graph: bytes, recipe: Recipe, file: Path) -> int:
-    """Refuse a graph whose rows depend on their batch; return the number of its classes."""
+    """Refuse a graph in which rows of a batch affect each other; return its number of classes."""
     _, inputs = draw_golden_inputs(recipe)
     try:
         together = run_graph(graph, inputs)
         alone = [run_graph(graph, inputs[i : i + 1]) for i in range(2)]
     except Exception as error:  # the runtime's errors share no base but Exception
         raise InvalidArgument(
-            f"{file.name} cannot be run on batches of 1 and {len(inputs)}, so export it with an open batch: {error}"
+            f"{file.name} cannot be run on batches of 1 and {len(inputs)}: export it with a dynamic batch ({error})"
         ) from error
     for name, values in together.items():
         if len(values) != len(inputs):
             raise InvalidArgument(
-                f"layer {name} of {file.name} has shape {values.shape} for {len(inputs)} pictures: its batch is fixed, "
-                "so export it with an open one",
+                f"layer {name} of {file.name} has a fixed batch: shape {values.shape} for {len(inputs)} pictures; "
+                "export it with a dynamic batch",
                 name=name,
             )
         if not np.isfinite(values).all():
-            raise InvalidArgument(f"layer {name} of {file.name} holds infinite numbers or none at all", name=name)
+            raise InvalidArgument(
+                f"layer {name} of {file.name} holds values that are infinite or not numbers", name=name
+            )
         for i, one in enumerate(alone):
             _check_row(name, values[i], one)
     return int(together["logits"].reshape(len(inputs), -1).shape[1])
@@ -224,4 +228,6 @@ def _check_batches(graph: bytes, recipe: Recipe, file: Path) -> int:
 def _check_row(name: str, values: Any, alone: Mapping[str, Any]) -> None:
     difference = float(np.abs(values - alone[name][0]).max())
     if not difference <= _SAME * float(np.abs(values).max()):
-        raise InvalidArgument(f"layer {name} of a picture depends on its batch: differs by {difference:.1e}", name=name)
+        raise InvalidArgument(
+            f"layer {name} of a picture depends on its batch: it differs by {difference:.1e}", name=name
+        )

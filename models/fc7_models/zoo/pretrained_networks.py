@@ -1,4 +1,4 @@
-"""The table of other people's networks: one line each."""
+"""The table of networks that others trained on ImageNet: one line per network."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _INCEPTION = Recipe(resize_px=342, crop_px=299, scale=1 / 255, mean=IMAGENET_MEA
 _TIMM_299 = Recipe(resize_px=333, crop_px=299, scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3)
 _TIMM_342 = replace(_TIMM_299, resize_px=342)
 _LITE = Recipe(resize_px=256, crop_px=224, scale=1.0, mean=(127.0,) * 3, std=(128.0,) * 3)
-_LITE_240 = replace(_LITE, resize_px=272, crop_px=240)  # its authors cut 32 pixels at every size
+_LITE_240 = replace(_LITE, resize_px=272, crop_px=240)  # its authors crop 32 pixels at every size
 _LITE_260 = replace(_LITE, resize_px=292, crop_px=260)
 
-# Layer of fc7 -> submodule whose output it is, after ReLU and before dropout.
+# Layer of fc7 -> the submodule that outputs it, after ReLU and before dropout.
 _ALEXNET = {"conv5": "features.11", "pool5": "features.12", "fc6": "classifier.2", "fc7": "classifier.5"}
 _VGG16 = {"pool5": "features.30", "fc6": "classifier.1", "fc7": "classifier.4"}
 _VGG19 = _VGG16 | {"pool5": "features.36"}
 _AVGPOOL = {"pool": "avgpool"}
 _GLOBAL_POOL = {"pool": "global_pool"}
 
-_AT_TORCH = "torchvision:/"  # whose own table has the address
+_AT_TORCH = "torchvision:/"  # torchvision's own table has the full address
 _AT_TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/"
 
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """Somebody else's network, trained on ImageNet, and what fc7 must know of it."""
+    """A network that others trained on ImageNet."""
 
-    build: Callable[..., nn.Module]  # with random weights; timm's with its own if called with pretrained=True
-    layers: dict[str, str]  # layer -> submodule; the logits are what the network returns
+    build: Callable[..., nn.Module]  # random weights; timm's own with pretrained=True
+    layers: dict[str, str]  # layer -> submodule; the network itself returns the logits
     recipe: Recipe
-    weights: str  # address, torchvision:/FILE or file of a package, ends in its hash's head; "" where timm brings them
+    weights: str  # address, torchvision:/FILE or path in a package, ending in "-SHA256HEAD"; "" if from timm
     licence: str = "BSD-3-Clause"
 
 
@@ -65,7 +65,7 @@ def _efficientnet(name: str) -> nn.Module:
     return EfficientNet.from_name(name)
 
 
-_inception = {"init_weights": False, "transform_input": True}  # its weights expect inputs as the others'
+_inception = {"init_weights": False, "transform_input": True}  # fc7 prepares inputs as for the others
 
 # fmt: off
 ZOO: dict[str, Pretrained] = {
@@ -89,7 +89,7 @@ ZOO: dict[str, Pretrained] = {
 
 
 class WithNamedLayers(nn.Module):
-    """A network that returns its named layers, as those of fc7 do."""
+    """Another library's network, made to return its named layers as the networks of fc7 do."""
 
     def __init__(self, module: nn.Module, layers: dict[str, str]) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class WithNamedLayers(nn.Module):
         self.layers = layers
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the layers of ``x`` (N, 3, H, W), maps of one pixel as (N, C), then the logits."""
+        """Return the layers of ``x`` (N, 3, H, W), then the logits. Maps of one pixel become (N, C)."""
         seen: dict[str, Tensor] = {}
         hooks = [
             self.module.get_submodule(path).register_forward_hook(partial(_keep, seen, layer))
@@ -117,7 +117,7 @@ def find_pretrained(name: str) -> Pretrained:
     Raises
     ------
     NotFound
-        No network has that name; the message lists those that exist.
+        The table has no such network. The message lists those it has.
     """
     if name not in ZOO:
         raise NotFound(f"network {name!r} is not in the table: choose one of {', '.join(ZOO)}", name=name)
@@ -125,12 +125,12 @@ def find_pretrained(name: str) -> Pretrained:
 
 
 def resolve_address(weights: str) -> str:
-    """Return ``weights`` of an entry with torchvision's address in place of "torchvision:/FILE".
+    """Return the full address of the weights of an entry: "torchvision:/FILE" is looked up.
 
     Raises
     ------
     NotFound
-        The installed torchvision does not have that file.
+        The installed torchvision has no such file.
     """
     if not weights.startswith(_AT_TORCH):
         return weights
@@ -143,7 +143,7 @@ def resolve_address(weights: str) -> str:
 
 
 def package_file(path: str) -> Path:
-    """Return a file inside an installed package, without importing that.
+    """Return the path of a file in an installed package, without importing the package.
 
     Raises
     ------
@@ -158,9 +158,9 @@ def package_file(path: str) -> Path:
 
 
 def imagenet_classes() -> tuple[ClassLabel, ...]:
-    """Return ImageNet's 1,000 classes in their usual order, that of the WordNet ids; the first word of each synset.
+    """Return ImageNet's 1,000 classes in the usual order, by WordNet id, each named by the first word of its synset.
 
-    The words come with timm, which is not imported for them.
+    The words come from files of timm, which is not imported.
     """
     folder = package_file("timm/data/_info")
     lines = (folder / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
@@ -173,23 +173,23 @@ def imagenet_classes() -> tuple[ClassLabel, ...]:
 def load_torchvision() -> Any:
     """Return ``torchvision.models``.
 
-    Beside a torch without CUDA the default build of torchvision cannot load its own
-    operators, and fails for lack of two of them; no network here uses them, so their
-    schemas alone are declared.
+    With a torch that lacks CUDA, the default build of torchvision cannot load its operators and fails for lack of two
+    of them. No network here uses these two, so that it is enough to declare their schemas.
 
     Raises
     ------
     FailedPrecondition
-        It does not fit the installed torch.
+        torchvision does not work with the installed torch.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own deprecations
+        warnings.simplefilter("ignore")  # torch's own deprecations
         try:
             from torchvision import models
         except RuntimeError as error:
             if "torchvision::nms" not in str(error):
                 raise FailedPrecondition(
-                    f"torchvision does not fit the installed torch {torch.__version__}: {error}", name="torchvision"
+                    f"torchvision does not work with the installed torch {torch.__version__}: {error}",
+                    name="torchvision",
                 ) from error
             for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
                 del sys.modules[name]
@@ -198,7 +198,7 @@ def load_torchvision() -> Any:
     return models
 
 
-@cache  # the declarations live as long as the library
+@cache  # the declarations last as long as this object
 def _declare_operators() -> torch.library.Library:
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
