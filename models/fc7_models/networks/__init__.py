@@ -1,4 +1,4 @@
-"""The table of networks: a network is one file in this folder and one line here."""
+"""The networks that fc7 trains. To add one, write its file in this folder and add a line to ``NETWORKS``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fc7_service.bundle.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How to build a network and what it wants to see."""
+    """How to build a network, and how its pictures are prepared."""
 
-    build: Callable[..., nn.Module]  # number of classes -> module; `maps` and `units` are the papers' by default
+    build: Callable[..., nn.Module]  # number of classes -> module; most also take `maps` and `units`
     recipe: Recipe
-    is_any_size: bool  # accepts inputs of other sizes than the recipe's
+    is_any_size: bool  # also takes pictures of other sizes than the recipe's
 
 
-# 2012 and 2013: raw RGB values minus the mean, no division by a deviation (K12 section 2).
+# 2012 and 2013: RGB values minus the mean, not divided by a deviation (Krizhevsky et al. 2012, section 2).
 _PAPER = Recipe(
     resize_px=256,
     crop_px=224,
@@ -31,8 +31,9 @@ _PAPER = Recipe(
     mean=tuple(255 * m for m in IMAGENET_MEAN),  # type: ignore[arg-type]  # three numbers stay three
     std=(1.0, 1.0, 1.0),
 )
-# Resized to 68, since the blocks of a JPEG of 64 pixels lie on the networks' own grid, and crops had shown larger
-# objects in training: of 2,000 pictures of Tiny-ImageNet `alexnet-64` has 50 % right so, 43 % as they are.
+# Resized to 68 pixels for two reasons: the blocks of a 64-pixel JPEG would lie on the networks' own grid, and crops
+# showed larger objects in training. On 2,000 pictures of Tiny-ImageNet, `alexnet-64` reaches 50 % this way and 43 %
+# without resizing.
 _SMALL = Recipe(resize_px=68, crop_px=64, scale=1 / 255, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 NETWORKS: dict[str, Network] = {
@@ -50,7 +51,7 @@ def find_network(name: str) -> Network:
     Raises
     ------
     NotFound
-        No network has that name; the message lists those that exist.
+        No network has that name. The message lists the names.
     """
     if name not in NETWORKS:
         raise NotFound(f"network {name!r} does not exist: choose one of {', '.join(NETWORKS)}")

@@ -1,24 +1,18 @@
-"""AlexNet (Krizhevsky, Sutskever & Hinton 2012) and its form for 64-pixel pictures."""
+"""AlexNet (Krizhevsky, Sutskever & Hinton 2012), and a version for 64-pixel pictures."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fc7_models.networks.layers import (
-    ConvMaps,
-    GridMaxPool,
-    LocalResponseNorm,
-    batch_norm_without_scale,
-    conv_norm_relu,
-    run_fully_connected,
-)
+from fc7_models.networks.layers import ConvMaps, LocalResponseNorm, run_fully_connected
+from fc7_models.networks.small import SmallNetwork
 
 
 class AlexNet(nn.Module):
-    """The network of 2012, its two towers as convolutions of two groups.
+    """The network of 2012. Convolutions with two groups stand for its two towers.
 
-    Input (N, 3, 227, 227): the paper prints 224, but its 55 x 55 maps need 227
-    without padding. 60,965,224 parameters with 1000 classes.
+    The input is (N, 3, 227, 227): the paper prints 224, but its 55 x 55 maps need 227 without padding.
+    60,965,224 parameters with 1000 classes.
 
     References
     ----------
@@ -42,11 +36,11 @@ class AlexNet(nn.Module):
         self.fc8 = nn.Linear(units, n_classes)
         self.relu = nn.ReLU()
         self.dropout = nn.Dropout(0.5)
-        ones = {self.conv2, self.conv4, self.conv5, self.fc6, self.fc7}
+        with_bias_one = {self.conv2, self.conv4, self.conv5, self.fc6, self.fc7}
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=0.01)
-                bias = 1.0 if module in ones else 0.0
+                bias = 1.0 if module in with_bias_one else 0.0
                 nn.init.constant_(module.bias, bias)  # type: ignore[arg-type]  # each has one
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -60,35 +54,11 @@ class AlexNet(nn.Module):
         return run_fully_connected(self, conv5, pool5)
 
 
-class AlexNet64(nn.Module):
-    """Five convolutions and three fully connected layers for small pictures.
+class AlexNet64(SmallNetwork):
+    """AlexNet at the scale of 64-pixel pictures: 5 x 5 filters first, applied at every second pixel.
 
-    What stays of 2012: large first filters, overlapping pooling after the first
-    two layers, three 3x3 layers, two fully connected layers before the softmax.
-    What differs: narrower, stride 2, batch normalisation for LRN, conv5 pooled to
-    a fixed 3 x 3 grid, so that any input from 32 pixels up is accepted.
     188 million multiply-adds for a picture of 64 x 64 pixels.
     """
 
     def __init__(self, n_classes: int = 200, *, maps: ConvMaps = (64, 160, 320, 256, 256), units: int = 1024) -> None:
-        super().__init__()
-        pool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.conv1 = conv_norm_relu(3, maps[0], 5, stride=2, pool=pool)
-        self.conv2 = conv_norm_relu(maps[0], maps[1], 5, pool=pool)
-        self.conv3 = conv_norm_relu(maps[1], maps[2], 3)
-        self.conv4 = conv_norm_relu(maps[2], maps[3], 3)
-        self.conv5 = conv_norm_relu(maps[3], maps[4], 3)
-        self.pool5 = GridMaxPool(3)
-        self.fc6 = nn.Linear(maps[4] * 3 * 3, units)
-        self.norm6 = batch_norm_without_scale(units)
-        self.fc7 = nn.Linear(units, units)
-        self.norm7 = batch_norm_without_scale(units)
-        self.fc8 = nn.Linear(units, n_classes)
-        self.dropout = nn.Dropout(0.2)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the named layers of ``x`` (N, 3, H, W), after ReLU."""
-        x = self.conv2(self.conv1(x))  # (N, 160, H / 8, W / 8)
-        conv5 = self.conv5(self.conv4(self.conv3(x)))
-        pool5 = self.pool5(conv5)  # (N, 256, 3, 3)
-        return run_fully_connected(self, conv5, pool5)
+        super().__init__(n_classes, maps=maps, units=units, kernels=(5, 5), strides=(2, 1))

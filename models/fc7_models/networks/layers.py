@@ -1,4 +1,4 @@
-"""The two layers that the papers need and torch writes otherwise."""
+"""The layers that several networks share."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-ConvMaps = tuple[int, int, int, int, int]  # maps of conv1 to conv5
+ConvMaps = tuple[int, int, int, int, int]  # number of maps of conv1 to conv5
 
 
 class LocalResponseNorm(nn.Module):
-    """Divide every activation by the energy of its neighbouring maps.
+    """Divide every activation by the energy of the maps around its own.
 
-    ``b_i = a_i / (k + alpha * sum_j a_j ** 2) ** 0.75`` over ``n`` maps around
-    map ``i``, cut at the ends and not renormalised there. ``alpha`` multiplies
-    the *sum*, as printed; ``torch.nn.LocalResponseNorm`` takes the mean over
-    ``size``, so the same numbers would be ``alpha=5e-4`` there.
+    ``b_i = a_i / (k + alpha * sum_j a_j ** 2) ** 0.75``, where j runs over the ``n`` maps around map i. At the first
+    and the last maps the sum has fewer terms. ``alpha`` multiplies the *sum*, as the paper prints it;
+    ``torch.nn.LocalResponseNorm`` multiplies the mean, so that ``alpha=5e-4`` there means the same.
 
-    Written as a 1x1 convolution of the squares with a banded matrix, because
-    ``s ** 0.75 == sqrt(s) * sqrt(sqrt(s))`` and ordinary operators are faster
-    than the LRN operator of ONNX Runtime.
+    The sum is a 1 x 1 convolution of the squares with a banded matrix, and ``s ** 0.75 == sqrt(s) * sqrt(sqrt(s))``:
+    ONNX Runtime computes these operators faster than its LRN operator.
 
-    Always computed in fp32: in bf16 the divisor, 2 and a little more, takes a handful of values.
+    It always runs in fp32. In bf16 the divisor, which is 2 and a little more, would take only a handful of values.
 
     References
     ----------
@@ -51,11 +49,10 @@ class LocalResponseNorm(nn.Module):
 
 
 class GridMaxPool(nn.Module):
-    """Maximum over each cell of a fixed ``grid`` x ``grid``, whatever the map's size.
+    """Take the maximum of each cell of a ``grid`` x ``grid``, whatever the size of the map.
 
-    The cells are those of ``torch.nn.AdaptiveMaxPool2d`` (rows
-    ``floor(i * H / grid)`` to ``ceil((i + 1) * H / grid)``), written with slices
-    so that the exported graph keeps H and W open.
+    The cells are those of ``torch.nn.AdaptiveMaxPool2d``: rows ``floor(i * H / grid)`` to
+    ``ceil((i + 1) * H / grid)``. They are cut with slices, so that the exported graph takes any H and W.
     """
 
     def __init__(self, grid: int) -> None:
@@ -79,11 +76,11 @@ class GridMaxPool(nn.Module):
 def conv_norm_relu(
     n_in: int, n_out: int, kernel: int, *, stride: int = 1, pool: nn.Module | None = None
 ) -> nn.Sequential:
-    """Convolution with "same" padding, ``pool`` where there is one, batch normalisation without a scale, ReLU.
+    """Return convolution with "same" padding, ``pool`` if given, batch normalisation without a scale, and ReLU.
 
-    Pooling first leaves normalisation and ReLU a quarter of the numbers. Without a learnt scale
-    both are increasing, so they commute with a maximum: folded for inference, it is convolution,
-    ReLU, pooling, in the order of the papers.
+    With pooling first, normalisation and ReLU handle a quarter of the values. Both are increasing functions, because
+    the scale is not learnt, so that they commute with the maximum. Folded for inference, the block is convolution,
+    ReLU, pooling, which is the order of the papers.
     """
     conv = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
@@ -93,14 +90,14 @@ def conv_norm_relu(
 
 
 def batch_norm_without_scale(units: int) -> nn.BatchNorm1d:
-    """Return batch normalisation without a scale, for a fully connected layer."""
+    """Return batch normalisation without a learnt scale, for a fully connected layer."""
     norm = nn.BatchNorm1d(units)
     norm.weight.requires_grad_(False)
     return norm
 
 
 def batch_normed_layers(module: nn.Module) -> list[tuple[str, str]]:
-    """Return the names of the fully connected layers that batch normalisation follows, each with that of its norm."""
+    """Return the names of the fully connected layers with batch normalisation, each with the name of that."""
     names = [(f"fc{n}", f"norm{n}") for n in (6, 7)]
     return [(layer, norm) for layer, norm in names if isinstance(getattr(module, norm, None), _BatchNorm)]
 
@@ -115,11 +112,11 @@ class FullyConnected(Protocol):
 
     @property
     def norm6(self) -> nn.Module:
-        """What follows fc6 before its ReLU."""
+        """What stands between fc6 and its ReLU."""
 
     @property
     def norm7(self) -> nn.Module:
-        """What follows fc7 before its ReLU."""
+        """What stands between fc7 and its ReLU."""
 
 
 def run_fully_connected(network: FullyConnected, conv5: Tensor, pool5: Tensor) -> dict[str, Tensor]:

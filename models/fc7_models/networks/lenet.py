@@ -1,11 +1,11 @@
-"""LeNet-5 (LeCun, Bottou, Bengio & Haffner 1998), the ancestor."""
+"""LeNet-5 (LeCun, Bottou, Bengio & Haffner 1998), the ancestor of the others."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-# Which maps of S2 each map of C3 sees (table I of the paper).
+# The maps of S2 that each map of C3 sees (table I of the paper).
 _SEEN = (
     (0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5),
     (0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5),
@@ -16,10 +16,13 @@ _SEEN = (
 class LeNet5(nn.Module):
     """The network of 1998 for pictures of 32 x 32 pixels, in colour.
 
-    As printed: trainable subsampling, the partial connections of C3, the scaled
-    hyperbolic tangent. What differs: three colours in, so C1 has 456 parameters for 156;
-    a softmax for the distances to drawn digits; weights begin as the same authors advise
-    in "Efficient BackProp" (1998), which needs no second derivatives to start from.
+    As in the paper: trainable subsampling, the partial connections of C3, the scaled hyperbolic tangent.
+
+    Unlike in the paper:
+
+    - the input has three colours, so that C1 has 456 parameters instead of 156;
+    - a softmax replaces the distances to drawn digits;
+    - initial weights follow "Efficient BackProp" (1998) by the same authors, which needs no second derivatives.
 
     References
     ----------
@@ -46,7 +49,7 @@ class LeNet5(nn.Module):
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # each has one
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the named layers of ``x`` (N, 3, 32, 32), after the squashing."""
+        """Return the named layers of ``x`` (N, 3, 32, 32), after squashing."""
         x = self.pool2(squash(self.conv1(x)))  # (N, 6, 14, 14)
         x = nn.functional.conv2d(x, self.conv3.weight * self.mask, self.conv3.bias)
         pool4 = self.pool4(squash(x))  # (N, 16, 5, 5)
@@ -56,7 +59,7 @@ class LeNet5(nn.Module):
 
 
 class Subsample(nn.Module):
-    """Mean over 2 x 2 pixels, times a trained number, plus a trained one, squashed."""
+    """Average 2 x 2 pixels, multiply by a trained weight, add a trained bias, squash."""
 
     def __init__(self, n_maps: int) -> None:
         super().__init__()
@@ -64,10 +67,10 @@ class Subsample(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_maps, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve ``x`` (N, C, H, W)."""
+        """Return ``x`` (N, C, H, W) at half its height and width."""
         return squash(nn.functional.avg_pool2d(x, 2) * self.weight + self.bias)
 
 
 def squash(x: Tensor) -> Tensor:
-    """Return 1.7159 tanh(2x / 3): one at one, and steepest in its curvature there."""
+    """Return 1.7159 tanh(2x / 3), which is 1 at 1 and bends most sharply there (appendix A of the paper)."""
     return 1.7159 * torch.tanh(x * (2 / 3))
