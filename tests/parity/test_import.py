@@ -251,7 +251,7 @@ def test_the_command_imports_and_refuses(tmp_path: Path) -> None:
     command = ["model", "import", str(file), "--output", str(output), "--json"]
     failed = CliRunner().invoke(main, command)
     assert failed.exit_code == 2
-    assert "give it with --recipe. torchvision: {" in failed.stderr
+    assert "pass it with --recipe. torchvision: {" in failed.stderr
     done = CliRunner().invoke(main, [*command, "--recipe", str(recipe(tmp_path))])
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout) == {"name": "b", "bundle": str(output)}

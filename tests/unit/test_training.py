@@ -112,7 +112,7 @@ def test_folders_that_cannot_be_trained_on(tmp_path: Path, folder: Path) -> None
     with pytest.raises(NotFound):
         read_dataset(tmp_path / "nope", "train")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidArgument, match="two at least"):
+    with pytest.raises(InvalidArgument, match="at least two classes"):
         read_dataset(tmp_path / "empty", "train")
     with pytest.raises(InvalidArgument, match="1 classes"):
         read_dataset(folder / "blue", "train")

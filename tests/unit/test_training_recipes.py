@@ -309,7 +309,7 @@ def test_copies_are_left_out_and_counted(folder: Path, tmp_path: Path) -> None:
     trained = train([folder], make_plan("lenet-5", epochs=1), tmp_path / "state", lambda progress: None, processes=CPU)
     assert (trained.record.n_near, trained.record.n_pictures) == (1, 6)
     assert trained.record.near == ["data/train/dark/copy.png"]
-    assert "1 left out, since a held-out picture is nearly the same" in write_card(trained, "n")
+    assert "1 left out because a held-out picture is nearly the same" in write_card(trained, "n")
     for i in range(3):
         (folder / "train" / "dark" / f"{i}.png").unlink()
     assert len(read_dataset(folder, "train").paths) == 4

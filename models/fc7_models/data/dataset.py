@@ -1,4 +1,4 @@
-"""Where the training pictures are: an ImageFolder of any depth, or Tiny-ImageNet's layout."""
+"""Find the pictures of a data set on disk: one folder per class at any depth, or the layout of Tiny-ImageNet."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fc7_service.features.preprocess import decode_upright, resize_and_crop
 T = TypeVar("T")
 Pixels = np.memmap[Any, np.dtype[np.uint8]]
 
-_SPLITS = {"train", "test", "validation", "valid"}  # beside "val"; other names of it are not guessed
-HOLD_OUT_EVERY = 20  # without a `val` folder, every 20th picture of a class is held out
+_SPLITS = {"train", "test", "validation", "valid"}  # names of splits; fc7 reads "train" and "val", and refuses the rest
+HOLD_OUT_EVERY = 20  # if there is no `val` folder, every 20th picture of each class is held out
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +46,22 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     Parameters
     ----------
     root
-        With folders `train` and `val` inside: those are the splits, and `val` may
-        be flat beside a `val_annotations.txt` (Tiny-ImageNet). Without: an
-        ImageFolder, of which `val` is every 20th picture of a class. The class is
-        the first folder below. A `words.txt` (id, tab, words) names the classes. Hidden
-        files and folders are passed over.
+        A folder with one folder per class, which may have more folders inside. The split "val" is then every 20th
+        picture of each class. Or a folder with `train` and `val` inside, each with one folder per class; `val` may
+        instead hold a `val_annotations.txt` and a folder `images` (Tiny-ImageNet). A file `words.txt` (id, tab, words)
+        may name the classes. Hidden files and folders are skipped.
     split
-        "train" and "val" share no picture; "test" is `val`, or every picture where
-        there are no splits.
+        "train" and "val" share no picture. "test" is the folder `val`, or every picture if there is no such folder.
 
     Raises
     ------
     NotFound
-        No such folder.
+        The folder does not exist.
     InvalidArgument
-        No picture in it, fewer than two classes, a class whose name cannot stand in a line of a bundle's labels,
-        a line of annotations without a tab, or a file of text that is not UTF-8.
+        It holds no picture, fewer than two classes, a class whose name cannot be a line of a bundle's labels, a line
+        of annotations without a tab, or a text file that is not UTF-8.
     FailedPrecondition
-        A folder in it cannot be read.
+        The folder, or one inside it, cannot be read.
     """
     if not root.is_dir():
         raise NotFound(f"folder {str(root)!r} does not exist", name=str(root))
@@ -72,8 +70,8 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
         folders = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
     if "train" in folders and not is_split and folders <= _SPLITS:
         raise InvalidArgument(
-            f"folder {str(root)!r} holds {', '.join(sorted(folders))}: these are splits, not classes; "
-            "name one of them, or call the second one val",
+            f"folder {str(root)!r} holds splits, not classes ({', '.join(sorted(folders))}): "
+            "pass one of them, or rename the validation split to val",
             name=str(root),
         )
     folder = root / ("train" if split == "train" else "val") if is_split else root
@@ -85,9 +83,12 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
     if not is_split and split != "test":
         items = _hold_out(items, split)
     if (n_classes := len({label for _, label in items})) < 2:
-        rule = "one sub-folder a class, two at least"
+        rule = "it needs one folder per class, and at least two classes"
         if not is_split and split == "val":
-            rule = f"every {HOLD_OUT_EVERY}th of a class is held out, of two classes at least; or make train/ and val/"
+            rule = (
+                f"every {HOLD_OUT_EVERY}th picture of a class is held out, and at least two classes need one; "
+                "add pictures, or make folders train/ and val/"
+            )
         raise InvalidArgument(
             f"folder {str(folder)!r} has {len(items)} {split} pictures of {n_classes} classes: {rule}",
             name=str(folder),
@@ -98,14 +99,14 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
 
 
 def training_files(folders: Sequence[Path], without: Collection[str] = ()) -> list[Path]:
-    """Return the files to train on of every folder but those named; see ``read_dataset``, also for what it raises.
+    """Return the training pictures of several folders. Raises what ``read_dataset`` raises.
 
     Parameters
     ----------
     folders
         See ``read_dataset``.
     without
-        What ``name_in_folder`` returns of files to leave out.
+        Pictures to leave out, as ``name_in_folder`` names them.
     """
     left_out = frozenset(without)
     paths = ((folder, path) for folder in folders for path in read_dataset(folder, "train").paths)
@@ -113,21 +114,21 @@ def training_files(folders: Sequence[Path], without: Collection[str] = ()) -> li
 
 
 def name_in_folder(folder: Path, path: Path) -> str:
-    """Return what a picture is called wherever its folder lies: the folder's own name and the path below it."""
+    """Return a name of a picture that does not depend on where its folder is: FOLDER/PATH."""
     return f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"
 
 
 def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
-    """Decode every picture once into a memory map; later calls reopen it.
+    """Decode every picture into a memory map. Later calls open that map again.
 
     Parameters
     ----------
     dataset
         What to decode.
     recipe
-        Its ``resize_px`` is the side of the squares kept, so that crops can move.
+        Pictures become squares of ``resize_px`` pixels, so that training can move its crops.
     cache
-        Folder for the memory map; its file name is a digest of the list, with sizes and times of change.
+        Folder for the memory map. Its file name is a digest of the paths, file sizes and times of change.
 
     Returns
     -------
@@ -137,7 +138,7 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
     Raises
     ------
     ImageDecodeError, FailedPrecondition
-        A picture is damaged or cannot be read; it is named.
+        A picture is damaged or cannot be read. The message names it.
     """
     wide = recipe.with_crop(recipe.resize_px)
     px = wide.crop_px
@@ -162,12 +163,12 @@ def load_pixels(dataset: Dataset, recipe: Recipe, cache: Path) -> Pixels:
 
 
 def decode_file(path: Path, convert: Callable[[bytes], T]) -> T:
-    """Return what ``convert`` makes of a file's bytes.
+    """Return ``convert(content)`` of the file of a picture.
 
     Raises
     ------
     ImageDecodeError
-        ``convert`` could not decode them; the file is named.
+        ``convert`` cannot decode the content. The message names the file.
     FailedPrecondition
         The file cannot be read.
     """
@@ -184,22 +185,22 @@ def read_text(file: Path) -> str:
     Raises
     ------
     InvalidArgument
-        It is not UTF-8.
+        The file is not UTF-8.
     FailedPrecondition
-        It cannot be read.
+        The file cannot be read.
     """
     try:
         with _readable(file, "file"):
             return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InvalidArgument(
-            f"file {str(file)!r} is not UTF-8 (byte {error.start}): save it in that encoding", name=str(file)
+            f"file {str(file)!r} is not UTF-8 (byte {error.start}): save it as UTF-8", name=str(file)
         ) from error
 
 
 @contextlib.contextmanager
 def _readable(path: Path, what: str) -> Iterator[None]:
-    """Turn what the system says of a path that cannot be read into an error that names it."""
+    """Turn an OSError into an error that names the path."""
     try:
         yield
     except OSError as error:
@@ -216,8 +217,8 @@ def _check_names(classes: Sequence[str], folder: Path) -> None:
     for name in classes:
         if "\t" in name or name.splitlines() != [name] or not _is_utf8(name):
             raise InvalidArgument(
-                f"class {name!r} of {str(folder)!r}: its name becomes a line of the bundle's labels, so it must not be "
-                "empty nor hold a tab, a line break or bytes that are not UTF-8: rename it",
+                f"class {name!r} of {str(folder)!r} becomes a line of the bundle's labels, so its name must not be "
+                "empty or hold a tab, a line break or bytes that are not UTF-8: rename it",
                 name=str(folder),
             )
 
@@ -233,7 +234,7 @@ def _annotated(file: Path) -> Iterator[tuple[str, str]]:
             yield name, rest.partition("\t")[0]
         elif line:
             raise InvalidArgument(
-                f"line {i} of {str(file)!r} has no tab: a line is picture, tab, class", name=str(file)
+                f"line {i} of {str(file)!r} has no tab: each line is picture, tab, class", name=str(file)
             )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a folder through a bundle's graph, a batch at a time. Needs no torch."""
+"""Run a bundle's graph on pictures of a folder, one batch at a time. Needs no torch."""
 
 from __future__ import annotations
 
@@ -19,25 +19,32 @@ from fc7_service.features.preprocess import preprocess_views
 
 _BATCH = 100
 
-Report = Callable[[int, int], None]  # takes what is done and what there is in all
+Report = Callable[[int, int], None]  # is called with the number done and the total
 RunGraph = Callable[[NDArray[np.float32], Sequence[str]], list[NDArray[np.float32]]]
 
 
 def open_model(name: str) -> Bundle:
-    """Open a bundle as a server does; the first shipped one for an empty name.
+    """Open a bundle by name or path, as a server does. An empty name means the first shipped bundle.
 
     Raises
     ------
     NotFound
-        No such bundle.
+        There is no such bundle.
     """
     return folder.open_model(name or next(iter(folder.shipped_bundles()), name))
 
 
 def open_graph(graph: bytes, *, threads: int = 0) -> RunGraph:
-    """Return the function that runs an ONNX file on the CPU: inputs (N, 3, H, W) and outputs' names to their values.
+    """Return a function that runs an ONNX file on the CPU.
 
-    Without ``threads`` it takes one a core.
+    The function takes inputs (N, 3, H, W) and the names of outputs, and returns their values in that order.
+
+    Parameters
+    ----------
+    graph
+        Content of the file.
+    threads
+        0 means one thread per core.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -47,27 +54,38 @@ def open_graph(graph: bytes, *, threads: int = 0) -> RunGraph:
 
 
 def group_by_recipe(bundle: Bundle, layers: Iterable[str]) -> dict[Recipe, list[str]]:
-    """Return the layers of each recipe; see ``recipe_of``."""
-    sizes: dict[Recipe, list[str]] = {}
+    """Return the layers that each recipe prepares pictures for; see ``recipe_of``."""
+    groups: dict[Recipe, list[str]] = {}
     for layer in layers:
-        sizes.setdefault(recipe_of(bundle, layer), []).append(layer)
-    return sizes
+        groups.setdefault(recipe_of(bundle, layer), []).append(layer)
+    return groups
 
 
 def recipe_of(bundle: Bundle, output: str) -> Recipe:
-    """Return how pictures are prepared for an output; one that the bundle does not name sees what the network sees."""
+    """Return the recipe of an output: that of the layer, or the network's if the bundle does not name the output."""
     return bundle.recipe_of(output) if output in bundle.layers else bundle.recipe
 
 
 def read_batches(
     paths: Sequence[Path], recipe: Recipe, report: Report, n_views: int = 1
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the tensors of pictures in order, ``n_views`` a picture, float32 (N, 3, H, W) of at most 100 each.
+    """Yield the inputs of pictures, in order, as batches float32 (N, 3, H, W) with N at most 100.
+
+    Parameters
+    ----------
+    paths
+        Files of pictures.
+    recipe
+        How to prepare them.
+    report
+        Called after each batch with the number of pictures done and the total.
+    n_views
+        Views per picture, which follow each other in the batch.
 
     Raises
     ------
     ImageDecodeError, FailedPrecondition
-        A picture is damaged or cannot be read; it is named.
+        A picture is damaged or cannot be read. The message names it.
     """
     read, step = partial(preprocess_views, recipe=recipe, n_views=n_views), _BATCH // n_views
     with ThreadPoolExecutor() as pool:

@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same: resized, squashed where the other was cropped, compressed again, mirrored."""
+"""Find pictures that are nearly the same: one was resized, squashed, cropped, compressed again or mirrored."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from torch.nn import functional
 
 
 class Thresholds(NamedTuple):
-    """Cosines above which two pictures are nearly the same."""
+    """Two pictures are nearly the same if both cosines are above these."""
 
-    coarse: float  # of small pictures less their mean colours
-    fine: float  # of what larger ones show beyond that
+    coarse: float  # cosine of the pictures at ``COARSE_PX``, minus their mean colours
+    fine: float  # cosine of the detail at ``FINE_PX`` that the coarse pictures lack
 
 
-# Measured: docs/experiments/training.md. Skies over dark ground are alike to 0.95 in eight pixels alone, garments on
-# white to 0.82 beyond them; blurred pictures show nothing beyond them that is their own.
+# Measured in docs/experiments/training.md: different pictures of a sky over dark ground reach a coarse cosine of 0.95,
+# and garments on white reach 0.82 in detail. Blurred pictures have no detail of their own.
 BETWEEN_FOLDERS = Thresholds(0.97, 0.7)
-WITHIN_FOLDER = Thresholds(0.98, 0.85)  # of pictures of one folder, which may well look alike
+WITHIN_FOLDER = Thresholds(0.98, 0.85)  # stricter: pictures of one folder often look alike
 COARSE_PX, FINE_PX = 8, 32
-# Height and width of the centre that is compared: one data set squashes pictures of 4:3 and 3:2 to squares where
-# another cuts their centre.
+# Shares of height and width that are compared. One data set squashes pictures of 4:3 and 3:2 to squares, another one
+# cuts out their centre.
 _CENTRES = ((1, 1), (1, 3 / 4), (1, 2 / 3), (3 / 4, 1), (2 / 3, 1))
 METHOD = hashlib.sha256(repr((COARSE_PX, FINE_PX, _CENTRES)).encode()).hexdigest()[:8]
 _CHUNK = 1000
-_FLOATS = 100  # pictures that are held as float32 at once
+_FLOATS = 100  # pictures converted to float32 at a time
 T = TypeVar("T", np.uint8, np.int64)
 
 
 def find_near_duplicates(
-    pixels: NDArray[np.uint8], others: NDArray[np.uint8], rule: Thresholds = BETWEEN_FOLDERS
+    pixels: NDArray[np.uint8], others: NDArray[np.uint8], thresholds: Thresholds = BETWEEN_FOLDERS
 ) -> NDArray[np.bool_]:
-    """Say which pictures, or their centres, are nearly the same as one of ``others``, or its mirror image.
+    """Return which pictures, or their centres, are nearly the same as one of ``others`` or its mirror image.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ def find_near_duplicates(
         uint8 (N, H, W, 3).
     others
         uint8 (M, H, W, 3).
-    rule
-        How alike they must be.
+    thresholds
+        How similar they must be.
 
     Returns
     -------
     numpy.ndarray
-        bool (N,).
+        bool (N,), True for a near-duplicate.
     """
     coarse = _shrink(others, COARSE_PX, 1)
     both = torch.stack([coarse, coarse.flip(3)]).flatten(2)  # (2, M, D)
@@ -61,17 +61,17 @@ def find_near_duplicates(
             centres = _centre(part, *shares)
             small = _shrink(centres, COARSE_PX, 1).flatten(1)
             for i, mirrored in enumerate(both):
-                for _, few in _chunks(_pairs(small @ mirrored.T, rule.coarse)):
+                for _, few in _chunks(_pairs(small @ mirrored.T, thresholds.coarse)):
                     a = _shrink(centres[few[:, 0]], FINE_PX, COARSE_PX)
                     b = _shrink(others[few[:, 1]], FINE_PX, COARSE_PX)
-                    same = (a * (b.flip(3) if i else b)).sum((1, 2, 3)) > rule.fine
+                    same = (a * (b.flip(3) if i else b)).sum((1, 2, 3)) > thresholds.fine
                     found[start + few[same.numpy(), 0]] = True
     return found
 
 
 def _pairs(cosines: Tensor, least: float) -> NDArray[np.int64]:
-    """Return row and column of each candidate, (P, 2)."""
-    rows = (cosines.amax(1) > least).nonzero()[:, 0]  # few: looking for columns in all would take most of the time
+    """Return the row and column of each cosine above ``least``, int64 (P, 2)."""
+    rows = (cosines.amax(1) > least).nonzero()[:, 0]  # only a few; a search of all columns would take most of the time
     pairs = (cosines[rows] > least).nonzero()
     return torch.stack([rows[pairs[:, 0]], pairs[:, 1]], 1).numpy()
 
@@ -87,7 +87,7 @@ def _chunks(rows: NDArray[T], size: int = _CHUNK) -> Iterator[tuple[int, NDArray
 
 
 def _shrink(pixels: NDArray[np.uint8], px: int, without_px: int) -> Tensor:
-    """Return pictures of ``px`` pixels less what ``without_px`` pixels show, each of length one: (N, 3, px, px)."""
+    """Return pictures at ``px`` pixels minus the same at ``without_px`` pixels, (N, 3, px, px), each of length one."""
     small = [
         functional.adaptive_avg_pool2d(torch.tensor(part).permute(0, 3, 1, 2).float(), px)
         for _, part in _chunks(pixels, _FLOATS)

@@ -1,4 +1,4 @@
-"""A trained network becomes a bundle: ONNX graph, labels, golden vectors, card."""
+"""Make a bundle from a network that fc7 trained."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ def export_bundle(
     default_layer: str | None = None,
     report: Report = lambda done, total: None,
 ) -> Bundle:
-    """Write a trained network's bundle.
+    """Write the bundle of a trained network.
 
     Parameters
     ----------
     trained
-        The network and the facts of its training.
+        The network, and the facts of its training.
     output
-        Folder to be made.
+        Folder of the bundle; must not exist.
     name
         Name of the model.
     notes
-        Markdown that ends the card.
+        Markdown to append to the card.
     pictures
-        Files that ``conv5_pooled`` is learnt from, best those that the network was trained on; without any there is
-        no such layer.
+        Files from which ``conv5_pooled`` is learnt, best those that the network was trained on. Without any, the bundle
+        has no such layer.
     default_layer
-        Layer that is meant where none is named; None for fc7, or the last before the logits.
+        Layer that a caller gets by default. None means fc7, or the last layer before the logits.
     report
-        Called with pictures learnt from, and their number.
+        Called with the number of pictures learnt from and their total.
 
     Raises
     ------
     AlreadyExists
         ``output`` exists.
     InvalidArgument
-        ``name`` cannot be one; pictures for a network of one size; no such ``default_layer``.
+        ``name`` is not valid, ``default_layer`` does not exist, or pictures are given for a network of one size.
     ImageDecodeError, FailedPrecondition
-        A picture is damaged or cannot be read; it is named.
+        A picture is damaged or cannot be read. The message names it.
     DataLoss
-        ONNX Runtime does not reproduce torch's layers to ``PARITY``; nothing is written.
+        A layer computed by ONNX Runtime differs from torch's by more than ``PARITY``. Nothing is written.
     """
     check_output(output, name)
     network, record = trained.network, trained.record
@@ -85,7 +85,7 @@ def export_bundle(
 
 
 def _note_pooled(graph: bytes) -> bytes:
-    """Say in an ONNX file what ``conv5_pooled`` is linear in; of this, what is no layer of its own is no output."""
+    """Note in an ONNX file which tensors ``conv5_pooled`` is linear in, and remove the output that is not a layer."""
     model = onnx.load_from_string(graph)
     model.graph.output.remove(next(output for output in model.graph.output if output.name == HALF_SIZE_POOL5))
     helper.set_model_props(model, {SUMS: json.dumps({POOLED_LAYER: ["pool5", HALF_SIZE_POOL5]})})
@@ -97,4 +97,4 @@ def _check_layer(layer: str | None, module: nn.Module, network: Network, more: l
     with torch.inference_mode():
         names = [*module(torch.zeros(1, 3, px, px)), *more]
     if layer is not None and layer not in names:
-        raise InvalidArgument(f"default layer {layer!r} is none of {', '.join(names)}", name=layer)
+        raise InvalidArgument(f"default layer {layer!r} does not exist: choose one of {', '.join(names)}", name=layer)

@@ -1,4 +1,4 @@
-"""The int8 form of a bundle: static quantisation, calibrated on real pictures, and what it costs."""
+"""Add an int8 form to a bundle: static quantisation, calibrated on pictures, with its cost measured."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from fc7_service.bundle.folder import open_bundle, write_bundle
 
 N_CALIBRATION = 500  # pictures: five whole batches
 N_COMPARED = 1000
-FIDELITY = 0.999  # to reach: mean cosine of each layer to fp32
-_MOST_FP32 = 2  # first convolutions that may stay in fp32 for it
+FIDELITY = 0.999  # mean cosine to fp32 that each layer should reach
+_MOST_FP32 = 2  # so many of the first convolutions may stay in fp32 to reach it
 _OPERATORS = {"Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool"}
-_SQUARES = {"Mul", "Pow"}  # what comes before the convolution of a local response normalisation: left in fp32
+_SQUARES = {"Mul", "Pow"}  # these come before the convolution of a local response normalisation, which stays in fp32
 _CARD = """
 ## int8
 
-Served as `{name}.int8`: weights of 7 bits, a scale an output channel; activations of 8 bits, calibrated on
-{n_calibration} pictures of {data}. Convolutions, first ones, that stay in fp32: {n_fp32}. Compared with fp32 on {count}
-others:
+Served as `{name}.int8`. Weights have 7 bits and one scale per output channel. Activations have 8 bits and are
+calibrated on {n_calibration} pictures of {data}. Of the first convolutions, {n_fp32} stay in fp32. Compared with fp32
+on {count} other pictures:
 
-| layer | cosine to fp32, mean | least |
+| layer | cosine to fp32, mean | smallest |
 |---|---|---|
 {layers}
 
@@ -53,7 +53,7 @@ others:
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """A bundle with an int8 form, and what that costs."""
+    """A bundle with an int8 form, compared with fp32."""
 
     bundle: Bundle
     count: int  # pictures compared
@@ -62,34 +62,36 @@ class Quantised:
 
 
 def quantise_bundle(name: str, folder: Path, output: Path, report: Report) -> Quantised:
-    """Write a bundle that is another's copy with an int8 form beside, into the new folder ``output``.
+    """Write a copy of a bundle with an int8 form added.
 
-    The fp32 form is the same, so features and collections of it stay good. Where a layer would be less like fp32 than
-    ``FIDELITY``, the first convolution stays in fp32, then the first two: they are the most sensitive.
+    The fp32 form does not change, so that its features and collections stay valid. If a layer does not reach
+    ``FIDELITY``, the first convolution stays in fp32, and then the first two: they are the most sensitive.
 
     Parameters
     ----------
     name
-        Shipped model, or the folder of a bundle.
+        Name of a shipped model, or the folder of a bundle.
     folder
-        See ``read_dataset``: pictures of its ``train`` calibrate, others of its ``val`` tell the cost.
-        Labels count where all are classes of the network.
+        See ``read_dataset``. Pictures of ``train`` calibrate, pictures of ``val`` are compared. Accuracy is measured if
+        all labels are classes of the network.
+    output
+        Folder of the new bundle; must not exist.
     report
-        Called with the pictures compared and their number in all.
+        Called with the number of pictures compared and their total.
 
     Raises
     ------
     AlreadyExists
-        ``output`` exists, or the bundle has an int8 form.
+        ``output`` exists, or the bundle already has an int8 form.
     NotFound, InvalidArgument
-        No such bundle or folder, or a folder without the two splits.
+        The bundle or the folder does not exist, or the folder lacks one of the two splits.
     ImageDecodeError, FailedPrecondition
-        A picture is damaged or cannot be read; it is named.
+        A picture is damaged or cannot be read. The message names it.
     """
     bundle = open_model(name)
     check_output(output, bundle.name)
     if INT8_MODEL in bundle.files:
-        raise AlreadyExists(f"bundle {bundle.name!r} has an int8 form: it is served as {bundle.name}.int8", name=name)
+        raise AlreadyExists(f"bundle {bundle.name!r} already has an int8 form, served as {bundle.name}.int8", name=name)
     training, others = _sample(read_dataset(folder, "train"), N_CALIBRATION), read_dataset(folder, "val")
     for n_fp32 in range(_MOST_FP32 + 1):
         graph = quantise_graph(bundle, training.paths, n_fp32)
@@ -110,11 +112,21 @@ def quantise_bundle(name: str, folder: Path, output: Path, report: Report) -> Qu
 
 
 def quantise_graph(bundle: Bundle, paths: Sequence[Path], n_fp32: int = 0) -> bytes:
-    """Return the ONNX file of the int8 form, calibrated on pictures; its first ``n_fp32`` convolutions stay in fp32.
+    """Return the ONNX file of the int8 form, calibrated on pictures.
 
-    What leads to the logits is computed in integers; layers beside that way are computed in fp32 from what is on it.
-    Weights have 7 bits: processors without VNNI add products of 8 bits in 16 and would saturate. A range is the mean
-    over batches of 100 pictures of the largest and the smallest value: a single odd picture would coarsen every step.
+    The operators that lead to the logits compute in integers; other layers are computed from their results in fp32.
+    Weights have 7 bits, because processors without VNNI add products of 8-bit numbers in 16 bits, which would overflow.
+    The range of an activation is the mean, over batches of 100 pictures, of the smallest and the largest value. One
+    unusual picture therefore does not coarsen the steps.
+
+    Parameters
+    ----------
+    bundle
+        Its fp32 form is quantised.
+    paths
+        Pictures to calibrate with.
+    n_fp32
+        So many of the first convolutions stay in fp32.
 
     References
     ----------
@@ -122,8 +134,8 @@ def quantise_graph(bundle: Bundle, paths: Sequence[Path], n_fp32: int = 0) -> by
     """
     model = onnx.load_from_string(bundle.graph())
     integer = _integer_nodes(model, n_fp32)
-    _unpack(model.graph, integer)
-    add_pre_process_metadata(model)  # else the quantiser advises a step that does not take graphs of dynamic size
+    _store_fp32(model.graph, integer)
+    add_pre_process_metadata(model)  # otherwise the quantiser asks for a step that does not support dynamic sizes
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / INT8_MODEL
         quantize_static(
@@ -142,7 +154,7 @@ def quantise_graph(bundle: Bundle, paths: Sequence[Path], n_fp32: int = 0) -> by
 
 
 class _Pictures:
-    """The calibration pictures, at each size that the network sees them."""
+    """The calibration pictures, at each size at which the network sees them."""
 
     def __init__(self, bundle: Bundle, paths: Sequence[Path], name: str) -> None:
         self._batches = (
@@ -152,7 +164,7 @@ class _Pictures:
         )
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """Return the next batch, None after the last."""
+        """Return the next batch, or None after the last one."""
         return next(self._batches, None)
 
 
@@ -161,8 +173,8 @@ def _sample(data: Dataset, n: int) -> Dataset:
     return Dataset(tuple(data.paths[i] for i in rows), tuple(data.labels[i] for i in rows), data.names)
 
 
-def _unpack(graph: onnx.GraphProto, integer: Sequence[onnx.NodeProto]) -> None:
-    """Name all nodes; bring fp16 weights of those that become integer to fp32, which alone the quantiser takes."""
+def _store_fp32(graph: onnx.GraphProto, integer: Sequence[onnx.NodeProto]) -> None:
+    """Name all nodes, and store the weights of ``integer`` nodes in fp32, as the quantiser requires."""
     for i, node in enumerate(graph.node):
         node.name = node.name or f"{node.op_type}_{i}"
     read = {name for node in integer for name in node.input}

@@ -1,4 +1,4 @@
-"""What another numeric form of a network costs, and saves: its layers, answers and time beside those of fp32."""
+"""Compare the int8 form of a network with fp32: layers, answers and time."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from fc7_models.data.inference import Report, RunGraph, group_by_recipe, open_gr
 from fc7_models.export.golden_images import read_golden_inputs
 from fc7_service.bundle.bundle import Bundle
 
-_TIMED = (1, 32)  # pictures a run
+_TIMED = (1, 32)  # pictures per run
 _ROUNDS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFidelity:
-    """How near one layer's features of int8 are to those of fp32, over the pictures compared."""
+    """How similar the int8 features of a layer are to those of fp32, over the pictures compared."""
 
     layer: str
     cosine: float  # mean
-    least: float
+    least: float  # smallest
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One figure of both forms."""
+    """One figure for both forms."""
 
     what: str
     fp32: float
@@ -39,13 +39,19 @@ class Cost:
 def compare_with_int8(
     bundle: Bundle, graph: bytes, pictures: Dataset, report: Report
 ) -> tuple[list[LayerFidelity], list[Cost]]:
-    """Tell what the int8 form ``graph`` of ``bundle`` costs, and saves."""
+    """Compare ``graph``, the int8 form of a bundle, with fp32 on pictures.
+
+    Returns
+    -------
+    tuple
+        The similarity of each layer; then accuracy, if the labels are classes of the network, and time.
+    """
     runs = [open_graph(one, threads=1) for one in (bundle.graph(), graph)]
     cosines: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in bundle.layers}
     logits: list[list[NDArray[np.float32]]] = [[], []]
-    sizes = group_by_recipe(bundle, bundle.layers)
-    for i, (recipe, layers) in enumerate(sizes.items()):
-        n, total = i * len(pictures.paths), len(sizes) * len(pictures.paths)
+    groups = group_by_recipe(bundle, bundle.layers)
+    for i, (recipe, layers) in enumerate(groups.items()):
+        n, total = i * len(pictures.paths), len(groups) * len(pictures.paths)
 
         def tell(done: int, _: int, n: int = n, total: int = total) -> None:
             report(n + done, total)
@@ -66,7 +72,7 @@ def compare_with_int8(
 
 
 def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the cosine of each row's two features; of two that are all zero it is 1."""
+    """Return the cosine between the rows of ``a`` and ``b``. Two rows of zeros have 1."""
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines: NDArray[np.float32] = np.where(lengths > 0, (a * b).sum(axis=1) / np.maximum(lengths, 1e-30), 0)
@@ -75,7 +81,7 @@ def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float3
 
 
 def _accuracy(bundle: Bundle, pictures: Dataset, logits: Sequence[NDArray[np.float32]]) -> list[Cost]:
-    """Tell how many labels are among the best, where the network has the classes, and how often both give the same."""
+    """Return how often both forms choose the same class, and their accuracy if the network has all the classes."""
     best = [np.argsort(-rows, axis=1, kind="stable")[:, :5] for rows in logits]
     costs = [Cost("same best class", 1.0, float(np.mean(best[0][:, 0] == best[1][:, 0])))]
     index = {one.id: i for i, one in enumerate(bundle.classes)}
@@ -89,7 +95,7 @@ def _accuracy(bundle: Bundle, pictures: Dataset, logits: Sequence[NDArray[np.flo
 
 
 def time_both(bundle: Bundle, runs: Sequence[RunGraph]) -> list[Cost]:
-    """Time both in turns on one thread: the best of seven rounds, in seconds of the processor."""
+    """Time both forms in turn on one thread: the shortest processor time of seven rounds."""
     golden = next(inputs for layer, inputs in read_golden_inputs(bundle) if layer == bundle.default_layer)
     costs = []
     for n in _TIMED:
@@ -100,5 +106,5 @@ def time_both(bundle: Bundle, runs: Sequence[RunGraph]) -> list[Cost]:
                 start = time.process_time()
                 run(inputs, [bundle.default_layer])
                 best[i] = min(best[i], time.process_time() - start)
-        costs.append(Cost(f"ms a picture, {n} at once, one thread", *(1e3 * seconds / n for seconds in best)))
+        costs.append(Cost(f"ms per picture, {n} at once, one thread", *(1e3 * seconds / n for seconds in best)))
     return costs

@@ -1,8 +1,8 @@
-"""Pooled conv5 of larger pictures, whitened: the layer for photographs.
+"""Add the layer for photographs, ``conv5_pooled``, to a network: conv5 of larger pictures, pooled and whitened.
 
-The maximum of conv5 in each cell of a 3 x 3 grid (which is pool5), of the picture and of the same at half its size. Of
-each the mean over training pictures is taken away, and the directions in which it varies most are brought to one
-variance. ``bench/pooled_layer_sizes.py`` compares picture sizes and lengths.
+It takes the maximum of conv5 in each cell of a 3 x 3 grid, which is pool5, once for the picture and once for the
+picture at half its size. From both, the mean over training pictures is subtracted, and the directions of largest
+variance are scaled to about the same variance. ``bench/pooled_layer_sizes.py`` compares picture sizes and lengths.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from fc7_service.bundle.bundle import Layer
 from fc7_service.bundle.recipe import Recipe
 
 POOLED_LAYER = "conv5_pooled"
-HALF_SIZE_POOL5 = "pool5/half"  # pool5 of the picture at half its size: a tensor of the graph that is no layer
-IMAGE_PX = 128  # side of the pictures
-DIM_WHOLE, DIM_HALF = 1024, 512  # numbers of each size, at most; fewer of few pictures
-MAX_IMAGES = 10_000  # to learn from, a fixed random choice
-SHRINK = 16.0  # of the mean variance, added to each: weak directions, which a crop or a turn changes, weigh less
+HALF_SIZE_POOL5 = "pool5/half"  # pool5 of the picture at half its size; a tensor of the graph, not a layer
+IMAGE_PX = 128  # height and width of the pictures
+DIM_WHOLE, DIM_HALF = 1024, 512  # largest number of dimensions from each size; few pictures give fewer
+MAX_IMAGES = 10_000  # pictures to learn from, a fixed random choice
+SHRINK = 16.0  # times the mean variance is added to each: weak directions, which a crop changes, then count less
 
 
 class WithPooledLayer(nn.Module):
-    """A network with the layer beside its own.
+    """A network with ``conv5_pooled`` beside its own layers.
 
     Parameters
     ----------
     network
-        Gives pool5.
+        A network with a layer pool5.
     whole, half
-        Whitening of pool5 at the two sizes.
+        Whitening of pool5 of the picture, and of pool5 at half its size.
     recipe
-        Of the pictures that the layer sees.
+        How pictures are prepared for this layer.
     n_pictures
-        So many it was learnt from.
+        Number of pictures that it was learnt from.
     """
 
     def __init__(self, network: nn.Module, whole: Whitening, half: Whitening, recipe: Recipe, n_pictures: int) -> None:
@@ -61,7 +61,7 @@ class WithPooledLayer(nn.Module):
         return layers | {HALF_SIZE_POOL5: half, POOLED_LAYER: pooled, "logits": logits}
 
     def paragraph(self) -> str:
-        """Return what a card says of the layer, Markdown."""
+        """Return the paragraph about the layer for the model card, as Markdown."""
         return f"""
 ## {POOLED_LAYER}
 
@@ -77,40 +77,42 @@ def half_size(x: Tensor) -> Tensor:
 
 
 def pool_both_sizes(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return pool5 of pictures (N, 3, H, W), and of the same at half their size: (N, 9 C) both."""
+    """Return pool5 of pictures (N, 3, H, W), and pool5 of the pictures at half their size, both (N, 9 C)."""
     return network(x)["pool5"].flatten(1), network(half_size(x))["pool5"].flatten(1)
 
 
 @torch.no_grad()
 def add_pooled_layer(module: nn.Module, network: Network, pictures: Sequence[Path], report: Report) -> WithPooledLayer:
-    """Learn the layer of a network from pictures.
+    """Learn ``conv5_pooled`` of a network from pictures.
 
     Parameters
     ----------
     module
-        What ``network`` built, for inference.
+        Built by ``network``, in evaluation mode.
     network
-        Its entry of the table.
+        The entry of the table of networks.
     pictures
-        Files, of which ``MAX_IMAGES`` at most are read.
+        Files. At most ``MAX_IMAGES`` are read.
     report
-        Called with pictures read, and their number.
+        Called with the number of pictures read and their total.
 
     Raises
     ------
     InvalidArgument
-        The network takes pictures of one size alone, or there are fewer than two pictures.
+        The network takes pictures of one size only, or there are fewer than two pictures.
     ImageDecodeError, FailedPrecondition
-        A picture is damaged or cannot be read; it is named.
+        A picture is damaged or cannot be read. The message names it.
     """
     if not network.is_any_size:
         raise InvalidArgument(
-            f"the network takes pictures of {network.recipe.crop_px} pixels alone, so it has no {POOLED_LAYER}: "
+            f"{POOLED_LAYER} needs a network for any size, and this one takes {network.recipe.crop_px} pixels only: "
             "export it without pictures",
             name="pictures",
         )
     if len(pictures) < 2:
-        raise InvalidArgument(f"{len(pictures)} pictures: {POOLED_LAYER} is learnt from two at least", name="pictures")
+        raise InvalidArgument(
+            f"{POOLED_LAYER} is learnt from at least two pictures (got {len(pictures)})", name="pictures"
+        )
     recipe = replace(network.recipe, resize_px=IMAGE_PX, crop_px=IMAGE_PX)
     chosen = np.sort(np.random.default_rng(0).permutation(len(pictures))[:MAX_IMAGES])
     batches = read_batches([pictures[i] for i in chosen], recipe, report)
@@ -120,9 +122,9 @@ def add_pooled_layer(module: nn.Module, network: Network, pictures: Sequence[Pat
 
 
 class Whitening(nn.Module):
-    """A linear map with weights of 8 bits and a scale for each number it gives: a quarter of the space of fp32.
+    """A linear map with 8-bit weights and one scale per output, in a quarter of the space of fp32.
 
-    Against fp32 the least cosine of 3,068 pictures was 0.9999.
+    On 3,068 pictures, the smallest cosine between its features and those of fp32 weights was 0.9999.
     """
 
     weight: Tensor
@@ -138,13 +140,16 @@ class Whitening(nn.Module):
         self.register_buffer("bias", -scale * (weight @ mean))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` (N, D), less the mean, in (N, dim)."""
+        """Return the whitened ``x`` (N, D) as (N, dim)."""
         return nn.functional.linear(x, self.weight) * self.scale + self.bias
 
 
 @torch.no_grad()
 def fit_whitening(features: Tensor, dim: int, shrink: float = SHRINK) -> Whitening:
-    """Return the map of ``features`` (N, D) to min(dim, N - 1, D) uncorrelated numbers of about one variance.
+    """Return the whitening learnt from ``features`` (N, D).
+
+    Its outputs, min(dim, N - 1, D) of them, are uncorrelated over ``features``. An output of variance v is divided by
+    ``sqrt(v + shrink * mean variance)``.
 
     References
     ----------

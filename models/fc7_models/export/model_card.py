@@ -1,4 +1,4 @@
-"""The model card: what a network was trained on, how, and how well it does."""
+"""Write the model card: what a network was trained on, how, and how accurate it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pipeline_tag: image-feature-extraction
 ---
 # {name}
 
-Network `{network}`, trained by fc7 from {start}; features are read before the softmax.
+Network `{network}`, trained by fc7 from {start}. Its features are the layers before the softmax.
 
 | | |
 |---|---|
@@ -26,19 +26,19 @@ Network `{network}`, trained by fc7 from {start}; features are read before the s
 | Picture size | {px} pixels; training crops {crops} |
 | Training time | {hours:.1f} hours on {machine} |
 | Accuracy on {n_validation:,} held-out pictures, one view | top-1 {top1:.1%}, top-5 {top5:.1%} |
-| Weights | stored as fp16, computed with in fp32 |
-| Pictures in this bundle | golden ones, drawn by a program; none that it learnt from |
+| Weights | stored in fp16, used in fp32 |
+| Pictures in this bundle | only golden ones, drawn by a program; no training picture |
 
 ## Intended use
 
-Features for similarity search and for softmax heads on new labels, of pictures like those that it learnt from, whose
-biases it has. Not for identifying people, nor for decisions about them.
+Features for similarity search and for softmax heads on new labels, for pictures like the training pictures. The
+network has the biases of those. Not for identifying people, and not for decisions about them.
 """
 
 
 _VIEWS: dict[Views, str] = {
-    "affine": "crops, turns, mirroring, brightness, saturation, grey",
-    "distorted": "crops, turns, mirroring, resampling, JPEG, blur, sharpening, brightness, saturation, grey",
+    "affine": "crops, rotations, mirroring, brightness, saturation, grey",
+    "distorted": "crops, rotations, mirroring, resampling, JPEG, blur, sharpening, brightness, saturation, grey",
     "crops": "random crops, mirroring",
     "ten crops": "corners and centre, mirroring",
     "whole": "none",
@@ -46,42 +46,42 @@ _VIEWS: dict[Views, str] = {
 
 
 def write_card(trained: TrainedNetwork, name: str) -> str:
-    """Return the card of ``trained``, Markdown."""
-    facts, plan = trained.record, trained.record.plan
+    """Return the card of a trained network, as Markdown."""
+    record, plan = trained.record, trained.record.plan
     recipe = find_recipe(plan.recipe)
     return _TEXT.format(
         name=name,
         network=plan.network,
-        start=_start(facts),
-        n_pictures=facts.n_pictures,
-        classes=f"{len(facts.classes)}{', of the first folder' if plan.has_heads else ''}",
-        data=facts.data,
-        near=f"; {facts.n_near:,} left out, since a held-out picture is nearly the same" if facts.n_near else "",
+        start=_start(record),
+        n_pictures=record.n_pictures,
+        classes=f"{len(record.classes)}{' in the first folder' if plan.has_heads else ''}",
+        data=record.data,
+        near=f"; {record.n_near:,} left out because a held-out picture is nearly the same" if record.n_near else "",
         recipe=plan.recipe,
-        epochs=facts.epochs or plan.epochs,
+        epochs=record.epochs or plan.epochs,
         batch=plan.batch,
-        schedule=_schedule(recipe, plan.peak_rate(facts.n_pictures)),
+        schedule=_schedule(recipe, plan.peak_rate(record.n_pictures)),
         seed=plan.seed,
         optimiser=_optimiser(recipe),
         loss=_loss(recipe, plan.has_heads),
         augmentation=_augmentation(recipe),
         px=trained.network.recipe.crop_px,
         crops=_crops(trained, recipe),
-        hours=facts.seconds / 3600,
-        machine=facts.machine,
-        n_validation=facts.n_validation,
-        top1=facts.top1,
-        top5=facts.top5,
+        hours=record.seconds / 3600,
+        machine=record.machine,
+        n_validation=record.n_validation,
+        top1=record.top1,
+        top5=record.top5,
     )
 
 
-def _start(facts: TrainingRecord) -> str:
+def _start(record: TrainingRecord) -> str:
     runs = [
         f"{run.epochs} epochs of `{run.recipe}` on {run.n_pictures:,} pictures of {run.data} "
         f"({run.seconds / 3600:.1f} hours)"
         if run.epochs
         else f"the bundle {run.data}"
-        for run in facts.earlier
+        for run in record.earlier
     ]
     return f"the weights of earlier runs ({'; then '.join(runs)})" if runs else "random weights"
 
@@ -92,36 +92,34 @@ def _crops(trained: TrainedNetwork, recipe: TrainingRecipe) -> str:
     first, last = (
         recipe.crop_px_at(trained.network, done, has_start=bool(trained.record.earlier)) for done in (0, last_step)
     )
-    return f"grow from {first} to {last}" if first < last else f"of {first}"
+    return f"that grow from {first} to {last} pixels" if first < last else f"of {first} pixels"
 
 
 def _schedule(recipe: TrainingRecipe, learning_rate: float) -> str:
     if recipe.schedule == "cosine":
-        warm_up = f"warm-up {WARM_UP_SHARE:.0%} ({WARM_UP_STEPS} steps at least)"
+        warm_up = f"warm-up {WARM_UP_SHARE:.0%} (at least {WARM_UP_STEPS} steps)"
         return f"peak learning rate {learning_rate:.3g}, {warm_up}, cosine"
-    return f"learning rate {learning_rate}, divided by ten where the held-out error stops falling"
+    return f"learning rate {learning_rate}, divided by ten when the held-out error stops falling"
 
 
 def _optimiser(recipe: TrainingRecipe) -> str:
     text = f"SGD, {'Nesterov ' if recipe.is_nesterov else ''}momentum {MOMENTUM}, weight decay {WEIGHT_DECAY}"
     if recipe.muon_learning_rate:
-        text += f"; Muon of {recipe.muon_learning_rate} for filters that batch normalisation follows"
+        text += f"; Muon with rate {recipe.muon_learning_rate} for filters followed by batch normalisation"
     if recipe.ema_decay:
         text += f", weight average {recipe.ema_decay}"
     if recipe.max_filter_rms:
-        text += f", convolution filters of RMS {recipe.max_filter_rms} at most"
+        text += f", RMS of convolution filters at most {recipe.max_filter_rms}"
     return text
 
 
 def _loss(recipe: TrainingRecipe, has_heads: bool) -> str:
     text = "softmax cross-entropy"
     if recipe.contrastive_weight:
-        text += (
-            f", and {recipe.contrastive_weight} times that of {recipe.n_views} views of a picture finding each other"
-        )
+        text += f", and {recipe.contrastive_weight} times that of matching {recipe.n_views} views of a picture to each other"
     if recipe.label_smoothing:
         text += f", label smoothing {recipe.label_smoothing}"
-    return f"{text}; a softmax a folder over shared layers, the first one kept" if has_heads else text
+    return f"{text}; one softmax per folder on shared layers, of which the first is kept" if has_heads else text
 
 
 def _augmentation(recipe: TrainingRecipe) -> str:

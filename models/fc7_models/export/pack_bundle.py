@@ -1,4 +1,4 @@
-"""A graph that was checked becomes a bundle, at once or not at all."""
+"""Write a new bundle: graph, deconvnet, labels, golden vectors, card and manifest."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _LIBRARIES = ("fc7", "torch", "onnx", "onnxruntime", "pillow")
 
 @dataclass(frozen=True, slots=True)
 class BundleContents:
-    """What a bundle holds beside its golden vectors, which are made when it is packed."""
+    """What goes into a bundle. Its golden vectors are computed when it is packed."""
 
     network: str
-    graph: bytes  # its outputs are the layers, in order
+    graph: bytes  # an ONNX file whose outputs are the layers, in order
     recipe: Recipe
     classes: Iterable[ClassLabel]
     card: str  # Markdown
     default_layer: str | None = None
-    own: tuple[Layer, ...] = ()  # the layers with a recipe of their own
+    own_recipe: tuple[Layer, ...] = ()  # layers with a recipe of their own
 
 
 def check_output(output: Path, name: str) -> None:
-    """Refuse, before the work, a bundle that could not be written after it.
+    """Refuse early a bundle that could not be written later.
 
     Raises
     ------
     AlreadyExists
         ``output`` exists.
     InvalidArgument
-        ``name`` cannot be one.
+        ``name`` is not valid.
     """
     if output.exists():
         raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten", name=str(output))
@@ -54,28 +54,28 @@ def check_output(output: Path, name: str) -> None:
 
 
 def pack_bundle(contents: BundleContents, output: Path, *, name: str) -> Bundle:
-    """Write a bundle into the new folder ``output``, with a deconvnet where the network has one.
+    """Write a bundle in one step into ``output``, a new folder. It has a deconvnet if the network allows one.
 
     Raises
     ------
     AlreadyExists
         ``output`` exists.
     InvalidArgument
-        ``name`` cannot be one.
+        ``name`` is not valid.
     """
     check_output(output, name)
     output.parent.mkdir(parents=True, exist_ok=True)
     recipe = contents.recipe
     pixels, inputs = draw_golden_inputs(recipe)
     layers = run_graph(contents.graph, inputs)
-    own = {layer.name: layer for layer in contents.own}
+    own = {layer.name: layer for layer in contents.own_recipe}
     own_pixels: dict[str, Any] = {}
-    for layer in contents.own:
+    for layer in contents.own_recipe:
         own_pixels[f"pixels/{layer.name}"], own_inputs = draw_golden_inputs(layer.recipe or recipe)
         layers[layer.name] = run_graph(contents.graph, own_inputs)[layer.name]
     with new_folder(output, output.parent) as folder:
         (folder / MODEL).write_bytes(contents.graph)
-        with contextlib.suppress(FailedPrecondition):  # of a network with branches, which is served without one
+        with contextlib.suppress(FailedPrecondition):  # a network with branches is served without one
             (folder / DECONV).write_bytes(build_deconv(contents.graph, recipe.crop_px))
         labels = "".join(f"{c.id}\t{c.name}\n" for c in contents.classes)
         (folder / LABELS).write_text(labels, encoding="utf-8")
@@ -95,7 +95,7 @@ def pack_bundle(contents: BundleContents, output: Path, *, name: str) -> Bundle:
 
 
 def run_graph(graph: bytes, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Return every output of an ONNX file for ``inputs`` (N, 3, H, W), unflattened, in the file's order."""
+    """Return every output of an ONNX file for ``inputs`` (N, 3, H, W), in the order of the file and not flattened."""
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {session.get_inputs()[0].name: inputs}), strict=True))

@@ -1,4 +1,4 @@
-"""A torch network becomes an ONNX graph that computes the same."""
+"""Convert a torch network into an ONNX graph, and check that both compute the same."""
 
 from __future__ import annotations
 
@@ -19,19 +19,26 @@ from fc7.errors import DataLoss
 from fc7_models.networks import Network
 from fc7_models.networks.layers import batch_normed_layers
 
-OPSET = 18  # the first with every operator used here in its present form
+OPSET = 18  # the first version with the present form of every operator used here
 INPUT = "image"
-PARITY = 1e-4  # largest difference between torch and ONNX Runtime, as a share of the layer's largest value
-_HALF_FROM = 1024  # numbers; smaller tensors (biases) stay fp32
+PARITY = 1e-4  # largest difference between torch and ONNX Runtime, relative to the layer's largest value
+_FP16_FROM = 1024  # values; smaller tensors, such as biases, stay fp32
 
 
 def fold_batch_norm(module: nn.Module) -> nn.Module:
-    """Return a copy for inference, each batch normalisation folded into the layer before it, pooling after ReLU."""
+    """Return a copy for inference, with batch normalisation folded into the layers before it.
+
+    Blocks of ``conv_norm_relu`` become convolution, ReLU, pooling.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, algorithm 2: at inference, batch normalisation is a linear function with stored statistics.
+    """
     module = copy.deepcopy(module).eval()
     for parent in list(module.modules()):
         for name, block in parent.named_children():
             match list(block.children()):
-                case [nn.Conv2d() as conv, *pool, nn.BatchNorm2d() as norm, relu]:  # of ``conv_norm_relu``
+                case [nn.Conv2d() as conv, *pool, nn.BatchNorm2d() as norm, relu]:  # a block of ``conv_norm_relu``
                     setattr(parent, name, nn.Sequential(fuse_conv_bn_eval(conv, norm), relu, *pool))
     for layer, follower in batch_normed_layers(module):
         setattr(module, layer, fuse_linear_bn_eval(getattr(module, layer), getattr(module, follower)))
@@ -40,26 +47,29 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def round_to_fp16(module: nn.Module) -> nn.Module:
-    """Round large weights to what fp16 can hold, in place: they are stored so, and computed with in fp32."""
+    """Round large weights to fp16, in place and kept as fp32: bundles store fp16 and compute in fp32."""
     for parameter in module.parameters():
-        if parameter.numel() >= _HALF_FROM:
+        if parameter.numel() >= _FP16_FROM:
             parameter.data = parameter.data.half().float()
     return module
 
 
 def to_onnx(module: nn.Module, network: Network) -> bytes:
-    """Return the ONNX file of a module: batch dynamic, and height and width where the network takes any size.
+    """Return the ONNX file of a module, with a dynamic batch, and dynamic height and width if the network allows it.
 
-    Large weights are stored as fp16, whole numbers as int8, behind a Cast, which the runtime folds when it loads them.
+    Large weights are stored as fp16, or as int8 if they are whole numbers, followed by a Cast to fp32. ONNX Runtime
+    applies the Cast once, when it loads the file.
     """
     px = network.recipe.crop_px
     example = torch.zeros(2, 3, px, px)
     free: dict[int, object] = {0: torch.export.Dim("N", min=1, max=4096)}
     if network.is_any_size:
         free |= {2: torch.export.Dim("H", min=32, max=1024), 3: torch.export.Dim("W", min=32, max=1024)}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which these networks never use
+    logging.getLogger("torch.onnx").setLevel(
+        logging.ERROR
+    )  # it warns that torchvision is missing, which these networks do not use
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
         names = list(module(example))
         program = torch.onnx.export(
             _Outputs(module), (example,), dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
@@ -74,12 +84,12 @@ def to_onnx(module: nn.Module, network: Network) -> bytes:
 
 
 def check_parity(module: nn.Module, inputs: NDArray[np.float32], layers: dict[str, NDArray[np.float32]]) -> None:
-    """Compare torch's layers with those of ONNX Runtime.
+    """Check that the layers of ONNX Runtime equal those of torch.
 
     Raises
     ------
     DataLoss
-        A layer differs by more than ``PARITY`` of its largest value.
+        A layer differs by more than ``PARITY``, relative to its largest value.
     """
     with torch.inference_mode():
         expected = module(torch.from_numpy(inputs))
@@ -88,12 +98,12 @@ def check_parity(module: nn.Module, inputs: NDArray[np.float32], layers: dict[st
         difference = float(abs(values - wanted).max() / max(abs(wanted).max(), 1e-30))
         if not difference <= PARITY:
             raise DataLoss(
-                f"layer {name} of the exported graph differs from torch by {difference:.1e}: at most {PARITY}"
+                f"layer {name} of the exported graph differs from torch by {difference:.1e}, at most {PARITY} allowed"
             )
 
 
 class _Outputs(nn.Module):
-    """The network with its layers as a tuple, which is what the exporter names."""
+    """A network that returns its layers as a tuple, which the exporter can name."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -105,15 +115,17 @@ class _Outputs(nn.Module):
 
 
 def _store_small(model: onnx.ModelProto) -> None:
-    """Store large initializers that int8 or fp16 holds exactly in that, each behind a Cast to fp32."""
+    """Store large initializers as int8 or fp16 if that is exact, each followed by a Cast to fp32."""
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < _HALF_FROM:
+        if tensor.data_type != TensorProto.FLOAT or values.size < _FP16_FROM:
             continue
         is_whole = np.array_equal(values, values.clip(-127, 127).round())
         small = values.astype(np.int8 if is_whole else np.float16)
-        if np.array_equal(small.astype(np.float32), values):  # what was rounded before; constants stay as they are
+        if np.array_equal(
+            small.astype(np.float32), values
+        ):  # true of weights rounded before; other constants stay as they are
             name = tensor.name
             tensor.CopyFrom(numpy_helper.from_array(small, f"{name}.{small.dtype}"))
             casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
@@ -122,7 +134,7 @@ def _store_small(model: onnx.ModelProto) -> None:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Leave out what names the exporting machine: stack traces, file paths, documentation."""
+    """Remove what describes the exporting machine: stack traces, file paths, documentation."""
     model.doc_string = model.graph.doc_string = ""
     del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
     parts: list[Any] = [*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output]
