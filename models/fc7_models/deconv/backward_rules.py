@@ -27,13 +27,13 @@ class BackwardWriter:
     ``shape`` is everywhere that of the step's input, (C, H, W) or (D,), at the recipe's size.
     """
 
-    to: GraphWriter
+    graph: GraphWriter
     chain: LayerChain
     windows: WindowWriter
 
     def step(self, step: Step, signal: Signal, rule: Rule, shape: tuple[int, ...]) -> Signal:
         """Bring ``signal`` from the output of ``step`` to its input."""
-        to, values = self.to, signal.values
+        graph, values = self.graph, signal.values
         match step.kind:
             case "relu":
                 return self._relu(step, signal, rule, shape)
@@ -44,36 +44,38 @@ class BackwardWriter:
             case "lrn":
                 return self._norm(step, signal, shape) if rule == "gradient" else signal
             case "batch_norm":
-                return replace(signal, values=to.op("Mul", values, self._scale(step, shape)))
+                return replace(signal, values=graph.op("Mul", values, self._scale(step, shape)))
             case "permute":
-                order = to.constant(np.argsort(np.asarray(self.chain.constant(step.node.input[1]))))
-                return replace(signal, values=to.op("Gather", values, order, axis=1))
+                order = graph.constant(np.argsort(np.asarray(self.chain.constant(step.node.input[1]))))
+                return replace(signal, values=graph.op("Gather", values, order, axis=1))
         values = self.windows.whole(signal, step.output, shape)
         match step.kind:
             case "dense":
                 is_transposed = step.attribute("transB", 0)
-                return Signal(to.op("Gemm", values, step.node.input[1], transB=1 - is_transposed))
+                return Signal(graph.op("Gemm", values, step.node.input[1], transB=1 - is_transposed))
             case "flatten":
-                return Signal(to.op("Reshape", values, to.op("Shape", step.input)))
+                return Signal(graph.op("Reshape", values, graph.op("Shape", step.input)))
             case "global_pool":
-                n_pixels = to.op("Cast", to.op("Div", to.op("Size", step.input), to.op("Size", values)), to=1)
-                mean = to.op("Div", to.op("Reshape", values, to.constant([0, -1, 1, 1])), n_pixels)
-                return Signal(to.op("Expand", mean, to.op("Shape", step.input)))
+                n_pixels = graph.op(
+                    "Cast", graph.op("Div", graph.op("Size", step.input), graph.op("Size", values)), to=1
+                )
+                mean = graph.op("Div", graph.op("Reshape", values, graph.constant([0, -1, 1, 1])), n_pixels)
+                return Signal(graph.op("Expand", mean, graph.op("Shape", step.input)))
             case "mean_pool":
                 return Signal(self._mean(step, values, shape))
             case _:
                 return Signal(self._grid(step, values))
 
     def _relu(self, step: Step, signal: Signal, rule: Rule, shape: tuple[int, ...]) -> Signal:
-        to, values = self.to, signal.values
+        graph, values = self.graph, signal.values
         if rule != "deconv":
-            is_on = to.op("Greater", self.windows.view(step.output, signal.window, shape), to.number(0))
-            values = to.op("Where", is_on, values, to.number(0))
-        return replace(signal, values=values if rule == "gradient" else to.op("Relu", values))
+            is_on = graph.op("Greater", self.windows.view(step.output, signal.window, shape), graph.number(0))
+            values = graph.op("Where", is_on, values, graph.number(0))
+        return replace(signal, values=values if rule == "gradient" else graph.op("Relu", values))
 
     def _conv(self, step: Step, signal: Signal) -> Signal:
         """Convolve with the transposed filters: at stride 1, a convolution with the filters turned round."""
-        to, window, weight = self.to, signal.window, step.node.input[1]
+        graph, window, weight = self.graph, signal.window, step.node.input[1]
         out, maps, k, _ = self.chain.shape(weight)
         reach = step.kernel - 1
         attributes = {"group": step.attribute("group", 1), "dilations": [step.dilation] * 2}
@@ -83,14 +85,16 @@ class BackwardWriter:
         if window and before and is_plain and window.size**2 * (out + before.size**2) < before.size**2 * out:
             return Signal(self._products(weight, signal.values, window.size), before)
         if is_plain and not window and k == TAPS:
-            return Signal(turned_convolution(to, signal.values, (weight, out, maps), step.input, step.pads))
+            return Signal(turned_convolution(graph, signal.values, (weight, out, maps), step.input, step.pads))
         if is_turned:
             first, last = (reach, reach) if window else (reach - step.pads[0], reach - step.pads[1])
             filters = self._turned(weight, attributes["group"])
-            return Signal(to.op("Conv", signal.values, filters, pads=[first, first, last, last], **attributes), before)
+            return Signal(
+                graph.op("Conv", signal.values, filters, pads=[first, first, last, last], **attributes), before
+            )
         strides = [step.stride] * 2
         if window:
-            return Signal(to.op("ConvTranspose", signal.values, weight, strides=strides, **attributes), before)
+            return Signal(graph.op("ConvTranspose", signal.values, weight, strides=strides, **attributes), before)
         return Signal(self._fit(step, signal.values, weight, strides=strides, **attributes))
 
     def _products(self, weight: str, values: str, size: int) -> str:
@@ -99,36 +103,40 @@ class BackwardWriter:
         Every pixel is multiplied with every tap, and a matrix of zeros and ones adds the products where they belong:
         a convolution would multiply once for each pixel of the larger window that comes out.
         """
-        to = self.to
+        graph = self.graph
         out, maps, k, _ = self.chain.shape(weight)
         after = size + k - 1
-        taps = to.op("Reshape", to.op("Transpose", weight, perm=[0, 2, 3, 1]), to.constant([out, k * k * maps]))
-        pixels = to.op("Transpose", to.op("Reshape", values, to.constant([0, 0, -1])), perm=[0, 2, 1])
-        products = to.op("Reshape", to.op("MatMul", pixels, taps), to.constant([0, -1, maps]))
-        one = to.constant([[[a == i + t for t in range(k)] for i in range(size)] for a in range(after)], np.float32)
-        rows = to.op("Reshape", one, to.constant([after, 1, size, 1, k, 1]))
-        columns = to.op("Reshape", one, to.constant([1, after, 1, size, 1, k]))
-        places = to.op("Reshape", to.op("Mul", rows, columns), to.constant([after**2, -1]))
-        added = to.op("Transpose", to.op("MatMul", places, products), perm=[0, 2, 1])
-        return to.op("Reshape", added, to.constant([0, 0, after, after]))
+        taps = graph.op(
+            "Reshape", graph.op("Transpose", weight, perm=[0, 2, 3, 1]), graph.constant([out, k * k * maps])
+        )
+        pixels = graph.op("Transpose", graph.op("Reshape", values, graph.constant([0, 0, -1])), perm=[0, 2, 1])
+        products = graph.op("Reshape", graph.op("MatMul", pixels, taps), graph.constant([0, -1, maps]))
+        one = graph.constant([[[a == i + t for t in range(k)] for i in range(size)] for a in range(after)], np.float32)
+        rows = graph.op("Reshape", one, graph.constant([after, 1, size, 1, k, 1]))
+        columns = graph.op("Reshape", one, graph.constant([1, after, 1, size, 1, k]))
+        places = graph.op("Reshape", graph.op("Mul", rows, columns), graph.constant([after**2, -1]))
+        added = graph.op("Transpose", graph.op("MatMul", places, products), perm=[0, 2, 1])
+        return graph.op("Reshape", added, graph.constant([0, 0, after, after]))
 
     def _turned(self, weight: str, group: int) -> str:
         """Return filters (M, C / group, k, k) as those of the way back, (C, M / group, k, k)."""
-        to = self.to
+        graph = self.graph
         out, maps, k, _ = self.chain.shape(weight)
-        split = to.op("Reshape", weight, to.constant([group, out // group, maps, k, k]))
-        swapped = to.op("Transpose", split, perm=[0, 2, 1, 3, 4])
-        joined = to.op("Reshape", swapped, to.constant([group * maps, out // group, k, k]))
-        ends = to.constant([np.iinfo(np.int64).min] * 2)
-        return to.op("Slice", joined, to.constant([-1, -1]), ends, to.constant([2, 3]), to.constant([-1, -1]))
+        split = graph.op("Reshape", weight, graph.constant([group, out // group, maps, k, k]))
+        swapped = graph.op("Transpose", split, perm=[0, 2, 1, 3, 4])
+        joined = graph.op("Reshape", swapped, graph.constant([group * maps, out // group, k, k]))
+        ends = graph.constant([np.iinfo(np.int64).min] * 2)
+        return graph.op(
+            "Slice", joined, graph.constant([-1, -1]), ends, graph.constant([2, 3]), graph.constant([-1, -1])
+        )
 
     def _fit(self, step: Step, values: str, weight: str, **attributes: Any) -> str:
         """Return a map's transposed convolution without its padding, and with what no filter reached at its end."""
-        to, first = self.to, step.pads[0]
+        graph, first = self.graph, step.pads[0]
         room = [step.stride - 1] * 2
-        whole = to.op("ConvTranspose", values, weight, output_padding=room, **attributes)
-        stop = to.op("Add", to.op("Shape", step.input, start=2), to.constant([first]))
-        return to.op("Slice", whole, to.constant([first] * 2), stop, to.constant([2, 3]))
+        whole = graph.op("ConvTranspose", values, weight, output_padding=room, **attributes)
+        stop = graph.op("Add", graph.op("Shape", step.input, start=2), graph.constant([first]))
+        return graph.op("Slice", whole, graph.constant([first] * 2), stop, graph.constant([2, 3]))
 
     def _max(self, step: Step, signal: Signal, shape: tuple[int, ...]) -> Signal:
         """Unpool: each value goes to where its maximum was, and values that meet are added."""
@@ -138,75 +146,81 @@ class BackwardWriter:
             return self._max(step, Signal(self.windows.whole(signal, step.output, shape)), shape)
         seen = self.windows.view(step.input, before, shape, LOWEST)
         border = 0 if window else step.pads[0]
-        return Signal(Unpooling(self.to, step).write(seen, signal.values, border), before)
+        return Signal(Unpooling(self.graph, step).write(seen, signal.values, border), before)
 
     def _mean(self, step: Step, values: str, shape: tuple[int, ...]) -> str:
-        to = self.to
+        graph = self.graph
         if step.kernel == 1 and step.stride == 1:
             return values
-        share = to.filled(to.constant([shape[0], 1, step.kernel, step.kernel]), step.kernel**-2)
+        share = graph.filled(graph.constant([shape[0], 1, step.kernel, step.kernel]), step.kernel**-2)
         return self._fit(step, values, share, strides=[step.stride] * 2, group=shape[0])
 
     def _scale(self, step: Step, shape: tuple[int, ...]) -> str:
         """Return what batch normalisation multiplies each map with."""
-        to = self.to
-        variance = to.op("Add", step.node.input[4], to.number(step.attribute("epsilon", 1e-5)))
-        factor = to.op("Div", step.node.input[1], to.op("Sqrt", variance))
-        return to.op("Reshape", factor, to.constant([-1] + [1] * (len(shape) - 1)))
+        graph = self.graph
+        variance = graph.op("Add", step.node.input[4], graph.number(step.attribute("epsilon", 1e-5)))
+        factor = graph.op("Div", step.node.input[1], graph.op("Sqrt", variance))
+        return graph.op("Reshape", factor, graph.constant([-1] + [1] * (len(shape) - 1)))
 
     def _norm(self, step: Step, signal: Signal, shape: tuple[int, ...]) -> Signal:
         """Gradient of ``a * s ** -beta``, where ``s`` adds to a constant what ``_band`` makes of the squares."""
-        to = self.to
+        graph = self.graph
         a = self.windows.view(step.input, signal.window, shape)
         if step.inner:
-            beta, bias = 0.75, to.op("Reshape", step.inner[0].input[2], to.constant([-1, 1, 1]))
+            beta, bias = 0.75, graph.op("Reshape", step.inner[0].input[2], graph.constant([-1, 1, 1]))
         else:
-            beta, bias = step.attribute("beta", 0.75), to.number(step.attribute("bias", 1.0))
-        s = to.op("Add", self._band(step, to.op("Mul", a, a), shape[0]), bias)
-        direct = to.op("Mul", signal.values, to.op("Pow", s, to.number(-beta)))
-        shared = self._band(step, to.op("Div", to.op("Mul", direct, a), s), shape[0])
-        around = to.op("Mul", to.op("Mul", a, shared), to.number(2 * beta))
-        return replace(signal, values=to.op("Sub", direct, around))
+            beta, bias = step.attribute("beta", 0.75), graph.number(step.attribute("bias", 1.0))
+        s = graph.op("Add", self._band(step, graph.op("Mul", a, a), shape[0]), bias)
+        direct = graph.op("Mul", signal.values, graph.op("Pow", s, graph.number(-beta)))
+        shared = self._band(step, graph.op("Div", graph.op("Mul", direct, a), s), shape[0])
+        around = graph.op("Mul", graph.op("Mul", a, shared), graph.number(2 * beta))
+        return replace(signal, values=graph.op("Sub", direct, around))
 
     def _band(self, step: Step, values: str, channels: int) -> str:
         """Return alpha times the sum over neighbouring maps."""
-        to = self.to
+        graph = self.graph
         if step.inner:
-            return to.op("Conv", values, step.inner[0].input[1])
+            return graph.op("Conv", values, step.inner[0].input[1])
         size = step.attribute("size", 5)
-        column = to.op("Reshape", values, to.constant([0, 1, channels, -1]))
+        column = graph.op("Reshape", values, graph.constant([0, 1, channels, -1]))
         pads = [size // 2, 0, size // 2, 0]
-        mean = to.op("AveragePool", column, kernel_shape=[size, 1], pads=pads, count_include_pad=1)
-        share = to.op("Mul", mean, to.number(step.attribute("alpha", 1e-4)))
-        return to.op("Reshape", share, to.op("Shape", values))
+        mean = graph.op("AveragePool", column, kernel_shape=[size, 1], pads=pads, count_include_pad=1)
+        share = graph.op("Mul", mean, graph.number(step.attribute("alpha", 1e-4)))
+        return graph.op("Reshape", share, graph.op("Shape", values))
 
     def _grid(self, step: Step, values: str) -> str:
         """Unpool the cells of a grid, whose borders the graph computes from the map's size."""
-        to = self.to
+        graph = self.graph
         grid = len(step.inner) // 2
         starts, spans, lines = [], [], []
         for cells in (step.inner[:grid], step.inner[grid:]):
-            start = to.op("Reshape", to.op("Concat", *(c.input[1] for c in cells), axis=0), to.constant([-1, 1]))
-            stop = to.op("Reshape", to.op("Concat", *(c.input[2] for c in cells), axis=0), to.constant([-1, 1]))
-            span = to.op("ReduceMax", to.op("Sub", stop, start), keepdims=0)  # of the widest cell
-            every = to.op("Range", to.constant(0), span, to.constant(1))
+            start = graph.op(
+                "Reshape", graph.op("Concat", *(c.input[1] for c in cells), axis=0), graph.constant([-1, 1])
+            )
+            stop = graph.op(
+                "Reshape", graph.op("Concat", *(c.input[2] for c in cells), axis=0), graph.constant([-1, 1])
+            )
+            span = graph.op("ReduceMax", graph.op("Sub", stop, start), keepdims=0)  # of the widest cell
+            every = graph.op("Range", graph.constant(0), span, graph.constant(1))
             # A narrower cell repeats its last line, which leaves its first maximum where it is.
-            line = to.op("Min", to.op("Add", start, every), to.op("Sub", stop, to.constant([1])))
+            line = graph.op("Min", graph.op("Add", start, every), graph.op("Sub", stop, graph.constant([1])))
             starts.append(start)
-            spans.append(to.op("Reshape", span, to.constant([1])))
-            lines.append(to.op("Reshape", line, to.constant([-1])))
-        seen = to.op("Gather", to.op("Gather", step.input, lines[0], axis=2), lines[1], axis=3)
-        n = to.constant([grid])
-        cut = to.op("Reshape", seen, to.op("Concat", to.constant([0, 0]), n, spans[0], n, spans[1], axis=0))
-        cells_flat = to.op("Reshape", to.op("Transpose", cut, perm=[0, 1, 2, 4, 3, 5]), to.constant([0, 0, 0, 0, -1]))
-        best = to.op("ArgMax", cells_flat, axis=4, keepdims=0)  # (N, C, grid, grid), in its cell
-        row = to.op("Add", to.op("Div", best, spans[1]), starts[0])
-        column = to.op("Add", to.op("Mod", best, spans[1]), to.op("Reshape", starts[1], to.constant([-1])))
-        where = to.op("Add", to.op("Mul", row, to.op("Shape", step.input, start=3, end=4)), column)
-        by_map = to.constant([0, 0, -1])
-        size = to.op("Shape", step.input)
-        added = to.op(
-            "ScatterElements", to.op("Reshape", to.filled(size), by_map), to.op("Reshape", where, by_map),
-            to.op("Reshape", values, by_map), axis=2, reduction="add",
+            spans.append(graph.op("Reshape", span, graph.constant([1])))
+            lines.append(graph.op("Reshape", line, graph.constant([-1])))
+        seen = graph.op("Gather", graph.op("Gather", step.input, lines[0], axis=2), lines[1], axis=3)
+        n = graph.constant([grid])
+        cut = graph.op("Reshape", seen, graph.op("Concat", graph.constant([0, 0]), n, spans[0], n, spans[1], axis=0))
+        cells_flat = graph.op(
+            "Reshape", graph.op("Transpose", cut, perm=[0, 1, 2, 4, 3, 5]), graph.constant([0, 0, 0, 0, -1])
+        )
+        best = graph.op("ArgMax", cells_flat, axis=4, keepdims=0)  # (N, C, grid, grid), in its cell
+        row = graph.op("Add", graph.op("Div", best, spans[1]), starts[0])
+        column = graph.op("Add", graph.op("Mod", best, spans[1]), graph.op("Reshape", starts[1], graph.constant([-1])))
+        where = graph.op("Add", graph.op("Mul", row, graph.op("Shape", step.input, start=3, end=4)), column)
+        by_map = graph.constant([0, 0, -1])
+        size = graph.op("Shape", step.input)
+        added = graph.op(
+            "ScatterElements", graph.op("Reshape", graph.filled(size), by_map), graph.op("Reshape", where, by_map),
+            graph.op("Reshape", values, by_map), axis=2, reduction="add",
         )  # fmt: skip
-        return to.op("Reshape", added, size)
+        return graph.op("Reshape", added, size)

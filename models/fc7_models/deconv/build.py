@@ -75,15 +75,15 @@ def build_deconv(graph: bytes, px: int) -> bytes:
         raise no_deconvnet(f"its operators are of version {version}, at least {MIN_OPSET} is needed")
     chain = LayerChain(model)
     targets = _targets(chain, px)
-    to = GraphWriter()
-    to.input(UNIT, TensorProto.INT64, ["N"])
-    to.input(POSITION, TensorProto.INT64, ["N"])
+    writer = GraphWriter()
+    writer.input(UNIT, TensorProto.INT64, ["N"])
+    writer.input(POSITION, TensorProto.INT64, ["N"])
     for target in targets:
         if target.name not in chain.outputs:
-            to.output(target.name, target.tensor)
-        Projection(BackwardWriter(to, chain, WindowWriter(to)), target).write()
-    to.note("layers", json.dumps([_describe(target, px) for target in targets]))
-    return bytes(to.model.SerializeToString())
+            writer.output(target.name, target.tensor)
+        Projection(BackwardWriter(writer, chain, WindowWriter(writer)), target).write()
+    writer.note("layers", json.dumps([_describe(target, px) for target in targets]))
+    return bytes(writer.model.SerializeToString())
 
 
 def _targets(chain: LayerChain, px: int) -> list[Target]:

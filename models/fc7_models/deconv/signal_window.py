@@ -46,7 +46,7 @@ class Signal:
 class WindowWriter:
     """Writes what goes into windows and out of them; ``shape`` is a map's (C, H, W) at the recipe's size."""
 
-    to: GraphWriter
+    graph: GraphWriter
 
     @staticmethod
     def covers(window: Window, shape: tuple[int, ...]) -> bool:
@@ -58,25 +58,25 @@ class WindowWriter:
         window = signal.window
         if window is None or self.covers(window, shape):
             return Signal(self.whole(signal, tensor, shape))
-        to = self.to
+        graph = self.graph
         inside = []
         for axis, dims in ((2, [-1, 1, window.size, 1]), (3, [-1, 1, 1, window.size])):
             index = self._indices(window, axis)
-            limit = to.op("Shape", tensor, start=axis, end=axis + 1)
-            is_in = to.op("And", to.op("Greater", index, to.constant([-1])), to.op("Less", index, limit))
-            inside.append(to.op("Reshape", is_in, to.constant(dims)))
-        return replace(signal, values=self._kept(signal.values, to.op("And", *inside)))
+            limit = graph.op("Shape", tensor, start=axis, end=axis + 1)
+            is_in = graph.op("And", graph.op("Greater", index, graph.constant([-1])), graph.op("Less", index, limit))
+            inside.append(graph.op("Reshape", is_in, graph.constant(dims)))
+        return replace(signal, values=self._kept(signal.values, graph.op("And", *inside)))
 
     def whole(self, signal: Signal, tensor: str, shape: tuple[int, ...]) -> str:
         """Return ``signal`` in the shape of ``tensor``, zero outside its window."""
-        to, window = self.to, signal.window
+        graph, window = self.graph, signal.window
         if window is None:
             return signal.values
         picked = []
         for axis in (2, 3):
-            n = to.op("Shape", tensor, start=axis, end=axis + 1)
-            every = to.op("Range", to.constant(0), to.op("Squeeze", n), to.constant(1))
-            picked.append(to.op("Sub", every, self._indices(replace(window, size=1), axis)))
+            n = graph.op("Shape", tensor, start=axis, end=axis + 1)
+            every = graph.op("Range", graph.constant(0), graph.op("Squeeze", n), graph.constant(1))
+            picked.append(graph.op("Sub", every, self._indices(replace(window, size=1), axis)))
         return self._pick(signal.values, shape[0], picked[0], picked[1], 0.0)
 
     def view(self, tensor: str, window: Window | None, shape: tuple[int, ...], fill: float = 0.0) -> str:
@@ -87,29 +87,31 @@ class WindowWriter:
 
     def _indices(self, window: Window, axis: int) -> str:
         """Return the rows (axis 2) or columns (axis 3) of a window, int64 (N, size)."""
-        to, unit = self.to, window.row if axis == 2 else window.column
-        first = to.op("Mul", unit, to.constant([window.stride]))
-        return to.op("Add", first, to.constant(window.offset + np.arange(window.size)))
+        graph, unit = self.graph, window.row if axis == 2 else window.column
+        first = graph.op("Mul", unit, graph.constant([window.stride]))
+        return graph.op("Add", first, graph.constant(window.offset + np.arange(window.size)))
 
     def _pick(self, values: str, channels: int, rows: str, columns: str, fill: float) -> str:
         """Return ``values[n, :, rows[n, i], columns[n, j]]``, ``fill`` where there is no such pixel."""
-        to = self.to
-        lines, inside, width = [], [], to.op("Shape", values, start=3, end=4)
+        graph = self.graph
+        lines, inside, width = [], [], graph.op("Shape", values, start=3, end=4)
         for axis, index, dims in ((2, rows, [0, -1, 1]), (3, columns, [0, 1, -1])):
-            last = to.op("Sub", to.op("Shape", values, start=axis, end=axis + 1), to.constant([1]))
-            near = to.op("Max", to.op("Min", index, last), to.constant([0]))
-            lines.append(to.op("Reshape", near, to.constant(dims)))
-            inside.append(to.op("Reshape", to.op("Equal", near, index), to.constant([*dims[:1], 1, *dims[1:]])))
-        places = to.op("Add", to.op("Mul", lines[0], width), lines[1])  # (N, h, w), in the flat map
-        n_places = to.op("Reshape", places, to.constant([0, 1, -1]))
-        each = to.op("Expand", n_places, to.constant([1, channels, 1]))
-        flat = to.op("Reshape", values, to.constant([0, 0, -1]))
-        taken = to.op("GatherElements", flat, each, axis=2)
-        size = to.op("Shape", places, start=1, end=3)
-        shaped = to.op("Reshape", taken, to.op("Concat", to.constant([0, 0]), size, axis=0))
-        is_in = to.op("And", *inside)
-        return to.op("Where", is_in, shaped, to.number(fill)) if fill else self._kept(shaped, is_in)
+            last = graph.op("Sub", graph.op("Shape", values, start=axis, end=axis + 1), graph.constant([1]))
+            near = graph.op("Max", graph.op("Min", index, last), graph.constant([0]))
+            lines.append(graph.op("Reshape", near, graph.constant(dims)))
+            inside.append(
+                graph.op("Reshape", graph.op("Equal", near, index), graph.constant([*dims[:1], 1, *dims[1:]]))
+            )
+        places = graph.op("Add", graph.op("Mul", lines[0], width), lines[1])  # (N, h, w), in the flat map
+        n_places = graph.op("Reshape", places, graph.constant([0, 1, -1]))
+        each = graph.op("Expand", n_places, graph.constant([1, channels, 1]))
+        flat = graph.op("Reshape", values, graph.constant([0, 0, -1]))
+        taken = graph.op("GatherElements", flat, each, axis=2)
+        size = graph.op("Shape", places, start=1, end=3)
+        shaped = graph.op("Reshape", taken, graph.op("Concat", graph.constant([0, 0]), size, axis=0))
+        is_in = graph.op("And", *inside)
+        return graph.op("Where", is_in, shaped, graph.number(fill)) if fill else self._kept(shaped, is_in)
 
     def _kept(self, values: str, mask: str) -> str:
         """Return values where a mask holds, else 0: a product takes a fifth of the time of a choice."""
-        return self.to.op("Mul", values, self.to.op("Cast", mask, to=TensorProto.FLOAT))
+        return self.graph.op("Mul", values, self.graph.op("Cast", mask, to=TensorProto.FLOAT))

@@ -26,7 +26,7 @@ _TO_END = np.iinfo(np.int64).max
 class Unpooling:
     """Brings signals back through one max-pooling: to where the maxima were, in row order the first of equal ones."""
 
-    to: GraphWriter
+    graph: GraphWriter
     step: Step
 
     def write(self, seen: str, signal: str, border: int) -> str:
@@ -41,15 +41,17 @@ class Unpooling:
         border
             How far the first window reaches over the upper left.
         """
-        to, stride = self.to, self.step.stride
-        values, signal = (to.op("Transpose", tensor, perm=[0, 2, 3, 1]) for tensor in (seen, signal))
-        n_lines, n_windows = (to.op("Shape", tensor, start=1, end=3) for tensor in (values, signal))
+        graph, stride = self.graph, self.step.stride
+        values, signal = (graph.op("Transpose", tensor, perm=[0, 2, 3, 1]) for tensor in (seen, signal))
+        n_lines, n_windows = (graph.op("Shape", tensor, start=1, end=3) for tensor in (values, signal))
         # So many lines that each tap, see `_cut`, has one for each window.
-        n_wanted = to.op("Mul", to.op("Add", n_windows, to.constant([self._overlap])), to.constant([stride]))
-        after = to.op("Sub", n_wanted, to.op("Add", n_lines, to.constant([border])))
-        pads = to.op("Concat", to.constant([0, border, border, 0, 0]), after, to.constant([0]), axis=0)
-        added = self._back(to.op("Pad", values, pads, to.number(LOWEST)), signal, (_COLUMNS, _ROWS))
-        return to.op("Transpose", to.op("Pad", added, to.op("Neg", pads)), perm=[0, 3, 1, 2])
+        n_wanted = graph.op(
+            "Mul", graph.op("Add", n_windows, graph.constant([self._overlap])), graph.constant([stride])
+        )
+        after = graph.op("Sub", n_wanted, graph.op("Add", n_lines, graph.constant([border])))
+        pads = graph.op("Concat", graph.constant([0, border, border, 0, 0]), after, graph.constant([0]), axis=0)
+        added = self._back(graph.op("Pad", values, pads, graph.number(LOWEST)), signal, (_COLUMNS, _ROWS))
+        return graph.op("Transpose", graph.op("Pad", added, graph.op("Neg", pads)), perm=[0, 3, 1, 2])
 
     @property
     def _overlap(self) -> int:
@@ -60,33 +62,33 @@ class Unpooling:
         """Bring ``signal`` back from the maxima of ``values`` along one axis after the other."""
         if not axes:
             return signal
-        to, axis = self.to, axes[0]
+        graph, axis = self.graph, axes[0]
         taps = [self._cut(values, first, axis) for first in range(0, self.step.kernel, self.step.dilation)]
-        best = reduce(partial(to.op, "Max"), taps)
+        best = reduce(partial(graph.op, "Max"), taps)
         rest, parts = self._back(best, signal, axes[1:]), []
         for tap in taps[:-1]:
-            is_best = to.op("Cast", to.op("Equal", tap, best), to=TensorProto.FLOAT)
-            parts.append(to.op("Mul", rest, is_best))
-            rest = to.op("Sub", rest, parts[-1])
-        return to.op("Reshape", self._join([*parts, rest], axis), to.op("Shape", values))
+            is_best = graph.op("Cast", graph.op("Equal", tap, best), to=TensorProto.FLOAT)
+            parts.append(graph.op("Mul", rest, is_best))
+            rest = graph.op("Sub", rest, parts[-1])
+        return graph.op("Reshape", self._join([*parts, rest], axis), graph.op("Shape", values))
 
     def _cut(self, values: str, first: int, axis: int) -> str:
         """Return a tap: of each window the line ``first``, along ``axis``."""
         stop = first - self._overlap * self.step.stride
         bounds = (first, stop if stop < 0 else _TO_END, axis, self.step.stride)
-        return self.to.op("Slice", values, *(self.to.constant([i]) for i in bounds))
+        return self.graph.op("Slice", values, *(self.graph.constant([i]) for i in bounds))
 
     def _join(self, parts: Sequence[str], axis: int) -> str:
         """Return the lines that `_cut` took, added where windows overlap, in their order along ``axis``."""
-        to = self.to
+        graph = self.graph
         phases: list[list[str]] = [[] for _ in range(self.step.stride)]
         for i, part in enumerate(parts):
             n_later, phase = divmod(i * self.step.dilation, self.step.stride)
             pads = np.zeros((2, 4), np.int64)
             pads[:, axis] = n_later, self._overlap - n_later
-            phases[phase].append(to.op("Pad", part, to.constant(pads.ravel())))
+            phases[phase].append(graph.op("Pad", part, graph.constant(pads.ravel())))
         added = [
-            reduce(partial(to.op, "Add"), lines) if lines else to.filled(to.op("Shape", phases[0][0]))
+            reduce(partial(graph.op, "Add"), lines) if lines else graph.filled(graph.op("Shape", phases[0][0]))
             for lines in phases
         ]
-        return to.op("Concat", *added, axis=axis + 1)
+        return graph.op("Concat", *added, axis=axis + 1)

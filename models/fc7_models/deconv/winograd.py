@@ -40,7 +40,7 @@ def matrices() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.flo
 
 
 def turned_convolution(
-    to: GraphWriter, values: str, filters: tuple[str, int, int], like: str, pads: tuple[int, int]
+    graph: GraphWriter, values: str, filters: tuple[str, int, int], like: str, pads: tuple[int, int]
 ) -> str:
     """Return the convolution of ``values`` with the transposed filters of a convolution of stride 1.
 
@@ -57,40 +57,52 @@ def turned_convolution(
     """
     _, maps, channels = filters
     back, forth, taps = matrices()
-    at_points = _at_points(to, filters, taps[:, ::-1])
+    at_points = _at_points(graph, filters, taps[:, ::-1])
     before, after = [TAPS - 1 - pads[0]] * 2, [_SEEN - 1 - pads[1]] * 2  # as far as the last tile sees
-    x = to.op("Pad", to.op("Transpose", values, perm=[2, 3, 0, 1]), to.constant([*before, 0, 0, *after, 0, 0]))
-    width = to.op("Shape", x, start=1, end=2)
-    places = to.op("Add", to.op("Mul", _lines(to, like, 2), width), _lines(to, like, 3))
-    tiles = to.op("Shape", places, start=2)  # rows and columns of them
-    x, by = to.op("Gather", to.op("Flatten", x, axis=2), places, axis=0), to.constant(forth, np.float32)
-    x = to.op("MatMul", by, to.op("Reshape", x, to.constant([_SEEN, -1])))
-    x = to.op("MatMul", by, to.op("Reshape", x, to.constant([_SEEN, _SEEN, -1])))
-    x = to.op("Reshape", x, to.op("Concat", to.constant([_SEEN**2]), tiles, to.constant([-1, maps]), axis=0))
-    x = to.op("Reshape", to.op("Transpose", x, perm=[3, 1, 2, 0, 4]), to.constant([0, 0, 0, -1]))
+    x = graph.op("Pad", graph.op("Transpose", values, perm=[2, 3, 0, 1]), graph.constant([*before, 0, 0, *after, 0, 0]))
+    width = graph.op("Shape", x, start=1, end=2)
+    places = graph.op("Add", graph.op("Mul", _lines(graph, like, 2), width), _lines(graph, like, 3))
+    tiles = graph.op("Shape", places, start=2)  # rows and columns of them
+    x, by = graph.op("Gather", graph.op("Flatten", x, axis=2), places, axis=0), graph.constant(forth, np.float32)
+    x = graph.op("MatMul", by, graph.op("Reshape", x, graph.constant([_SEEN, -1])))
+    x = graph.op("MatMul", by, graph.op("Reshape", x, graph.constant([_SEEN, _SEEN, -1])))
+    x = graph.op(
+        "Reshape", x, graph.op("Concat", graph.constant([_SEEN**2]), tiles, graph.constant([-1, maps]), axis=0)
+    )
+    x = graph.op("Reshape", graph.op("Transpose", x, perm=[3, 1, 2, 0, 4]), graph.constant([0, 0, 0, -1]))
     # A group of one convolution for each point: MatMul, which copies filters first, takes half as long again for N = 1.
-    y = to.op("Conv", to.op("Transpose", x, perm=[0, 3, 1, 2]), at_points, group=_SEEN**2)
-    y = to.op("Reshape", to.op("Transpose", y, perm=[0, 2, 3, 1]), to.constant([0, 0, 0, -1, channels]))
-    y = to.op("MatMul", to.constant(np.kron(back, back), np.float32), y)  # (N, rows and columns of tiles, pixels, C)
-    y = to.op("Reshape", y, to.constant([0, 0, 0, _TILE, _TILE, channels]))
-    size = to.op("Concat", to.constant([0]), to.op("Mul", tiles, to.constant([_TILE])), to.constant([channels]), axis=0)
-    y = to.op("Reshape", to.op("Transpose", y, perm=[0, 1, 3, 2, 4, 5]), size)
-    y = to.op("Slice", y, to.constant([0, 0]), to.op("Shape", like, start=2), to.constant([1, 2]))
-    return to.op("Transpose", y, perm=[0, 3, 1, 2])
+    y = graph.op("Conv", graph.op("Transpose", x, perm=[0, 3, 1, 2]), at_points, group=_SEEN**2)
+    y = graph.op("Reshape", graph.op("Transpose", y, perm=[0, 2, 3, 1]), graph.constant([0, 0, 0, -1, channels]))
+    y = graph.op(
+        "MatMul", graph.constant(np.kron(back, back), np.float32), y
+    )  # (N, rows and columns of tiles, pixels, C)
+    y = graph.op("Reshape", y, graph.constant([0, 0, 0, _TILE, _TILE, channels]))
+    size = graph.op(
+        "Concat",
+        graph.constant([0]),
+        graph.op("Mul", tiles, graph.constant([_TILE])),
+        graph.constant([channels]),
+        axis=0,
+    )
+    y = graph.op("Reshape", graph.op("Transpose", y, perm=[0, 1, 3, 2, 4, 5]), size)
+    y = graph.op("Slice", y, graph.constant([0, 0]), graph.op("Shape", like, start=2), graph.constant([1, 2]))
+    return graph.op("Transpose", y, perm=[0, 3, 1, 2])
 
 
-def _at_points(to: GraphWriter, filters: tuple[str, int, int], taps: NDArray[np.float64]) -> str:
+def _at_points(graph: GraphWriter, filters: tuple[str, int, int], taps: NDArray[np.float64]) -> str:
     """Return filters (M, C, 5, 5) at the points, float32 (points * points * C, M, 1, 1)."""
     weight, maps, channels = filters
-    along_columns = to.op("MatMul", weight, to.constant(taps.T, np.float32))
-    along_both = to.op("MatMul", to.constant(taps, np.float32), along_columns)
-    by_point = to.op("Transpose", along_both, perm=[2, 3, 1, 0])
-    return to.op("Reshape", by_point, to.constant([_SEEN**2 * channels, maps, 1, 1]))
+    along_columns = graph.op("MatMul", weight, graph.constant(taps.T, np.float32))
+    along_both = graph.op("MatMul", graph.constant(taps, np.float32), along_columns)
+    by_point = graph.op("Transpose", along_both, perm=[2, 3, 1, 0])
+    return graph.op("Reshape", by_point, graph.constant([_SEEN**2 * channels, maps, 1, 1]))
 
 
-def _lines(to: GraphWriter, like: str, axis: int) -> str:
+def _lines(graph: GraphWriter, like: str, axis: int) -> str:
     """Return which padded rows tiles see, int64 (seen, 1, tiles, 1), or columns (axis 3), (1, seen, 1, tiles)."""
-    size = to.op("Squeeze", to.op("Shape", like, start=axis, end=axis + 1))
-    first = to.op("Range", to.constant(0), size, to.constant(_TILE))
+    size = graph.op("Squeeze", graph.op("Shape", like, start=axis, end=axis + 1))
+    first = graph.op("Range", graph.constant(0), size, graph.constant(_TILE))
     tiles, seen = ([-1, 1], [_SEEN, 1, 1, 1]) if axis == 2 else ([1, -1], [1, _SEEN, 1, 1])
-    return to.op("Add", to.op("Reshape", first, to.constant(tiles)), to.constant(np.arange(_SEEN).reshape(seen)))
+    return graph.op(
+        "Add", graph.op("Reshape", first, graph.constant(tiles)), graph.constant(np.arange(_SEEN).reshape(seen))
+    )
