@@ -370,7 +370,7 @@ def test_networks_that_have_none() -> None:
         build_deconv(to_onnx(find_network("lenet-5").build(3).eval(), find_network("lenet-5")), 32)
     model = onnx.load_from_string(Imported().graph())
     model.opset_import[0].version = 13
-    with pytest.raises(FailedPrecondition, match="version 13, at least 16"):
+    with pytest.raises(FailedPrecondition, match="version 13, but at least 16"):
         build_deconv(model.SerializeToString(), 22)
     branched = onnx.load_from_string(Imported().graph())
     relu = next(i for i, node in enumerate(branched.graph.node) if node.output[0] == "r3")

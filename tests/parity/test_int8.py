@@ -20,7 +20,7 @@ from fc7.errors import DataLoss, FailedPrecondition, NotFound
 from fc7_models.data.dataset import Dataset, read_dataset
 from fc7_models.data.inference import open_graph, read_batches
 from fc7_models.export import int8
-from fc7_models.export.int8 import _integer_nodes, _unpack, quantise_bundle, quantise_graph
+from fc7_models.export.int8 import _integer_nodes, _store_fp32, quantise_bundle, quantise_graph
 from fc7_models.export.int8_fidelity import compare_with_int8
 from fc7_models.export.pack_bundle import run_graph
 from fc7_service.bundle.bundle import Bundle
@@ -172,7 +172,7 @@ def test_other_labels_leave_accuracy_out(made: Bundle, tiny_bundle: Path, tmp_pa
     assert found.costs[0].what == "same best class"
 
 
-def test_half_weights_are_unpacked_and_local_response_normalisation_is_left_alone() -> None:
+def test_half_weights_become_fp32_and_local_response_normalisation_is_left_alone() -> None:
     model = onnx.load_from_string(tiny_graph())
     graph = model.graph
     (kernel,) = [tensor for tensor in graph.initializer if tensor.name == "w1"]
@@ -191,10 +191,10 @@ def test_half_weights_are_unpacked_and_local_response_normalisation_is_left_alon
     ]
     for i, node in enumerate(extra):
         graph.node.insert(3 + i, node)
-    integer = _integer_nodes(graph, 0)
+    integer = _integer_nodes(model, 0)
     assert {node.output[0] for node in integer} == {"c", "conv5", "pool5", "g6", "fc6", "g7", "fc7", "logits"}
-    assert {node.output[0] for node in integer} - {node.output[0] for node in _integer_nodes(graph, 1)} == {"c"}
-    _unpack(graph, integer)
+    assert {node.output[0] for node in integer} - {node.output[0] for node in _integer_nodes(model, 1)} == {"c"}
+    _store_fp32(graph, integer)
     assert "Cast" not in {node.op_type for node in graph.node}
     np.testing.assert_array_equal(
         numpy_helper.to_array(next(t for t in graph.initializer if t.name == "w1")), half.astype(np.float32)
@@ -204,10 +204,10 @@ def test_half_weights_are_unpacked_and_local_response_normalisation_is_left_alon
 def test_the_first_convolutions_stay_in_fp32_where_a_layer_needs_it(
     made: Bundle, tiny_bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "stay in fp32: 0." in made.card()
+    assert "Of the first convolutions, 0 stay in fp32." in made.card()
     monkeypatch.setattr(int8, "FIDELITY", 1.1)  # never reached
     strict = quantise_bundle(str(tiny_bundle), pictures, tmp_path / "strict", quiet)
-    assert "stay in fp32: 2." in strict.bundle.card()
+    assert "Of the first convolutions, 2 stay in fp32." in strict.bundle.card()
     graph = onnx.load_from_string(strict.bundle.in_int8().graph()).graph
     assert [t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 4] == ["w1"]
 

@@ -1,4 +1,4 @@
-"""Nodes that are appended to an ONNX graph which exists."""
+"""Write nodes that are appended to an existing ONNX graph."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-PREFIX = "deconv/"  # of every tensor's name but the outputs'
+PREFIX = "deconv/"  # of the names of all tensors except outputs
 
 
 class GraphWriter:
-    """Collects nodes and constants; what was computed already is not computed again.
+    """Collects nodes and constants. A repeated operation or constant is written once.
 
     Attributes
     ----------
     model
-        Nodes, constants, inputs and outputs alone: no operator set, no version, no weights.
+        Nodes, constants, inputs and outputs only: no operator set, no version, no weights.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class GraphWriter:
         self._known: dict[object, list[str]] = {}
 
     def op(self, kind: str, *inputs: str, pick: int = 0, **attributes: Any) -> str:
-        """Return the name of output ``pick`` of an operation."""
+        """Write an operation; return the name of its output number ``pick``."""
         key = (kind, inputs, pick, repr(sorted(attributes.items())))
         if key not in self._known:
             outputs = [f"{PREFIX}{len(self._known)}" + f".{i}" * (i < pick) for i in range(pick + 1)]
@@ -34,7 +34,7 @@ class GraphWriter:
         return self._known[key][pick]
 
     def constant(self, values: ArrayLike, dtype: type[np.generic] = np.int64) -> str:
-        """Return the name of a small constant."""
+        """Write a small constant; return its name."""
         array = np.asarray(values, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
@@ -43,11 +43,11 @@ class GraphWriter:
         return self._known[key][0]
 
     def number(self, value: float) -> str:
-        """Return the name of one float32."""
+        """Write a float32 scalar; return its name."""
         return self.constant(value, np.float32)
 
     def filled(self, shape: str, value: float = 0.0) -> str:
-        """Return a float32 tensor of a shape (an int64 tensor), the same number everywhere."""
+        """Write a float32 tensor of a shape (an int64 tensor) filled with ``value``; return its name."""
         fill = numpy_helper.from_array(np.array([value], np.float32))
         return self.op("ConstantOfShape", shape, value=fill)
 

@@ -1,4 +1,4 @@
-"""The projection of one unit of a layer, in ONNX nodes: what is kept, and the way down from it."""
+"""Write the ONNX nodes that project one unit of a layer: which activation is kept, and its way back to the pixels."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ class Target:
     """A layer whose units are explained."""
 
     name: str
-    tensor: str  # of the model
-    steps: list[Step]  # from the picture to it
-    shapes: list[tuple[int, ...]]  # of each step's input, and of the layer
+    tensor: str  # its tensor in the model
+    steps: list[Step]  # from the picture to the layer
+    shapes: list[tuple[int, ...]]  # of the input of each step, then of the layer
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C, H, W) or (D,), at the recipe's size."""
+        """Shape of the layer, (C, H, W) or (D,), at the recipe's size."""
         return self.shapes[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Writes what the file gives for one layer."""
+    """Writes all outputs of one layer."""
 
     back: BackwardWriter
     target: Target
 
     def write(self) -> None:
-        """Write peaks, the kept activation and its three projections."""
+        """Write the peaks, the kept activation and its three projections."""
         graph, target = self.back.graph, self.target
         if len(target.shape) == 3:
             flat = graph.op("Reshape", target.tensor, graph.constant([0, 0, -1]))
@@ -59,12 +59,12 @@ class Projection:
 
     @property
     def _maker(self) -> Step:
-        """The operation that makes the layer, its ReLU aside."""
+        """The operation that makes the layer, without its ReLU."""
         return self.target.steps[-2 if self._is_rectified else -1]
 
     @property
     def _is_filtered(self) -> bool:
-        """Whether one filter alone makes a map of the layer."""
+        """Whether one filter, applied at every pixel, makes each map of the layer."""
         return self._maker.kind == "conv" and self._maker.stride == self._maker.dilation == 1
 
     def _kept(self) -> tuple[str, str]:
@@ -80,7 +80,7 @@ class Projection:
         return graph.op("GatherElements", flat, place, axis=1), place
 
     def _map(self) -> str:
-        """Return the map of the unit, (N, 1, H, W) or (N, H, W), without the others of its layer."""
+        """Return the map of the unit, (N, 1, H, W) or (N, H, W), without computing the other maps if possible."""
         graph, step = self.back.graph, self._maker
         if not self._is_filtered:
             return graph.op(
@@ -101,7 +101,7 @@ class Projection:
         return graph.op("Relu", values) if self._is_rectified else values
 
     def _filters(self) -> str:
-        """Return the filter of the unit, (N, C, k, k), zero for the maps that its group does not see."""
+        """Return the filter of the unit, (N, C, k, k), with zeros for the maps outside its group."""
         graph, step = self.back.graph, self._maker
         out, maps, k, _ = self.back.chain.shape(step.node.input[1])
         own = graph.op("Gather", step.node.input[1], UNIT, axis=0)
@@ -132,7 +132,10 @@ class Projection:
         return back.windows.whole(signal, back.chain.image, target.shapes[0])
 
     def _seed(self, amount: str, place: str) -> tuple[Signal, int]:
-        """Return the signal of one unit of ``amount`` (N, 1) as far down as it is known at once, and the steps left."""
+        """Return the signal that starts with ``amount`` (N, 1) at one unit, and how many steps back are left.
+
+        The step that makes the layer needs only the weights of the unit, so it is done at once.
+        """
         back, graph, target, step = self.back, self.back.graph, self.target, self._maker
         n_left = target.steps.index(step)
         if step.kind == "dense":

@@ -1,4 +1,4 @@
-"""Receptive fields: which pixels a unit sees, from the layer table alone."""
+"""Compute receptive fields: which pixels a unit sees. The geometry of the steps is enough."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from fc7_models.deconv.layer_chain import Step
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What the units of a layer see, the same along both axes.
+    """What the units of a layer see. Both axes have the same numbers.
 
-    Unit ``i`` of an axis sees ``size`` pixels from ``offset + i * stride`` on; those beyond the picture are padding.
-    A stride of 0 is the whole picture, for every unit: that of a fully connected layer, and of a cell of a grid, whose
-    edges follow no stride (a corner cell of ``alexnet-64`` sees 57 of 64 px along each axis).
+    Unit ``i`` along an axis sees ``size`` pixels, from ``offset + i * stride`` on. Pixels outside the picture are
+    padding. A stride of 0 stands for the whole picture and all units. Fully connected layers have it, and so do the
+    cells of a grid, whose edges follow no stride. (A corner cell of ``alexnet-64`` sees 57 of 64 pixels along an axis.)
     """
 
     size: int
     stride: int
-    offset: int  # first pixel of unit 0: its left or upper edge, not its centre
+    offset: int  # first pixel that unit 0 sees: the left or upper edge, not the centre
 
 
 def receptive_field(steps: Iterable[Step], px: int) -> Field:
-    """Return the field of the tensor that ``steps`` lead to.
+    """Return the receptive field of the units at the end of ``steps``.
 
     Parameters
     ----------
     steps
-        From the picture to the tensor.
+        From the picture to the layer.
     px
-        Height and width of the recipe's picture, the size of a field that is the whole picture.
+        Height and width of the recipe's picture: the size of a field that is the whole picture.
     """
     size, stride, offset = 1, 1, 0
     for step in steps:

@@ -1,7 +1,7 @@
-"""Windows: the small part of a map in which a signal can be other than zero, in ONNX nodes.
+"""Write ONNX nodes for windows: the small part of a map in which a signal can differ from zero.
 
-Around one unit it is a square whose place differs from picture to picture and whose size does not, so that five layers
-back cost a fraction of five layers forth.
+Around one unit this is a square. Its place differs from picture to picture, but its size does not, so that the way back
+through five layers costs a fraction of the way forward.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from onnx import TensorProto
 from fc7_models.deconv.graph_writer import GraphWriter
 from fc7_models.deconv.layer_chain import Step
 
-_WHOLE_FROM = 0.75  # of a map's width: from here on the whole map is as cheap as a window
+_WHOLE_FROM = 0.75  # share of the map's width from which the whole map is as fast as a window
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A square of a map, as large for every picture; its first row is ``row * stride + offset``, column likewise."""
+    """A square of a map. Its first row is ``row * stride + offset``; for columns likewise."""
 
-    row: str  # int64 (N, 1), of the unit in its own map
+    row: str  # int64 (N, 1), row of the unit in its own map
     column: str
     size: int = 1
     stride: int = 1
     offset: int = 0
 
     def before(self, step: Step) -> Window:
-        """Return the window of the input that this one of the output is made of."""
+        """Return the window of the step's input that this window of its output depends on."""
         size = (self.size - 1) * step.stride + step.kernel
         offset = self.offset * step.stride - step.pads[0]
         return replace(self, size=size, stride=self.stride * step.stride, offset=offset)
@@ -36,7 +36,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What comes back at a tensor: in its shape, or float32 (N, C, size, size) in a window of it."""
+    """The signal at a tensor: in the shape of the tensor, or float32 (N, C, size, size) in a window of it."""
 
     values: str
     window: Window | None = None
@@ -44,17 +44,17 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class WindowWriter:
-    """Writes what goes into windows and out of them; ``shape`` is a map's (C, H, W) at the recipe's size."""
+    """Writes the nodes that cut and place windows. ``shape`` is (C, H, W) of a map at the recipe's size."""
 
     graph: GraphWriter
 
     @staticmethod
     def covers(window: Window, shape: tuple[int, ...]) -> bool:
-        """Whether a window is so large that the whole map is taken in its place."""
+        """Return whether a window is so large that the whole map is used instead."""
         return window.size >= _WHOLE_FROM * shape[1]
 
     def settle(self, signal: Signal, tensor: str, shape: tuple[int, ...]) -> Signal:
-        """Make ``signal`` zero outside the map, or take the whole map where the window covers most of it."""
+        """Set ``signal`` to zero outside the map, or place it in the whole map if the window covers most of it."""
         window = signal.window
         if window is None or self.covers(window, shape):
             return Signal(self.whole(signal, tensor, shape))
@@ -68,7 +68,7 @@ class WindowWriter:
         return replace(signal, values=self._kept(signal.values, graph.op("And", *inside)))
 
     def whole(self, signal: Signal, tensor: str, shape: tuple[int, ...]) -> str:
-        """Return ``signal`` in the shape of ``tensor``, zero outside its window."""
+        """Return ``signal`` in the shape of ``tensor``, with zeros outside its window."""
         graph, window = self.graph, signal.window
         if window is None:
             return signal.values
@@ -80,19 +80,19 @@ class WindowWriter:
         return self._pick(signal.values, shape[0], picked[0], picked[1], 0.0)
 
     def view(self, tensor: str, window: Window | None, shape: tuple[int, ...], fill: float = 0.0) -> str:
-        """Return what a signal's window shows of ``tensor``, ``fill`` outside the map."""
+        """Return the part of ``tensor`` inside a window (None: all of it), with ``fill`` outside the map."""
         if window is None:
             return tensor
         return self._pick(tensor, shape[0], self._indices(window, 2), self._indices(window, 3), fill)
 
     def _indices(self, window: Window, axis: int) -> str:
-        """Return the rows (axis 2) or columns (axis 3) of a window, int64 (N, size)."""
+        """Return the numbers of the rows (axis 2) or columns (axis 3) of a window, int64 (N, size)."""
         graph, unit = self.graph, window.row if axis == 2 else window.column
         first = graph.op("Mul", unit, graph.constant([window.stride]))
         return graph.op("Add", first, graph.constant(window.offset + np.arange(window.size)))
 
     def _pick(self, values: str, channels: int, rows: str, columns: str, fill: float) -> str:
-        """Return ``values[n, :, rows[n, i], columns[n, j]]``, ``fill`` where there is no such pixel."""
+        """Return ``values[n, :, rows[n, i], columns[n, j]]``, with ``fill`` for pixels outside the map."""
         graph = self.graph
         lines, inside, width = [], [], graph.op("Shape", values, start=3, end=4)
         for axis, index, dims in ((2, rows, [0, -1, 1]), (3, columns, [0, 1, -1])):
@@ -113,5 +113,5 @@ class WindowWriter:
         return graph.op("Where", is_in, shaped, graph.number(fill)) if fill else self._kept(shaped, is_in)
 
     def _kept(self, values: str, mask: str) -> str:
-        """Return values where a mask holds, else 0: a product takes a fifth of the time of a choice."""
+        """Return values where a mask is true, and 0 elsewhere. Mul takes a fifth of the time of Where."""
         return self.graph.op("Mul", values, self.graph.op("Cast", mask, to=TensorProto.FLOAT))

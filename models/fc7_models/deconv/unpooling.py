@@ -1,8 +1,8 @@
-"""The way back through max-pooling, as nodes of an ONNX graph.
+"""Write the way back through max-pooling as ONNX nodes.
 
-A window's maximum is the largest of its rows' maxima, and the first row that has it holds the first maximum. So along
-columns, then along rows, whole maps are compared with what was pooled of them: that and the adding take half of the
-time in which ONNX Runtime's MaxPool, asked where its maxima are, looks at one pixel after another and scatters.
+The maximum of a window is the largest of the maxima of its rows, and the first row with this value holds the first
+maximum. The maps are therefore pooled along columns, then along rows, and compared with the result each time. This
+takes half the time of MaxPool with indices and a scatter in ONNX Runtime, which look at one pixel after another.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from fc7_models.deconv.graph_writer import GraphWriter
 from fc7_models.deconv.layer_chain import Step
 
 LOWEST = float(np.finfo(np.float32).min)
-_ROWS, _COLUMNS = 1, 2  # axes: channels come last, so that what is cut and joined lies together
+_ROWS, _COLUMNS = 1, 2  # axes: with channels last, slices are contiguous in memory
 _TO_END = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Unpooling:
-    """Brings signals back through one max-pooling: to where the maxima were, in row order the first of equal ones."""
+    """Brings signals back through one max-pooling, to the maxima. Of equal ones the first in row order counts."""
 
     graph: GraphWriter
     step: Step
 
     def write(self, seen: str, signal: str, border: int) -> str:
-        """Return each value where its maximum was, values that meet added, zero elsewhere.
+        """Return a map with each value of the signal at its maximum, zero elsewhere. Values that meet add up.
 
         Parameters
         ----------
         seen
-            float32 (N, C, H, W), what is pooled.
+            float32 (N, C, H, W), the input of the pooling.
         signal
-            float32 (N, C, H', W'), what comes back at the output; the result has the shape of ``seen``.
+            float32 (N, C, H', W'), the signal at its output. The result has the shape of ``seen``.
         border
-            How far the first window reaches over the upper left.
+            How many lines of the first window lie before the map.
         """
         graph, stride = self.graph, self.step.stride
         values, signal = (graph.op("Transpose", tensor, perm=[0, 2, 3, 1]) for tensor in (seen, signal))
         n_lines, n_windows = (graph.op("Shape", tensor, start=1, end=3) for tensor in (values, signal))
-        # So many lines that each tap, see `_cut`, has one for each window.
+        # Pad so far that each tap (see `_cut`) has a line for every window.
         n_wanted = graph.op(
             "Mul", graph.op("Add", n_windows, graph.constant([self._overlap])), graph.constant([stride])
         )
@@ -55,11 +55,11 @@ class Unpooling:
 
     @property
     def _overlap(self) -> int:
-        """In how many later windows the last line of a window lies."""
+        """Number of later windows that contain the last line of a window."""
         return (self.step.kernel - 1) // self.step.stride
 
     def _back(self, values: str, signal: str, axes: Sequence[int]) -> str:
-        """Bring ``signal`` back from the maxima of ``values`` along one axis after the other."""
+        """Bring ``signal`` back to the maxima of ``values``, along one axis after the other."""
         if not axes:
             return signal
         graph, axis = self.graph, axes[0]
@@ -73,13 +73,13 @@ class Unpooling:
         return graph.op("Reshape", self._join([*parts, rest], axis), graph.op("Shape", values))
 
     def _cut(self, values: str, first: int, axis: int) -> str:
-        """Return a tap: of each window the line ``first``, along ``axis``."""
+        """Return a tap: line ``first`` of every window, along ``axis``."""
         stop = first - self._overlap * self.step.stride
         bounds = (first, stop if stop < 0 else _TO_END, axis, self.step.stride)
         return self.graph.op("Slice", values, *(self.graph.constant([i]) for i in bounds))
 
     def _join(self, parts: Sequence[str], axis: int) -> str:
-        """Return the lines that `_cut` took, added where windows overlap, in their order along ``axis``."""
+        """Put the lines that `_cut` took back in order along ``axis``, and add them where windows overlap."""
         graph = self.graph
         phases: list[list[str]] = [[] for _ in range(self.step.stride)]
         for i, part in enumerate(parts):

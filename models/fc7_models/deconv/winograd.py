@@ -1,7 +1,8 @@
-"""Convolution of maps with filters of 5 x 5 with a fifth of the multiplications, in ONNX nodes.
+"""Write convolutions with 5 x 5 filters as ONNX nodes that need a fifth of the multiplications.
 
-A tile of the output is a product of polynomials, found by their values at a few points: each tile is brought to the
-points, multiplied there with filters that were brought there when the graph was loaded, and brought back.
+A tile of the output is a product of polynomials, which their values at a few points determine. Each tile is transformed
+to its values at these points, multiplied there by the filters, and transformed back. The filters are transformed once,
+when the graph is loaded.
 
 References
 ----------
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 from fc7_models.deconv.graph_writer import GraphWriter
 
 TAPS = 5  # rows and columns of a filter
-_TILE = 4  # rows and columns of the output that are found together
-_SEEN = _TILE + TAPS - 1  # rows and columns of the input that they are made of, and number of points
+_TILE = 4  # rows and columns of the output that are computed together
+_SEEN = _TILE + TAPS - 1  # rows and columns of the input that a tile depends on; also the number of points
 _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity
 
 
 def matrices() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return ``back`` (tile, points), ``forth`` (points, seen) and ``taps`` (points, taps).
+    """Return the three transforms ``back`` (tile, points), ``forth`` (points, seen) and ``taps`` (points, taps).
 
     ``back @ ((taps @ f) * (forth @ x))`` is the correlation of ``x`` with the filter ``f``.
     """
@@ -32,37 +33,39 @@ def matrices() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.flo
     taps[:-1] = points[:, None] ** np.arange(TAPS)
     taps[:-1] /= [[np.prod(point - np.delete(points, i))] for i, point in enumerate(points)]
     back[-1, -1] = taps[-1, -1] = 1
-    # Output i sees input j through tap j - i alone: linear equations for what is left.
+    # Output i depends on input j only through tap j - i. These linear equations determine the last matrix.
     pairs = (back[:, None] * taps.T).reshape(-1, _SEEN)
     wanted = np.array([np.eye(_SEEN)[i + tap] for i in range(_TILE) for tap in range(TAPS)])
-    forth = np.linalg.lstsq(pairs, wanted)[0].round(9) + 0.0  # no negative zeros: every machine writes the same file
+    forth = (
+        np.linalg.lstsq(pairs, wanted)[0].round(9) + 0.0
+    )  # without negative zeros, every machine writes the same file
     return back, forth, taps
 
 
-def turned_convolution(
+def rotated_convolution(
     graph: GraphWriter, values: str, filters: tuple[str, int, int], like: str, pads: tuple[int, int]
 ) -> str:
-    """Return the convolution of ``values`` with the transposed filters of a convolution of stride 1.
+    """Return the transposed convolution of ``values``, for filters that were applied at stride 1.
 
     Parameters
     ----------
     values
-        float32 (N, M, H', W'), what comes back at its output.
+        float32 (N, M, H', W'), the signal at the output of the convolution.
     filters
-        Name, M and C of the filters, float32 (M, C, 5, 5), as they are on the way forth.
+        Name, M and C of the filters, float32 (M, C, 5, 5), as in the forward pass.
     like
-        The input of that convolution, (N, C, H, W): the result has its shape.
+        The input of the convolution, (N, C, H, W). The result has its shape.
     pads
-        Its padding, at the upper left and at the lower right.
+        Padding of the convolution, before and after.
     """
     _, maps, channels = filters
     back, forth, taps = matrices()
     at_points = _at_points(graph, filters, taps[:, ::-1])
-    before, after = [TAPS - 1 - pads[0]] * 2, [_SEEN - 1 - pads[1]] * 2  # as far as the last tile sees
+    before, after = [TAPS - 1 - pads[0]] * 2, [_SEEN - 1 - pads[1]] * 2  # as far as the last tile reaches
     x = graph.op("Pad", graph.op("Transpose", values, perm=[2, 3, 0, 1]), graph.constant([*before, 0, 0, *after, 0, 0]))
     width = graph.op("Shape", x, start=1, end=2)
     places = graph.op("Add", graph.op("Mul", _lines(graph, like, 2), width), _lines(graph, like, 3))
-    tiles = graph.op("Shape", places, start=2)  # rows and columns of them
+    tiles = graph.op("Shape", places, start=2)  # number of rows and columns of tiles
     x, by = graph.op("Gather", graph.op("Flatten", x, axis=2), places, axis=0), graph.constant(forth, np.float32)
     x = graph.op("MatMul", by, graph.op("Reshape", x, graph.constant([_SEEN, -1])))
     x = graph.op("MatMul", by, graph.op("Reshape", x, graph.constant([_SEEN, _SEEN, -1])))
@@ -70,7 +73,7 @@ def turned_convolution(
         "Reshape", x, graph.op("Concat", graph.constant([_SEEN**2]), tiles, graph.constant([-1, maps]), axis=0)
     )
     x = graph.op("Reshape", graph.op("Transpose", x, perm=[3, 1, 2, 0, 4]), graph.constant([0, 0, 0, -1]))
-    # A group of one convolution for each point: MatMul, which copies filters first, takes half as long again for N = 1.
+    # One group per point. MatMul would first copy the filters and take 1.5 times as long for N = 1.
     y = graph.op("Conv", graph.op("Transpose", x, perm=[0, 3, 1, 2]), at_points, group=_SEEN**2)
     y = graph.op("Reshape", graph.op("Transpose", y, perm=[0, 2, 3, 1]), graph.constant([0, 0, 0, -1, channels]))
     y = graph.op(
@@ -90,7 +93,7 @@ def turned_convolution(
 
 
 def _at_points(graph: GraphWriter, filters: tuple[str, int, int], taps: NDArray[np.float64]) -> str:
-    """Return filters (M, C, 5, 5) at the points, float32 (points * points * C, M, 1, 1)."""
+    """Return the filters (M, C, 5, 5) transformed to the points, float32 (points * points * C, M, 1, 1)."""
     weight, maps, channels = filters
     along_columns = graph.op("MatMul", weight, graph.constant(taps.T, np.float32))
     along_both = graph.op("MatMul", graph.constant(taps, np.float32), along_columns)
@@ -99,7 +102,7 @@ def _at_points(graph: GraphWriter, filters: tuple[str, int, int], taps: NDArray[
 
 
 def _lines(graph: GraphWriter, like: str, axis: int) -> str:
-    """Return which padded rows tiles see, int64 (seen, 1, tiles, 1), or columns (axis 3), (1, seen, 1, tiles)."""
+    """Return the padded rows of each tile, int64 (seen, 1, tiles, 1), or the columns (axis 3), (1, seen, 1, tiles)."""
     size = graph.op("Squeeze", graph.op("Shape", like, start=axis, end=axis + 1))
     first = graph.op("Range", graph.constant(0), size, graph.constant(_TILE))
     tiles, seen = ([-1, 1], [_SEEN, 1, 1, 1]) if axis == 2 else ([1, -1], [1, _SEEN, 1, 1])
