@@ -74,7 +74,7 @@ def read_onnx(path: Path) -> OnnxNetwork:
 
 
 def name_layers(found: OnnxNetwork, px: int, *, is_bgr: bool) -> bytes:
-    """Return an ONNX file whose outputs are the layers, for batches of any size, without what no layer needs.
+    """Return an ONNX file whose outputs are the layers, for batches of any size. Unused nodes are removed.
 
     Parameters
     ----------
