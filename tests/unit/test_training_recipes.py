@@ -189,7 +189,7 @@ def test_a_papers_recipe_trains_and_says_so(name: str, recipe: str, folder: Path
     assert rates == sorted(rates, reverse=True)
     card = write_card(trained, "n")
     assert f"recipe `{recipe}`: 6 epochs, batch 128, learning rate 0.01, divided by ten" in card
-    assert ("RMS 0.1 at most" in card) == (recipe == "zeiler2013")
+    assert ("RMS of convolution filters at most 0.1" in card) == (recipe == "zeiler2013")
     assert ("principal colours shifted by 0.1" in card) == (recipe == "krizhevsky2012")
 
 
@@ -210,16 +210,16 @@ def test_a_card_claims_nothing_of_pictures_and_licence_that_code_cannot_know() -
 
 @pytest.mark.parametrize(
     ("network", "epochs", "wanted"),
-    [("alexnet-64", None, "grow from 32 to 56"), ("alexnet-64", 5, "grow from 32 to 40"), ("alexnet-64", 1, "of 32"),
+    [("alexnet-64", None, "that grow from 32 to 56"), ("alexnet-64", 5, "that grow from 32 to 40"), ("alexnet-64", 1, "of 32"),
      ("lenet-5", None, "of 32")],
 )  # fmt: skip
 def test_a_card_tells_the_sizes_of_crops_that_were_reached(network: str, epochs: int | None, wanted: str) -> None:
-    assert f"training crops {wanted} |" in card_of(facts_of(network, epochs=epochs))
+    assert f"training crops {wanted} pixels |" in card_of(facts_of(network, epochs=epochs))
 
 
 def test_a_card_says_whose_classes_they_are() -> None:
     assert "| Classes | 2 |" in card_of(facts_of("lenet-5"))
-    assert "| Classes | 2, of the first folder |" in card_of(facts_of("lenet-5", has_heads=True))
+    assert "| Classes | 2, in the first folder |" in card_of(facts_of("lenet-5", has_heads=True))
 
 
 def test_a_folder_is_called_by_its_own_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def test_several_folders_share_a_class_list_or_have_a_head_each(folder: Path, tm
     assert state["identity"]["heads"] == [["blue", "red"], ["black", "green", "red"]]
     assert state["module"]["fc8.weight"].shape == (5, 1024)
     same_weights(heads, load_trained(tmp_path / "heads" / "trained.pt"))
-    assert "a softmax a folder" in write_card(heads, "heads")
+    assert "one softmax per folder" in write_card(heads, "heads")
 
 
 def test_the_command_takes_folders_recipe_heads_and_a_start(folder: Path, tmp_path: Path) -> None:

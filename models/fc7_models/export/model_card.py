@@ -116,7 +116,7 @@ def _optimiser(recipe: TrainingRecipe) -> str:
 def _loss(recipe: TrainingRecipe, has_heads: bool) -> str:
     text = "softmax cross-entropy"
     if recipe.contrastive_weight:
-        text += f", and {recipe.contrastive_weight} times that of matching {recipe.n_views} views of a picture to each other"
+        text += f", and {recipe.contrastive_weight} times that of matching {recipe.n_views} views of a picture"
     if recipe.label_smoothing:
         text += f", label smoothing {recipe.label_smoothing}"
     return f"{text}; one softmax per folder on shared layers, of which the first is kept" if has_heads else text
