@@ -31,7 +31,7 @@ from fc7_service.bundle.folder import open_bundle, write_bundle
 N_CALIBRATION = 500  # pictures: five whole batches
 N_COMPARED = 1000
 FIDELITY = 0.999  # mean cosine to fp32 that each layer should reach
-_MOST_FP32 = 2  # so many of the first convolutions may stay in fp32 to reach it
+_MOST_FP32 = 2  # of the first convolutions, at most this many stay in fp32 to reach it
 _OPERATORS = {"Conv", "Gemm", "MatMul", "Relu", "Clip", "MaxPool"}
 _SQUARES = {"Mul", "Pow"}  # these come before the convolution of a local response normalisation, which stays in fp32
 _CARD = """
@@ -126,7 +126,7 @@ def quantise_graph(bundle: Bundle, paths: Sequence[Path], n_fp32: int = 0) -> by
     paths
         Pictures to calibrate with.
     n_fp32
-        So many of the first convolutions stay in fp32.
+        Number of first convolutions that stay in fp32.
 
     References
     ----------
