@@ -219,7 +219,7 @@ def test_a_card_tells_the_sizes_of_crops_that_were_reached(network: str, epochs:
 
 def test_a_card_says_whose_classes_they_are() -> None:
     assert "| Classes | 2 |" in card_of(facts_of("lenet-5"))
-    assert "| Classes | 2, in the first folder |" in card_of(facts_of("lenet-5", has_heads=True))
+    assert "| Classes | 2 in the first folder |" in card_of(facts_of("lenet-5", has_heads=True))
 
 
 def test_a_folder_is_called_by_its_own_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
