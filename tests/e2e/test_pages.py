@@ -174,6 +174,12 @@ def test_what_does_not_run_exists(page: Path) -> None:
             check(block)
 
 
+def test_a_line_that_the_output_has_no_more_is_named() -> None:
+    printed = "server   ready\nbeach/e.jpg   0.3780\naccuracy 0.9 on 3 pictures\n"
+    assert missing_words("server   ready\naccuracy 0.8 on 5 pictures\nbeach/x.jpg 0.1\n0.5 ...\n", printed) == []
+    assert missing_words("server   ready\naccurate 0.9\n", printed) == ["accurate"]
+
+
 def test_every_block_has_a_language() -> None:
     wrong = [b.place for page in PAGES for b in read_blocks(page) if b.language not in RUN + SHOWN]
     assert wrong == [], f"sh and python run; {', '.join(SHOWN)} are shown"
