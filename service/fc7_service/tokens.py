@@ -1,4 +1,4 @@
-"""Who may do what: the token file and the scope each call needs."""
+"""Who may do what: the token file, and the scope that each call needs."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ HEALTH = "/grpc.health.v1.Health/"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call, as far as the log tells."""
+    """Who makes a call, as the log shows it."""
 
     scope: str = ""  # empty for a caller without a token
-    token: str = ""  # first digits of the digest of the token; "" where none is asked for
+    token: str = ""  # first digits of the token's digest; empty if the server asks for none
 
 
-NOBODY = Caller()  # without a token on a server that asks for one: health alone
-_EVERYBODY = Caller("admin")  # where no token is asked for
+NOBODY = Caller()  # has no token on a server that asks for one, and may only check health
+_EVERYBODY = Caller("admin")  # of a server that asks for no token
 
 
 class Tokens:
@@ -69,28 +69,28 @@ class Tokens:
     Parameters
     ----------
     scopes
-        Digest (hex) of each token -> its scope. Empty: everyone may do everything.
+        SHA-256 (hex) of each token, and its scope. If empty, everyone may do everything.
     """
 
     def __init__(self, scopes: Mapping[str, str]) -> None:
         self._scopes = dict(scopes)
 
     def check(self, method: str, authorization: str, *, is_known: bool = True) -> Caller:
-        """Let a call through, returning whose it is, or refuse it.
+        """Return the caller of a call that is allowed.
 
         Parameters
         ----------
         method
             Full name, for example "/fc7.v1.FeatureService/Extract".
         is_known
-            Whether there is such a method; any token may learn that there is not.
+            Whether the method exists. Every token may learn that it does not.
         authorization
-            Value of the metadata key ``authorization``: "Bearer TOKEN"; empty for none.
+            Value of the metadata key ``authorization``: "Bearer TOKEN", or empty.
 
         Raises
         ------
         Unauthenticated
-            No token, or one that the file does not list.
+            There is no token, or the file does not list it.
         PermissionDenied
             The token's scope is too weak for this method.
         """
@@ -103,13 +103,13 @@ class Tokens:
         if not scope and method.startswith(HEALTH):
             return NOBODY
         if not scope:
-            raise Unauthenticated("a token of this server is needed: send metadata authorization: Bearer TOKEN")
+            raise Unauthenticated("This server asks for a token. Send it as metadata, authorization: Bearer TOKEN")
         is_open = not is_known or method.startswith(HEALTH)
         needed = "read" if is_open else SCOPE_OF_CALL.get(method, "admin")
         ranks = list(SCOPES)
         if ranks.index(scope) < ranks.index(needed):
             name = method.rpartition("/")[2]
-            raise PermissionDenied(f"{name} needs a token of scope {needed!r}: this one has {scope!r}", name=name)
+            raise PermissionDenied(f"{name} needs a token of scope {needed!r}, but this one has {scope!r}", name=name)
         return Caller(scope, sent[:8])
 
 
@@ -121,13 +121,13 @@ def digest(token: str) -> str:
 def read_tokens(path: Path) -> dict[str, str]:
     """Read a token file; return the digest of each token and its scope.
 
-    A line a token: ``SCOPE TOKEN``, or ``TOKEN`` alone for scope admin; a token may be
-    given as ``sha256:HEX``. Empty lines and those that begin with ``#`` are passed over.
+    Each line is ``SCOPE TOKEN``, or ``TOKEN`` alone for the scope admin. A token may be given as ``sha256:HEX``. Empty
+    lines and lines that begin with ``#`` are skipped.
 
     Raises
     ------
     InvalidArgument
-        A malformed line (named by its number, never by its text), or no token at all.
+        A line is malformed (the error gives its number, never its text), or there is no token.
     """
     scopes: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
@@ -139,11 +139,11 @@ def read_tokens(path: Path) -> dict[str, str]:
         is_digest = kind == "sha256" and bool(colon)
         if scope not in SCOPES or len(words) > 2 or (is_digest and not re.fullmatch("[0-9a-fA-F]{64}", rest)):
             raise InvalidArgument(
-                f"line {number} of {str(path)!r} is not 'SCOPE TOKEN', scope of {', '.join(SCOPES)}, "
-                "token of your choice or sha256: and 64 hexadecimal digits",
+                f"Line {number} of {str(path)!r} must be 'SCOPE TOKEN'. The scope is one of {', '.join(SCOPES)}; the "
+                "token is any word, or sha256: and 64 hexadecimal digits",
                 name="token_file",
             )
         scopes[rest.lower() if is_digest else digest(token)] = scope
     if not scopes:
-        raise InvalidArgument(f"token file {str(path)!r} holds no token", name="token_file")
+        raise InvalidArgument(f"Token file {str(path)!r} contains no token", name="token_file")
     return scopes

@@ -109,7 +109,7 @@ def test_a_head_averages_its_probabilities_over_the_views(client: fc7.Client, fo
     single = [dict(answer.top) for answer in client.classify(list(pixels_of_views(image)), head="h")]
     (ten,) = client.classify(image, head="h", views=10)
     assert dict(ten.top)["x"] == pytest.approx(np.mean([one["x"] for one in single]), abs=1e-5)
-    with pytest.raises(InvalidArgument, match="ensemble goes without head"):
+    with pytest.raises(InvalidArgument, match="a head or an ensemble, not both"):
         client.classify(image, head="h", ensemble=["a", "b"])
     client.delete_head("h", all_versions=True)
 

@@ -51,7 +51,7 @@ def refused(call: object, request: object, code: grpc.StatusCode, text: str) -> 
 def test_too_many_items_in_one_request(channel: grpc.Channel) -> None:
     stub = feature_pb2_grpc.FeatureServiceStub(channel)
     many = feature_pb2.ExtractRequest(images=[common_pb2.Image(encoded=b"")] * (MAX_ITEMS + 1))
-    refused(stub.Extract, many, grpc.StatusCode.INVALID_ARGUMENT, f"at most {MAX_ITEMS}")
+    refused(stub.Extract, many, grpc.StatusCode.INVALID_ARGUMENT, f"the limit is {MAX_ITEMS}")
     assert stub.Extract(feature_pb2.ExtractRequest(images=[common_pb2.Image(encoded=jpeg(1))])).items
 
 

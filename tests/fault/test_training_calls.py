@@ -29,7 +29,7 @@ from fc7_service.features.image_features import ImageFeatures
 from fc7_service.heads import limits, registry
 from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.registry import Heads
-from fc7_service.rpc import head_service, interceptor
+from fc7_service.rpc import interceptor, train_head
 from fc7_service.server import Server, end_calls
 from fc7_service.settings import Settings
 from labelled import PROVENANCE, make_labelled
@@ -220,18 +220,18 @@ async def test_a_collection_brings_its_own_images_model_and_layer(door: Door) ->
     await collect(door, "aabb")
     plan = pb.HeadPlan(name="h", collection="c")
     request = pb.TrainHeadRequest(plan=plan)
-    await door.refuses("INVALID_ARGUMENT", "images were sent beside the collection 'c'", request, images("ab"))
-    await door.refuses("INVALID_ARGUMENT", "second plan", request, request)
+    await door.refuses("INVALID_ARGUMENT", "got images and collection .*c", request, images("ab"))
+    await door.refuses("INVALID_ARGUMENT", "plan once, in the first message", request, request)
     for field in ("model", "layer"):
         wrong = pb.HeadPlan(name="h", collection="c", **{field: "fc7"})
-        await door.refuses("INVALID_ARGUMENT", f"{field} 'fc7' .* collection 'c'", pb.TrainHeadRequest(plan=wrong))
+        await door.refuses("INVALID_ARGUMENT", f"has its own {field}.*fc7", pb.TrainHeadRequest(plan=wrong))
     assert (await door.train(request))[-1].head.count == 4
 
 
 async def test_the_plan_comes_once_and_first(door: Door) -> None:
-    await door.refuses("INVALID_ARGUMENT", "second plan", PLAN, images("aabb"), PLAN)
-    await door.refuses("INVALID_ARGUMENT", "first message .* is the plan", images("aabb"), PLAN)
-    await door.refuses("INVALID_ARGUMENT", "first message .* is the plan")
+    await door.refuses("INVALID_ARGUMENT", "plan once, in the first message", PLAN, images("aabb"), PLAN)
+    await door.refuses("INVALID_ARGUMENT", "first message .* must be the plan", images("aabb"), PLAN)
+    await door.refuses("INVALID_ARGUMENT", "first message .* must be the plan")
 
 
 def features(labels: str, n_rows: int | None = None, dim: int = 8, dtype: str = "float32") -> pb.TrainHeadRequest:
@@ -252,17 +252,17 @@ async def test_features_are_of_a_model_that_is_here(door: Door) -> None:
     other = common_pb2.Provenance(**replace(provenance, graph_sha256="0" * 64).to_dict())
     forged = common_pb2.Provenance(**provenance.to_dict() | {"graph_sha256": "0" * 64})
     for wrong, code, text in [
-        (other, "FAILED_PRECONDITION", "the features to train on was made with"),
+        (other, "FAILED_PRECONDITION", "The training data was made with"),
         (forged, "INVALID_ARGUMENT", "does not match its digest"),
         (common_pb2.Provenance(), "INVALID_ARGUMENT", "provenance is malformed"),
     ]:
         await door.refuses(code, text, pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", provenance=wrong)))
     named = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", provenance=message, model="tiny"))
-    await door.refuses("INVALID_ARGUMENT", "leave both empty", named)
-    await door.refuses("INVALID_ARGUMENT", "images came in a call whose plan is for features", plan, images("aabb"))
-    await door.refuses("INVALID_ARGUMENT", "features came in a call whose plan is for images", PLAN, features("aabb"))
+    await door.refuses("INVALID_ARGUMENT", "Leave both empty", named)
+    await door.refuses("INVALID_ARGUMENT", "plan is for features, but images were sent", plan, images("aabb"))
+    await door.refuses("INVALID_ARGUMENT", "plan is for images, but features were sent", PLAN, features("aabb"))
     for part in (features("aabb", dim=dim + 1), features("aabb", 3, dim), features("aabb", dim=dim, dtype="float16")):
-        await door.refuses("INVALID_ARGUMENT", "came with 4 labels: float32", plan, part)
+        await door.refuses("INVALID_ARGUMENT", "float32 of shape .* and 4 labels", plan, part)
     await door.refuses("INVALID_ARGUMENT", "label", plan, features("a\nbb", dim=dim))
     bad = features("aabb", dim=dim)
     bad.features.values.data = b"\xff" * len(bad.features.values.data)  # NaN
@@ -284,12 +284,12 @@ async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.Mo
         batches.append(weakref.ref(batch))
         return ImageFeatures([batch[3], batch[4]], PROVENANCE, Timing(0.0, 0.0, 0.0))
 
-    monkeypatch.setattr(head_service, "extract_when_free", extract)
-    rows = head_service._Rows(cast(Extractor, None), "tiny", PROVENANCE, head_service._Room())
-    await rows.take(images("ab").images)
+    monkeypatch.setattr(train_head, "extract_when_free", extract)
+    rows = train_head.LabelledRows(cast(Extractor, None), "tiny", PROVENANCE, train_head.RowMemory())
+    await rows.add_images(images("ab").images)
     gc.collect()
     assert all(batch() is None for batch in batches)
-    features, labels, _ = rows.end()
+    features, labels, _ = rows.take_all()
     assert features.shape == (2, 8)
     assert labels == ["a", "b"]
 
@@ -297,12 +297,12 @@ async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.Mo
 async def test_more_trainings_than_may_wait_are_told_when_to_come_back(
     door: Door, fits: Fits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head_service, "_MOST_TRAININGS", 2)
+    monkeypatch.setattr(train_head, "_MOST_TRAININGS", 2)
     calls = [door.heads.TrainHead(iter((PLAN, images("aabb")))) for _ in range(2)]
     for call in calls:
         while (await call.read()).progress.stage != "fit":
             pass
-    await door.refuses("RESOURCE_EXHAUSTED", "2 trainings.*retry after", PLAN)
+    await door.refuses("RESOURCE_EXHAUSTED", "2 trainings.*Try again in", PLAN)
     fits.go_on.set()
     versions = [(await call.read()).head.version for call in calls]
     assert sorted(versions) == [1, 2]
@@ -314,7 +314,7 @@ async def test_a_forgotten_version_deletes_nothing(door: Door) -> None:
     await door.heads.PublishHead(pb.PublishHeadRequest(name="h"))
     both = pb.DeleteHeadRequest(name="h", version=1, all_versions=True)
     for request in (pb.DeleteHeadRequest(name="h"), pb.DeleteHeadRequest(name="h", version=0), both):
-        with pytest.raises(grpc.aio.AioRpcError, match="name one, at least 1, or say all_versions") as caught:
+        with pytest.raises(grpc.aio.AioRpcError, match=r"Name the version .* or set all_versions") as caught:
             await door.heads.DeleteHead(request)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     listed = await door.heads.ListHeads(pb.ListHeadsRequest())
@@ -325,7 +325,7 @@ async def test_a_forgotten_version_deletes_nothing(door: Door) -> None:
 
 async def test_silent_calls_keep_no_other_from_training(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """A place is counted where the fit begins; what came before is bounded by its bytes."""
-    monkeypatch.setattr(head_service, "_MOST_TRAININGS", 2)
+    monkeypatch.setattr(train_head, "_MOST_TRAININGS", 2)
     silent = [door.heads.TrainHead() for _ in range(6)]
     for call in silent:
         await call.write(PLAN)
@@ -334,9 +334,9 @@ async def test_silent_calls_keep_no_other_from_training(door: Door, monkeypatch:
     call = door.heads.TrainHead(iter((PLAN, images("aabb"))))
     answers = [answer async for answer in call]
     assert answers[-1].head.version == 1
-    monkeypatch.setattr(head_service, "_MOST_ROW_BYTES", 6 * 2 * 8 * 4)
+    monkeypatch.setattr(train_head, "_MOST_ROW_BYTES", 6 * 2 * 8 * 4)
     refused = door.heads.TrainHead(iter((PLAN, images("aabb"))))
-    with pytest.raises(grpc.aio.AioRpcError, match=r"384 bytes of features wait.*retry after"):
+    with pytest.raises(grpc.aio.AioRpcError, match=r"hold 384 bytes of features.*Try again in"):
         await refused.read()
     for call in silent:
         call.cancel()
@@ -346,7 +346,7 @@ async def test_a_stream_that_stands_still_is_ended(door: Door, monkeypatch: pyte
     monkeypatch.setattr(interceptor, "_ARRIVAL_S", 0.1)
     call = door.heads.TrainHead()
     await call.write(PLAN)
-    with pytest.raises(grpc.aio.AioRpcError, match="no message came for") as caught:
+    with pytest.raises(grpc.aio.AioRpcError, match="No message came for") as caught:
         await call.read()
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 

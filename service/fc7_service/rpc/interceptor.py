@@ -1,7 +1,7 @@
-"""The one interceptor: tokens, limits, reading and parsing, errors to statuses, the request log.
+"""The interceptor around every call: tokens, limits, parsing, errors, the request log.
 
-Every method becomes a handler of raw bytes, so that nothing is read before the caller is known, and nothing is parsed
-before it is counted.
+Every method becomes a handler of raw bytes. So nothing is read before the caller is known, and nothing is parsed before
+it is counted.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from fc7_service.rpc.messages import check_answer
 from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
 from fc7_service.tokens import HEALTH, NOBODY, Caller, Tokens
 
-MAX_CALLS = 1000  # under way at once; a call that waits costs some kilobytes
-MAX_WATCHES = 100  # of health, among them: whoever has no token may watch, and must not take the place of other calls
+MAX_CALLS = 1000  # running at once; a call that waits costs some kilobytes
+MAX_WATCHES = 100  # of health; callers without a token may watch, and must not displace other calls
 _RETRY_AFTER_S = 1.0
-_ARRIVAL_S = 300.0  # for each message: as long as our clients wait for an answer
-_INLINE_BYTES = 64 * 2**10  # smaller messages are parsed faster than a thread is woken
+_ARRIVAL_S = 300.0  # for each message; fc7's clients wait as long for an answer
+_INLINE_BYTES = 64 * 2**10  # parsing a smaller message takes less time than waking a thread
 _WATCH = f"{HEALTH}Watch"
 _logger = logging.getLogger(__name__)
 
 
 class Log(Protocol):
-    """Where events go."""
+    """Writes events to the log."""
 
     def __call__(self, event: str, *, error: BaseException | None = None, **values: object) -> None:
         """Write one event; ``error`` adds its traceback."""
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Stands around every method of every service.
+    """Handles everything around the methods of all services.
 
     Parameters
     ----------
     tokens
-        Asked for every call.
+        Checked for every call.
     log
-        Called once a request; None for no log.
+        Called once per request; None for no log.
     """
 
     def __init__(self, tokens: Tokens, log: Log | None) -> None:
@@ -62,19 +62,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._parsers = ThreadPoolExecutor(2, thread_name_prefix="fc7-parse")
 
     async def stop(self) -> None:
-        """End the watches of health, which would hold up the end of the server; return when no call is under way."""
+        """End the watches of health, which never end by themselves; return when no call is running."""
         self.is_stopping = True
         for task in self._watches:
             task.cancel()
         await self._has_none.wait()
 
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
-        """Return the method's handler with the guard around it."""
+        """Return a handler of raw bytes that wraps the handler of the method."""
         handler = await continuation(details)
         return grpc.stream_stream_rpc_method_handler(_Call(self, details, handler).run, None, _to_bytes)
 
     def admit(self, method: str, authorization: str, *, is_known: bool) -> Caller:
-        """Return who calls; refuse whoever may not, and everybody where too many calls are under way."""
+        """Return the caller of a call; refuse it if the token does not allow it or too many calls are running."""
         caller = self._tokens.check(method, authorization, is_known=is_known)
         if self._n_calls > MAX_CALLS and not method.startswith(HEALTH):
             raise _too_many(f"{MAX_CALLS} calls")
@@ -86,7 +86,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return caller
 
     def close(self) -> None:
-        """Give the threads back; no call may be under way."""
+        """End the threads that parse. No call may be running."""
         self._parsers.shutdown()
 
     async def parse(self, deserialize: Callable[[bytes], Any], data: bytes) -> Any:
@@ -96,7 +96,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return await asyncio.get_running_loop().run_in_executor(self._parsers, _parse, deserialize, data)
 
     def count(self, change: int) -> None:
-        """Note that a call began (1) or ended (-1)."""
+        """Record that a call began (1) or ended (-1)."""
         self._n_calls += change
         if self._n_calls:
             self._has_none.clear()
@@ -105,7 +105,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
 
 class _Call:
-    """One call with the guard around it."""
+    """One call."""
 
     def __init__(self, guard: Interceptor, details: Any, handler: Any) -> None:
         self._interceptor, self._method, self._handler = guard, details.method, handler
@@ -114,15 +114,15 @@ class _Call:
         self._start, self._n_items, self._peer = time.monotonic(), 0, ""
 
     async def run(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        """Answer a call; errors end it with their status."""
-        self._peer = context.peer()  # now: once the call is over, gRPC ends the process that asks
+        """Answer the call; an error ends it with its status."""
+        self._peer = context.peer()  # asked now, because after the call gRPC ends a process that asks
         self._interceptor.count(1)
         context.add_done_callback(lambda _: self._interceptor.count(-1))  # once its status is sent
         try:
             async with aclosing(self._answers(messages, context)) as answers:
                 async for answer in answers:
                     yield answer
-        except GeneratorExit:  # the caller left while an answer was under way
+        except GeneratorExit:  # the caller left during an answer
             self._write("CANCELLED")
             raise
         except BaseException as error:
@@ -130,14 +130,14 @@ class _Call:
         else:
             self._write("OK")
             return
-        raise failure  # here, where it does not drag along the first error, whose frames hold the message
+        raise failure  # here it does not keep the first error alive, whose frames hold the message
 
     async def _answers(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
         inner = self._handler
         self._caller = self._interceptor.admit(self._method, self._authorization, is_known=inner is not None)
         if inner is None:
             await context.abort(
-                grpc.StatusCode.UNIMPLEMENTED, cut(f"method {self._method} does not exist", DETAIL_BYTES)
+                grpc.StatusCode.UNIMPLEMENTED, cut(f"Method {self._method} does not exist", DETAIL_BYTES)
             )
         if inner.request_streaming:
             request: Any = self._each(messages)
@@ -158,12 +158,12 @@ class _Call:
                 yield self._packed(answer)
 
     async def _only(self, messages: AsyncIterator[bytes]) -> Any:
-        """Return the request; of a caller without a token, who may ask for health alone, nothing is read."""
+        """Return the request. Nothing is read from a caller without a token, who may only check health."""
         if self._caller is NOBODY:
             return self._handler.request_deserializer(b"")
         data = await self._next(messages)
         if data is None:
-            raise InvalidArgument("the request has no message", reason=Reason.MALFORMED_MESSAGE)
+            raise InvalidArgument("The request has no message", reason=Reason.MALFORMED_MESSAGE)
         return await self._interceptor.parse(self._handler.request_deserializer, data)
 
     async def _each(self, messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
@@ -171,36 +171,36 @@ class _Call:
             yield await self._interceptor.parse(self._handler.request_deserializer, data)
 
     async def _next(self, messages: AsyncIterator[bytes]) -> bytes | None:
-        """Return the next message; None where the caller has sent all."""
+        """Return the next message, or None at the end."""
         try:
             async with asyncio.timeout(_ARRIVAL_S):
                 return await anext(aiter(messages), None)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"no message came for {_ARRIVAL_S:g} s: call again", reason=Reason.ARRIVAL_TOO_SLOW
+                f"No message came for {_ARRIVAL_S:g} s. Call again", reason=Reason.ARRIVAL_TOO_SLOW
             ) from None
 
     def _packed(self, answer: Any) -> bytes:
-        """Return the bytes of an answer; refuse one that no client could receive, in words that gRPC does not have."""
+        """Return the bytes of an answer; refuse one that no client could receive, with a clearer error than gRPC's."""
         data: bytes = self._handler.response_serializer(answer)
         check_answer(len(data), "items")
         return data
 
     async def _fail(self, error: BaseException, context: Any) -> BaseException:
-        """Log the error, end the call with its status; return what the handler must raise."""
-        if isinstance(error, grpc.aio.AbortError):  # the health service's own refusals
+        """Log the error and end the call with its status; return what the handler must raise."""
+        if isinstance(error, grpc.aio.AbortError):  # a refusal of the health service
             self._write(name_of(context.code()))
             return error
         if isinstance(error, asyncio.CancelledError):
             task = asyncio.current_task()
-            if task is not None and task.cancelling() and not self._interceptor.is_stopping:  # the caller's doing
+            if task is not None and task.cancelling() and not self._interceptor.is_stopping:  # the caller cancelled
                 left_s = context.time_remaining()
                 self._write("CANCELLED" if left_s is None or left_s > 0 else "DEADLINE_EXCEEDED")
                 return error
-            error = Unavailable("the server is stopping: send the call again", reason=Reason.SERVER_STOPPING)
+            error = Unavailable("The server is stopping. Send the call again", reason=Reason.SERVER_STOPPING)
         incident = ""
         if not isinstance(error, Fc7Error) and is_out_of_files(error):
-            text = "the server may open no more files: send the call again"
+            text = "The server has no file handles left. Send the call again"
             error = Unavailable(text, reason=Reason.TOO_MANY_FILES)
         if not isinstance(error, Fc7Error):
             incident = secrets.token_hex(6)
@@ -208,7 +208,7 @@ class _Call:
                 self._interceptor.log("incident", error=error, method=self._method, incident=incident)
             else:
                 _logger.error("incident %s in %s", incident, self._method, exc_info=error)
-            error = Fc7Error(f"internal error, incident {incident}: the server's log has the details")
+            error = Fc7Error(f"Internal error, incident {incident}. The server's log has the details")
         self._write(error.code, error.reason)
         status = rpc_status.to_status(to_status(error))
         del error
@@ -235,33 +235,34 @@ class _Call:
 
 def _too_many(what: str) -> ResourceExhausted:
     return ResourceExhausted(
-        f"{what} are under way: retry after {_RETRY_AFTER_S:g} s",
+        f"{what} are running already. Try again in {_RETRY_AFTER_S:g} s",
         retry_after_s=_RETRY_AFTER_S,
         reason=Reason.TOO_MANY_CALLS,
     )
 
 
 def _to_bytes(answer: Any) -> bytes:
-    """Serialise what a handler writes through the context itself."""
+    """Serialise what a handler writes to the context itself."""
     return answer if isinstance(answer, bytes) else bytes(answer.SerializeToString())
 
 
 def _parse(deserialize: Callable[[bytes], Any], data: bytes) -> Any:
-    """Return the message of ``data``, counted first."""
+    """Return the message of ``data``, after its fields were counted."""
     check_fields(data, deserialize.__self__.DESCRIPTOR)  # type: ignore[attr-defined]
     try:
         request = deserialize(data)
-    except Exception:  # the parser's own error types; the caller is told, the server goes on
+    except Exception:  # protobuf raises errors of several types
         raise malformed() from None
     if (count := _count(request)) > MAX_ITEMS:
         raise InvalidArgument(
-            f"the request holds {count} items: at most {MAX_ITEMS}, so send it in parts", reason=Reason.TOO_MANY_ITEMS
+            f"The request holds {count} items, but the limit is {MAX_ITEMS}. Send it in parts",
+            reason=Reason.TOO_MANY_ITEMS,
         )
     return request
 
 
 def _count(request: Any) -> int:
-    """Return how many items a request holds: the length of its longest repeated field, one level down included."""
+    """Return the number of items of a request: the length of its longest repeated field, or of one a level down."""
     sizes = [0]
     for field, value in request.ListFields() if hasattr(request, "ListFields") else ():
         if field.is_repeated:

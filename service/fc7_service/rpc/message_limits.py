@@ -1,4 +1,4 @@
-"""What a message holds, counted on its bytes: an empty picture costs two of them, and kilobytes once it is parsed."""
+"""Counts the fields of a message before it is parsed: an empty image has two bytes, and takes kilobytes once parsed."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def check_fields(data: bytes, descriptor: Any) -> None:
     Parameters
     ----------
     data
-        The message as it came.
+        The message, as received.
     descriptor
-        Of the message; fields that it does not know are counted, not entered.
+        Descriptor of the message. Unknown fields count as one.
 
     Raises
     ------
     InvalidArgument
-        More than ``MAX_FIELDS``; or a large message is malformed, of which a parser would build all before the fault.
+        There are more than ``MAX_FIELDS`` fields, or a large message is malformed.
     """
     if len(data) > _SMALL_BYTES and _count(data, descriptor) > MAX_FIELDS:
         raise InvalidArgument(
-            f"the request holds more than {MAX_FIELDS} fields: at most {MAX_ITEMS} items, so send it in parts",
+            f"The request holds more than {MAX_FIELDS} fields. Send it in parts of at most {MAX_ITEMS} items",
             reason=Reason.TOO_MANY_ITEMS,
         )
 
 
 def malformed() -> InvalidArgument:
-    """Return the error of bytes that are no message of the method."""
+    """Return the error for bytes that are not a message of the method."""
     return InvalidArgument(
-        "the request's bytes are not the message that this method takes", reason=Reason.MALFORMED_MESSAGE
+        "The bytes of the request are not the message that this method takes", reason=Reason.MALFORMED_MESSAGE
     )
 
 
 def _count(data: bytes, descriptor: Any) -> int:
-    """Return the number of fields, or one above the limit where it is passed."""
+    """Return the number of fields; counting stops one above the limit."""
     n_fields, parts = 0, [(0, len(data), descriptor)]
     try:
         while parts:

@@ -1,0 +1,75 @@
+"""Classify: what a request classifies with, and the probabilities of each image."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import Fc7Error, InvalidArgument
+from fc7.v1 import head_pb2 as pb
+from fc7_service.bundle.bundle import check_same_classes
+from fc7_service.bundle.softmax import softmax
+from fc7_service.features.extractor import Extractor
+from fc7_service.features.image_features import ImageFeatures
+from fc7_service.heads.registry import Heads
+from fc7_service.rpc.request_models import model_of_provenance, models_of_request
+
+
+@dataclass(frozen=True, slots=True)
+class ImageClassifier:
+    """A head or a network that gives probabilities, alone or together with others of the same classes."""
+
+    model: str
+    layer: str
+    classes: tuple[str, ...]
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]]  # features (N, D) to probabilities (N, C)
+    version: int = 0  # of a head; 0 for a network
+
+
+async def find_classifiers(request: pb.ClassifyRequest, extractor: Extractor, heads: Heads) -> list[ImageClassifier]:
+    """Return what a request classifies with: a head, a network, or the networks of an ensemble."""
+    if not request.head:
+        names = models_of_request(extractor, request.model, request.ensemble)
+        bundles = [extractor.bundle(name) for name in names]
+        check_same_classes(bundles)
+        classes = tuple(c.name for c in bundles[0].classes)
+        return [ImageClassifier(bundle.name, "logits", classes, softmax) for bundle in bundles]
+    if request.ensemble:
+        raise InvalidArgument("Name a head or an ensemble, not both: a head has its own network", name="ensemble")
+    classifier = await asyncio.to_thread(heads.classifier, request.head, request.head_version)
+    head = classifier.version
+    model = model_of_provenance(extractor, head.provenance, f"Head {request.head!r}")
+    return [ImageClassifier(model, head.provenance.layer, head.classes, classifier.predict, head.version)]
+
+
+def average_probabilities(
+    classifiers: list[ImageClassifier], found: list[ImageFeatures]
+) -> list[NDArray[np.float32] | Fc7Error]:
+    """Return the probabilities (C,) of each image, averaged over views and classifiers, or its error."""
+    rows: list[Any] = [
+        next((part for part in parts if isinstance(part, Fc7Error)), None)
+        for parts in zip(*(one.rows for one in found), strict=True)
+    ]
+    good = [i for i, error in enumerate(rows) if error is None]
+    if not good:
+        return rows
+    answers = []
+    for classifier, one in zip(classifiers, found, strict=True):
+        of_good: list[Any] = [one.rows[i] for i in good]
+        views = np.stack(of_good)  # (N, V, D)
+        probabilities = classifier.predict(views.reshape(-1, views.shape[-1]))
+        answers.append(probabilities.reshape(*views.shape[:2], -1).mean(axis=1))
+    for i, row in zip(good, np.mean(answers, axis=0), strict=True):
+        rows[i] = row
+    return rows
+
+
+def most_probable(probabilities: NDArray[np.float32], classes: tuple[str, ...], top: int) -> list[pb.Prediction]:
+    """Return the ``top`` most probable classes, best first."""
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [pb.Prediction(label=classes[i], probability=float(probabilities[i])) for i in order]

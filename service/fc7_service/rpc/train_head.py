@@ -1,0 +1,218 @@
+"""TrainHead: read the plan and the images or features of a call, extract, and train in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
+from fc7.v1 import head_pb2 as pb
+from fc7_service.bundle.provenance import Provenance
+from fc7_service.collections.registry import Collections
+from fc7_service.features.extractor import Extractor
+from fc7_service.features.image_features import extract_when_free
+from fc7_service.heads import limits
+from fc7_service.heads.head_version import HeadVersion
+from fc7_service.heads.registry import Heads, TrainingRows
+from fc7_service.rpc.messages import content_sha256, read_image, read_tensor, write_error
+from fc7_service.rpc.request_models import model_of_provenance
+
+_MOST_TRAININGS = 8  # that fit, or wait for their turn
+_MOST_ROW_BYTES = 4 * 2**30  # of features that all training calls hold together
+_RETRY_AFTER_S = 10.0
+
+
+class Trainer:
+    """Answers the training calls of a server."""
+
+    def __init__(self, heads: Heads, extractor: Extractor, collections: Collections) -> None:
+        self._heads, self._extractor, self._collections = heads, extractor, collections
+        self._n_trainings, self._memory = 0, RowMemory()
+
+    async def train(
+        self, plan: pb.HeadPlan, requests: AsyncIterator[pb.TrainHeadRequest]
+    ) -> AsyncIterator[pb.TrainProgress | HeadVersion]:
+        """Yield the progress of one call, and at the end the head that it trained."""
+        self._heads.check_name(plan.name)
+        if plan.collection:
+            await _read_to_end(requests, plan)
+            with await asyncio.to_thread(self._collections.use, plan.collection) as collection:
+                read = partial(
+                    collection.labelled_features, plan.label_field or "label", limits.max_rows(collection.dim)
+                )
+                with self._training_place():
+                    yield pb.TrainProgress(extracted=collection.count, stage="fit")
+                    head = await self._heads.train_in_turn(plan.name, read, collection.provenance)
+        else:
+            model, layer = self._find_source(plan)
+            provenance = self._extractor.bundle(model).provenance(layer)
+            kind = "features" if plan.HasField("provenance") else "images"
+            with closing(LabelledRows(self._extractor, model, provenance, self._memory)) as rows:
+                async for request in requests:
+                    _check_part(request, kind)
+                    if kind == "features":
+                        yield rows.add_features(request.features)
+                    else:
+                        yield await rows.add_images(request.images)
+                with self._training_place():
+                    yield pb.TrainProgress(extracted=len(rows.labels), stage="fit")
+                    head = await self._heads.train_in_turn(plan.name, rows.take_all, provenance)
+        yield head
+
+    def _find_source(self, plan: pb.HeadPlan) -> tuple[str, str]:
+        """Return the model and the layer of a plan for images or features."""
+        if not plan.HasField("provenance"):
+            return plan.model, plan.layer
+        if plan.model or plan.layer:
+            raise InvalidArgument(
+                "Features come with a model and a layer. Leave both empty in the plan", name="provenance"
+            )
+        fields = {field.name: value for field, value in plan.provenance.ListFields()}
+        provenance = Provenance.from_dict(fields)
+        return model_of_provenance(self._extractor, provenance, "The training data"), provenance.layer
+
+    @contextmanager
+    def _training_place(self) -> Iterator[None]:
+        """Count this call among those that fit or wait for their turn; refuse it if there are too many."""
+        if self._n_trainings >= _MOST_TRAININGS:
+            raise ResourceExhausted(
+                f"{self._n_trainings} trainings run or wait already. Try again in {_RETRY_AFTER_S:g} s",
+                name="plan",
+                retry_after_s=_RETRY_AFTER_S,
+                reason=Reason.QUEUE_FULL,
+            )
+        self._n_trainings += 1
+        try:
+            yield
+        finally:
+            self._n_trainings -= 1
+
+
+class RowMemory:
+    """The memory that the features of all training calls may take together."""
+
+    def __init__(self) -> None:
+        self._n_bytes = 0
+
+    def take(self, n_bytes: int) -> None:
+        """Take memory, or refuse the call if not enough is left."""
+        if self._n_bytes + n_bytes > _MOST_ROW_BYTES:
+            raise ResourceExhausted(
+                f"Other trainings hold {self._n_bytes} bytes of features. Try again in {_RETRY_AFTER_S:g} s",
+                name="images",
+                retry_after_s=_RETRY_AFTER_S,
+                reason=Reason.QUEUE_FULL,
+            )
+        self._n_bytes += n_bytes
+
+    def give_back(self, n_bytes: int) -> None:
+        """Give memory back."""
+        self._n_bytes -= n_bytes
+
+
+class LabelledRows:
+    """The labelled features of one training call. ``close`` gives their memory back."""
+
+    def __init__(self, extractor: Extractor, model: str, provenance: Provenance, memory: RowMemory) -> None:
+        self._extractor, self._model, self._provenance = extractor, model, provenance
+        self._memory, self._n_bytes = memory, 0
+        self._values: list[NDArray[np.float32]] = []
+        self._seen = 0
+        self._classes: set[str] = set()
+        self.labels: list[str] = []
+        self.groups: list[str] = []  # content digest of each image; copies stay on one side of the split
+
+    async def add_images(self, part: pb.LabelledImages) -> pb.TrainProgress:
+        """Extract some images; return the progress, with the images that could not be read."""
+        if len(part.images) != len(part.labels):
+            raise InvalidArgument(
+                f"Send one label per image (got {len(part.images)} images and {len(part.labels)} labels)", name="labels"
+            )
+        for label in part.labels:
+            limits.check_label(label)
+        images = [read_image(image) for image in part.images]
+        found = await extract_when_free(self._extractor, images, self._model, self._provenance.layer)
+        failed = []
+        for i, row in enumerate(found.rows):
+            if isinstance(row, Fc7Error):
+                failed.append(pb.FailedImage(index=self._seen + i, error=write_error(row)))
+                continue
+            row = row.copy()  # the row is a view, and would keep the whole batch in memory
+            self._keep(row, part.labels[i], content_sha256(part.images[i]))
+        self._seen += len(part.images)
+        self._classes.update(part.labels)
+        if self._values:
+            limits.check_size(len(self._values), len(self._values[0]), len(self._classes))
+        return pb.TrainProgress(extracted=len(self.labels), failed=failed, stage="extract")
+
+    def add_features(self, part: pb.LabelledFeatures) -> pb.TrainProgress:
+        """Keep some features; return the progress."""
+        dim = self._extractor.bundle(self._model).layers[self._provenance.layer].dim
+        values = read_tensor(part.values, "values")
+        if values.dtype != np.float32 or values.shape != (len(part.labels), dim):
+            raise InvalidArgument(
+                f"values must be float32 of shape (N, {dim}), with N labels (got {values.dtype} of shape "
+                f"{values.shape}, and {len(part.labels)} labels)",
+                name="values",
+                reason=Reason.INVALID_VECTOR,
+            )
+        for label in part.labels:
+            limits.check_label(label)
+        for row, label in zip(values, part.labels, strict=True):
+            self._keep(row, label, hashlib.sha256(row.tobytes()).hexdigest())
+        self._classes.update(part.labels)
+        limits.check_size(len(self._values), dim, len(self._classes))
+        return pb.TrainProgress(extracted=len(self.labels), stage="extract")
+
+    def _keep(self, row: NDArray[np.float32], label: str, group: str) -> None:
+        self._memory.take(row.nbytes)
+        self._n_bytes += row.nbytes
+        self._values.append(row)
+        self.labels.append(label)
+        self.groups.append(group)
+
+    def take_all(self) -> TrainingRows:
+        """Return the features (N, D), the labels and the content digests, and keep no features."""
+        if not self._values:
+            raise InvalidArgument(
+                "There is no image to train on. Send at least two classes", name="images", reason=Reason.TOO_FEW_IMAGES
+            )
+        values, self._values = self._values, []
+        return np.stack(values), self.labels, self.groups
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.give_back(self._n_bytes)
+
+
+async def _read_to_end(requests: AsyncIterator[pb.TrainHeadRequest], plan: pb.HeadPlan) -> None:
+    """Wait for the end of a stream that trains on a collection; refuse what contradicts the collection."""
+    for field, value in (("model", plan.model), ("layer", plan.layer)):
+        if value:
+            raise InvalidArgument(
+                f"Collection {plan.collection[:64]!r} has its own {field}. Leave {field} empty (got {value[:64]!r})",
+                name=field,
+            )
+    async for request in requests:
+        _check_part(request, "images")
+        raise InvalidArgument(
+            f"Train on images or on a collection, not on both (got images and collection {plan.collection[:64]!r})",
+            name="images",
+        )
+
+
+def _check_part(request: pb.TrainHeadRequest, kind: str) -> None:
+    """Refuse a second plan, and a mix of images and features."""
+    part = request.WhichOneof("part")
+    if part == "plan":
+        raise InvalidArgument("Send the plan once, in the first message", name="plan")
+    if part not in (kind, None):
+        raise InvalidArgument(
+            f"The plan is for {kind}, but {part} were sent. A plan with a provenance is for features", name=part
+        )
