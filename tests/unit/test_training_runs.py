@@ -237,7 +237,7 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(folder: Path, tmp_p
 
 
 def test_fewer_pictures_than_processes_are_refused(folder: Path, tmp_path: Path) -> None:
-    pictures = loop.read_pictures([folder], loop.find_network("lenet-5").recipe, tmp_path)
+    pictures = loop.read_training_set([folder], loop.find_network("lenet-5").recipe, tmp_path)
     setup = loop.TrainingSetup(make_plan("lenet-5"), loop.find_network("lenet-5"), loop.find_recipe("modern"))
     with pytest.raises(InvalidArgument, match="76 pictures are too few for 77 processes"):
         loop.run_epochs(setup, pictures, tmp_path, quiet, ProcessGroup(torch.device("cpu"), size=77))
@@ -280,7 +280,7 @@ def test_a_run_keeps_the_precision_it_began_with(folder: Path, tmp_path: Path, m
 
 
 def test_a_step_is_timed_without_a_trace(folder: Path, tmp_path: Path) -> None:
-    pictures = loop.read_pictures([folder], loop.find_network("alexnet-64").recipe, tmp_path)
+    pictures = loop.read_training_set([folder], loop.find_network("alexnet-64").recipe, tmp_path)
     setup = loop.TrainingSetup(PLAN, loop.find_network("alexnet-64"), loop.find_recipe("modern"))
     trainer = loop.Trainer(setup, pictures, single_process())
     before = {name: value.clone() for name, value in trainer.module.state_dict().items()}
