@@ -1,4 +1,4 @@
-"""The server inside the caller's process: attach to the holder of a data folder, or start one."""
+"""The server inside the caller's process: attach to the server of a data folder, or start one."""
 
 from __future__ import annotations
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from fc7_service.data_folder import SOCKET_FOLDER_PREFIX, SOCKET_NAME
 
-_SOCKET_PATH = r"[A-Za-z0-9/._-]{1,100}"  # longer ones do not fit sockets; other characters differ between gRPC's ends
+_SOCKET_PATH = r"[A-Za-z0-9/._-]{1,100}"  # longer paths do not fit a socket; gRPC reads other characters in two ways
 
 
 def make_socket_folder(record: Callable[[Path], None]) -> Path | None:
-    """Return a new folder for a Unix socket, this user's alone; None where a socket in it could not be reached.
+    """Create a folder for a Unix socket, for this user only; return None if gRPC could not reach a socket in it.
 
     Parameters
     ----------
     record
-        Takes note of the folder before it is made.
+        Called with the folder before it is created.
     """
     if not hasattr(socket, "AF_UNIX"):
         return None

@@ -45,29 +45,29 @@ from fc7_service.rpc.model_service import ModelServicer
 from fc7_service.settings import Settings
 from fc7_service.tokens import Tokens, digest, read_tokens
 
-# What ends a server, after the calls under way.
+# Signals that end a server, once the running calls have ended.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
-# grpc.aio forgets a call that has arrived but not yet been handed to Python when it stops: its
-# caller would see CANCELLED. Between saying NOT_SERVING and stopping, such calls are taken up.
+# When grpc.aio stops, it drops calls that have arrived but were not yet handed to Python: their callers would see
+# CANCELLED. So the server waits between saying NOT_SERVING and stopping.
 _SETTLE_S = 0.3
 _TOUCH_S = 3600.0
 _WATCH_S = 1.0
-_FAREWELL_S = 1.0  # for idle clients to take leave; milliseconds are usual
-_CLEANUP_S = 5.0  # for calls that have ended; milliseconds are usual
+_FAREWELL_S = 1.0  # for idle clients to disconnect, which takes milliseconds
+_CLEANUP_S = 5.0  # for gRPC to clean up after calls, which takes milliseconds
 
 
 class Server:
-    """fc7 as one grpc.aio server, with a private door and, where asked for, a public one.
+    """One grpc.aio server with a private address and, if the settings name one, a public address.
 
     Parameters
     ----------
     settings
         Checked before anything is opened.
     folder
-        The data folder's lock; stays the caller's to release.
+        The lock on the data folder. The caller releases it.
     log
-        Called with one dictionary a request; None where nobody reads a log.
+        Called once per request; None if there is no log.
     """
 
     def __init__(self, settings: Settings, folder: DataFolder, log: Log | None = None) -> None:
@@ -95,7 +95,7 @@ class Server:
         self._is_started = False
 
     async def start(self) -> RunningServer:
-        """Bind, answer, announce; return how to reach it.
+        """Listen, load the networks, announce this server; return how to reach it.
 
         Raises
         ------
@@ -113,7 +113,8 @@ class Server:
         self._grpc = grpc.aio.server(
             interceptors=(self._interceptor,),
             options=server_options(self._files.n_connections),
-            maximum_concurrent_rpcs=2 * MAX_CALLS,  # health checks too; the guard refuses others before
+            maximum_concurrent_rpcs=2
+            * MAX_CALLS,  # with health checks; the interceptor refuses other calls earlier
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
@@ -138,7 +139,7 @@ class Server:
         return holder
 
     async def stop(self) -> None:
-        """Refuse new calls, let those under way end, close everything."""
+        """Refuse new calls, wait for the running ones, close everything."""
         try:
             for task in getattr(self, "_keeping", ()):
                 task.cancel()
@@ -150,21 +151,21 @@ class Server:
                 await asyncio.wait(
                     (stopping, asyncio.ensure_future(self._interceptor.stop())), return_when="FIRST_COMPLETED"
                 )
-                # No call is under way. A client that is cut off before it could answer tells its user so.
+                # No call is running. A client that is cut off while it disconnects would report an error to its user.
                 await asyncio.wait((stopping,), timeout=_FAREWELL_S)
                 await self._grpc.stop(None)
                 await stopping
                 self._interceptor.close()
             self._heads.close()
             self._explainer.close()
-            self._extractor.close()  # in this thread: where the interpreter ends, others cannot be started
+            self._extractor.close()  # in this thread, because a thread cannot be started while the interpreter ends
             self._collections.close()
         finally:
             if self._door:
                 shutil.rmtree(self._door, ignore_errors=True)
 
     async def _keep_door(self) -> None:
-        """Keep the socket young: cleaners of temporary files remove what nobody has touched for days."""
+        """Touch the socket now and then: cleaners of temporary files remove files that were not touched for days."""
         while self._door:
             await asyncio.sleep(_TOUCH_S)
             for path in (self._door, self._door / SOCKET_NAME):
@@ -172,7 +173,7 @@ class Server:
                     os.utime(path)
 
     async def _watch_folder(self) -> None:
-        """Say NOT_SERVING once the data folder is gone: what is written now is lost, and another may hold its place."""
+        """Say NOT_SERVING once the data folder is gone: whatever is written then is lost."""
         from grpc_health.v1 import health_pb2
 
         while self._folder.is_still_ours:
@@ -221,17 +222,17 @@ class Server:
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM, SIGINT or SIGHUP, then drain; return the exit code 0.
+    """Serve until SIGTERM, SIGINT or SIGHUP, let running calls end, and return the exit code 0.
 
-    Prints ``listening on HOST:PORT`` on standard output once every model is warm, unless it is
-    told to end before, and one JSON line per request on standard error.
+    Prints ``listening on HOST:PORT`` on standard output once every model is warm, and one JSON line per request on
+    standard error.
 
     Raises
     ------
     FailedPrecondition
-        The data folder or the port is in use; `cuda` was asked for and cannot be had.
+        The data folder or the port is in use, or there is no CUDA device and the settings ask for one.
     InvalidArgument, NotFound, DataLoss
-        Settings, files or bundles that cannot be served.
+        A setting, a file or a bundle is not valid.
     """
     from fc7_service.log import JsonLog
 
@@ -271,9 +272,9 @@ async def _serve(settings: Settings, folder: DataFolder, log: Log) -> None:
 
 
 async def end_calls() -> None:
-    """Wait, after a server stopped, for what gRPC still does for calls that have ended.
+    """Wait until gRPC has cleaned up after the calls of a server that stopped.
 
-    The end of the event loop would cancel it, and gRPC would print a traceback for each.
+    Otherwise the end of the event loop cancels the clean-up, and gRPC prints a traceback per call.
     """
     if left := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(left, timeout=_CLEANUP_S)

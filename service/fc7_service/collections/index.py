@@ -42,6 +42,6 @@ class Index(Protocol):
         Returns
         -------
         list of ScoredRows
-            One entry a query: k positions at least, or all that are alive; never one that is not.
+            One entry per query: at least k positions, or all that are alive; never a position that is not alive.
         """
         ...

@@ -16,15 +16,15 @@ from fc7_service.collections.faiss_threads import set_faiss_threads
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import ScoredRows, exact_scores, prepare_vectors, scan
 
-_SLACK = 16  # rows fetched beyond k, so that rounding and short ties do not decide
-_WIDEST = 1024  # rows fetched from FAISS; above, a scan is as fast
+_SLACK = 16  # rows fetched beyond k, so that neither rounding nor short ties decide
+_WIDEST = 1024  # most rows to fetch from FAISS; for more, a scan is as fast
 _FEWEST_FOR_SCAN = 4  # queries; from here one matrix product beats FAISS on the CPU (bench/index_kinds.py)
 
 _log = logging.getLogger(__name__)
 
 
 class Exact:
-    """FAISS Flat over float32; batches on the CPU as one matrix product over the same memory."""
+    """FAISS Flat over float32. On the CPU, batches are one matrix product over the same memory."""
 
     def __init__(self, vectors: NDArray[Any], metric: Metric) -> None:
         self._metric = metric
@@ -68,7 +68,7 @@ class Exact:
 
 
 class _Gpu:
-    """The GPU's share: one lock, since GPU indexes are not thread-safe even for reads, and one budget."""
+    """What indexes share on the GPU: a lock, because GPU indexes are not thread-safe even for reads, and a budget."""
 
     limit_bytes: ClassVar[int] = 2 * 2**30
     temporary_bytes: ClassVar[int] = 64 * 2**20
@@ -80,7 +80,7 @@ class _Gpu:
         self._count = threading.Lock()  # apart, because a finalizer may run while `lock` is held
 
     def place(self, flat: Any, rows: NDArray[np.float32]) -> Any:
-        """Return the empty ``flat`` on the GPU with ``rows`` (N, D) in it; None where the CPU must serve them."""
+        """Return a copy of the empty ``flat`` on the GPU with ``rows`` (N, D) in it, or None if the CPU must do it."""
         if faiss.get_num_gpus() == 0:
             return None
         with self._count:

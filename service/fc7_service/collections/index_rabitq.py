@@ -19,10 +19,10 @@ from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import ScoredRows, exact_scores, prepare_vectors, scan
 
 _BLOCK = 8192  # rows prepared at once
-_TRAINING_ROWS = 20_000  # the codes need no more than the mean
+_TRAINING_ROWS = 20_000  # training the codes only takes the mean
 _CANDIDATES, _CANDIDATES_PER_K = 100, 10  # recall@10 of 0.995 and more (bench/index_kinds.py)
 _BITS: dict[Metric, int] = {"cosine": 1, "l2": 1, "dot": 2}  # dot with 1 bit: recall 0.965, with 2: 0.9995
-_SCAN_SHARE = 4  # candidates above a quarter of the rows: comparing all is as fast
+_SCAN_SHARE = 4  # with more than a quarter of the rows as candidates, comparing all is as fast
 
 
 class RaBitQ:

@@ -19,7 +19,7 @@ _ROUGH_NUMBERS = 2**24  # of float32, held at once while scanning
 
 
 def prepare_vectors(vectors: NDArray[Any], metric: Metric) -> NDArray[np.float32]:
-    """Return (N, D) float32 ready to be compared: of unit length for cosine, else as they are."""
+    """Return vectors (N, D) as float32, ready to compare: of length 1 for cosine, otherwise unchanged."""
     prepared = np.ascontiguousarray(vectors, np.float32)
     if metric != "cosine":
         return prepared
@@ -30,9 +30,9 @@ def prepare_vectors(vectors: NDArray[Any], metric: Metric) -> NDArray[np.float32
 
 
 def exact_scores(prepared: NDArray[np.float32], query: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
-    """Return the exact scores (N,) of prepared rows (N, D); equal rows get equal scores wherever they stand.
+    """Return the exact scores (N,) of prepared rows (N, D). Equal rows get equal scores, whatever their positions.
 
-    That is why it is not BLAS, whose sums depend on the row's place in a block.
+    BLAS does not promise that: its sums depend on the position of a row in a block.
     """
     step = max(1, _SCORED_NUMBERS // len(query))
     scores = np.empty(len(prepared))
@@ -56,7 +56,7 @@ def scan(
 ) -> list[ScoredRows]:
     """Compare prepared queries (Q, D) with every living row of prepared blocks (n, D), which follow one another.
 
-    One matrix product a block: on batches four to six times faster than FAISS Flat (bench/index_kinds.py). Ties at
+    One matrix product per block: on batches four to six times faster than FAISS Flat (bench/index_kinds.py). Ties at
     rank k are all returned.
     """
     found: list[list[ScoredRows]] = [[] for _ in queries]
