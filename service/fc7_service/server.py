@@ -113,8 +113,7 @@ class Server:
         self._grpc = grpc.aio.server(
             interceptors=(self._interceptor,),
             options=server_options(self._files.n_connections),
-            maximum_concurrent_rpcs=2
-            * MAX_CALLS,  # with health checks; the interceptor refuses other calls earlier
+            maximum_concurrent_rpcs=2 * MAX_CALLS,  # with health checks; the interceptor refuses other calls earlier
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)

@@ -1,4 +1,4 @@
-"""The first choose_index: every vector compared, on the CPU or, where faiss-gpu is installed, on the GPU."""
+"""The index for small collections: compares every vector, on the CPU or, with faiss-gpu, on the GPU."""
 
 from __future__ import annotations
 

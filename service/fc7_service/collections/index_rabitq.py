@@ -1,4 +1,4 @@
-"""The second choose_index: RaBitQ codes of one or two bits a dimension find candidates, the vectors rank them.
+"""The index for large collections: RaBitQ codes find candidates, which the stored vectors rank exactly.
 
 References
 ----------
