@@ -77,7 +77,7 @@ def occlude() -> None:
     """Print the time of 400 occluded views divided by that of 400 forward passes at their best batch size."""
     bundle, n_views = open_bundle(shipped_bundles()["alexnet-64"]), GRID * GRID
     engine = partial(open_session, device="cpu", threads=1)
-    network = Network(bundle, SessionCache(engine, check=lambda: None))
+    network = Network(bundle, SessionCache(engine, check_caller=lambda: None))
     forth = engine(cut_graph(bundle.graph(), ["logits"]), bundle.name)
     view = PreparedImage(*preprocess_with_crop(_jpeg(0), bundle.recipe))
     tensors = np.random.default_rng(0).standard_normal((n_views, *view.tensor.shape)).astype(np.float32)

@@ -266,7 +266,7 @@ def test_bad_input(run: Run, images: Path, tmp_path: Path) -> None:
     image = images / "one/0.jpg"
     run("unit", image, "--model", "bare", code=4, said="model 'bare' has no deconvnet")
     run("unit", image, "--layer", "conv9", code=3, said="it has conv5, pool5")
-    run("unit", image, "--unit", 99, code=2, said="unit 99 of layer 'conv5': it has 0 to 3")
+    run("unit", image, "--unit", 99, code=2, said="units of layer 'conv5' are 0 to 3 (got 99)")
     run("unit", image, "--unit", 1, "--position", 64, code=2, said="position 64")
     run("unit", image, "--unit", 1, "--strongest", 3, code=2)
     run("unit", image, "--position", 3, code=2)
@@ -289,7 +289,7 @@ def test_bad_input(run: Run, images: Path, tmp_path: Path) -> None:
     run("top", images, "--collection", "photos", code=2)
     run("top", "--collection", "absent", code=3)
     run("match", image, image, "--model", "nobody", code=3)
-    run("occlude", image, "--square", 99, code=2, said="square_px is 99: 1 to 16")
+    run("occlude", image, "--square", 99, code=2, said="square_px must be 1 to 16")
 
 
 async def test_both_clients_answer_alike(address: str, images: Path) -> None:

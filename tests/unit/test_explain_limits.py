@@ -93,7 +93,7 @@ async def test_sessions_of_all_networks_are_few(
     other = make_explained_bundle(tmp_path / "other", name="other", seed=1)
     explainer = make_explainer(tmp_path, bundle, other)
     (network, *_) = explainer._networks.values()
-    kept = network._sessions._kept
+    kept = network._sessions._sessions
     first: dict[tuple[str, str], float] = {}
     for _, model, layer in itertools.product(range(2), ("tiny", "other"), ("conv5", "fc6", "fc7", "logits")):
         _, found, _ = await explainer.project_units(model, layer, picture(1), **UNIT)
@@ -106,7 +106,7 @@ async def test_sessions_of_all_networks_are_few(
 async def test_sessions_of_large_graphs_are_fewer(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_cache, "_MAX_BYTES", 1)
     await explainer.explain_match("tiny", WHITE, picture(1), picture(2), n_strongest=1, rule="")
-    assert len(explainer._networks["tiny"]._sessions._kept) == 1
+    assert len(explainer._networks["tiny"]._sessions._sessions) == 1
 
 
 def test_sessions_of_explanations_keep_no_memory_of_runs(
@@ -255,7 +255,7 @@ async def test_a_feature_near_zero_does_not_hide_that_it_is_a_sum(
 def test_a_label_of_several_classes_is_asked_for_by_id() -> None:
     who = Classes("logits", ("crane", "cat", "crane"), ids=("n1", "cat-id", "n3"))
     assert [who.index(name) for name in ("cat", "n1", "cat-id", "n3")] == [1, 0, 1, 2]
-    with pytest.raises(InvalidArgument, match="several classes are called 'crane': name one of n1, n3"):
+    with pytest.raises(InvalidArgument, match="several classes are called 'crane': use one of the ids n1, n3"):
         who.index("crane")
     with pytest.raises(NotFound, match="no class 'n2' among 3"):
         who.index("n2")

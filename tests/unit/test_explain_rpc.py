@@ -89,7 +89,7 @@ async def test_a_pass_is_asked_for_by_digests_then_sent(servicer: ExplainService
         (InvalidArgument, "more images came than the 3", [PLAN, images(*IMAGES, IMAGES[0])]),
         (Aborted, "image 1 is not the one of the plan", [PLAN, images(IMAGES[0], IMAGES[2])]),
         (NotFound, "no layer 'conv7'", [pb.TopUnitsRequest(plan=pb.TopPlan(digests=DIGESTS, layer="conv7"))]),
-        (InvalidArgument, "unit 4", [pb.TopUnitsRequest(plan=pb.TopPlan(digests=DIGESTS, units=[4]))]),
+        (InvalidArgument, "got 4", [pb.TopUnitsRequest(plan=pb.TopPlan(digests=DIGESTS, units=[4]))]),
     ],
 )
 async def test_a_stream_that_is_no_pass(
@@ -132,10 +132,10 @@ async def test_an_answer_that_no_message_holds_is_refused_before_the_work(
         with pytest.raises(ResourceExhausted, match=f"The answer would have .* Ask for fewer {name}") as caught:
             await method(request, None)
         assert caught.value.name == name
-    assert not servicer._explainer._networks["tiny"]._sessions._kept
+    assert not servicer._explainer._networks["tiny"]._sessions._sessions
     assert len((await servicer.ExplainMatch(pb.ExplainMatchRequest(strongest=2, **pair), None)).query.projections) == 2
     monkeypatch.undo()
-    with pytest.raises(InvalidArgument, match="65 units: at most 64"):
+    with pytest.raises(InvalidArgument, match=r"at most 64 units \(got 65\)"):
         await servicer.ProjectUnit(pb.ProjectUnitRequest(units=[0] * 65, image=image), None)
 
 

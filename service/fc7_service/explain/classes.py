@@ -1,4 +1,4 @@
-"""The classes of a network or of a head, as a softmax that is linear in a layer's feature."""
+"""The classes of a network or of a head: a softmax over logits that are linear in a layer's feature."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class LinearLayer:
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """Who classifies."""
+    """The classes that an explanation is about, and how they are predicted."""
 
-    layer: str  # whose features are classified
+    layer: str  # of the features that are classified
     labels: tuple[str, ...]
-    linear: LinearLayer | None = None  # None: the layer holds the logits
+    linear: LinearLayer | None = None  # None if the layer holds the logits
     head_version: int = 0  # 0 for the network's own classes
     ids: tuple[str, ...] = ()  # of the network's own classes
 
@@ -43,18 +43,18 @@ class Classes:
         return softmax(np.asarray(logits, np.float32))
 
     def index(self, label: str) -> int:
-        """Return the class of a label, or of an id.
+        """Return the number of the class with a label or an id.
 
         Raises
         ------
         NotFound
-            No such class; some of those that exist are named.
+            There is no such class; some of those that exist are named.
         InvalidArgument
             Several classes have the label; their ids are named.
         """
         if self.labels.count(label) > 1:
             ids = ", ".join(id_ for id_, other in zip(self.ids, self.labels, strict=True) if other == label)
-            raise InvalidArgument(f"several classes are called {label[:64]!r}: name one of {ids}", name="label")
+            raise InvalidArgument(f"several classes are called {label[:64]!r}: use one of the ids {ids}", name="label")
         if label not in self.labels and label in self.ids:
             return self.ids.index(label)
         if label not in self.labels:
@@ -73,13 +73,13 @@ def network_classes(network: Network) -> Classes:
     Raises
     ------
     FailedPrecondition
-        The network has none.
+        The network has no classes.
     """
     classes = network.bundle.classes
     labels, ids = tuple(one.name for one in classes), tuple(one.id for one in classes)
     if "logits" not in network.bundle.layers or not labels:
         raise FailedPrecondition(
-            f"model {network.bundle.name!r} has no classes of its own: name a head",
+            f"model {network.bundle.name!r} has no classes: name a head",
             name=network.bundle.name,
             reason=Reason.NO_CLASSES,
         )
@@ -87,7 +87,9 @@ def network_classes(network: Network) -> Classes:
 
 
 def classes_of_last_layer(network: Network, classes: Classes) -> Classes:
-    """Return a network's own classes over the layer before the logits, its weights read off by unit features.
+    """Return a network's own classes as a linear function of the last layer before the logits.
+
+    The weights are measured: the rest of the network is run on one unit vector after another.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def classes_of_last_layer(network: Network, classes: Classes) -> Classes:
     """
     layers = network.bundle.layers
     px = network.bundle.recipe.crop_px
-    picture = np.zeros((1, 3, px, px), np.float32)  # asked for its size alone
+    picture = np.zeros((1, 3, px, px), np.float32)  # only its shape is used
 
     def logits(layer: str, features: NDArray[np.float32]) -> NDArray[np.float32]:
         (found,) = network.run(("logits",), picture, {layer: features}, inputs=(layer,))
@@ -107,13 +109,13 @@ def classes_of_last_layer(network: Network, classes: Classes) -> Classes:
         probe = np.abs(np.random.default_rng(0).standard_normal((1, dim))).astype(np.float32)
         try:
             bias, wanted = logits(layer, np.zeros((1, dim), np.float32))[0], logits(layer, probe)[0]
-        except FailedPrecondition:  # the logits are not made from this one
+        except FailedPrecondition:  # the logits are not computed from this layer
             continue
         rows = (np.eye(min(_BATCH, dim - first), dim, first, np.float32) for first in range(0, dim, _BATCH))
         weights = np.concatenate([logits(layer, row) - bias for row in rows])
         if np.abs(probe[0] @ weights + bias - wanted).max() <= _LINEAR * np.abs(wanted).max():
             return replace(classes, layer=layer, linear=LinearLayer(np.zeros(dim, np.float32), weights, bias))
     raise FailedPrecondition(
-        f"the logits of model {network.bundle.name!r} are linear in no layer of its bundle: train a head on one",
+        f"the logits of model {network.bundle.name!r} are not linear in any layer of its bundle: train a head on one",
         name=network.bundle.name,
     )

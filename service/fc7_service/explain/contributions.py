@@ -1,9 +1,9 @@
-"""A number that is linear in a feature, split exactly: over units and, where the network allows it, over positions.
+"""Split a number that is linear in a feature exactly over units and, if the network allows it, over positions.
 
-A cosine and a logit both are ``(feature - origin) @ direction + constant``, so each number of the feature has its
-share. Where the feature itself is linear in the maps of a spatial layer (mean pooling, whitening, a classifier on top),
-the shares of maps and of positions are exact too: they are found by running the rest of the network on one part of
-the maps at a time, which also tells whether the parts add up.
+A cosine and a logit are both ``(feature - origin) @ direction + constant``, so each number of the feature has its own
+contribution. Some features are themselves linear in the maps of a spatial layer (mean pooling, whitening). Then the
+contributions of maps and positions are exact too. They are computed by running the rest of the network on one part of
+the maps at a time, which also shows whether the parts add up to the whole.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ from fc7_service.explain.deconvnet import STRONGEST_POSITION
 from fc7_service.explain.network import Network
 from fc7_service.explain.prepared_image import PreparedImage
 
-_ADDITIVE = 1e-4  # of the largest number that goes in: float32 sums differ by less, ReLU and maxima by more
+_TOLERANCE = 1e-4  # relative to the largest summand: float32 sums differ by less, ReLU and maxima by more
 _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """A number and who makes it."""
+    """A number and the units and positions that it comes from."""
 
     total: float
-    unit_layer: str  # whose units share it
+    unit_layer: str  # layer of the units
     units: NDArray[np.float64]  # (units of that layer,)
-    places: NDArray[np.int64]  # (units,): flattened position that carries most of a unit, or `STRONGEST_POSITION`
+    places: NDArray[
+        np.int64
+    ]  # (units,): the flattened position that contributes most to a unit, or `STRONGEST_POSITION`
     units_rest: float  # total - units.sum()
-    positions: NDArray[np.float64] | None  # (h, w); None where the feature is not linear in any map
+    positions: NDArray[np.float64] | None  # (rows, columns); None if the feature is not linear in any map
     positions_rest: float  # total - positions.sum()
 
 
@@ -51,7 +53,7 @@ def split_linear(
     Parameters
     ----------
     layer
-        One of the bundle's, of which ``feature`` (D,) is what ``view`` gives.
+        One of the bundle's layers; ``feature`` (D,) is its value for ``view``.
     direction
         (D,).
     """
@@ -79,22 +81,22 @@ def split_linear(
 def _parts(
     network: Network, layer: str, view: PreparedImage, sources: Sequence[str], axis: int
 ) -> dict[str, NDArray[np.float64]] | None:
-    """Return what each map (axis 0) or position (1) of some spatial layers adds to a feature, if it is a sum of that.
+    """Return what each map (axis 0) or position (axis 1) of some spatial layers adds to a feature.
 
     Parameters
     ----------
     sources
-        Maps that make ``layer`` together, or one that makes it alone.
+        Spatial layers from which ``layer`` is computed: several together, or one alone.
 
     Returns
     -------
     dict
-        Source to (maps, D), or to (rows, columns, D); None where the parts do not add up, or there is no source.
+        Source -> (maps, D) or (rows, columns, D); None if the parts do not add up, or if there is no source.
 
     Raises
     ------
     DataLoss
-        The file names sources that are no maps of the same units.
+        The bundle names sources that are not maps of the same units.
     """
     key = (tuple(sources), layer, axis)
     if not sources or key in network.not_linear or not network.reads(layer, sources):
@@ -102,21 +104,21 @@ def _parts(
     maps = dict(zip(sources, network.run(sources, view.tensor[np.newaxis]), strict=True))  # (1, C, h, w) each
     if {one.ndim for one in maps.values()} != {4} or (axis == 0 and len({one.shape[1] for one in maps.values()}) > 1):
         raise DataLoss(
-            f"{', '.join(sources)} of model {network.bundle.name!r} are no maps of the same units",
+            f"{', '.join(sources)} of model {network.bundle.name!r} are not maps of the same units",
             name=layer,
             reason=Reason.BUNDLE_DAMAGED,
         )
 
     def feature(masked: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return (N, D) of sources (N, C, h, w), zero where ``masked`` has none."""
+        """Return features (N, D) for maps (N, C, h, w); sources that ``masked`` lacks are zero."""
         n = len(next(iter(masked.values())))
         given = {name: masked.get(name, np.zeros((n, *one.shape[1:]), np.float32)) for name, one in maps.items()}
-        tensors = np.repeat(view.tensor[np.newaxis], n, axis=0)  # asked for their size alone
+        tensors = np.repeat(view.tensor[np.newaxis], n, axis=0)  # only their shape is used
         (found,) = network.run((layer,), tensors, given, inputs=sources)
         return np.asarray(found, np.float32).reshape(n, -1)
 
     def alone(source: str, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return (N, D) of one source where ``rows`` (N, maps or positions) are 1."""
+        """Return features (N, D) of one source, kept only where ``rows`` (N, maps or positions) are 1."""
         one = maps[source]
         spread = rows[:, :, None, None] if axis == 0 else rows.reshape(-1, 1, *one.shape[2:])
         return feature({source: one * spread})
@@ -125,9 +127,9 @@ def _parts(
     none, whole = feature({name: 0 * one for name, one in maps.items()}), feature(maps)
     halves = [alone(name, _halves(size)) for name, size in sizes.items()]
     largest = max(float(np.abs(one).max()) for one in (whole, none, *halves))
-    is_sum = partial(np.allclose, whole, rtol=0, atol=_ADDITIVE * largest)
+    is_sum = partial(np.allclose, whole, rtol=0, atol=_TOLERANCE * largest)
     found = {}
-    if is_sum(none + sum((half - none).sum(axis=0) for half in halves)):  # else there is no need to try each part
+    if is_sum(none + sum((half - none).sum(axis=0) for half in halves)):  # otherwise there is no need to try each part
         for name, size in sizes.items():
             found[name] = np.concatenate([alone(name, rows) - none for rows in _single(size)]).astype(np.float64)
     if not found or not is_sum(none + sum(one.sum(axis=0) for one in found.values())):
@@ -137,23 +139,23 @@ def _parts(
 
 
 def _spatial(network: Network, layer: str) -> tuple[str, ...]:
-    """Return the spatial layers of the manifest but ``layer``, first to last."""
+    """Return the spatial layers of the manifest except ``layer``, first to last."""
     return tuple(name for name, one in network.bundle.layers.items() if len(one.shape) == 3 and name != layer)
 
 
 def _halves(size: int) -> NDArray[np.float32]:
-    """Return two rows of ones and zeros by turns, each the other's complement."""
+    """Return two rows of alternating ones and zeros, each the complement of the other."""
     return ((np.arange(size) + np.arange(2)[:, None]) % 2).astype(np.float32)
 
 
 def _single(size: int) -> Iterator[NDArray[np.float32]]:
-    """Yield rows that each hold one 1, `_BATCH` at a time."""
+    """Yield rows that each hold a single 1, `_BATCH` rows at a time."""
     for first in range(0, size, _BATCH):
         yield np.eye(min(_BATCH, size - first), size, first, dtype=np.float32)
 
 
 def _overlaid(maps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the sum of maps of shares on the finest grid; a coarser map's share is spread evenly over its cell."""
+    """Return the sum of contribution maps on the finest grid; a coarser map is spread evenly over its cells."""
     shape = max((one.shape for one in maps), key=lambda shape: shape[0] * shape[1])
     total = np.zeros(shape)
     for one in maps:

@@ -1,4 +1,4 @@
-"""Units projected to the pixels that made them fire."""
+"""Project units of a layer to the pixels that made them fire, by the deconvnet of the bundle."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from fc7_service.explain.network import DeconvLayer, Network
 from fc7_service.explain.prepared_image import PreparedImage
 from fc7_service.explain.projection import Projection
 
-STRONGEST_POSITION = -1  # position: where the unit is strongest
-MAX_UNITS = 64  # of one call: their projections travel in one message
+STRONGEST_POSITION = -1  # stands for the position at which the unit is strongest
+MAX_UNITS = 64  # per call: their projections travel in one message
 _BATCH = 9
 
 
 def project_units(
     network: Network, layer: str, view: PreparedImage, units: Sequence[int], positions: Sequence[int], rule: str
 ) -> list[Projection]:
-    """Project units of one picture, each alone: its activation is kept and the rest of the layer set to zero.
+    """Project units of one image, one at a time: its activation is kept and the rest of the layer is set to zero.
 
     Parameters
     ----------
     units
-        Maps of a spatial layer, else numbers of the feature.
+        Maps of a spatial layer, or numbers of a flat feature.
     positions
-        One each: row * width + column, or `STRONGEST_POSITION`.
+        One per unit: row * width + column, or `STRONGEST_POSITION`.
     rule
         One of `RULES`.
 
     Raises
     ------
     InvalidArgument
-        A unit or a position that the layer has not, or too many.
+        The layer does not have a unit or a position, or there are too many.
     FailedPrecondition, NotFound
-        The network has no deconvnet, or not of this layer.
+        The network has no deconvnet, or its deconvnet does not reach this layer.
 
     References
     ----------
@@ -44,9 +44,12 @@ def project_units(
     """
     known = network.deconv_layer(layer)
     if len(units) > MAX_UNITS:
-        raise InvalidArgument(f"{len(units)} units: at most {MAX_UNITS} in one call", name="units")
+        raise InvalidArgument(f"one call may name at most {MAX_UNITS} units (got {len(units)})", name="units")
     if len(positions) != len(units):
-        raise InvalidArgument(f"{len(positions)} positions for {len(units)} units: one each, or none", name="positions")
+        raise InvalidArgument(
+            f"name one position per unit, or none (got {len(positions)} positions for {len(units)} units)",
+            name="positions",
+        )
     check_units(known, units)
     height, width = network.map_size(known, view.px)
     _check_positions(known, positions, height * width)
@@ -58,7 +61,7 @@ def project_units(
 
 
 def strongest_units(network: Network, layer: str, view: PreparedImage, count: int) -> list[int]:
-    """Return the units with the largest peaks, the largest first."""
+    """Return the ``count`` units with the largest activations anywhere, the largest first."""
     values, _ = peaks(network, layer, [view])
     return [int(unit) for unit in np.argsort(-values[0], kind="stable")[:count]]
 
@@ -66,7 +69,7 @@ def strongest_units(network: Network, layer: str, view: PreparedImage, count: in
 def peaks(
     network: Network, layer: str, views: Sequence[PreparedImage]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the peak (N, C) of each unit in each view and its position row * width + column."""
+    """Return the largest activation (N, C) of each unit in each image, and its position, row * width + column."""
     tensors = np.stack([view.tensor for view in views])
     if network.deconv_layer(layer).map is None:
         (values,) = network.run((layer,), tensors)
@@ -76,17 +79,17 @@ def peaks(
 
 
 def check_units(layer: DeconvLayer, units: Sequence[int]) -> None:
-    """Refuse units that a layer has not.
+    """Refuse units that a layer does not have.
 
     Raises
     ------
     InvalidArgument
-        Naming the unit and the range.
+        The unit and the range are named.
     """
     for unit in units:
         if not 0 <= unit < layer.channels:
             raise InvalidArgument(
-                f"unit {unit} of layer {layer.name!r}: it has 0 to {layer.channels - 1}", name="units"
+                f"units of layer {layer.name!r} are 0 to {layer.channels - 1} (got {unit})", name="units"
             )
 
 
@@ -94,8 +97,8 @@ def _check_positions(layer: DeconvLayer, positions: Sequence[int], n_places: int
     for position in positions:
         if not STRONGEST_POSITION <= position < n_places:
             raise InvalidArgument(
-                f"position {position} of layer {layer.name!r}: it has 0 to {n_places - 1}, "
-                f"or {STRONGEST_POSITION} for the strongest",
+                f"positions of layer {layer.name!r} are 0 to {n_places - 1}, or {STRONGEST_POSITION} for the strongest "
+                f"(got {position})",
                 name="positions",
             )
 

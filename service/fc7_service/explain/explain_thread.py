@@ -1,4 +1,4 @@
-"""The one thread that explains: behind a short queue, and below the features in priority."""
+"""All explanations run on one thread with a low priority, behind a short queue."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fc7.errors import Reason, ResourceExhausted, Unavailable
 
 T = TypeVar("T")
 
-MAX_CALLS = 16  # under way or waiting
+MAX_CALLS = 16  # running or waiting
 _RETRY_AFTER_S = 1.0
-_NICE = 15  # beside a busy engine: three hundredths of a core
+_NICE = 15  # while features are extracted, explanations then get 0.03 of a core
 
 
 class Stopwatch:
@@ -30,7 +30,7 @@ class Stopwatch:
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
-        """Count what happens inside as decoding, not as the computation that it is a part of."""
+        """Count the time inside the block as decoding rather than computing."""
         start = time.monotonic()
         yield
         seconds = time.monotonic() - start
@@ -38,19 +38,19 @@ class Stopwatch:
 
 
 class CallerLeftError(Exception):
-    """Whoever asked for a job waits no more."""
+    """The caller of a job does not wait for it any more."""
 
 
 class ExplainThread:
     """Runs jobs one after the other.
 
-    A call holds a place as long as it is under way; a long one is many jobs, so that others get their turn.
+    A call holds a place until it ends. A long call consists of many jobs, so that other calls get their turn.
     """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fc7-explain", initializer=_give_way)
         self._n_calls = 0
-        self._is_left = threading.Event()  # of the job under way: its caller waits no more
+        self._is_left = threading.Event()  # set if the caller of the running job does not wait any more
         self._is_closed = False
 
     @contextmanager
@@ -60,16 +60,16 @@ class ExplainThread:
         Parameters
         ----------
         limit
-            Places that must not all be taken.
+            The call is refused if so many places are taken.
 
         Raises
         ------
         ResourceExhausted
-            Too many calls are under way; says when to come back.
+            Too many calls are running; the error says when to try again.
         """
         if self._n_calls >= limit:
             raise ResourceExhausted(
-                f"{self._n_calls} explanations are under way or wait: retry after {_RETRY_AFTER_S:g} s",
+                f"{self._n_calls} explanations are running or waiting: retry after {_RETRY_AFTER_S:g} s",
                 name="image",
                 retry_after_s=_RETRY_AFTER_S,
                 reason=Reason.QUEUE_FULL,
@@ -81,14 +81,14 @@ class ExplainThread:
             self._n_calls -= 1
 
     async def run(self, stopwatch: Stopwatch, function: Callable[[], T]) -> T:
-        """Return what ``function`` returns; where the caller leaves before its turn, it is never called.
+        """Return what ``function`` returns; if the caller leaves before its turn, it is never called.
 
-        Where the caller leaves later, ``check`` ends it.
+        If the caller leaves later, ``check`` ends it.
 
         Raises
         ------
         Unavailable
-            The worker is closed.
+            The server is stopping.
         """
         asked, is_left = time.monotonic(), threading.Event()
 
@@ -109,24 +109,24 @@ class ExplainThread:
             is_left.set()
 
     def check(self) -> None:
-        """End the job under way if its caller has left: the job calls this before each step of it.
+        """End the running job if its caller has left; the job calls this before each of its steps.
 
         Raises
         ------
         CallerLeftError
-            To nobody but the job.
+            Ends the job; no caller sees it.
         """
         if self._is_left.is_set():
             raise CallerLeftError
 
     def close(self) -> None:
-        """Let the job under way end; drop those that wait."""
+        """Let the running job end, and drop those that wait."""
         self._is_closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _give_way() -> None:
-    """Lower this thread's priority, which on Linux the threads of the sessions that it opens inherit."""
-    if sys.platform == "linux":  # elsewhere a priority is the whole process's
+    """Lower this thread's priority; on Linux, the threads of the sessions that it opens inherit it."""
+    if sys.platform == "linux":  # elsewhere a priority belongs to the whole process
         me = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, me, min(19, os.getpriority(os.PRIO_PROCESS, me) + _NICE))

@@ -1,4 +1,4 @@
-"""Explanations of a server's networks: each call becomes jobs of the one worker."""
+"""Explanations of a server's networks: each call becomes jobs for the one thread that explains."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from fc7_service.explain.top_images import DIGEST_BYTES, TopImages, TopImagesSto
 
 T = TypeVar("T")
 
-_MAX_PASSES = MAX_CALLS // 2  # a pass may last for hours: the other places are for those who ask and go
+_MAX_PASSES = MAX_CALLS // 2  # a pass may last for hours; the other places are for short calls
 _PATIENCE_S = 60.0
 
 
 class Explainer:
-    """Explains what networks make of pictures.
+    """Explains what networks see in images.
 
-    Each call raises ResourceExhausted where too many are under way, Unavailable once it is closed.
+    Each call raises ResourceExhausted if too many calls are running, and Unavailable once the explainer is closed.
 
     Parameters
     ----------
     bundles
         The networks.
     open_session
-        Makes a session of an ONNX file, with the settings that features have.
+        Opens a session over an ONNX file, with the same settings as for features.
     prepare_image
-        Makes the view of an image by a recipe.
+        Prepares an image as a recipe says.
     folder
-        For passes over many pictures; made when it is needed.
+        For passes over many images; made when it is needed.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Explainer:
         self._own: dict[str, Classes] = {}  # own classes with the weights of their last layer
 
     def close(self) -> None:
-        """Let the job under way end."""
+        """Let the running job end."""
         self._thread.close()
 
     async def project_units(
@@ -71,20 +71,20 @@ class Explainer:
         n_strongest: int,
         rule: str,
     ) -> tuple[PreparedImage, list[Projection], Stopwatch]:
-        """Project units of a layer, those named or the strongest, to the pixels that made them fire.
+        """Project units of a layer (those named, or the strongest) to the pixels that made them fire.
 
         Raises
         ------
         InvalidArgument
-            A rule, unit or position that does not exist; positions without units.
+            A rule, unit or position does not exist, or positions come without units.
         FailedPrecondition, NotFound
-            The network has no deconvnet, or not of this layer.
+            The network has no deconvnet, or its deconvnet does not reach this layer.
         ImageDecodeError
             The image cannot be read.
         """
         network, rule = self._network(model), check_rule(rule)
         if positions and not units:
-            raise InvalidArgument("positions come without units: name a unit for each", name="positions")
+            raise InvalidArgument("positions need units: name one unit per position", name="positions")
 
         def job() -> tuple[PreparedImage, list[Projection]]:
             network.deconv_layer(layer)
@@ -99,14 +99,14 @@ class Explainer:
     async def explain_match(
         self, model: str, layer: str, query: ImageInput, neighbour: ImageInput, *, n_strongest: int, rule: str
     ) -> tuple[MatchExplanation, Stopwatch]:
-        """Split the cosine of two images' features; project the units that carry most in both.
+        """Split the cosine of two images' features, and project the units that contribute most to it.
 
         Raises
         ------
         InvalidArgument
-            No such rule.
+            There is no such rule.
         FailedPrecondition
-            A feature is zero everywhere: it has no direction.
+            A feature is zero everywhere, so that it has no direction.
         ImageDecodeError
             An image cannot be read.
         """
@@ -122,21 +122,21 @@ class Explainer:
     async def explain_class(
         self, model: str, classes: Classes | None, label: str, image: ImageInput, *, n_strongest: int, rule: str
     ) -> tuple[ClassExplanation, Stopwatch]:
-        """Split the logit of a class, the most probable one for an empty label; project the units that carry most.
+        """Split the logit of a class (an empty label: the most probable), and project the units that contribute most.
 
         Parameters
         ----------
         classes
-            A head's; None for the network's own.
+            The classes of a head; None for the network's own.
 
         Raises
         ------
         InvalidArgument
-            No such rule, or several classes of the label.
+            There is no such rule, or several classes have the label.
         NotFound
-            No such class.
+            There is no such class.
         FailedPrecondition
-            The network has no classes of its own, or none that are linear in a layer.
+            The network has no classes of its own, or they are not linear in any layer.
         ImageDecodeError
             The image cannot be read.
         """
@@ -154,14 +154,14 @@ class Explainer:
     async def occlude(
         self, model: str, classes: Classes | None, label: str, image: ImageInput, *, square_px: int, grid: int
     ) -> AsyncGenerator[tuple[occlusion.OcclusionSweep, Stopwatch], None]:
-        """Sweep a grey square over an image; yield the sweep after each batch, until it is finished.
+        """Move a grey square over an image; yield the sweep after each batch until it is finished.
 
         Raises
         ------
         InvalidArgument
-            A square or a grid out of range, or several classes of the label.
+            The square or the grid is out of range, or several classes have the label.
         NotFound
-            No such class.
+            There is no such class.
         FailedPrecondition
             The network has no classes of its own.
         ImageDecodeError
@@ -182,14 +182,14 @@ class Explainer:
                 yield sweep, stopwatch
 
     async def known_top_images(self, model: str, layer: str, digests: bytes, units: Sequence[int]) -> TopImages | None:
-        """Return the pass over pictures of these SHA-256 digests if it is known.
+        """Return the saved pass over the images with these SHA-256 digests; None if there is none.
 
         Raises
         ------
         InvalidArgument
-            A unit that the layer has not.
+            The layer does not have a unit.
         FailedPrecondition, NotFound
-            The network has no deconvnet, or not of this layer.
+            The network has no deconvnet, or its deconvnet does not reach this layer.
         """
         network = self._network(model)
 
@@ -203,7 +203,7 @@ class Explainer:
     async def top_places(
         self, model: str, layer: str, top: TopImages, units: Sequence[int]
     ) -> list[list[tuple[int, Place]]]:
-        """Return for each unit the pictures of a pass that excite it most, strongest first, and where."""
+        """Return, for each unit, the images of a pass that excite it most, strongest first, and the places."""
         network = self._network(model)
 
         def job() -> list[list[tuple[int, Place]]]:
@@ -214,32 +214,34 @@ class Explainer:
                 for unit in units
             ]
 
-        return await self._thread.run(Stopwatch(), job)  # the call had its place, and its work must not be lost
+        return await self._thread.run(
+            Stopwatch(), job
+        )  # without a place: the call has had one, and its work must not be lost
 
     def projection_bytes(self, model: str, layer: str) -> int:
-        """Return what one projection from a layer takes, float32 (P, P, 3); none where the network has no deconvnet."""
+        """Return the size of one projection, float32 (P, P, 3), in bytes; 0 if the network has no deconvnet."""
         network = self._network(model)
         return 3 * 4 * network.recipe(layer).crop_px ** 2 if network.has_deconvnet else 0
 
     def provenance(self, model: str, layer: str) -> Provenance:
-        """Return what makes the activations of a layer."""
+        """Return the provenance of a layer's activations."""
         return self._network(model).provenance(layer)
 
     async def find_top_images(
         self, model: str, layer: str, digests: bytes, batches: AsyncIterator[Sequence[ImageInput | Fc7Error]]
     ) -> AsyncGenerator[tuple[TopImages, Stopwatch], None]:
-        """Find the nine pictures that excite each unit most; yield the pass so far after each batch.
+        """Find the nine images that excite each unit most; yield the pass so far after each batch.
 
-        Keep it at the end, when as many pictures have come as there are digests.
+        The pass is saved at the end, if as many images have come as there are digests.
 
         Raises
         ------
         InvalidArgument
-            Too many pictures cannot be read.
+            Too many images cannot be read.
         FailedPrecondition, NotFound
-            The network has no deconvnet, or not of this layer.
+            The network has no deconvnet, or its deconvnet does not reach this layer.
         DeadlineExceeded
-            No batch came for a minute.
+            No batch came within a minute.
         """
         network = self._network(model)
 
@@ -269,7 +271,7 @@ class Explainer:
                 await self._thread.run(stopwatch, lambda: self._top_images.save(provenance, digests, top))
 
     def _network(self, model: str) -> Network:
-        """Return a network, by the name of a model as `find_bundle` takes it."""
+        """Return a network by the name of a model, as `find_bundle` takes it."""
         if model not in self._networks:
             self._networks[model] = Network(find_bundle(self._bundles, model), self._sessions)
         return self._networks[model]
@@ -286,14 +288,16 @@ class Explainer:
 
 
 async def _in_time(batches: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Yield batches as they come; end the call where the next one does not, for it holds a place."""
+    """Yield batches as they come; end a call whose next batch does not come, because it holds a place."""
     while True:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 batch = await anext(batches, None)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"no images came for {_PATIENCE_S:g} s: call again", name="images", reason=Reason.ARRIVAL_TOO_SLOW
+                f"no images came for {_PATIENCE_S:g} s: send the call again",
+                name="images",
+                reason=Reason.ARRIVAL_TOO_SLOW,
             ) from None
         if batch is None:
             return

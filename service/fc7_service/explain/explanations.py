@@ -1,4 +1,4 @@
-"""Why two pictures match, and why a picture is of a class: the split number beside the units that carry most of it."""
+"""Why two images match, and why an image belongs to a class: a number, its split, and projections of the main units."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fc7_service.explain.projection import Projection
 
 @dataclass(frozen=True, slots=True)
 class MatchSide:
-    """One picture of a match."""
+    """One of the two images of a match."""
 
     view: PreparedImage
     contributions: Contributions
@@ -28,7 +28,7 @@ class MatchSide:
 
 @dataclass(frozen=True, slots=True)
 class MatchExplanation:
-    """A cosine, split; shares of units are the mean of both sides', which differ where the feature is a sum of maps."""
+    """A split cosine. The contributions of units are the mean of both sides, which differ if the feature sums maps."""
 
     score: float
     unit_layer: str
@@ -40,11 +40,11 @@ class MatchExplanation:
 
 @dataclass(frozen=True, slots=True)
 class ClassExplanation:
-    """A logit, split."""
+    """A split logit."""
 
     label: str
     probability: float
-    layer: str  # whose feature is classified
+    layer: str  # of the feature that is classified
     contributions: Contributions
     view: PreparedImage
     projections: list[Projection]
@@ -53,18 +53,18 @@ class ClassExplanation:
 def explain_match(
     network: Network, layer: str, views: Sequence[PreparedImage], n_strongest: int, rule: str
 ) -> MatchExplanation:
-    """Split the cosine of two pictures' features; project the units that carry most in both.
+    """Split the cosine of two images' features, and project the units that contribute most to it.
 
     Raises
     ------
     FailedPrecondition
-        A feature is zero everywhere: it has no direction.
+        A feature is zero everywhere, so that it has no direction.
     """
     (found,) = network.run((layer,), np.stack([view.tensor for view in views]))
     features = np.asarray(found, np.float32).reshape(2, -1)
     norms = np.linalg.norm(features.astype(np.float64), axis=1)
     if not norms.all():
-        raise FailedPrecondition(f"layer {layer!r} is zero for one of the images: there is no cosine", name=layer)
+        raise FailedPrecondition(f"layer {layer!r} is zero for one of the images, so there is no cosine", name=layer)
     directions = features[::-1] / norms.prod()
 
     def split() -> tuple[Contributions, Contributions]:
@@ -72,7 +72,7 @@ def explain_match(
         return one, other
 
     shares = split()
-    if shares[0].unit_layer != shares[1].unit_layer:  # the second showed that the maps do not add up
+    if shares[0].unit_layer != shares[1].unit_layer:  # the second split has shown that the maps do not add up
         shares = split()
     units = (shares[0].units + shares[1].units) / 2
     query, neighbour = (
@@ -86,24 +86,24 @@ def explain_match(
 def explain_class(
     network: Network, classes: Classes, label: str, view: PreparedImage, n_strongest: int, rule: str
 ) -> ClassExplanation:
-    """Split the logit of a class, the most probable one for an empty label; project the units that carry most.
+    """Split the logit of a class (an empty label: the most probable), and project the units that contribute most.
 
     Parameters
     ----------
     classes
-        With their weights.
+        Their ``linear`` must not be None.
 
     Raises
     ------
     NotFound, InvalidArgument
-        No such class, or several of the label.
+        There is no such class, or several classes have the label.
     """
     (found,) = network.run((classes.layer,), view.tensor[np.newaxis])
     feature = np.asarray(found, np.float32).reshape(-1)
     probabilities = classes.predict(feature[np.newaxis])[0]
     index = classes.index(label) if label else int(probabilities.argmax())
     linear = classes.linear
-    assert linear is not None  # the caller has seen to it
+    assert linear is not None  # guaranteed by the caller
     direction, constant = linear.weights[:, index].astype(np.float64), float(linear.bias[index])
     shares = split_linear(network, classes.layer, view, feature, direction, linear.mean, constant)
     return ClassExplanation(
@@ -119,7 +119,7 @@ def explain_class(
 def _project_strongest(
     network: Network, shares: Contributions, units: NDArray[np.float64], view: PreparedImage, count: int, rule: str
 ) -> list[Projection]:
-    """Project the units with the largest shares, the largest first; none where the network has no deconvnet."""
+    """Project the units that contribute most, the largest first; none if the network has no deconvnet."""
     if not network.can_project(shares.unit_layer):
         return []
     chosen = [int(unit) for unit in np.argsort(-units, kind="stable")[:count]]

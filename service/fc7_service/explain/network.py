@@ -1,4 +1,4 @@
-"""A bundle's graph, cut to what is asked, and the layers that its deconvnet knows."""
+"""A bundle's graph, of which any part can be run, and the layers that its deconvnet can project."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ RULES = ("deconv", "gradient", "guided")
 
 @dataclass(frozen=True, slots=True)
 class DeconvLayer:
-    """A layer that can be projected, and what its units see."""
+    """A layer that can be projected, and the receptive field of its units."""
 
     name: str
     channels: int
-    map: tuple[int, int] | None  # rows, columns at the recipe's size; None where a unit sees the whole picture
-    size: int  # px of a receptive field
-    stride: int  # px between two; 0 where each is the whole picture
-    offset: int  # first px of the first
+    map: tuple[int, int] | None  # rows, columns at the recipe's size; None if a unit sees the whole image
+    size: int  # side of a receptive field in px
+    stride: int  # px between two receptive fields; 0 if each is the whole image
+    offset: int  # first px of the first receptive field; may be negative
 
     def place(self, unit: int, position: tuple[int, int], value: float, px: int) -> Place:
-        """Return a unit at a row and a column of its map in a view of ``px``."""
+        """Return a unit at a (row, column) of its map, in an image with sides of ``px``."""
         (top, bottom), (left, right) = (self._edges(index, px) for index in position)
         return Place(unit, value, *position, box=(left, top, right, bottom))
 
@@ -45,21 +45,21 @@ class DeconvLayer:
 
 
 class Network:
-    """One bundle as explanations see it; for one thread.
+    """One bundle as explanations use it; for one thread.
 
     Parameters
     ----------
     bundle
-        Its graphs are read when they are needed.
+        Its graphs are read when they are first needed.
     sessions
         Shared by all networks.
     """
 
     def __init__(self, bundle: Bundle, sessions: SessionCache) -> None:
         self.bundle = bundle
-        # Spatial layers, a layer and an axis of theirs, of which the layer was found to be no sum.
+        # (spatial layers, layer, axis) for which the layer was found not to be linear in them.
         self.not_linear: set[tuple[tuple[str, ...], str, int]] = set()
-        self._read: dict[tuple[str, ...], tuple[str, ...]] = {}  # layer and inputs -> those that it reads
+        self._read: dict[tuple[str, ...], tuple[str, ...]] = {}  # (layer, *inputs) -> the inputs that it reads
         self._sessions = sessions
         self._deconv: dict[str, DeconvLayer] | None = None
         self._sums: dict[str, tuple[str, ...]] | None = None
@@ -78,11 +78,11 @@ class Network:
         outputs
             Their names.
         tensors
-            Pictures, float32 (N, 3, H, W).
+            Images, float32 (N, 3, H, W).
         given
-            Values of other inputs by name.
+            Values of other inputs, by name.
         inputs
-            Those of ``given`` that take the place of what the graph computes.
+            Names in ``given`` whose values replace what the graph would compute.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class Network:
         return found
 
     def reads(self, layer: str, inputs: Sequence[str]) -> tuple[str, ...]:
-        """Return those of ``inputs`` that ``layer`` is computed from where all of them are given."""
+        """Return the ``inputs`` from which ``layer`` is computed if the values of all of them are given."""
         key = (layer, *inputs)
         if key not in self._read:
             try:
@@ -106,12 +106,12 @@ class Network:
         return self._read[key]
 
     def sums(self, layer: str) -> tuple[str, ...]:
-        """Return the tensors, maps of the same units, in which a layer is linear together; none if the file says none.
+        """Return the maps of the same units in which a layer is jointly linear; none if the graph file names none.
 
         Raises
         ------
         DataLoss
-            The file does not say it as an export does.
+            The metadata of the graph file is malformed.
         """
         if self._sums is None:
             said = read_metadata(self.bundle.graph()).get(SUMS, "{}")
@@ -119,14 +119,14 @@ class Network:
                 self._sums = {str(name): tuple(map(str, tensors)) for name, tensors in json.loads(said).items()}
             except (AttributeError, TypeError, ValueError) as error:
                 raise DataLoss(
-                    f"bundle {self.bundle.name!r} says {said[:64]!r} of its sums",
+                    f"metadata {SUMS!r} of bundle {self.bundle.name!r} is malformed: {said[:64]!r}",
                     name=SUMS,
                     reason=Reason.BUNDLE_DAMAGED,
                 ) from error
         return self._sums.get(layer, ())
 
     def provenance(self, layer: str) -> Provenance:
-        """Return what makes the activations of a layer, be it one that is not served."""
+        """Return the provenance of a layer's activations, even if the layer is not served."""
         if layer in self.bundle.layers:
             return self.bundle.provenance(layer)
         return Provenance(
@@ -139,7 +139,7 @@ class Network:
 
     @property
     def has_deconvnet(self) -> bool:
-        """Whether the bundle holds one."""
+        """Whether the bundle contains a deconvnet."""
         return DECONV in self.bundle.files
 
     def deconv_layer(self, name: str) -> DeconvLayer:
@@ -150,23 +150,24 @@ class Network:
         FailedPrecondition
             The network has no deconvnet.
         NotFound
-            It has, but not of this layer; those that it has are named.
+            Its deconvnet does not reach this layer; the layers that it reaches are named.
         """
         known = self._deconv_layers()
         if name not in known:
             raise NotFound(
-                f"the deconvnet of model {self.bundle.name!r} has no layer {name[:64]!r}: it has {', '.join(known)}",
+                f"the deconvnet of model {self.bundle.name!r} has no layer {name[:64]!r}: choose "
+                f"one of {', '.join(known)}",
                 name=name[:64],
                 reason=Reason.LAYER_NOT_FOUND,
             )
         return known[name]
 
     def recipe(self, layer: str) -> Recipe:
-        """Return how pictures are prepared for a layer, be it one that is not served."""
+        """Return how images are prepared for a layer, even if the layer is not served."""
         return self.bundle.recipe_of(layer) if layer in self.bundle.layers else self.bundle.recipe
 
     def map_size(self, layer: DeconvLayer, px: int) -> tuple[int, int]:
-        """Return rows and columns of a layer's maps in a view of ``px``."""
+        """Return the rows and columns of a layer's maps for an image with sides of ``px``."""
         if layer.map is None:
             return 1, 1
         if px == self.bundle.recipe.crop_px:
@@ -175,7 +176,7 @@ class Network:
         return maps.shape[2], maps.shape[3]
 
     def can_project(self, layer: str) -> bool:
-        """Tell whether the deconvnet knows a layer."""
+        """Tell whether the deconvnet reaches a layer."""
         return self.has_deconvnet and layer in self._deconv_layers()
 
     def _deconv_layers(self) -> dict[str, DeconvLayer]:
@@ -200,7 +201,7 @@ class Network:
 
 
 def check_rule(rule: str) -> str:
-    """Return the rule of a projection; "deconv" for an empty name.
+    """Return the name of a projection rule; "deconv" for an empty name.
 
     Raises
     ------
@@ -208,7 +209,7 @@ def check_rule(rule: str) -> str:
         No such rule.
     """
     if rule and rule not in RULES:
-        raise InvalidArgument(f"rule {rule[:64]!r} is none of {', '.join(RULES)}", name="rule")
+        raise InvalidArgument(f"rule must be one of {', '.join(RULES)} (got {rule[:64]!r})", name="rule")
     return rule or RULES[0]
 
 

@@ -1,4 +1,4 @@
-"""A grey square swept over a picture, and what the network makes of each view."""
+"""A grey square is moved over an image, and the network classifies each covered image."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from fc7_service.explain.network import Network
 from fc7_service.explain.prepared_image import PreparedImage
 
 BATCH = 32
-_GRID, _MAX_GRID = 20, 64  # views along each side
-_MOST_PIXELS = 24 * 2**20  # of all views of a sweep: some 10 s on one slow core
+_GRID, _MAX_GRID = 20, 64  # positions along each side
+_MOST_PIXELS = 24 * 2**20  # of all images of a sweep: about 10 s on one slow core
 
 
 @dataclass(slots=True)
 class OcclusionSweep:
-    """A sweep under way; view 0 is the whole picture, the others follow row by row.
+    """A sweep in progress. View 0 is the uncovered image; the others follow row by row.
 
     Parameters
     ----------
     label
-        Class to watch; empty for the most probable of the whole picture.
+        Class to watch; empty for the most probable class of the uncovered image.
     square_px
-        Side of the square; 0 for a quarter of the view.
+        Side of the square in px; 0 for a quarter of the image.
     grid
-        Views along each side; 0 for 20.
+        Positions along each side; 0 for 20.
 
     Raises
     ------
     InvalidArgument
-        A square or a grid out of range, or several classes of the label.
+        The square or the grid is out of range, or several classes have the label.
     NotFound
         No such class.
     ResourceExhausted
-        More views of this size than one call may ask for.
+        The sweep needs more views of this size than one call may ask for.
 
     References
     ----------
@@ -61,14 +61,16 @@ class OcclusionSweep:
         self.square_px = self.square_px or max(1, px // 4)
         self.grid = self.grid or _GRID
         if not 1 <= self.square_px <= px:
-            raise InvalidArgument(f"square_px is {self.square_px}: 1 to {px}, the view's side", name="square_px")
+            raise InvalidArgument(
+                f"square_px must be 1 to {px}, the side of the image (got {self.square_px})", name="square_px"
+            )
         if not 2 <= self.grid <= _MAX_GRID:
-            raise InvalidArgument(f"grid is {self.grid}: 2 to {_MAX_GRID}", name="grid")
+            raise InvalidArgument(f"grid must be 2 to {_MAX_GRID} (got {self.grid})", name="grid")
         most = max(_MOST_PIXELS // px**2, 1 + _GRID**2)
         if self.n_views > most:
             raise ResourceExhausted(
-                f"grid is {self.grid}, {self.n_views} views of {px} pixels a side: at most {most} views of this "
-                f"size, so a grid of {isqrt(most - 1)}",
+                f"grid must be at most {isqrt(most - 1)} for images of {px} x {px} pixels (got {self.grid}, which "
+                f"needs {self.n_views} views)",
                 name="grid",
                 reason=Reason.WORK_TOO_LARGE,
             )
@@ -79,12 +81,12 @@ class OcclusionSweep:
 
     @property
     def n_views(self) -> int:
-        """How many views there are, the whole picture included."""
+        """How many views there are, including the uncovered image."""
         return 1 + self.grid**2
 
     @property
     def n_done(self) -> int:
-        """How many of them are computed."""
+        """How many views are computed."""
         return sum(map(len, self.probabilities))
 
     def run(self, first: int) -> None:
@@ -100,7 +102,7 @@ class OcclusionSweep:
             self.activities.append(found[-1].sum(axis=(2, 3)))
 
     def _cover(self, tensor: NDArray[np.float32], row: int, column: int) -> None:
-        """Make the square around a point of the grid grey: the mean that the recipe takes away."""
+        """Cover the square around a point of the grid with grey: 0 is the mean that the recipe subtracts."""
         centres = ((np.array([row, column]) + 0.5) * self.view.px / self.grid).astype(int)
         top, left = np.maximum(centres - self.square_px // 2, 0)
         bottom, right = centres - self.square_px // 2 + self.square_px
@@ -109,14 +111,14 @@ class OcclusionSweep:
 
 @dataclass(frozen=True, slots=True)
 class Occlusion:
-    """What a sweep tells; maps are (grid, grid)."""
+    """The result of a sweep; each map is (grid, grid)."""
 
     class_index: int
-    probability: float  # in the whole picture
+    probability: float  # in the uncovered image
     probabilities: NDArray[np.float32]
     best: NDArray[np.int64]  # most probable class
     activity_unit: int
-    activities: NDArray[np.float32] | None  # sum of the map that is strongest in the whole picture
+    activities: NDArray[np.float32] | None  # sum of the map that is strongest in the uncovered image
 
 
 def read_maps(sweep: OcclusionSweep) -> Occlusion:
@@ -140,6 +142,6 @@ def read_maps(sweep: OcclusionSweep) -> Occlusion:
 
 
 def labels_of(best: NDArray[np.int64], labels: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return ``best`` as indices of the labels that occur in it, and those labels."""
+    """Return ``best`` (class numbers) as indices into the labels that occur in it, and those labels."""
     kinds, numbers = np.unique(best, return_inverse=True)
     return [int(i) for i in numbers.ravel()], [labels[i] for i in kinds]

@@ -1,4 +1,4 @@
-"""What a network saw of an image, and where a unit looks in it."""
+"""An image as a network is given it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fc7_service.bundle.recipe import Recipe
 
-ImageInput = bytes | NDArray[Any]  # an encoded file, or pixels uint8 (H, W, 3) in RGB
+ImageInput = bytes | NDArray[Any]  # an encoded file, or pixels, uint8 (H, W, 3) in RGB
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,12 @@ class PreparedImage:
     """The square of an image that the recipe cuts out."""
 
     pixels: NDArray[np.uint8]  # (P, P, 3), RGB
-    tensor: NDArray[np.float32]  # (3, P, P): what the network is given
+    tensor: NDArray[np.float32]  # (3, P, P): the network's input
     crop: tuple[float, float, float, float]  # left, top, right, bottom as shares of the upright image
 
     @property
     def px(self) -> int:
-        """Side of the square."""
+        """Side of the square in pixels."""
         return len(self.pixels)
 
 

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A unit at one position."""
+    """A unit at one position of its map."""
 
     unit: int
-    value: float  # activation there
-    y: int  # in the map; 0 where the layer has none
-    x: int
-    box: tuple[int, int, int, int]  # left, top, right, bottom of its receptive field in the view, cut at its edge
+    value: float  # its activation there
+    y: int  # row in the map; 0 if the layer has no maps
+    x: int  # column
+    box: tuple[int, int, int, int]  # left, top, right, bottom of its receptive field in px, cut at the image's edge
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """A unit at one position and the pixels that made it fire."""
+    """A unit at one position, and its projection to the pixels."""
 
     place: Place
-    pixels: NDArray[np.float32]  # (P, P, 3), unscaled
+    pixels: NDArray[np.float32]  # (P, P, 3), not scaled for display

@@ -1,4 +1,4 @@
-"""ONNX Runtime's sessions over parts of the networks' graphs, a few at a time."""
+"""ONNX Runtime sessions over parts of the networks' graphs, a few at a time."""
 
 from __future__ import annotations
 
@@ -9,47 +9,48 @@ from typing import Any
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.onnx_file import cut_graph
 
-# A session costs more than its part of the graph: packed weights, threads, and what a run leaves.
+# Each session also holds packed weights, its own threads, and buffers left over from runs.
 _MAX_SESSIONS = 12
-_MAX_BYTES = 512 * 2**20  # of parts: two of the paper's AlexNet
+_MAX_BYTES = 512 * 2**20  # of graphs: two of the paper's AlexNet
 
-OpenSession = Callable[[bytes, str], Any]  # an ONNX file, name of its bundle -> ONNX Runtime's session over it
+OpenSession = Callable[[bytes, str], Any]  # (ONNX file, name of its bundle) -> an ONNX Runtime session
+_Key = tuple[str, str, tuple[str, ...], tuple[str, ...]]  # folder of the bundle, precision, outputs, inputs
 
 
 class SessionCache:
-    """Sessions of all networks, the least recently used of which leave first; for one thread.
+    """Sessions of all networks; the least recently used are closed first. For one thread.
 
     Parameters
     ----------
     open_session
-        Makes one.
-    check
-        Called before each use; raises where nobody waits for the result any more.
+        Opens a session.
+    check_caller
+        Called before each use; raises an error if nobody waits for the result any more.
     """
 
-    def __init__(self, open_session: OpenSession, check: Callable[[], None]) -> None:
-        self._open_session, self._check = open_session, check
-        self._kept: OrderedDict[tuple[str, str, tuple[str, ...], tuple[str, ...]], tuple[Any, int]] = OrderedDict()
+    def __init__(self, open_session: OpenSession, check_caller: Callable[[], None]) -> None:
+        self._open_session, self._check_caller = open_session, check_caller
+        self._sessions: OrderedDict[_Key, tuple[Any, int]] = OrderedDict()  # session, bytes of its graph
 
     def get(self, bundle: Bundle, outputs: tuple[str, ...], inputs: tuple[str, ...]) -> Any:
-        """Return a session that computes ``outputs`` of a bundle's graph from the picture, or from ``inputs``.
+        """Return a session that computes ``outputs`` of a bundle's graph from the image, or from ``inputs``.
 
         Raises
         ------
         FailedPrecondition
             The graph has no such tensor, or an output does not depend on ``inputs``.
         """
-        self._check()
+        self._check_caller()
         key = (str(bundle.path), bundle.precision, outputs, inputs)  # the same for every version of its recipes
-        if key not in self._kept:
-            part = cut_graph(bundle.graph() + bundle.deconv(), outputs, inputs)
-            self._make_room(len(part))
-            self._kept[key] = self._open_session(part, bundle.name), len(part)
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
+        if key not in self._sessions:
+            graph = cut_graph(bundle.graph() + bundle.deconv(), outputs, inputs)
+            self._make_room(len(graph))
+            self._sessions[key] = self._open_session(graph, bundle.name), len(graph)
+        self._sessions.move_to_end(key)
+        return self._sessions[key][0]
 
     def _make_room(self, n_bytes: int) -> None:
-        kept_bytes = sum(size for _, size in self._kept.values())
-        while self._kept and (len(self._kept) >= _MAX_SESSIONS or kept_bytes + n_bytes > _MAX_BYTES):
-            _, (_, size) = self._kept.popitem(last=False)
-            kept_bytes -= size
+        n_cached_bytes = sum(size for _, size in self._sessions.values())
+        while self._sessions and (len(self._sessions) >= _MAX_SESSIONS or n_cached_bytes + n_bytes > _MAX_BYTES):
+            _, (_, size) = self._sessions.popitem(last=False)
+            n_cached_bytes -= size

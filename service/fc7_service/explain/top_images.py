@@ -1,4 +1,4 @@
-"""The nine pictures that excite each unit of a layer most: one pass over the pictures, kept on disk."""
+"""The nine images that excite each unit of a layer most, collected in one pass over many images and kept on disk."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from fc7.errors import Fc7Error, InvalidArgument
 
 N_TOP = 9
 DIGEST_BYTES = hashlib.sha256().digest_size
-MAX_FAILED = 10_000  # pictures of a pass: what is told of them stays well below a message
-_KEPT, _KEPT_BYTES = 64, 256 * 2**20  # passes on disk
-_SUFFIX = ".pass"  # SHA-256 of what follows, then arrays as `numpy.savez` writes them
+MAX_FAILED = 10_000  # images per pass: the report about them stays well below the size of a message
+_KEPT, _KEPT_BYTES = 64, 256 * 2**20  # passes on disk, and their total size
+_SUFFIX = ".pass"  # such a file holds the SHA-256 of the rest, then arrays as `numpy.savez` writes them
 _HALF_MADE = ".part-"
 _logger = logging.getLogger(__name__)
 
 
 class TopImages:
-    """A running top nine of each unit.
+    """The nine strongest images of each unit so far.
 
     Parameters
     ----------
     channels
-        Units of the layer.
+        Number of units of the layer.
     """
 
     def __init__(self, channels: int) -> None:
-        self.values = np.full((channels, N_TOP), -np.inf, np.float32)  # strongest first; 0: the unit was silent
+        self.values = np.full((channels, N_TOP), -np.inf, np.float32)  # strongest first; 0 if the unit was silent
         self.pictures = np.full((channels, N_TOP), -1, np.int64)
         self.positions = np.full((channels, N_TOP), -1, np.int64)  # row * width + column
         self.failed: dict[int, tuple[str, str, str, str]] = {}  # picture -> code, reason, message, name
         self.n_done = 0
 
     def add(self, peaks: NDArray[np.float32], positions: NDArray[np.int64], pictures: Sequence[int]) -> None:
-        """Take the peak (N, C) of each map of some pictures, and where it is; of equal ones the first stays."""
+        """Add the largest activation (N, C) of each map in some images, and its position; the first of a tie stays."""
         values = np.concatenate([self.values, peaks.T], axis=1)
         order = np.argsort(-values, axis=1, kind="stable")[:, :N_TOP]
         self.values = np.take_along_axis(values, order, axis=1)
@@ -51,34 +51,34 @@ class TopImages:
         self.positions = np.take_along_axis(np.concatenate([self.positions, positions.T], axis=1), order, axis=1)
 
     def fail(self, picture: int, error: Fc7Error) -> None:
-        """Note why a picture cannot be read.
+        """Record why an image cannot be read.
 
         Raises
         ------
         InvalidArgument
-            Too many cannot.
+            Too many images cannot be read.
         """
         if len(self.failed) == MAX_FAILED:
             raise InvalidArgument(
                 f"image {picture} is one of more than {MAX_FAILED} that cannot be read ({error.message[:256]}): "
-                "leave such out",
+                "leave them out",
                 name="images",
             )
         self.failed[picture] = (error.code, error.reason, error.message[:1024], error.name[:256])
 
     def of(self, unit: int) -> list[tuple[int, float, int]]:
-        """Return picture, value and position of a unit's strongest where it is not silent; logits may be negative."""
+        """Return image number, value and position of each image in which a unit is not silent, strongest first."""
         rows = zip(self.pictures[unit], self.values[unit], self.positions[unit], strict=True)
         return [(int(picture), float(value), int(at)) for picture, value, at in rows if picture >= 0 and value != 0]
 
 
 class TopImagesStore:
-    """Finished passes in a folder, by what they were made from.
+    """Finished passes in a folder, found again by provenance and digests of the images.
 
     Parameters
     ----------
     folder
-        Made with the first pass.
+        Made when the first pass is saved.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -87,7 +87,7 @@ class TopImagesStore:
             leftover.unlink(missing_ok=True)
 
     def load(self, provenance: str, digests: bytes) -> TopImages | None:
-        """Return the pass over these pictures; None where it is not known, or its file is damaged."""
+        """Return the pass over these images; None if there is none, or if its file is damaged."""
         path = self._path(provenance, digests)
         try:
             file = path.read_bytes()
@@ -105,7 +105,7 @@ class TopImagesStore:
         return top
 
     def save(self, provenance: str, digests: bytes, top: TopImages) -> None:
-        """Keep a pass; the least recently used ones leave. One that the disk does not take is made again when asked."""
+        """Save a pass and delete the least recently used ones. If the disk refuses it, it will be computed again."""
         data, failed = io.BytesIO(), np.frombuffer(json.dumps(top.failed).encode(), np.uint8)
         np.savez(data, values=top.values, pictures=top.pictures, positions=top.positions, failed=failed)
         path = self._path(provenance, digests)
@@ -118,7 +118,7 @@ class TopImagesStore:
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink()
-            _logger.warning("a pass over %d pictures is not kept: %s", top.n_done, error)
+            _logger.warning("a pass over %d images could not be saved: %s", top.n_done, error)
 
     def _forget(self) -> None:
         found = [(file, file.stat()) for file in self._folder.glob(f"*{_SUFFIX}")]
