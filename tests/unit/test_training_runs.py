@@ -226,7 +226,7 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(folder: Path, tmp_p
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=WAIT_S, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("bundle two in") == 1
+    assert done.stdout.count("wrote bundle two to") == 1
     assert done.stderr.count("epoch 3: ") == 1
     one = train(
         [folder], make_plan("lenet-5", epochs=3), tmp_path / "one", quiet, processes=ProcessGroup(torch.device("cpu"))
