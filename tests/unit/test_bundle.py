@@ -178,7 +178,7 @@ def test_a_reference_is_found_wherever_it_stands_and_however_it_is_written(
     data = model.SerializeToString()
     assert written in data
     (folder / "model.onnx").write_bytes(data.replace(written, meant))
-    with pytest.raises((InvalidArgument, DataLoss), match=r"other files|no ONNX file"):
+    with pytest.raises((InvalidArgument, DataLoss), match=r"other files|not an ONNX file"):
         open_bundle_after_rewrite(folder).graph()
 
 

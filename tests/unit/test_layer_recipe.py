@@ -169,7 +169,7 @@ def test_the_client_and_the_commands_tell_it_and_verify_it(folder: Path, tmp_pat
     with fc7.connect(data=tmp_path / "data", models=[str(folder)]):  # the commands attach to it
         shown = CliRunner().invoke(main, ["model", "show", *common])
         verified = CliRunner().invoke(main, ["model", "verify", *common])
-    assert "recommended layer, which is meant where none is named: pooled" in shown.output
+    assert "default layer: pooled" in shown.output
     assert TRANSFORM in shown.output
     assert verified.exit_code == 0, verified.output
 

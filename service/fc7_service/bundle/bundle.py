@@ -1,19 +1,19 @@
-"""The bundle: a folder that is trained, shipped, imported and served as one.
+"""The bundle: a folder with everything that belongs to one network. It is trained, shipped and served as one.
 
 manifest.json   name, network, layers, default layer, recipes, hashes and sizes of the other files, versions
-model.onnx      dynamic batch; one output a layer; metadata "sums" says of which maps a layer is a sum
-labels.tsv      class id, readable name; in the order of the logits
-golden.npz      pixels, their input tensors, every layer's output
+model.onnx      dynamic batch; one output per layer; metadata "sums" names the maps in which a layer is linear
+labels.tsv      per line a class id, a tab and a readable name, in the order of the logits
+golden.npz      pixels, their input tensors, and the output of every layer
 card.md         data, recipe, hours, accuracy, transfer, licence, intended use
 
-Where the network is a chain without branches, its deconvnet:
+If the network is a chain without branches, its deconvnet:
 
-deconv.onnx     the nodes of the way back alone; put behind model.onnx it is the graph that runs forth and back
+deconv.onnx     only the nodes of the way back; appended to model.onnx, the two are a graph that runs forth and back
 
-Where it was made, the int8 form of the network, which is opened as NAME.int8:
+If it was made, the int8 form of the network, which is opened as NAME.int8:
 
 model.int8.onnx    the same inputs and outputs
-golden.int8.npz    every layer's output for the inputs of golden.npz
+golden.int8.npz    the output of every layer for the inputs of golden.npz
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Layer:
     name: str
     shape: tuple[int, ...]  # for the recipe's picture size, before flattening
     transform: str = NO_TRANSFORM
-    recipe: Recipe | None = None  # where it sees pictures otherwise than the bundle's recipe says
+    recipe: Recipe | None = None  # if it differs from the bundle's recipe
 
     @property
     def dim(self) -> int:
@@ -64,7 +64,7 @@ class ClassLabel:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle: manifest and labels are read, larger files when asked for."""
+    """An opened bundle: the manifest and the labels are read, larger files only when they are needed."""
 
     path: Path
     name: str
@@ -87,23 +87,21 @@ class Bundle:
         return MODEL if self.precision == "fp32" else INT8_MODEL
 
     def in_int8(self) -> Bundle:
-        """Return the int8 form, a model of its own name without what goes with the other graph.
+        """Return the int8 form: a model with its own name, without the files that belong to the fp32 graph.
 
         Raises
         ------
         NotFound
-            It was not made.
+            The bundle has no int8 form.
         """
         kept = (*REQUIRED, INT8_MODEL, INT8_GOLDEN)
         if not set(kept) <= set(self.files):
-            raise NotFound(
-                f"bundle {self.name!r} has no int8 form: make a bundle that has with fc7 model quantize", name=self.name
-            )
+            raise NotFound(f"bundle {self.name!r} has no int8 form: make one with fc7 model quantize", name=self.name)
         files = {file: self.files[file] for file in kept}
         return replace(self, name=self.name + INT8_SUFFIX, files=files, precision="int8")
 
     def with_recipe_version(self, version: int) -> Bundle:
-        """Return the bundle with pictures prepared by another version of its recipes, named NAME@VERSION."""
+        """Return the bundle with another version of its recipes; its name becomes NAME@VERSION."""
         layers = {
             name: replace(layer, recipe=layer.recipe and layer.recipe.in_version(version))
             for name, layer in self.layers.items()
@@ -112,23 +110,23 @@ class Bundle:
         return replace(self, name=name, layers=layers, recipe=self.recipe.in_version(version))
 
     def recipe_of(self, layer: str) -> Recipe:
-        """Return how pictures are prepared for ``layer``, one of ``layers``."""
+        """Return the recipe of ``layer``, which must be one of ``layers``."""
         return self.layers[layer].recipe or self.recipe
 
     def layers_by_recipe(self) -> dict[Recipe, list[str]]:
-        """Return the names of the layers that see pictures alike, for each way of preparing them."""
+        """Return, for each recipe, the names of the layers that use it."""
         layers: dict[Recipe, list[str]] = {}
         for layer in self.layers:
             layers.setdefault(self.recipe_of(layer), []).append(layer)
         return layers
 
     def provenance(self, layer: str) -> Provenance:
-        """Return the provenance of the features of ``layer``, the default one for an empty name.
+        """Return the provenance of the features of ``layer``; an empty name is the default layer.
 
         Raises
         ------
         NotFound
-            No such layer; the message lists those that exist.
+            There is no such layer; the message lists those that exist.
         """
         layer = layer or self.default_layer
         if layer not in self.layers:
@@ -147,18 +145,18 @@ class Bundle:
         )
 
     def read(self, file: str) -> bytes:
-        """Return the bytes of a file after comparing them with the manifest.
+        """Return the bytes of a file, after comparing them with the manifest.
 
         Raises
         ------
         DataLoss
-            The file is missing or is not what the manifest says.
+            The file is missing, or differs from what the manifest says.
         """
         sha256, size = self.files[file]
         try:
             if (self.path / file).stat().st_size != size:
                 raise DataLoss(
-                    f"{file} of bundle {self.name!r} has not the {size} bytes of its manifest",
+                    f"{file} of bundle {self.name!r} does not have the {size} bytes that its manifest says",
                     name=file,
                     reason=Reason.BUNDLE_DAMAGED,
                 )
@@ -185,12 +183,12 @@ class Bundle:
         DataLoss
             As ``read``.
         InvalidArgument
-            It refers to data outside the file.
+            The graph refers to data outside the file.
         """
         return self._onnx(self._graph_file)
 
     def deconv(self) -> bytes:
-        """Return the nodes of the way back, to be put behind the graph; none where the bundle has no deconvnet.
+        """Return the nodes of the way back, to be appended to the graph; no bytes if the bundle has no deconvnet.
 
         Raises
         ------
@@ -207,11 +205,13 @@ class Bundle:
             text = f"{file} of bundle {self.name!r} cannot be read: {error.message}"
             raise DataLoss(text, name=file, reason=Reason.BUNDLE_DAMAGED) from error
         if is_outside:
-            raise InvalidArgument(f"{file} of bundle {self.name!r} refers to other files: store it as one", name=file)
+            raise InvalidArgument(
+                f"{file} of bundle {self.name!r} refers to other files: store the graph as one file", name=file
+            )
         return data
 
     def check_files(self) -> None:
-        """Compare every file with the manifest, and look into the graphs.
+        """Compare every file with the manifest, and check that no graph refers to other files.
 
         Raises
         ------
@@ -227,12 +227,12 @@ class Bundle:
 
 
 def find_bundle(bundles: Mapping[str, Bundle], model: str) -> Bundle:
-    """Return a bundle by its name, the first for an empty one; by NAME@VERSION with that version of its recipes.
+    """Return a bundle by its name; NAME@VERSION chooses a version of its recipes, an empty name the first bundle.
 
     Raises
     ------
     NotFound
-        No such model; the message lists those that exist.
+        There is no such model; the message lists those that exist.
     """
     name, mark, version = model.partition(VERSION_MARK)
     name = name or next(iter(bundles))
@@ -248,7 +248,7 @@ def find_bundle(bundles: Mapping[str, Bundle], model: str) -> Bundle:
 
 
 def find_maker(bundles: Mapping[str, Bundle], provenance: Provenance) -> Bundle | None:
-    """Return the bundle that made features of ``provenance``, with the version of its recipes that made them."""
+    """Return the bundle, and version of its recipes, that makes features of ``provenance``; None if there is none."""
     for bundle in bundles.values():
         if provenance.layer in bundle.layers and provenance.graph_sha256 == bundle.graph_sha256:
             others = (bundle.with_recipe_version(number + 1) for number in range(RECIPE_VERSION))
@@ -259,12 +259,12 @@ def find_maker(bundles: Mapping[str, Bundle], provenance: Provenance) -> Bundle 
 
 
 def check_same_classes(bundles: Sequence[Bundle]) -> None:
-    """Refuse networks whose probabilities cannot be averaged.
+    """Refuse networks whose probabilities cannot be averaged, because their classes differ.
 
     Raises
     ------
     InvalidArgument
-        Two of them have not the same class ids in the same order; both are named.
+        Two of them do not have the same class ids in the same order; both are named.
     """
     first = bundles[0]
     for other in bundles[1:]:

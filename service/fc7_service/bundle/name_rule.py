@@ -1,4 +1,4 @@
-"""Which names a collection, a head, a bundle or a file of it may have: they become names on disk."""
+"""The rule for names of collections, heads, bundles and their files: they become names on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 def check_name(name: str, what: str) -> str:
-    """Return a name that is one path component and safe to show; refuse any other.
+    """Return the name if it is a single path component and safe to show; refuse any other.
 
     Parameters
     ----------

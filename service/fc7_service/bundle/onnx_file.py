@@ -1,7 +1,7 @@
-"""Cuts of an ONNX graph, made on the wire format: the service has no `onnx` package.
+"""Read and cut ONNX files on the wire format of protobuf: the service does not install the `onnx` package.
 
-Serialised messages merge by concatenation, so a file that holds a network's extra nodes alone, put behind the
-network's own file, is the graph that runs forth and back.
+Serialised messages merge when they are concatenated. So a file that holds only extra nodes, appended to a network's
+own file, makes a graph with both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NODE, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_INFO = 1, 5, 11, 12, 13
 _NODE_INPUT, _NODE_OUTPUT, _TENSOR_NAME, _INFO_NAME = 1, 2, 8, 1
 _KEY, _VALUE = 1, 2
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of TensorProto
-# What may hold a tensor: message -> field -> the message in it
+# Fields that may contain a tensor: message -> field number -> kind of message in it
 _HOLDERS = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -32,24 +32,24 @@ _FIXED = {1: 8, 5: 4}  # wire type -> bytes
 
 
 def cut_graph(model: bytes, outputs: Sequence[str], inputs: Sequence[str] = ()) -> bytes:
-    """Return the part of an ONNX file that computes ``outputs``: ONNX Runtime computes all that a file holds.
+    """Return the part of an ONNX file that computes ``outputs``; ONNX Runtime always computes a whole file.
 
     Parameters
     ----------
     model
-        One file, or several put behind one another. No node holds a graph of its own.
+        One file, or several that are concatenated. No node may contain another graph.
     outputs
         Names of tensors.
     inputs
-        Names of tensors that are given; what else is needed comes from the file's own inputs, which a graph of
-        open picture size asks for their shape.
+        Names of tensors whose values will be given. Whatever else is needed comes from the file's own inputs: a graph
+        of variable image size needs their shape.
 
     Raises
     ------
     FailedPrecondition
         ``outputs`` are not in the file, or do not depend on ``inputs``.
     DataLoss
-        The bytes are no ONNX file.
+        The bytes are not an ONNX file.
     """
     parts = _Parts.of(model)
     needed, kept = set(outputs), set()
@@ -60,7 +60,7 @@ def cut_graph(model: bytes, outputs: Sequence[str], inputs: Sequence[str] = ()) 
             needed.update(reads)
     made = {name for i in kept for name in parts.nodes[i][2]}
     if missing := sorted(needed - made - parts.weights.keys() - parts.inputs.keys() - {*inputs, ""}):
-        raise FailedPrecondition(f"the graph has no {missing[0]!r}: nothing can be cut there", name=missing[0])
+        raise FailedPrecondition(f"the graph has no tensor {missing[0]!r} at which to cut it", name=missing[0])
     if inputs and not needed & set(inputs):
         raise FailedPrecondition(f"{outputs[0]!r} does not depend on {inputs[0]!r}", name=outputs[0])
     graph: list[bytes | memoryview] = [parts.nodes[i][0] for i in sorted(kept)]
@@ -79,12 +79,12 @@ def read_metadata(model: bytes) -> dict[str, str]:
 
 
 def has_external_data(model: bytes) -> bool:
-    """Tell whether a tensor of an ONNX file, wherever it stands, lies in another file.
+    """Tell whether any tensor of an ONNX file is stored in another file.
 
     Raises
     ------
     DataLoss
-        The bytes are no ONNX file.
+        The bytes are not an ONNX file.
     """
     todo = [("model", memoryview(model))]
     while todo:
@@ -100,12 +100,12 @@ def has_external_data(model: bytes) -> bool:
 
 @dataclass(slots=True)
 class _Parts:
-    """The parts of a file's graph, each as its bytes."""
+    """The parts of a file's graph, as bytes."""
 
     nodes: list[tuple[memoryview, list[str], list[str]]] = field(default_factory=list)  # record, inputs, outputs
     weights: dict[str, memoryview] = field(default_factory=dict)
     inputs: dict[str, bytes] = field(default_factory=dict)
-    infos: dict[str, bytes] = field(default_factory=dict)  # of inputs, outputs and what lies between
+    infos: dict[str, bytes] = field(default_factory=dict)  # of inputs, outputs and the tensors between them
     rest: list[memoryview] = field(default_factory=list)  # versions and operator sets
 
     @classmethod
@@ -143,7 +143,7 @@ def _text(value: memoryview) -> str:
 
 
 def _read(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
-    """Yield each field: its number, the bytes of its value (none of a number's), the whole of it."""
+    """Yield for each field its number, the bytes of its value (none if it is a number), and all its bytes."""
     at = 0
     try:
         while at < len(message):
@@ -157,20 +157,20 @@ def _read(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
                 value, at = message[at : at + size], at + size
             else:
                 at += _FIXED[kind]
-            if at > len(message) or key >= 2**32:  # protobuf would drop the higher bits: another field
+            if at > len(message) or key >= 2**32:  # protobuf would drop the higher bits and read another field
                 raise IndexError
             yield key >> 3, value, message[start:at]
     except (IndexError, KeyError) as error:
-        raise DataLoss("the bytes are no ONNX file", reason=Reason.BUNDLE_DAMAGED) from error
+        raise DataLoss("the bytes are not an ONNX file", reason=Reason.BUNDLE_DAMAGED) from error
 
 
 def _number(record: memoryview) -> int:
-    """Return the value of a field that is a number."""
+    """Return the value of a field that holds a number."""
     return _varint(record, _varint(record, 0)[1])[0]
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Return the number at ``at`` and where it ends."""
+    """Return the number that begins at ``at``, and where it ends."""
     number = shift = 0
     while True:
         byte = message[at]

@@ -14,10 +14,9 @@ NO_TRANSFORM = "none"
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What two features must share to be compared.
+    """What two features must have in common to be compared.
 
-    Library versions and the card are left out: a corrected card must not orphan a
-    collection.
+    Library versions and the model card are not part of it: a corrected card must not orphan a collection.
     """
 
     model: str  # name on the server that answered; not part of the digest
@@ -29,7 +28,7 @@ class Provenance:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over all fields but ``model``."""
+        """SHA-256 (hex) over all fields except ``model``."""
         fields = asdict(self)
         del fields["model"]
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
@@ -40,7 +39,7 @@ class Provenance:
         return {**asdict(self), "digest": self.digest}
 
     def over_views(self, n_views: int) -> Provenance:
-        """Return the provenance of the mean of so many views; of one view the same."""
+        """Return the provenance of the mean of ``n_views`` views; one view changes nothing."""
         if n_views == 1:
             return self
         mean = f"mean of {n_views} views"

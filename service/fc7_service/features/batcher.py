@@ -1,7 +1,7 @@
 """Natural batching: whenever the engine is free it takes what is ready, up to the maximum batch.
 
-No timer and no idle wait: one caller gets batch 1 at once, many callers get large batches
-because the queue filled while the engine was busy.
+There is no timer and no idle wait. A single caller gets a batch of one at once; many callers get large batches,
+because the queue has filled while the engine was busy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import Fc7Error, Reason, Unavailable
 
-MAX_BATCH = 32  # on a CPU the rate at 32 is within 2 % of that at 64, at half the delay
+MAX_BATCH = 32  # on a CPU, 32 images per batch are within 2 % of the rate of 64, at half the delay
 _STOPPING = "the server is stopping: send the call again"
 
 
@@ -109,7 +109,7 @@ class Batcher:
         return await work.future
 
     def close(self) -> None:
-        """Let the run under way end, refuse what waits, end the thread."""
+        """Let the current run end, refuse the requests that wait, end the thread."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -164,14 +164,14 @@ class Batcher:
 
 
 def _deliver(outcomes: list[_Outcome]) -> None:
-    """Hand results to their event loops, one wake-up a loop."""
+    """Hand results to their event loops, with one wake-up per loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
     for outcome in outcomes:
         by_loop.setdefault(outcome.work.future.get_loop(), []).append(outcome)
     for loop, mine in by_loop.items():
         try:
             loop.call_soon_threadsafe(_settle, mine)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed, so nobody waits any more
             continue
 
 

@@ -19,22 +19,22 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 class Session:
     """A network, ready to run.
 
-    Layers that see other pictures have a session of their own over their part of the graph: ONNX Runtime computes all
-    that a graph holds, whatever is asked for.
+    Layers that share a recipe share a session over their part of the graph, because ONNX Runtime always computes a
+    whole graph, whichever outputs are asked for.
 
     Parameters
     ----------
     bundle
         Its graph is checked against the manifest before it is loaded.
     device
-        "cpu", "cuda", or "auto" for cuda where it can be had.
+        "cpu", "cuda", or "auto", which is cuda if it is available.
     threads
-        Of one run, on the CPU.
+        CPU threads of one run.
 
     Raises
     ------
     FailedPrecondition
-        "cuda" was asked for and cannot be had, or both builds of ONNX Runtime are installed.
+        "cuda" was asked for and is not available, or both builds of ONNX Runtime are installed.
     DataLoss
         The graph is damaged or lacks an output of the manifest.
     """
@@ -70,7 +70,7 @@ class Session:
         Raises
         ------
         DataLoss
-            The graph cannot be run on pictures of the manifest's size, or a layer has not the manifest's shape.
+            The graph cannot run on images of the manifest's size, or a layer does not have the manifest's shape.
         """
         outputs: dict[str, Any] = {}
         for session in dict.fromkeys(self._sessions[layer] for layer in layers):
@@ -86,7 +86,7 @@ class Session:
         return [self._feature(layer, outputs[layer], len(batch)) for layer in layers]
 
     def _feature(self, layer: str, output: Any, n: int) -> NDArray[np.float32]:
-        """Return the ``n`` rows of a layer, refusing what the manifest does not say."""
+        """Return the ``n`` rows of a layer; refuse a shape that differs from the manifest."""
         said = self._bundle.layers[layer]
         shape = np.shape(output)
         if shape[:1] != (n,) or np.prod(shape[1:]) != said.dim:
@@ -105,9 +105,9 @@ def open_session(graph: bytes, name: str, *, device: str, threads: int, keeps_me
     Parameters
     ----------
     name
-        Of the bundle that the file comes from.
+        Name of the bundle that the file comes from.
     keeps_memory
-        Whether what a run took on the CPU is kept for the next, at its largest.
+        Whether CPU memory of the largest run is kept for the next runs.
     """
     import onnxruntime as ort
 
@@ -115,11 +115,11 @@ def open_session(graph: bytes, name: str, *, device: str, threads: int, keeps_me
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Spinning workers burn half a core at low load for 5 % of latency.
+    # Spinning workers cost half a core at low load, and save only 5 % of latency.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     providers = _providers(ort, device)
-    # Without the arena of the CPU, CUDA's runs of explanations met senseless shapes (ONNX Runtime 1.31.1, seen once).
+    # Keep the CPU arena on CUDA: without it, explanations read wrong shapes (ONNX Runtime 1.31.1, seen once).
     options.enable_cpu_mem_arena = keeps_memory or providers != [CPU]
     try:
         return ort.InferenceSession(graph, options, providers=providers)
@@ -134,7 +134,7 @@ def open_session(graph: bytes, name: str, *, device: str, threads: int, keeps_me
 
 
 def _check_size(session: Any, bundle: Bundle, layer: str) -> None:
-    """Refuse a recipe whose pictures the graph does not take, before any of them is made."""
+    """Refuse a recipe whose image size the graph does not accept, before any image is prepared."""
     px, taken = bundle.recipe_of(layer).crop_px, session.get_inputs()[0].shape
     if len(taken) != 4 or any(isinstance(side, int) and side != px for side in taken[2:]) or taken[1] not in (3, None):
         raise DataLoss(
@@ -160,7 +160,7 @@ def check_installed() -> None:
     Raises
     ------
     FailedPrecondition
-        Naming what to uninstall.
+        The message says what to uninstall.
     """
     installed = {name for d in importlib.metadata.distributions() if (name := (d.metadata["Name"] or "").lower())}
     for cpu, gpu in (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu")):
