@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tables import calls, commands, errors, networks, rooms, settings
+from tables import calls, commands, errors, metrics, networks, rooms, settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -26,6 +26,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "error-classes": errors.classes,
     "error-reasons": errors.reasons,
     "layers": networks.layers,
+    "metrics": metrics.metrics,
     "recipes": networks.recipes,
     "rooms": rooms.table,
     "scopes": calls.scopes,

@@ -34,6 +34,7 @@ FRAMES = {
         "server": Room("fc7_service", "puts all together"),
         "rpc": Room("fc7_service.rpc", "messages and calls"),
         "settings": Room("fc7_service.settings fc7_service.tokens", "settings, tokens"),
+        "telemetry": Room("fc7_service.telemetry", "metrics for operators"),
         "collections": Room("fc7_service.collections", "features to neighbours"),
         "heads": Room("fc7_service.heads", "features to labels"),
         "explain": Room("fc7_service.explain", "answers back to pixels"),

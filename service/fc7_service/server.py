@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.metadata
 import os
 import secrets
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -43,7 +46,12 @@ from fc7_service.rpc.head_service import HeadServicer
 from fc7_service.rpc.interceptor import MAX_CALLS, Interceptor, Log
 from fc7_service.rpc.model_service import ModelServicer
 from fc7_service.settings import Settings
-from fc7_service.tokens import Tokens, digest, read_tokens
+from fc7_service.telemetry.process import count_threads, watch_event_loop
+from fc7_service.telemetry.record import Record, ignore
+from fc7_service.tokens import METHODS, Tokens, digest, read_tokens
+
+if TYPE_CHECKING:
+    from fc7_service.telemetry.exporter import Exporter, Gauge
 
 # Signals that end a server, once the running calls have ended.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
@@ -79,7 +87,9 @@ class Server:
         bundles = [open_model(name) for name in names]
         if len({bundle.name for bundle in bundles}) < len(bundles):
             raise InvalidArgument("two of the models have the same name: name each once", name="models")
-        self._extractor = Extractor(bundles, device=settings.device, threads=settings.threads)
+        self._exporter = self._make_exporter([bundle.name for bundle in bundles]) if settings.metrics else None
+        self._record: Record = self._exporter.record if self._exporter else ignore
+        self._extractor = Extractor(bundles, device=settings.device, threads=settings.threads, record=self._record)
         self._files = share_files(file_limit(is_raised=False))
         self._collections = Collections(folder.path / "collections", self._files.n_collections)
         self._heads = Heads(folder.path / "heads")
@@ -109,7 +119,8 @@ class Server:
         one_time = secrets.token_urlsafe(32)
         if scopes or settings.listen is None:
             scopes[digest(one_time)] = "admin"
-        self._interceptor = Interceptor(Tokens(scopes), self._log)
+        self._interceptor = Interceptor(Tokens(scopes), self._log, self._record)
+        self._serve_metrics()
         self._grpc = grpc.aio.server(
             interceptors=(self._interceptor,),
             options=server_options(self._files.n_connections),
@@ -134,7 +145,10 @@ class Server:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         holder = RunningServer(os.getpid(), address, one_time, listen)
         self._folder.announce(holder)
-        self._keeping = [asyncio.ensure_future(kept) for kept in (self._keep_door(), self._watch_folder())]
+        kept = [self._keep_door(), self._watch_folder()]
+        if self._exporter:
+            kept.append(watch_event_loop(self._record))
+        self._keeping = [asyncio.ensure_future(one) for one in kept]
         return holder
 
     async def stop(self) -> None:
@@ -160,6 +174,8 @@ class Server:
             self._extractor.close()  # in this thread, because a thread cannot be started while the interpreter ends
             self._collections.close()
         finally:
+            if self._exporter:
+                self._exporter.close()
             if self._door:
                 shutil.rmtree(self._door, ignore_errors=True)
 
@@ -187,8 +203,10 @@ class Server:
         add = self._grpc
         feature_pb2_grpc.add_FeatureServiceServicer_to_server(FeatureServicer(extractor), add)
         model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(extractor), add)
-        collection_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionServicer(collections, extractor), add)
-        head_pb2_grpc.add_HeadServiceServicer_to_server(HeadServicer(heads, extractor, collections), add)
+        collection_pb2_grpc.add_CollectionServiceServicer_to_server(
+            CollectionServicer(collections, extractor, self._record), add
+        )
+        head_pb2_grpc.add_HeadServiceServicer_to_server(HeadServicer(heads, extractor, collections, self._record), add)
         servicer = ExplainServicer(explainer, extractor, heads, collections)
         explain_pb2_grpc.add_ExplainServiceServicer_to_server(servicer, add)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(extractor, self._settings, self._started), add)
@@ -199,6 +217,31 @@ class Server:
         reflection.enable_server_reflection(
             (*_services(), reflection.SERVICE_NAME, "grpc.health.v1.Health"), self._grpc
         )
+
+    def _make_exporter(self, models: Sequence[str]) -> Exporter:
+        from fc7_service.telemetry.exporter import Exporter  # brings an HTTP server
+
+        allowed = {
+            "method": [method.removeprefix("/") for method in METHODS],
+            "code": [code.name for code in grpc.StatusCode],
+            "reason": ["", *Reason.__members__],
+            "model": models,
+        }
+        gauges: dict[str, Gauge] = {
+            "fc7_requests_running": lambda: {(): self._interceptor.n_calls},
+            "fc7_waiting_images": lambda: {(): self._extractor.n_waiting},
+            "fc7_open_collections": lambda: {(): self._collections.n_open},
+            "fc7_threads": count_threads,
+            "fc7_info": lambda: {(importlib.metadata.version("fc7"),): 1},
+            "fc7_model_info": lambda: {(model, self._extractor.provider(model)): 1 for model in models},
+        }
+        return Exporter(allowed, gauges)
+
+    def _serve_metrics(self) -> None:
+        if self._exporter and self._settings.metrics:
+            address = self._exporter.start(self._settings.metrics)
+            if self._log:
+                self._log("metrics", address=address)
 
     def _bind(self) -> str:
         settings = self._settings

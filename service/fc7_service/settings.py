@@ -81,6 +81,16 @@ class Settings:
         bool,
         About("Allows an address that other machines reach without TLS and tokens.", "true or false", "false"),
     ] = False
+    metrics: Annotated[
+        str | None,
+        About(
+            "Address that serves metrics to Prometheus over plain HTTP without a token ([what it serves]"
+            "(../guides/serve.md#watch-it)); port 0 takes a free one. An address that other machines reach needs "
+            "`--insecure`.",
+            "HOST:PORT",
+            "none: no metrics",
+        ),
+    ] = None
     drain_s: Annotated[
         float,
         About(
@@ -108,6 +118,8 @@ class Settings:
         for path in (self.token_file, self.tls_cert, self.tls_key):
             if path is not None and not path.is_file():
                 raise NotFound(f"file {str(path)!r} does not exist", name=str(path), reason=Reason.FILE_NOT_FOUND)
+        if self.metrics is not None:
+            self._check_metrics(self.metrics)
         if self.listen is None:
             return
         host, _ = split_address(self.listen, "listen")
@@ -116,6 +128,15 @@ class Settings:
                 f"{self.listen} is reachable from other machines: give --token-file, --tls-cert and --tls-key, "
                 "or say --insecure",
                 name="listen",
+            )
+
+    def _check_metrics(self, address: str) -> None:
+        host, _ = split_address(address, "metrics")
+        if not is_loopback(host) and not self.is_insecure:
+            raise InvalidArgument(
+                f"Other machines can reach the metrics on {address}, which have no TLS and no token. Name a "
+                "loopback address with --metrics, or allow it with --insecure",
+                name="metrics",
             )
 
 

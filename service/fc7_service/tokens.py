@@ -49,6 +49,7 @@ SCOPE_OF_CALL = {
     "/fc7.v1.AdminService/GetServerInfo": "admin",
 }
 HEALTH = "/grpc.health.v1.Health/"
+METHODS = (*SCOPE_OF_CALL, f"{HEALTH}Check", f"{HEALTH}Watch")  # every method of a server
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,9 @@ CONTRACT_FILES = "fc7.errors fc7.contract"
 CONTRACT = f"fc7.v1 {CONTRACT_FILES}"
 ABOVE_THE_CLIENT = "fc7.cli fc7.demo fc7.drawing"
 SERVICE = "fc7_service.bundle fc7_service.features fc7_service.collections fc7_service.heads fc7_service.explain"
-RPC = f"fc7_service.TELEMETRY {CONTRACT} {GRPC} numpy {SERVICE} fc7_service.rpc fc7_service.settings fc7_service.tokens"
+RECORD = "fc7_service.telemetry.record"
+DOORS = "fc7_service.rpc fc7_service.settings fc7_service.tokens"
+RPC = f"fc7_service.TELEMETRY {RECORD} {CONTRACT} {GRPC} numpy {SERVICE} {DOORS}"
 # The floors of `fc7_models`. Rooms of one floor do not know one another.
 MODELS = f"{CONTRACT_FILES} fc7_service.bundle fc7_service.features.preprocess numpy"
 LOWEST_FLOOR = "fc7_models.networks fc7_models.data fc7_models.deconv"
@@ -61,10 +63,12 @@ ROOMS = {
     "fc7.cli.model_train": Room("fc7 click", "fc7_models"),
     "fc7_service": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
     "fc7_service.settings": Room(CONTRACT_FILES),
+    "fc7_service.telemetry": Room(CONTRACT_FILES),
+    "fc7_service.telemetry.exporter": Room(f"{CONTRACT_FILES} fc7_service.telemetry prometheus_client"),
     "fc7_service.rpc": Room(RPC, never="sqlite3"),
     "fc7_service.rpc.admin_service": Room(RPC),  # tells SQLite's version, opens nothing
     "fc7_service.bundle": Room("fc7.errors numpy"),
-    "fc7_service.features": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy PIL", "onnxruntime"),
+    "fc7_service.features": Room(f"{CONTRACT_FILES} {RECORD} fc7_service.bundle numpy PIL", "onnxruntime"),
     "fc7_service.collections": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy faiss"),
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
     "fc7_service.explain": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy"),
@@ -173,6 +177,8 @@ def test_every_file_of_the_networks_lies_in_a_room() -> None:
         ("fc7_service.rpc.feature_service", "def f():\n import faiss"),
         ("fc7_service.rpc.collection_service", "import sqlite3"),
         ("fc7_service.server", "def f():\n import torch"),
+        ("fc7_service.server", "def f():\n import prometheus_client"),
+        ("fc7_service.features.batcher", "from fc7_service.telemetry import exporter"),
         ("fc7_service.server", "from fc7.client import connect"),
         ("fc7_service.bundle.manifest", "def f():\n import onnx"),
         ("fc7.client", "def f():\n import fc7_service.local"),
@@ -230,7 +236,7 @@ NAMES = ("environ", "environb", "getenv", "getenvb")
         ("import fc7; fc7.NotFound", "numpy grpc google.protobuf"),
         ("import fc7.cli", "numpy grpc google.protobuf rich fc7.client"),
         ("import fc7; fc7.Client, fc7.AsyncClient", "fc7_service fc7_models PIL onnxruntime faiss click rich"),
-        ("import fc7_service.server", "torch onnx onnxruntime faiss scipy fc7.client"),
+        ("import fc7_service.server", "torch onnx onnxruntime faiss scipy prometheus_client fc7.client"),
         ("import fc7_service.bundle, fc7_models", "torch onnx"),
         ("import fc7_models.studies.evaluation, fc7_models.studies.network_figures", "torch onnx matplotlib sklearn"),
     ],

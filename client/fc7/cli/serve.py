@@ -34,6 +34,11 @@ from fc7.cli.settings import engine_settings, setting
 @setting("--tls-cert", type=path_type, help="PEM file with the certificate chain of the server.")
 @setting("--tls-key", type=path_type, help="PEM file with the private key of the certificate.")
 @setting("--insecure", "insecure", is_flag=True, help="Let other machines connect without TLS and tokens.")
+@setting(
+    "--metrics",
+    metavar="HOST:PORT",
+    help="Address that serves metrics to Prometheus, over HTTP without a token. By default, there are none.",
+)
 def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any) -> None:
     """Serve trained networks, collections and heads over gRPC.
 

@@ -88,6 +88,11 @@ class Collections:
         path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
 
+    @property
+    def n_open(self) -> int:
+        """Number of collections that are open."""
+        return len(self._open)
+
     def create(self, name: str, provenance: Provenance, dim: int, metric: Metric = "cosine") -> Collection:
         """Create an empty collection, whole or not at all.
 

@@ -71,10 +71,14 @@ class Batcher:
     load
         Makes the engine; called once, on that thread. What it raises is raised by
         every ``submit`` until a later call of it succeeds.
+    on_run
+        Called on that thread after every run, with the number of images and the seconds.
     """
 
-    def __init__(self, load: Callable[[], Engine]) -> None:
-        self._load = load
+    def __init__(
+        self, load: Callable[[], Engine], on_run: Callable[[int, float], None] = lambda n, seconds: None
+    ) -> None:
+        self._load, self._on_run = load, on_run
         self._engine: Engine | None = None
         self._works: deque[_Request] = deque()
         self._is_closed = False
@@ -160,6 +164,7 @@ class Batcher:
         outputs = dict(zip(layers, self._engine.run(np.stack([w.tensor for w in works]), layers), strict=True))
         self.n_batches += 1
         batch = BatchRun(taken, time.monotonic() - taken)
+        self._on_run(len(works), batch.compute_s)
         return [_Outcome(work, ComputedFeature(outputs[work.layer][i], batch)) for i, work in enumerate(works)]
 
 

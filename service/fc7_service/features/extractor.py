@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fc7_service.bundle.bundle import VERSION_MARK, Bundle, find_bundle
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import MAX_BATCH, Batcher, ComputedFeature
 from fc7_service.features.memory_budget import MemoryBudget
+from fc7_service.telemetry.record import Record, ignore
 
 if TYPE_CHECKING:
     from fc7_service.features.decode import Picture
@@ -74,11 +76,16 @@ class Extractor:
         "auto", "cpu" or "cuda".
     threads
         Of the engine, and as many that decode.
+    record
+        Gets the metrics of images and of runs.
     """
 
-    def __init__(self, bundles: Sequence[Bundle], *, device: str, threads: int) -> None:
+    def __init__(self, bundles: Sequence[Bundle], *, device: str, threads: int, record: Record = ignore) -> None:
         self.bundles = {bundle.name: bundle for bundle in bundles}
-        self._batchers = {b.name: Batcher(_loader(b, device, threads)) for b in bundles}
+        self._record = record
+        self._batchers = {
+            b.name: Batcher(_loader(b, device, threads), partial(self._record_run, b.name)) for b in bundles
+        }
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fc7-decode")
         self._budget = MemoryBudget(_DECODE_BYTES)
         self._waiting_images = self._waiting_bytes = 0
@@ -129,10 +136,30 @@ class Extractor:
                 for task in tasks:  # a failure of the engine ends the call: the rest need not be computed
                     task.cancel()
         done = [outcome for outcome in outcomes if isinstance(outcome, _Done)]
+        self._record_images(bundle.name, outcomes)
         rows = [row.values for d in done for row in d.rows]
         stacked = await asyncio.to_thread(np.stack, rows) if rows else np.empty(0, np.float32)
         views = stacked.reshape(-1, n_views, dim)
         return Extraction(views, [o if isinstance(o, Fc7Error) else None for o in outcomes], _timing(done))
+
+    @property
+    def n_waiting(self) -> int:
+        """Number of views that wait or are being computed."""
+        return self._waiting_images
+
+    def _record_run(self, model: str, n_images: int, seconds: float) -> None:
+        self._record("fc7_batch_images", n_images, model=model)
+        self._record("fc7_compute_seconds", seconds, model=model)
+
+    def _record_images(self, name: str, outcomes: Sequence[_Done | Fc7Error]) -> None:
+        model = name.partition(VERSION_MARK)[0]
+        for outcome in outcomes:
+            if isinstance(outcome, Fc7Error):
+                self._record("fc7_unreadable_images_total", reason=outcome.reason)
+            else:
+                self._record("fc7_decode_seconds", outcome.decode_s)
+                waited_s = outcome.rows[-1].batch.taken - outcome.ready
+                self._record("fc7_queue_seconds", max(0.0, waited_s), model=model)
 
     async def warm_up(self) -> None:
         """Load every network; run it on one image, then on a queue of a full batch, of each size that it sees.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from fc7.errors import Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
@@ -16,6 +17,7 @@ from fc7_service.rpc.messages import check_answer, write_error, write_provenance
 from fc7_service.rpc.payload import write_payload
 from fc7_service.rpc.query_items import check_query, read_queries, write_hits
 from fc7_service.rpc.upsert_items import upsert_items
+from fc7_service.telemetry.record import Record, ignore
 
 _METRIC_NUMBERS: dict[Metric, pb.Metric] = {"cosine": pb.METRIC_COSINE, "l2": pb.METRIC_L2, "dot": pb.METRIC_DOT}
 _METRICS: dict[int, Metric] = {number: name for name, number in _METRIC_NUMBERS.items()}
@@ -28,8 +30,8 @@ _LONGEST_TOKEN = 19  # digits
 class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     """Collections, their items and their neighbours."""
 
-    def __init__(self, collections: Collections, extractor: Extractor) -> None:
-        self._collections, self._extractor = collections, extractor
+    def __init__(self, collections: Collections, extractor: Extractor, record: Record = ignore) -> None:
+        self._collections, self._extractor, self._record = collections, extractor, record
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest, context: Any) -> pb.CreateCollectionResponse:  # noqa: N802
         """Create an empty collection."""
@@ -98,7 +100,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             _check_memory(collection, len(request.queries))
             features, timing = await read_queries(collection, self._extractor, request.queries)
             excluded_ids = [query.id or None for query in request.queries]  # a stored item does not find itself
+            start = time.monotonic()
             results = await asyncio.to_thread(write_hits, collection, features, request.k, excluded_ids)
+            self._record("fc7_search_seconds", time.monotonic() - start, index=collection.index_name)
             return pb.QueryItemsResponse(
                 results=results, metric=_METRIC_NUMBERS[collection.metric], timing=write_timing(timing)
             )

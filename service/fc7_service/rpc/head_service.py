@@ -25,6 +25,7 @@ from fc7_service.rpc.messages import (
     write_timing,
 )
 from fc7_service.rpc.train_head import Trainer
+from fc7_service.telemetry.record import Record, ignore
 
 _DEFAULT_TOP = 5
 
@@ -32,8 +33,8 @@ _DEFAULT_TOP = 5
 class HeadServicer(head_pb2_grpc.HeadServiceServicer):
     """Heads, and what they say about images."""
 
-    def __init__(self, heads: Heads, extractor: Extractor, collections: Collections) -> None:
-        self._heads, self._extractor = heads, extractor
+    def __init__(self, heads: Heads, extractor: Extractor, collections: Collections, record: Record = ignore) -> None:
+        self._heads, self._extractor, self._record = heads, extractor, record
         self._trainer = Trainer(heads, extractor, collections)
 
     async def TrainHead(  # noqa: N802
@@ -45,6 +46,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             raise InvalidArgument("The first message of TrainHead must be the plan", name="plan")
         async for step in self._trainer.train(first.plan, requests):
             if isinstance(step, HeadVersion):
+                self._record("fc7_fit_seconds", step.seconds)
                 yield pb.TrainHeadResponse(head=await asyncio.to_thread(self._write_head, step))
             else:
                 yield pb.TrainHeadResponse(progress=step)

@@ -23,6 +23,7 @@ from fc7_service.bundle.disk import is_out_of_files
 from fc7_service.rpc.message_limits import MAX_ITEMS, check_fields, malformed
 from fc7_service.rpc.messages import check_answer
 from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
+from fc7_service.telemetry.record import Record, ignore
 from fc7_service.tokens import HEALTH, NOBODY, Caller, Tokens
 
 MAX_CALLS = 1000  # running at once; a call that waits costs some kilobytes
@@ -50,10 +51,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
         Checked for every call.
     log
         Called once per request; None for no log.
+    record
+        Gets the metrics of every call.
     """
 
-    def __init__(self, tokens: Tokens, log: Log | None) -> None:
-        self._tokens, self.log = tokens, log
+    def __init__(self, tokens: Tokens, log: Log | None, record: Record = ignore) -> None:
+        self._tokens, self.log, self.record = tokens, log, record
         self._watches: set[asyncio.Task[Any]] = set()
         self._n_calls = 0
         self._has_none = asyncio.Event()
@@ -94,6 +97,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if len(data) <= _INLINE_BYTES:
             return _parse(deserialize, data)
         return await asyncio.get_running_loop().run_in_executor(self._parsers, _parse, deserialize, data)
+
+    @property
+    def n_calls(self) -> int:
+        """Number of calls that are running."""
+        return self._n_calls
 
     def count(self, change: int) -> None:
         """Record that a call began (1) or ended (-1)."""
@@ -219,12 +227,16 @@ class _Call:
         raise AssertionError("abort returned")
 
     def _write(self, code: str, reason: str = "") -> None:
+        seconds, method = time.monotonic() - self._start, self._method.removeprefix("/")
+        self._interceptor.record("fc7_requests_total", method=method, code=code, reason=reason)
+        self._interceptor.record("fc7_request_seconds", seconds, method=method)
+        self._interceptor.record("fc7_request_items_total", self._n_items, method=method)
         if self._interceptor.log:
             self._interceptor.log(
                 "request",
                 method=self._method,
                 code=code,
-                ms=round((time.monotonic() - self._start) * 1000, 2),
+                ms=round(seconds * 1000, 2),
                 items=self._n_items,
                 reason=reason,
                 peer=self._peer,
