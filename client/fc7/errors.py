@@ -48,6 +48,8 @@ class Fc7Error(Exception):
         Exit code of the command line when a command ends with this error.
     index : int or None
         Position of the image in the caller's list, if one image ended the whole call.
+    request_id : str
+        Id of the call in the server's log. Empty if the server did not answer, or for the error of one item.
 
     Examples
     --------
@@ -62,6 +64,7 @@ class Fc7Error(Exception):
     exit_code = 70
     default_reason = Reason.INTERNAL
     index: int | None = None
+    request_id: str = ""
 
     def __init__(self, message: str, *, name: str = "", reason: Reason | None = None) -> None:
         super().__init__(message)

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from fc7.contract.request_id import REQUEST_ID
 from fc7.errors import (
     FAMILY,
     DeadlineExceeded,
@@ -46,6 +47,12 @@ def read_rpc_error(error: Any, address: str) -> Fc7Error:
     address
         Address of the server, for the text.
     """
+    found = _read_status(error, address)
+    found.request_id = next((value for key, value in error.trailing_metadata() or () if key == REQUEST_ID), "")
+    return found
+
+
+def _read_status(error: Any, address: str) -> Fc7Error:
     code, text = error.code().name, error.details() or ""
     info, retry = _read_details(error.trailing_metadata())
     if info is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import signal
 import socket
@@ -220,6 +221,29 @@ def test_the_log_is_one_json_line_a_request_without_picture_bytes(tiny_bundle: P
     assert first["ms"] > 0
     assert any(r["code"] == "INVALID_ARGUMENT" for r in rows)
     assert all(len(line) < 1000 for line in served.log)
+
+
+def test_every_call_has_an_id_in_the_log_and_for_its_caller(tiny_bundle: Path, tmp_path: Path) -> None:
+    def ask(sent: str) -> str:
+        call = channel.unary_unary("/grpc.health.v1.Health/Check").with_call
+        _, done = call(b"", timeout=WAIT_S, metadata=(("x-request-id", sent),) if sent else ())
+        return dict(done.trailing_metadata())["x-request-id"]
+
+    with serving(tmp_path / "data", "--model", str(tiny_bundle)) as served:
+        with grpc.insecure_channel(served.address) as channel:
+            chosen, made = ask("my-call:1"), [ask(""), ask(""), ask("x" * 65), ask('" bad')]
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary("/fc7.v1.Nope/Nope")(b"", timeout=WAIT_S, metadata=(("x-request-id", "lost"),))
+            assert ("x-request-id", "lost") in caught.value.trailing_metadata()
+        with fc7.connect(served.address) as client, pytest.raises(fc7.NotFound) as refused:
+            client.collection("missing")
+        assert served.stop() == 0
+    assert chosen == "my-call:1"
+    assert len(set(made)) == 4
+    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in [*made, refused.value.request_id])
+    rows = {row["request_id"]: row for row in map(json.loads, served.log)}
+    assert {chosen, *made, "lost", refused.value.request_id} == rows.keys()
+    assert rows[refused.value.request_id]["reason"] == refused.value.reason
 
 
 def test_reflection_describes_the_contract(tiny_bundle: Path, tmp_path: Path) -> None:

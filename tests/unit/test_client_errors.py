@@ -120,13 +120,13 @@ class _Failed:
         return self._text
 
     def trailing_metadata(self) -> Any:
-        return (("grpc-status-details-bin", self._details),)
+        return (("grpc-status-details-bin", self._details), ("x-request-id", "id-1"))
 
 
 @pytest.mark.parametrize("details", [b"\xff\xff garbage", status_pb2.Status(code=5, message="m").SerializeToString()])
 def test_details_of_somebody_else_leave_code_and_text(details: bytes) -> None:
     error = read_rpc_error(_Failed("NOT_FOUND", "no such thing", details), "host:1")
-    assert (type(error), error.message) == (fc7.NotFound, "no such thing")
+    assert (type(error), error.message, error.request_id) == (fc7.NotFound, "no such thing", "id-1")
 
 
 @pytest.mark.parametrize(

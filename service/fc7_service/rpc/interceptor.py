@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 import grpc
 from grpc_status import rpc_status
 
+from fc7.contract.request_id import REQUEST_ID
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason, ResourceExhausted, Unavailable
 from fc7_service.bundle.disk import is_out_of_files
 from fc7_service.rpc.message_limits import MAX_ITEMS, check_fields, malformed
@@ -32,6 +34,7 @@ _RETRY_AFTER_S = 1.0
 _ARRIVAL_S = 300.0  # for each message; fc7's clients wait as long for an answer
 _INLINE_BYTES = 64 * 2**10  # parsing a smaller message takes less time than waking a thread
 _WATCH = f"{HEALTH}Watch"
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # what a caller may choose; it goes into the log
 _logger = logging.getLogger(__name__)
 
 
@@ -117,12 +120,16 @@ class _Call:
 
     def __init__(self, guard: Interceptor, details: Any, handler: Any) -> None:
         self._interceptor, self._method, self._handler = guard, details.method, handler
-        self._authorization = str(dict(details.invocation_metadata or ()).get("authorization", ""))
+        metadata = dict(details.invocation_metadata or ())
+        self._authorization = str(metadata.get("authorization", ""))
+        sent_id = str(metadata.get(REQUEST_ID, ""))
+        self._id = sent_id if _ID.fullmatch(sent_id) else secrets.token_hex(8)
         self._caller = NOBODY
         self._start, self._n_items, self._peer = time.monotonic(), 0, ""
 
     async def run(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         """Answer the call; an error ends it with its status."""
+        context.set_trailing_metadata(((REQUEST_ID, self._id),))
         self._peer = context.peer()  # asked now, because after the call gRPC ends a process that asks
         self._interceptor.count(1)
         context.add_done_callback(lambda _: self._interceptor.count(-1))  # once its status is sent
@@ -213,12 +220,14 @@ class _Call:
         if not isinstance(error, Fc7Error):
             incident = secrets.token_hex(6)
             if self._interceptor.log:
-                self._interceptor.log("incident", error=error, method=self._method, incident=incident)
+                names = {"method": self._method, "request_id": self._id, "incident": incident}
+                self._interceptor.log("incident", error=error, **names)
             else:
                 _logger.error("incident %s in %s", incident, self._method, exc_info=error)
             error = Fc7Error(f"Internal error, incident {incident}. The server's log has the details")
         self._write(error.code, error.reason)
         status = rpc_status.to_status(to_status(error))
+        status = status._replace(trailing_metadata=(*status.trailing_metadata, (REQUEST_ID, self._id)))
         del error
         try:
             await context.abort_with_status(status)
@@ -234,6 +243,7 @@ class _Call:
         if self._interceptor.log:
             self._interceptor.log(
                 "request",
+                request_id=self._id,
                 method=self._method,
                 code=code,
                 ms=round(seconds * 1000, 2),
