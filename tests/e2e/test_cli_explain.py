@@ -265,7 +265,7 @@ def test_occlude(run: Run, images: Path, tmp_path: Path) -> None:
 def test_bad_input(run: Run, images: Path, tmp_path: Path) -> None:
     image = images / "one/0.jpg"
     run("unit", image, "--model", "bare", code=4, said="model 'bare' has no deconvnet")
-    run("unit", image, "--layer", "conv9", code=3, said="it has conv5, pool5")
+    run("unit", image, "--layer", "conv9", code=3, said="choose one of conv5, pool5")
     run("unit", image, "--unit", 99, code=2, said="units of layer 'conv5' are 0 to 3 (got 99)")
     run("unit", image, "--unit", 1, "--position", 64, code=2, said="position 64")
     run("unit", image, "--unit", 1, "--strongest", 3, code=2)

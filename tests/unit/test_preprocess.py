@@ -412,7 +412,7 @@ def test_large_pictures_take_little_memory(tmp_path: Path) -> None:
 
 
 def test_the_documentation_names_every_format_and_limit() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "pictures.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "pictures.md").read_text()
     rows = {row.split("|")[1].strip(): row for row in text.splitlines() if row.startswith("|")}
     for suffix, name in READ.items():
         assert f"`{suffix}`" in rows[name]

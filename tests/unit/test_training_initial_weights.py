@@ -143,7 +143,7 @@ def test_a_run_begins_with_a_shipped_bundle(folder: Path, tmp_path: Path) -> Non
     assert bundle.is_dir()
     card = write_card(trained, "tuned")
     assert "from the weights of earlier runs (the bundle `zfnet-64` (graph " in card
-    assert "crops grow from 64 to 96" in card
+    assert "that grow from 64 to 96 pixels" in card
     assert load_trained(tmp_path / "state" / "trained.pt").record == trained.record
     with pytest.raises(
         InvalidArgument, match="'zfnet-64' holds the network 'zfnet-64', but the run trains 'alexnet-64'"
