@@ -267,7 +267,7 @@ def test_bad_input(run: Run, images: Path, tmp_path: Path) -> None:
     run("unit", image, "--model", "bare", code=4, said="model 'bare' has no deconvnet")
     run("unit", image, "--layer", "conv9", code=3, said="choose one of conv5, pool5")
     run("unit", image, "--unit", 99, code=2, said="units of layer 'conv5' are 0 to 3 (got 99)")
-    run("unit", image, "--unit", 1, "--position", 64, code=2, said="position 64")
+    run("unit", image, "--unit", 1, "--position", 64, code=2, said="positions of layer 'conv5' are 0 to 63")
     run("unit", image, "--unit", 1, "--strongest", 3, code=2)
     run("unit", image, "--position", 3, code=2)
     run("unit", images / "absent.jpg", code=3, said="does not exist")
@@ -275,7 +275,7 @@ def test_bad_input(run: Run, images: Path, tmp_path: Path) -> None:
     run("unit", image, "--output", tmp_path / "no" / "unit.png", code=4)
     for units in ("a,b", "", "random:0", "random:1,2", "-1"):
         run("top", images, "--units", units, code=2, said="--units must be N,N,... or random:N")
-    run("top", images, "--units", "77", code=2, said="unit 77")
+    run("top", images, "--units", "77", code=2, said="(got 77)")
     run(
         "top",
         images,
