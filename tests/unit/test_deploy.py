@@ -34,6 +34,7 @@ GROUPS = PYPROJECT["dependency-groups"]
 MAKEFILE = (TOP / "Makefile").read_text()
 COMPOSE = yaml.safe_load((TOP / "docker-compose.yml").read_text())
 TLS = yaml.safe_load((TOP / "deploy" / "tls.yml").read_text())
+METRICS = yaml.safe_load((TOP / "deploy" / "metrics.yml").read_text())
 GUIDES = ("docs/guides/serve.md", "docs/guides/backup.md", "CONTRIBUTING.md")
 
 
@@ -116,7 +117,7 @@ def test_the_profiles_build_their_targets_and_the_gpu_is_reserved():
     assert "deploy" not in services["cpu"]
 
 
-@pytest.mark.parametrize("file", [COMPOSE, TLS], ids=["compose", "tls"])
+@pytest.mark.parametrize("file", [COMPOSE, TLS, METRICS], ids=["compose", "tls", "metrics"])
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
 def test_variables_are_settings(file, name, monkeypatch):
     environment = file["services"][name]["environment"]
@@ -124,7 +125,7 @@ def test_variables_are_settings(file, name, monkeypatch):
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     values = parse(COMPOSE["services"][name]["command"])
-    assert values["insecure"] is (file is COMPOSE)
+    assert values["insecure"] is (file is not TLS)
 
 
 @pytest.mark.parametrize("has_tls", [False, True])
@@ -160,6 +161,19 @@ def test_tls_is_laid_over_services_and_secrets_that_exist():
         assert set(service["secrets"]) == TLS["secrets"].keys()
         paths = [value for variable, value in service["environment"].items() if variable.startswith("FC7_TLS")]
         assert {Path(path).name for path in paths} == TLS["secrets"].keys()
+
+
+def test_metrics_of_a_container_are_published_on_loopback(monkeypatch, tmp_path):
+    assert METRICS["services"].keys() == COMPOSE["services"].keys()
+    for service in METRICS["services"].values():
+        environment = COMPOSE["services"]["cpu"]["environment"] | service["environment"]
+        assert environment.keys() - COMPOSE["services"]["cpu"]["environment"].keys() == {"FC7_METRICS"}
+        _, _, port = environment["FC7_METRICS"].rpartition(":")
+        assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+        for variable, value in environment.items():
+            monkeypatch.setenv(variable, value)
+        values = parse(["serve"])
+        Settings(tmp_path, metrics=values["metrics"], is_insecure=values["insecure"]).check()
 
 
 def test_secrets_are_kept_out_of_history_and_image():

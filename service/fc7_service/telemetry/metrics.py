@@ -71,7 +71,7 @@ METRICS = {
         Metric(
             "fc7_event_loop_delay_seconds",
             "histogram",
-            "How late the event loop ran a timer, ten times per second. While it is late, no call moves.",
+            "How late the event loop ran a timer, four times per second. While it is late, no call moves.",
             (),
             _DELAY_S,
         ),
