@@ -60,11 +60,12 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 
 def wait_for_requests(address: str, n: int) -> Samples:
-    """Scrape once ``n`` calls were counted, which happens after their answers were sent."""
+    """Scrape once ``n`` calls were counted and none runs any more; their answers are sent before that."""
     deadline = time.monotonic() + WAIT_S
     while True:
         samples = read_samples(scrape(address))
-        if sum(v for (name, _), v in samples.items() if name == "fc7_requests_total") >= n:
+        n_ended = sum(v for (name, _), v in samples.items() if name == "fc7_requests_total")
+        if n_ended >= n and value(samples, "fc7_requests_running") == 0:
             return samples
         assert time.monotonic() < deadline, "calls were not counted"
 
