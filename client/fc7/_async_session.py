@@ -168,7 +168,7 @@ class AsyncSession:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            raise Unavailable("The client was closed during the call") from None
+            raise Unavailable("the client was closed during the call") from None
         connection.has_answered = True
         return answer
 
@@ -201,4 +201,4 @@ class AsyncSession:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise FailedPrecondition("This client is closed. Make a new one")
+            raise FailedPrecondition("this client is closed. Make a new one")

@@ -71,7 +71,7 @@ class RunningOperation(Generic[T]):
     def time_is_over(self) -> DeadlineExceeded:
         """Return the error for a call whose time is over."""
         limit_s = REQUEST_TIMEOUT_S if self._timeout_s is None else self._timeout_s
-        return DeadlineExceeded(f"The call took longer than timeout_s={limit_s:g}. Allow more time")
+        return DeadlineExceeded(f"the call took longer than timeout_s={limit_s:g}. Allow more time")
 
     def retries(self, call: SendRequest) -> Retries:
         """Return when to repeat one request."""

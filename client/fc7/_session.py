@@ -138,7 +138,7 @@ class Session:
         except ValueError:  # what gRPC raises for a closed channel
             if connection is self._connection and not self._is_closed:
                 raise
-            raise Unavailable("The client was closed during the call") from None
+            raise Unavailable("the client was closed during the call") from None
         except BaseException:  # Ctrl-C: the server need not finish
             self._abandon(connection)
             raise
@@ -173,4 +173,4 @@ class Session:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise FailedPrecondition("This client is closed. Connect again with fc7.connect()")
+            raise FailedPrecondition("this client is closed. Connect again with fc7.connect()")

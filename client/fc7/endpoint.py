@@ -112,7 +112,7 @@ def _read_token(path: Path) -> str:
     token = words[-1] if words else ""
     if not token or not token.isascii() or token.startswith("sha256:"):
         raise InvalidArgument(
-            f"The token file {str(path)!r} holds no token. Write the token into it", name="token_file"
+            f"the token file {str(path)!r} holds no token. Write the token into it", name="token_file"
         )
     return token
 

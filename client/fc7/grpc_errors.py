@@ -93,30 +93,30 @@ def _read_details(metadata: Any) -> tuple[error_details_pb2.ErrorInfo | None, er
 def _readable(kind: type[Fc7Error], code: str, text: str, address: str) -> str:
     """Return a text for people if gRPC itself, and not the server, ended the call."""
     if kind is DeadlineExceeded:
-        return f"The server at {address} did not answer in time. Try again, or allow more time (timeout_s)"
+        return f"the server at {address} did not answer in time. Try again, or allow more time (timeout_s)"
     if code == "UNIMPLEMENTED":
-        return f"The server at {address} does not know this call. It is older than this client, or it is not fc7"
+        return f"the server at {address} does not know this call. It is older than this client, or it is not fc7"
     if kind is not Unavailable:
-        return text or f"The server at {address} answered {code}"
+        return text or f"the server at {address} answered {code}"
     if "DNS" in text or "ame resolution" in text or "lookup" in text:
-        return f"There is no server at {address}: the host name is unknown"
+        return f"there is no server at {address}: the host name is unknown"
     if "Hostname Verification" in text:
         return (
-            f"The certificate of the server at {address} is for another host name. Connect by a name in the "
+            f"the certificate of the server at {address} is for another host name. Connect by a name in the "
             "certificate, or have one made for this name"
         )
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
-            f"The authority in --tls-ca (tls_ca) did not sign the certificate of the server at {address}. Name the "
+            f"the authority in --tls-ca (tls_ca) did not sign the certificate of the server at {address}. Name the "
             "PEM file of the authority that did"
         )
     if "handshake" in text.lower():
         return f"TLS with the server at {address} failed. If the server does not use TLS, leave out --tls-ca (tls_ca)"
     if "onnect" in text and ("refused" in text or "No such file" in text or "Failed to connect" in text):
-        return f"There is no server at {address}. Name another address, or start a server with: fc7 serve"
+        return f"there is no server at {address}. Name another address, or start a server with: fc7 serve"
     if "failed to connect" in text and ("Socket closed" in text or "reset" in text):
         return (
-            f"The server at {address} closed the connection at once. If it uses TLS, name the PEM file of its "
+            f"the server at {address} closed the connection at once. If it uses TLS, name the PEM file of its "
             "authority: --tls-ca FILE (tls_ca)"
         )
-    return f"The server at {address} ended the call without an answer. Try again ({text})"
+    return f"the server at {address} ended the call without an answer. Try again ({text})"

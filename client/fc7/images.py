@@ -204,16 +204,16 @@ def _read_open(file: Any) -> bytes:
     """Return the rest of an open file. If the file can seek, its position is restored, so that it can be read again."""
     name = str(getattr(file, "name", "image"))
     if isinstance(file, io.TextIOBase):
-        raise InvalidArgument(f'The file {name!r} is open as text. Open it with "rb"', name=name)
+        raise InvalidArgument(f'the file {name!r} is open as text. Open it with "rb"', name=name)
     try:
         start = file.tell() if hasattr(file, "seekable") and file.seekable() else None
         data: bytes = file.read(MAX_IMAGE_BYTES + 1)
         if start is not None:
             file.seek(start)
     except (OSError, ValueError) as error:
-        raise FailedPrecondition(f"The open file {name!r} cannot be read: {error}", name=name) from error
+        raise FailedPrecondition(f"the open file {name!r} cannot be read: {error}", name=name) from error
     if not data:
-        raise InvalidArgument(f"The file {name!r} is at its end. Call seek(0) first, or give the path", name=name)
+        raise InvalidArgument(f"the file {name!r} is at its end. Call seek(0) first, or give the path", name=name)
     _check_size(len(data), name)
     return data
 

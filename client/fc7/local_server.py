@@ -104,7 +104,7 @@ class LocalServer:
 
     def _check_open(self) -> None:
         if self._is_stopped:
-            raise FailedPrecondition("This client is closed. Connect again with fc7.connect()")
+            raise FailedPrecondition("this client is closed. Connect again with fc7.connect()")
 
 
 def shipped_models() -> Collection[str]:

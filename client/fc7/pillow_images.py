@@ -38,7 +38,7 @@ def read_pillow(image: Any, max_bytes: int) -> bytes | NDArray[np.uint8]:
     """
     if getattr(image, "mode", "") == "F":
         raise InvalidArgument(
-            "The pixels of the image are floating-point numbers. For values from 0 to 1 give "
+            "the pixels of the image are floating-point numbers. For values from 0 to 1 give "
             "(np.asarray(image) * 255).round().astype(np.uint8)",
             name="image",
         )

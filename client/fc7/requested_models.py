@@ -50,7 +50,7 @@ def read_requested_model(given: str) -> RequestedModel:
         return RequestedModel(given, f"{manifest['name']}{suffix}", str(graph))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataLoss(
-            f"The manifest of bundle {given!r} is damaged: {error!r}", name=given, reason=Reason.BUNDLE_DAMAGED
+            f"the manifest of bundle {given!r} is damaged: {error!r}", name=given, reason=Reason.BUNDLE_DAMAGED
         ) from error
 
 

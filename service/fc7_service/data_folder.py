@@ -58,13 +58,13 @@ class DataFolder:
             who = f"process {server.pid}" if server else "another process"
             where = f", listening on {server.listen}" if server and server.listen else ""
             raise FailedPrecondition(
-                f"Data folder {str(path)!r} is held by {who}{where}. Use that server, stop it, or name another --data",
+                f"data folder {str(path)!r} is held by {who}{where}. Use that server, stop it, or name another --data",
                 name=str(path),
                 reason=Reason.DATA_FOLDER_IN_USE,
             ) from None
         except OSError as error:
             self._lock.release()
-            raise FailedPrecondition(f"Data folder {str(path)!r} cannot be used: {error}", name=str(path)) from error
+            raise FailedPrecondition(f"data folder {str(path)!r} cannot be used: {error}", name=str(path)) from error
 
     @property
     def is_still_ours(self) -> bool:

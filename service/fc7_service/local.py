@@ -145,7 +145,7 @@ def _reachable(holder: RunningServer | None, waited_s: float) -> RunningServer |
         return replace(holder, address=holder.listen)
     raise FailedPrecondition(
         f"process {holder.pid} holds the data folder, but its socket {socket!r} was removed, perhaps by a cleaner of "
-        "temporary files: restart that process, or name another --data",
+        "temporary files. Restart that process, or name another --data",
         name="data",
         reason=Reason.DATA_FOLDER_IN_USE,
     )

@@ -110,11 +110,11 @@ class Settings:
             A file named does not exist.
         """
         if self.device not in ("auto", "cpu", "cuda"):
-            raise InvalidArgument(f"device {self.device!r} is none of auto, cpu, cuda", name="device")
+            raise InvalidArgument(f"device must be auto, cpu or cuda (got {self.device!r})", name="device")
         if self.threads < 1:
-            raise InvalidArgument(f"threads is {self.threads}: at least 1", name="threads")
+            raise InvalidArgument(f"threads must be at least 1 (got {self.threads})", name="threads")
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise InvalidArgument("TLS needs both --tls-cert and --tls-key", name="tls_cert")
+            raise InvalidArgument("TLS needs both --tls-cert and --tls-key. Give both, or neither", name="tls_cert")
         for path in (self.token_file, self.tls_cert, self.tls_key):
             if path is not None and not path.is_file():
                 raise NotFound(f"file {str(path)!r} does not exist", name=str(path), reason=Reason.FILE_NOT_FOUND)
@@ -125,8 +125,8 @@ class Settings:
         host, _ = split_address(self.listen, "listen")
         if not is_loopback(host) and not self.is_insecure and (self.token_file is None or self.tls_cert is None):
             raise InvalidArgument(
-                f"{self.listen} is reachable from other machines: give --token-file, --tls-cert and --tls-key, "
-                "or say --insecure",
+                f"{self.listen} is reachable from other machines. Give --token-file, --tls-cert and --tls-key, "
+                "or allow it with --insecure",
                 name="listen",
             )
 

@@ -104,7 +104,7 @@ class Tokens:
         if not scope and method.startswith(HEALTH):
             return NOBODY
         if not scope:
-            raise Unauthenticated("This server asks for a token. Send it as metadata, authorization: Bearer TOKEN")
+            raise Unauthenticated("this server asks for a token. Send it as metadata, authorization: Bearer TOKEN")
         is_open = not is_known or method.startswith(HEALTH)
         needed = "read" if is_open else SCOPE_OF_CALL.get(method, "admin")
         ranks = list(SCOPES)
@@ -140,11 +140,11 @@ def read_tokens(path: Path) -> dict[str, str]:
         is_digest = kind == "sha256" and bool(colon)
         if scope not in SCOPES or len(words) > 2 or (is_digest and not re.fullmatch("[0-9a-fA-F]{64}", rest)):
             raise InvalidArgument(
-                f"Line {number} of {str(path)!r} must be 'SCOPE TOKEN'. The scope is one of {', '.join(SCOPES)}; the "
+                f"line {number} of {str(path)!r} must be 'SCOPE TOKEN'. The scope is one of {', '.join(SCOPES)}; the "
                 "token is any word, or sha256: and 64 hexadecimal digits",
                 name="token_file",
             )
         scopes[rest.lower() if is_digest else digest(token)] = scope
     if not scopes:
-        raise InvalidArgument(f"Token file {str(path)!r} contains no token", name="token_file")
+        raise InvalidArgument(f"token file {str(path)!r} contains no token", name="token_file")
     return scopes

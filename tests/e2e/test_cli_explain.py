@@ -247,7 +247,7 @@ def test_class_of_the_network_and_of_a_head(run: Run, address: str, images: Path
     (found,) = run("class", image, "--head", "kinds", "--class", "two", "--output", tmp_path / "c.npz", "--json")
     assert found["unit_layer"] == "conv5"
     run("class", image, "--head", "kinds", "--class", "three", code=3, said="no class 'three' among 2: one, two")
-    run("class", image, "--head", "kinds", "--model", "tiny", code=2, said="goes without head")
+    run("class", image, "--head", "kinds", "--model", "tiny", code=2, said="cannot be combined with a head")
     run("class", image, "--head", "absent", code=3)
 
 

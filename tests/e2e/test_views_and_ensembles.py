@@ -139,10 +139,10 @@ def test_what_cannot_be_is_refused(client: fc7.Client, kind: type[Exception], sa
 
 
 def test_networks_of_other_classes_are_no_ensemble(client: fc7.Client, folder: Path) -> None:
-    with pytest.raises(InvalidArgument, match="'a' and 'other' have not the same classes"):
+    with pytest.raises(InvalidArgument, match="'a' and 'other' do not have the same classes"):
         client.classify(jpeg(1), ensemble=["a", "other"])
     assert client.extract(jpeg(1), ensemble=["a", "other"]).values.shape == (1, 16)
-    with pytest.raises(InvalidArgument, match="not the same classes"):
+    with pytest.raises(InvalidArgument, match="do not have the same classes"):
         evaluate(folder / "images", "", lambda done, total: None, ensemble=[str(folder / "a"), str(folder / "other")])
 
 
@@ -188,7 +188,7 @@ def test_the_commands(client: fc7.Client, folder: Path, tmp_path: Path) -> None:
         ),
         (("classify", images, "--views", 3), "'3' is not one of"),
         (("extract", images, "--output", "f.npz", "--ensemble", "a,,b"), "does not name two models"),
-        (("classify", images, "--ensemble", "a,other"), "not the same classes"),
+        (("classify", images, "--ensemble", "a,other"), "do not have the same classes"),
     ]:
         assert said in run(*words, *data, code=2).stderr
 

@@ -45,7 +45,7 @@ def test_a_stream_that_stands_still_is_ended(bundle: str, tmp_path: Path, monkey
             list(ExplainServiceStub(channel).TopUnits(requests(), timeout=WAIT_S))
         go_on.set()
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert caught.value.details() == "no images came for 0.3 s: send the call again"
+        assert caught.value.details() == "no image came for 0.3 s. Call again"
         assert client.explain.unit(jpeg(1), units=[0]).projections
 
 

@@ -58,15 +58,18 @@ def recipe(**values: Any) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (recipe(scale=1e300), "differ by 1e-6 at least, and stay below 1e6"),
-        (recipe(scale=1e-300), "differ by 1e-6 at least"),
+        (recipe(scale=1e300), "differ by at least 1e-6 and stay below 1e6"),
+        (recipe(scale=1e-300), "differ by at least 1e-6"),
         (recipe(std=[1e-320, 1, 1]), "stay below 1e6"),
-        (recipe(std=[0.2, 1e300, 0.2]), "differ by 1e-6 at least"),
+        (recipe(std=[0.2, 1e300, 0.2]), "differ by at least 1e-6"),
         (recipe(mean=[0, 0, 1e200]), "stay below 1e6"),
-        (recipe(resize_px=4096, crop_px=4096), "crop_px is 4096, .* <= 1024"),
-        (lambda text: re.sub(r'"scale": [^,]+', '"scale": 1e400', text), "is no finite number"),
+        (recipe(resize_px=4096, crop_px=4096), "<= 1024.* .got crop_px 4096"),
+        (lambda text: re.sub(r'"scale": [^,]+', '"scale": 1e400', text), "is not a finite number"),
         (lambda text: re.sub(r'"format": 1', '"format": 1e400', text), "infinity"),
-        (lambda text: re.sub(r'"shape": \[\s*8\s*\]', f'"shape": [{2**62}, {2**62}]', text), "of layer 'fc7'"),
+        (
+            lambda text: re.sub(r'"shape": \[\s*8\s*\]', f'"shape": [{2**62}, {2**62}]', text),
+            "layer .*fc7.* has the impossible shape",
+        ),
         (lambda text: re.sub(r'"shape": \[\s*8\s*\]', '"shape": [1e400]', text), "infinity"),
         (lambda text: re.sub(r'"size": \d+', '"size": 1e400', text, count=1), "infinity"),
         (lambda text: text.replace('"layers": {', '"layers": {"fc7": {"shape": [9]},', 1), "'fc7'.*'fc7'"),
@@ -89,7 +92,7 @@ def test_golden_vectors_that_unpack_to_gigabytes_are_not_unpacked(bundle: Path) 
     give(bundle, "golden.npz", packed.getvalue())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(
-        DataLoss, match=r"golden.npz of bundle 'tiny' is malformed: unpacked it would have 268\d+ bytes"
+        DataLoss, match=r"file 'golden.npz' of bundle 'tiny' is malformed: it would unpack to 268\d+ bytes"
     ):
         read_golden(open_bundle(bundle))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # kB

@@ -252,7 +252,7 @@ async def test_features_are_of_a_model_that_is_here(door: Door) -> None:
     other = common_pb2.Provenance(**replace(provenance, graph_sha256="0" * 64).to_dict())
     forged = common_pb2.Provenance(**provenance.to_dict() | {"graph_sha256": "0" * 64})
     for wrong, code, text in [
-        (other, "FAILED_PRECONDITION", "The training data was made with"),
+        (other, "FAILED_PRECONDITION", "the training data was made with"),
         (forged, "INVALID_ARGUMENT", "does not match its digest"),
         (common_pb2.Provenance(), "INVALID_ARGUMENT", "provenance is malformed"),
     ]:
@@ -314,7 +314,7 @@ async def test_a_forgotten_version_deletes_nothing(door: Door) -> None:
     await door.heads.PublishHead(pb.PublishHeadRequest(name="h"))
     both = pb.DeleteHeadRequest(name="h", version=1, all_versions=True)
     for request in (pb.DeleteHeadRequest(name="h"), pb.DeleteHeadRequest(name="h", version=0), both):
-        with pytest.raises(grpc.aio.AioRpcError, match=r"Name the version .* or set all_versions") as caught:
+        with pytest.raises(grpc.aio.AioRpcError, match=r"name the version .* or set all_versions") as caught:
             await door.heads.DeleteHead(request)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     listed = await door.heads.ListHeads(pb.ListHeadsRequest())
@@ -346,7 +346,7 @@ async def test_a_stream_that_stands_still_is_ended(door: Door, monkeypatch: pyte
     monkeypatch.setattr(interceptor, "_ARRIVAL_S", 0.1)
     call = door.heads.TrainHead()
     await call.write(PLAN)
-    with pytest.raises(grpc.aio.AioRpcError, match="No message came for") as caught:
+    with pytest.raises(grpc.aio.AioRpcError, match="no message came for") as caught:
         await call.read()
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 

@@ -366,7 +366,7 @@ def test_files_that_others_made() -> None:
 
 
 def test_networks_that_have_none() -> None:
-    with pytest.raises(FailedPrecondition, match="no deconvnet for this network: Mul 'fc6' has no way back;"):
+    with pytest.raises(FailedPrecondition, match="this network can have no deconvnet: Mul 'fc6' has no way back\\."):
         build_deconv(to_onnx(find_network("lenet-5").build(3).eval(), find_network("lenet-5")), 32)
     model = onnx.load_from_string(Imported().graph())
     model.opset_import[0].version = 13

@@ -357,7 +357,7 @@ def test_a_network_that_mixes_its_batch(tmp_path: Path) -> None:
     model.graph.node.insert(index, helper.make_node("Sub", ["logits", "mean"], ["centred"]))
     model.graph.node.insert(index, mixed)
     model.graph.node[index + 2].input[0] = "centred"
-    refused(tmp_path, model, "depends on its batch")
+    refused(tmp_path, model, "depends on the other pictures of the batch")
 
 
 def test_a_batch_that_cannot_be_opened(tmp_path: Path) -> None:
@@ -380,7 +380,7 @@ def test_weights_that_are_not_in_the_table(tmp_path: Path) -> None:
     import torch
 
     torch.save({"a": torch.zeros(3)}, tmp_path / "mine.pth")
-    with pytest.raises(InvalidArgument, match=r"not in the table: .*alexnet-owt-7be5be79\.pth"):
+    with pytest.raises(InvalidArgument, match=r"not among those that fc7 knows: .*alexnet-owt-7be5be79\.pth"):
         import_file(tmp_path / "mine.pth", tmp_path / "b", model="m")
 
 

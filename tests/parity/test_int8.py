@@ -136,7 +136,7 @@ def test_the_command(tiny_bundle: Path, pictures: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in run(*words, "--json").stdout.splitlines()]
     assert [row["layer"] for row in rows if "layer" in row] == ["conv5", "pool5", "fc6", "fc7", "logits"]
     assert rows[-1] == {"name": "tiny", "bundle": str(tmp_path / "new"), "count": 30}
-    assert "bundles are never overwritten" in run(*words, code=3).stderr
+    assert "Bundles are never overwritten" in run(*words, code=3).stderr
     again = ("model", "quantize", tmp_path / "new", pictures, "--output", tmp_path / "again")
     assert "has an int8 form" in run(*again, code=3).stderr
     one = (tmp_path / "one" / "c0", tmp_path / "one" / "c1")
@@ -150,9 +150,9 @@ def test_the_command(tiny_bundle: Path, pictures: Path, tmp_path: Path) -> None:
 
 
 def test_a_bundle_without_the_form_and_a_form_that_is_damaged(tiny_bundle: Path, made: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"no int8 form: .*fc7 model quantize"):
+    with pytest.raises(NotFound, match=r"no int8 form. Make .*fc7 model quantize"):
         open_model(f"{tiny_bundle}.int8")
-    with pytest.raises(NotFound, match="neither shipped"):
+    with pytest.raises(NotFound, match="neither a shipped bundle"):
         open_model("nothing.int8")
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / "mine.int8"))  # a folder of that name is what it is
     assert open_model(str(folder)).precision == "fp32"

@@ -137,7 +137,7 @@ def test_what_cannot_be_exported_is_refused_before_the_work(pictures: list[Path]
         export_bundle(untrained("lenet-5"), tmp_path / "b", name="b", pictures=pictures)
     with pytest.raises(InvalidArgument, match="at least two pictures"):
         export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", pictures=pictures[:1])
-    with pytest.raises(InvalidArgument, match="choose one of conv5, pool5, fc6, fc7, logits"):
+    with pytest.raises(InvalidArgument, match="Choose one of conv5, pool5, fc6, fc7, logits"):
         export_bundle(untrained("alexnet-64"), tmp_path / "b", name="b", default_layer=POOLED_LAYER)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")

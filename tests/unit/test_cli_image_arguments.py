@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from denied import refuse_folder
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.image_arguments import find_images, find_items
-from fc7.contract.formats import READ
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 
 
@@ -94,9 +92,3 @@ def test_a_name_that_is_not_text_gets_an_id_that_is(tmp_path: Path) -> None:
     assert found.id == "caf\\xe9.jpg"
     assert found.name == f"{tmp_path}/caf\\xe9.jpg"
     assert found.path.read_bytes() == b"x"
-
-
-def test_the_page_names_every_suffix_that_is_searched_for() -> None:
-    page = (Path(__file__).parents[2] / "docs/reference/command.md").read_text(encoding="utf-8")
-    listed = page[page.index("is searched at any depth for") : page.index("in upper or lower case")]
-    assert set(re.findall(r"`(\.\w+)`", listed)) == set(READ)

@@ -422,7 +422,7 @@ def test_the_oldest_passes_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (InvalidArgument, "positions need units", {"positions": [0]}),
         (InvalidArgument, "got 65", {"units": [0] * 65}),
         (InvalidArgument, "rule must be one of .* .got 'backprop'", {"rule": "backprop"}),
-        (NotFound, "no layer 'conv9': choose one of conv5", {"layer": "conv9"}),
+        (NotFound, "no layer 'conv9'. Choose one of conv5", {"layer": "conv9"}),
         (ImageDecodeError, "not an image", {"image": b"junk"}),
     ],
 )

@@ -255,7 +255,7 @@ async def test_a_feature_near_zero_does_not_hide_that_it_is_a_sum(
 def test_a_label_of_several_classes_is_asked_for_by_id() -> None:
     who = Classes("logits", ("crane", "cat", "crane"), ids=("n1", "cat-id", "n3"))
     assert [who.index(name) for name in ("cat", "n1", "cat-id", "n3")] == [1, 0, 1, 2]
-    with pytest.raises(InvalidArgument, match="several classes are called 'crane': use one of the ids n1, n3"):
+    with pytest.raises(InvalidArgument, match=r"several classes are called 'crane'\. Use one of the ids n1, n3"):
         who.index("crane")
     with pytest.raises(NotFound, match="no class 'n2' among 3"):
         who.index("n2")

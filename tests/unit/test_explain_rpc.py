@@ -80,14 +80,14 @@ async def test_a_pass_is_asked_for_by_digests_then_sent(servicer: ExplainService
 @pytest.mark.parametrize(
     ("kind", "said", "requests"),
     [
-        (InvalidArgument, "first message of TopUnits is the plan", []),
-        (InvalidArgument, "first message of TopUnits is the plan", [images(IMAGES[0])]),
+        (InvalidArgument, "first message of TopUnits must be the plan", []),
+        (InvalidArgument, "first message of TopUnits must be the plan", [images(IMAGES[0])]),
         (InvalidArgument, "digests has 5 bytes", [pb.TopUnitsRequest(plan=pb.TopPlan(digests=b"12345"))]),
         (InvalidArgument, "digests has 0 bytes", [pb.TopUnitsRequest(plan=pb.TopPlan())]),
-        (InvalidArgument, "second plan", [PLAN, PLAN]),
+        (InvalidArgument, "send the plan once", [PLAN, PLAN]),
         (InvalidArgument, "2 images came for 3 digests", [PLAN, images(*IMAGES[:2])]),
         (InvalidArgument, "more images came than the 3", [PLAN, images(*IMAGES, IMAGES[0])]),
-        (Aborted, "image 1 is not the one of the plan", [PLAN, images(IMAGES[0], IMAGES[2])]),
+        (Aborted, "image 1 is not the one in the plan", [PLAN, images(IMAGES[0], IMAGES[2])]),
         (NotFound, "no layer 'conv7'", [pb.TopUnitsRequest(plan=pb.TopPlan(digests=DIGESTS, layer="conv7"))]),
         (InvalidArgument, "got 4", [pb.TopUnitsRequest(plan=pb.TopPlan(digests=DIGESTS, units=[4]))]),
     ],
@@ -104,13 +104,13 @@ async def test_what_does_not_go_together(servicer: ExplainServicer) -> None:
     pair = {"query": IMAGES[0], "neighbour": IMAGES[1]}
     with pytest.raises(FailedPrecondition, match=r"ollection 'other' was made with .* no model of this server"):
         await servicer.ExplainMatch(pb.ExplainMatchRequest(collection="other", **pair), None)
-    with pytest.raises(InvalidArgument, match="layer 'fc7' does not go with the collection"):
+    with pytest.raises(InvalidArgument, match="layer 'fc7' cannot be combined with collection"):
         await servicer.ExplainMatch(pb.ExplainMatchRequest(collection="other", layer="fc7", **pair), None)
     with pytest.raises(NotFound, match="absent"):
         await servicer.ExplainMatch(pb.ExplainMatchRequest(collection="absent", **pair), None)
     with pytest.raises(InvalidArgument, match="strongest is 65: 1 to 64"):
         await servicer.ExplainMatch(pb.ExplainMatchRequest(strongest=65, **pair), None)
-    with pytest.raises(InvalidArgument, match="goes without head"):
+    with pytest.raises(InvalidArgument, match="cannot be combined with a head"):
         await servicer.ExplainClass(pb.ExplainClassRequest(head="h", model="tiny", image=IMAGES[0]), None)
     with pytest.raises(InvalidArgument):
         await servicer.ProjectUnit(pb.ProjectUnitRequest(image=common_pb2.Image()), None)
@@ -129,7 +129,7 @@ async def test_an_answer_that_no_message_holds_is_refused_before_the_work(
         ("units", servicer.ProjectUnit, pb.ProjectUnitRequest(units=[0] * 5, image=image)),
     ]
     for name, method, request in asked:
-        with pytest.raises(ResourceExhausted, match=f"The answer would have .* Ask for fewer {name}") as caught:
+        with pytest.raises(ResourceExhausted, match=f"the answer would have .* Ask for fewer {name}") as caught:
             await method(request, None)
         assert caught.value.name == name
     assert not servicer._explainer._networks["tiny"]._sessions._sessions

@@ -86,7 +86,7 @@ def test_a_text_that_is_not_utf8_is_named(name: str, folder: Path) -> None:
 @pytest.mark.parametrize("name", ["a\tb", "a\nb", "a\x85b", os.fsdecode(b"caf\xe9")])
 def test_a_class_whose_name_is_no_line_of_labels_is_refused(name: str, folder: Path) -> None:
     (folder / "red").rename(folder / name)
-    with pytest.raises(InvalidArgument, match=r"rename it") as caught:
+    with pytest.raises(InvalidArgument, match=r"Rename it") as caught:
         read_dataset(folder, "train")
     assert f"class {name!r}" in caught.value.message
 

@@ -135,7 +135,7 @@ def test_every_network_is_what_its_authors_published(name: str) -> None:
 
 
 def test_a_name_that_is_not_in_the_table() -> None:
-    with pytest.raises(NotFound, match="choose one of efficientnet-lite0, efficientnet-lite1"):
+    with pytest.raises(NotFound, match="Choose one of efficientnet-lite0, efficientnet-lite1"):
         find_pretrained("nope")
 
 

@@ -37,7 +37,7 @@ def check_ready() -> Operation[None]:
     """Raise `Unavailable` unless the server takes calls."""
     response: health_pb2.HealthCheckResponse = yield HEALTH_CHECK
     if response.status != SERVING:
-        raise Unavailable("The server is starting or stopping. Try again in a few seconds")
+        raise Unavailable("the server is starting or stopping. Try again in a few seconds")
 
 
 def check_health() -> Operation[bool]:

@@ -32,7 +32,7 @@ def read_tensor(tensor: common_pb2.Tensor) -> NDArray[Any]:
 def newer_server(what: str) -> FailedPrecondition:
     """Return the error for an answer with something that this client does not know."""
     return FailedPrecondition(
-        f"The server answered with {what}, which this client does not know. Upgrade fc7 on this machine",
+        f"the server answered with {what}, which this client does not know. Upgrade fc7 on this machine",
         reason=Reason.NEWER_FORMAT,
     )
 

@@ -102,7 +102,7 @@ def top(
                 return _top(answer.result, unreadable)
             if part == "n_done" and report:
                 report(answer.n_done)
-    raise Aborted("The server ended the call without a result. Call again")
+    raise Aborted("the server ended the call without a result. Call again")
 
 
 def match(
@@ -178,7 +178,7 @@ def occlude(
             return _occlusion(answer.result)
         if report:
             report(answer.n_done)
-    raise Aborted("The server ended the call without a result. Call again")
+    raise Aborted("the server ended the call without a result. Call again")
 
 
 def _numbers(values: Sequence[int], name: str) -> list[int]:

@@ -121,7 +121,7 @@ class _Gathered:
         """Keep the answer to one batch. Return its failures, ready to be raised."""
         provenance = read_provenance(response.provenance)
         if self.provenance not in (None, provenance):
-            raise Aborted(f"The server changed from {self.provenance} to {provenance} during the call. Extract again")
+            raise Aborted(f"the server changed from {self.provenance} to {provenance} during the call. Extract again")
         self.provenance = provenance
         self.values.append(read_tensor(response.features))
         self.timing = self.timing + read_timing(response.timing)

@@ -41,7 +41,7 @@ def plan(
     elif features is not None:
         if layer or model:
             raise InvalidArgument(
-                "Features already have a model and a layer. Leave out layer= and model=", name="features"
+                "features already have a model and a layer. Leave out layer= and model=", name="features"
             )
         plan.provenance.CopyFrom(write_provenance(features.provenance))
     else:
@@ -90,7 +90,7 @@ def train(
         failed += [Failure(f.index, unreadable.get(f.index) or read_item_error(f.error)) for f in progress.failed]
         if report:
             report(progress.extracted)
-    raise Aborted("The server ended the training without a head. Train again")
+    raise Aborted("the server ended the training without a head. Train again")
 
 
 def _labelled(features: Features, labels: Iterable[str]) -> Iterator[pb.TrainHeadRequest]:

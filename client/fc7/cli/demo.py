@@ -85,7 +85,7 @@ def own_photographs(folder: Path, scan: FolderScan) -> list[Photograph]:
     found = find_images([folder], scan)
     if len(found) < 2:
         raise InvalidArgument(
-            f"Folder {str(folder)!r} holds one photograph. The demonstration needs at least 2", name=str(folder)
+            f"folder {str(folder)!r} holds one photograph. The demonstration needs at least 2", name=str(folder)
         )
     return [Photograph(image.id, image.path) for image in found]
 

@@ -118,7 +118,7 @@ def _open(photograph: Photograph) -> Image.Image:
         return open_upright(photograph.path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidArgument(
-            f"The photograph {str(photograph.path)!r} cannot be read: {error}. Remove it from the folder",
+            f"the photograph {str(photograph.path)!r} cannot be read: {error}. Remove it from the folder",
             name=photograph.name,
         ) from error
 

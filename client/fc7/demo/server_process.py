@@ -48,7 +48,7 @@ def running_server(folder: Path) -> Iterator[Client]:
             assert server.stdout is not None
             _, is_listening, address = server.stdout.readline().strip().partition("listening on ")
             if not is_listening:
-                raise Unavailable(f"The server did not start. Its log ends with: {_end_of(log)}")
+                raise Unavailable(f"the server did not start. Its log ends with: {_end_of(log)}")
             with fc7.connect(address) as client:
                 yield client
         finally:
@@ -58,7 +58,7 @@ def running_server(folder: Path) -> Iterator[Client]:
             except subprocess.TimeoutExpired:
                 server.kill()
     if server.returncode:
-        raise Unavailable(f"The server ended with exit code {server.returncode}. Its log ends with: {_end_of(log)}")
+        raise Unavailable(f"the server ended with exit code {server.returncode}. Its log ends with: {_end_of(log)}")
 
 
 def _end_of(log: Path) -> str:

@@ -70,8 +70,8 @@ def read_dataset(root: Path, split: Literal["train", "val", "test"]) -> Dataset:
         folders = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
     if "train" in folders and not is_split and folders <= _SPLITS:
         raise InvalidArgument(
-            f"folder {str(root)!r} holds splits, not classes ({', '.join(sorted(folders))}): "
-            "pass one of them, or rename the validation split to val",
+            f"folder {str(root)!r} holds splits, not classes ({', '.join(sorted(folders))}). "
+            "Name one of them, or rename the validation split to val",
             name=str(root),
         )
     folder = root / ("train" if split == "train" else "val") if is_split else root
@@ -176,7 +176,7 @@ def decode_file(path: Path, convert: Callable[[bytes], T]) -> T:
         with _readable(path, "picture"):
             return convert(path.read_bytes())
     except ImageDecodeError as error:
-        raise ImageDecodeError(f"picture {str(path)!r}: {error.message}", name=str(path)) from error
+        raise ImageDecodeError(f"picture {str(path)!r} cannot be decoded: {error.message}", name=str(path)) from error
 
 
 def read_text(file: Path) -> str:
@@ -194,7 +194,7 @@ def read_text(file: Path) -> str:
             return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InvalidArgument(
-            f"file {str(file)!r} is not UTF-8 (byte {error.start}): save it as UTF-8", name=str(file)
+            f"file {str(file)!r} is not UTF-8 (byte {error.start}). Save it as UTF-8", name=str(file)
         ) from error
 
 
@@ -218,7 +218,7 @@ def _check_names(classes: Sequence[str], folder: Path) -> None:
         if "\t" in name or name.splitlines() != [name] or not _is_utf8(name):
             raise InvalidArgument(
                 f"class {name!r} of {str(folder)!r} becomes a line of the bundle's labels, so its name must not be "
-                "empty or hold a tab, a line break or bytes that are not UTF-8: rename it",
+                "empty or hold a tab, a line break or bytes that are not UTF-8. Rename it",
                 name=str(folder),
             )
 
@@ -234,7 +234,7 @@ def _annotated(file: Path) -> Iterator[tuple[str, str]]:
             yield name, rest.partition("\t")[0]
         elif line:
             raise InvalidArgument(
-                f"line {i} of {str(file)!r} has no tab: each line is picture, tab, class", name=str(file)
+                f"line {i} of {str(file)!r} has no tab. Write on each line: picture, tab, class", name=str(file)
             )
 
 

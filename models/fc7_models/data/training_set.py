@@ -155,8 +155,8 @@ def _check_classes(held_out: Dataset, classes: list[str]) -> None:
     unknown = sorted(set(held_out.labels) - set(classes))
     if unknown:
         raise InvalidArgument(
-            f"class {unknown[0]!r} has validation pictures but no training pictures ({len(unknown)} such classes): "
-            "add training pictures, or remove it",
+            f"class {unknown[0]!r} has validation pictures but no training pictures ({len(unknown)} such classes). "
+            "Add training pictures, or remove the class",
             name=unknown[0],
         )
 
@@ -167,6 +167,6 @@ def _check_classes_left(labels: Tensor, classes: list[str]) -> None:
         name = classes[lost[0]]
         raise InvalidArgument(
             f"every training picture of class {name!r} is nearly the same as a validation picture "
-            f"({len(lost)} such classes): add other pictures",
+            f"({len(lost)} such classes). Add other pictures",
             name=name,
         )

@@ -180,7 +180,7 @@ class LayerChain(OnnxGraph):
                 f"{node.op_type} {node.output[0]!r} is not square: kernel {list(kernel)}, pads {list(pads)}"
             )
         if attribute(node, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-            raise no_deconvnet(f"{node.op_type} {node.output[0]!r} uses auto_pad: export it with explicit padding")
+            raise no_deconvnet(f"{node.op_type} {node.output[0]!r} uses auto_pad instead of explicit padding")
         extent = (kernel[0] - 1) * dilation[0] + 1
         return Step(
             kind, node, node.input[0], node.output[0],
@@ -265,4 +265,6 @@ class LayerChain(OnnxGraph):
 
 def no_deconvnet(why: str) -> FailedPrecondition:
     """Return the error that says why a network has no deconvnet."""
-    return FailedPrecondition(f"no deconvnet for this network: {why}; occlusion explains any network")
+    return FailedPrecondition(
+        f"this network can have no deconvnet: {why}. `fc7 explain occlude` works with every network"
+    )

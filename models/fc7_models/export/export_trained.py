@@ -97,4 +97,4 @@ def _check_layer(layer: str | None, module: nn.Module, network: Network, more: l
     with torch.inference_mode():
         names = [*module(torch.zeros(1, 3, px, px)), *more]
     if layer is not None and layer not in names:
-        raise InvalidArgument(f"default layer {layer!r} does not exist: choose one of {', '.join(names)}", name=layer)
+        raise InvalidArgument(f"default layer {layer!r} does not exist. Choose one of {', '.join(names)}", name=layer)

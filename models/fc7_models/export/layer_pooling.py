@@ -105,13 +105,14 @@ def add_pooled_layer(module: nn.Module, network: Network, pictures: Sequence[Pat
     """
     if not network.is_any_size:
         raise InvalidArgument(
-            f"{POOLED_LAYER} needs a network for any size, and this one takes {network.recipe.crop_px} pixels only: "
-            "export it without pictures",
+            f"layer {POOLED_LAYER!r} needs a network that takes any size, but this one takes "
+            f"{network.recipe.crop_px} pixels only. "
+            "Leave out --pictures",
             name="pictures",
         )
     if len(pictures) < 2:
         raise InvalidArgument(
-            f"{POOLED_LAYER} is learnt from at least two pictures (got {len(pictures)})", name="pictures"
+            f"layer {POOLED_LAYER!r} is learnt from at least two pictures (got {len(pictures)})", name="pictures"
         )
     recipe = replace(network.recipe, resize_px=IMAGE_PX, crop_px=IMAGE_PX)
     chosen = np.sort(np.random.default_rng(0).permutation(len(pictures))[:MAX_IMAGES])

@@ -49,7 +49,9 @@ def check_output(output: Path, name: str) -> None:
         ``name`` is not valid.
     """
     if output.exists():
-        raise AlreadyExists(f"{str(output)!r} exists: bundles are never overwritten", name=str(output))
+        raise AlreadyExists(
+            f"{str(output)!r} exists already. Bundles are never overwritten: name another folder", name=str(output)
+        )
     check_name(name, "model")
 
 

@@ -98,7 +98,7 @@ def check_parity(module: nn.Module, inputs: NDArray[np.float32], layers: dict[st
         difference = float(abs(values - wanted).max() / max(abs(wanted).max(), 1e-30))
         if not difference <= PARITY:
             raise DataLoss(
-                f"layer {name} of the exported graph differs from torch by {difference:.1e}, at most {PARITY} allowed"
+                f"layer {name!r} of the exported graph differs from torch by {difference:.1e}. The limit is {PARITY}"
             )
 
 

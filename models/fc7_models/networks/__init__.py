@@ -54,5 +54,5 @@ def find_network(name: str) -> Network:
         No network has that name. The message lists the names.
     """
     if name not in NETWORKS:
-        raise NotFound(f"network {name!r} does not exist: choose one of {', '.join(NETWORKS)}")
+        raise NotFound(f"network {name!r} does not exist. Choose one of {', '.join(NETWORKS)}")
     return NETWORKS[name]

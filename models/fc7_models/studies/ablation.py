@@ -128,7 +128,7 @@ def layer_variants(base: Network, name: str) -> list[Variant]:
     if not {"conv3", "conv4", "fc6", "fc7"} <= {part for part, _ in module.named_children()}:
         fitting = [other for other in NETWORKS if other.startswith(("alexnet", "zfnet"))]
         raise InvalidArgument(
-            f"network {name!r} does not have the papers' layers 3, 4, 6 and 7. Choose one of {', '.join(fitting)}.",
+            f"network {name!r} does not have the papers' layers 3, 4, 6 and 7. Choose one of {', '.join(fitting)}",
             name=name,
         )
     m1, m2, m3, m4, m5 = (part.out_channels for part in module.modules() if isinstance(part, nn.Conv2d))

@@ -135,7 +135,7 @@ def read_parts(folder: Path) -> list[PartBox]:
         if (len(pictures) < 2 and name != OBJECT) or len(set(pictures)) < len(pictures):
             raise InvalidArgument(
                 f"part {name!r} of {str(file)!r} is in {', '.join(pictures)}. It must be in two pictures or more, "
-                "once each.",
+                "once each",
                 name=name,
             )
     for part in parts:

@@ -133,7 +133,7 @@ def _labels(bundle: Bundle, data: Dataset, folder: Path) -> NDArray[np.int64]:
     if unknown:
         raise InvalidArgument(
             f"model {bundle.name!r} does not have {len(unknown)} of the classes of {str(folder)!r}: "
-            f"{', '.join(unknown[:5])}. The folders must be named after its {len(index)} class ids.",
+            f"{', '.join(unknown[:5])}. The folders must be named after its {len(index)} class ids",
             name=unknown[0],
         )
     return np.array([index[label] for label in data.labels])

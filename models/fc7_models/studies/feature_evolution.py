@@ -89,7 +89,7 @@ def project_epochs(checkpoints: Path, folder: Path, report: Report) -> list[Unit
             inputs = np.stack([to_tensor(load_view(path, recipe), recipe) for path in paths])
         if name != network:
             raise InvalidArgument(
-                f"{str(file)!r} holds {name}, but earlier epochs hold {network}. Name the folder of one run.",
+                f"{str(file)!r} holds {name}, but earlier epochs hold {network}. Name the folder of one run",
                 name=str(file),
             )
         graph = to_onnx(round_to_fp16(fold_batch_norm(trained.module)), trained.network)
@@ -109,7 +109,7 @@ def _epochs(folder: Path) -> dict[int, Path]:
     if not epochs:
         raise NotFound(
             f"folder {str(folder)!r} holds no epoch-N.pt. `fc7 model train --checkpoints DIR` keeps the weights after "
-            "epochs 1, 2, 5, 10, 20, ...; a run of a version that kept none must be trained again.",
+            "epochs 1, 2, 5, 10, 20, ...; a run of a version that kept none must be trained again",
             name=str(folder),
         )
     return dict(sorted(epochs.items()))

@@ -31,7 +31,7 @@ def prepare_output(folder: Path) -> None:
     import matplotlib.figure  # noqa: F401
 
     if folder.exists() and not folder.is_dir():
-        raise InvalidArgument(f"output {str(folder)!r} is a file. Name a folder.", name=str(folder))
+        raise InvalidArgument(f"output {str(folder)!r} is a file. Name a folder", name=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
 
 

@@ -68,7 +68,7 @@ def class_indices(data: Dataset) -> NDArray[np.int64]:
     """
     if len(data.labels) > MAX_PICTURES:
         raise InvalidArgument(
-            f"{len(data.labels)} pictures do not fit in memory; the limit is {MAX_PICTURES}. Take some of each class."
+            f"{len(data.labels)} pictures do not fit in memory; the limit is {MAX_PICTURES}. Take some of each class"
         )
     index = {name: i for i, name in enumerate(data.classes)}
     y = np.array([index[label] for label in data.labels])
@@ -77,7 +77,7 @@ def class_indices(data: Dataset) -> NDArray[np.int64]:
         name = data.classes[int(counts.argmin())]
         raise InvalidArgument(
             f"class {name!r} has {counts.min()} pictures. Each class needs at least {HELD_OUT}, to be split into "
-            "training and test pictures.",
+            "training and test pictures",
             name=name,
         )
     return y

@@ -51,7 +51,7 @@ def sample_pictures(folder: Path, count: int) -> list[Path]:
     paths = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not paths:
         raise InvalidArgument(
-            f"folder {str(folder)!r} holds no pictures. fc7 reads {', '.join(sorted(READ))}.", name=str(folder)
+            f"folder {str(folder)!r} holds no pictures. fc7 reads {', '.join(sorted(READ))}", name=str(folder)
         )
     return [paths[i] for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)]
 
@@ -93,7 +93,7 @@ def require_logits(bundle: Bundle) -> None:
     """
     if LOGITS not in bundle.layers:
         raise FailedPrecondition(
-            f"model {bundle.name!r} has no logits. This study needs a network that predicts classes.", name=bundle.name
+            f"model {bundle.name!r} has no logits. This study needs a network that predicts classes", name=bundle.name
         )
 
 

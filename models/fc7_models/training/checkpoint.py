@@ -128,13 +128,13 @@ def _layout(state: Mapping[str, Any]) -> tuple[list[int], dict[str, torch.Size]]
 
 def _damaged(path: Path, error: Exception) -> DataLoss:
     return DataLoss(
-        f"checkpoint {str(path)!r} is damaged ({error}). Delete it to begin the training anew.", name=str(path)
+        f"checkpoint {str(path)!r} is damaged ({error}). Delete it to begin the training anew", name=str(path)
     )
 
 
 def _made_otherwise(path: Path, reasons: list[str]) -> FailedPrecondition:
     return FailedPrecondition(
         f"checkpoint {str(path)!r} was made with {' and '.join(reasons)}. "
-        "Continue the run as it was begun, or name another checkpoint folder to begin anew.",
+        "Continue the run as it was begun, or name another checkpoint folder to begin anew",
         name=str(path),
     )

@@ -92,7 +92,7 @@ def _check_network(network: str, source: Path, plan: Plan) -> None:
     if network != plan.network:
         raise InvalidArgument(
             f"{str(source)!r} holds the network {network!r}, but the run trains {plan.network!r}. "
-            "Begin with weights of the same network.",
+            "Begin with weights of the same network",
             name=str(source),
         )
 

@@ -214,7 +214,7 @@ def _check_loss(loss: float, trainer: Trainer, epoch: int) -> None:
         raise FailedPrecondition(
             f"training of {plan.network!r} with recipe {plan.recipe!r} diverged: the loss in epoch {epoch + 1} is "
             f"{loss:.3g}, and guessing gives {guessing:.3g}. Use another recipe, such as 'krizhevsky2012', and a new "
-            "checkpoint folder.",
+            "checkpoint folder",
             name=plan.recipe,
         )
 

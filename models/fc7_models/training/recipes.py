@@ -98,5 +98,5 @@ def find_recipe(name: str) -> TrainingRecipe:
         No recipe has that name; the message lists those that exist.
     """
     if name not in RECIPES:
-        raise NotFound(f"recipe {name!r} does not exist. Choose one of {', '.join(RECIPES)}.", name=name)
+        raise NotFound(f"recipe {name!r} does not exist. Choose one of {', '.join(RECIPES)}", name=name)
     return RECIPES[name]

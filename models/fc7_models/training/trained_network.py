@@ -88,7 +88,7 @@ def load_trained(path: Path) -> TrainedNetwork:
         if "identity" in saved:
             raise InvalidArgument(
                 f"{str(path)!r} is the checkpoint of an unfinished run, not a trained network. "
-                "Name the trained.pt or an epoch-N.pt beside it.",
+                "Name the trained.pt or an epoch-N.pt beside it",
                 name=str(path),
             )
         record = _read_record(saved["facts"])

@@ -59,7 +59,7 @@ class Trainer:
         if len(pictures) < processes.size:
             raise InvalidArgument(
                 f"{len(pictures)} pictures are too few for {processes.size} processes: each needs one per step. "
-                "Start fewer processes.",
+                "Start fewer processes",
                 name="pictures",
             )
         self.precision: Precision = "fp32"

@@ -183,8 +183,8 @@ def _import_weights(file: Path, sha256: str, output: Path, model: str) -> Bundle
             return bundle_from_weights(entry, file, output, network=network, model=model)
     files = ", ".join(Path(entry.weights).name for entry in ZOO.values() if entry.weights)
     raise InvalidArgument(
-        f"the weights {file.name} (SHA-256 {sha256[:16]}...) are not in the table: {files}; "
-        "import other networks as ONNX files",
+        f"the weights {file.name!r} (SHA-256 {sha256[:16]}...) are not among those that fc7 knows: {files}. "
+        "Import other networks as ONNX files",
         name=file.name,
     )
 
@@ -193,7 +193,7 @@ def _refuse_unknown(found: OnnxNetwork, file: Path) -> NoReturn:
     px = found.size_px or TORCHVISION.crop_px
     candidates = "; ".join(f"{name}: {json.dumps(one.to_dict(px))}" for name, one in INPUT_CONVENTIONS.items())
     raise InvalidArgument(
-        f"{file.name} is not a known file, so fc7 cannot tell how its pictures are prepared: write one of these to a "
+        f"fc7 does not know {file.name!r}, so it cannot tell how pictures are prepared. Write one of these to a "
         f"file and pass it with --recipe. {candidates}",
         name="recipe",
     )
@@ -207,19 +207,17 @@ def _check_batches(graph: bytes, recipe: Recipe, file: Path) -> int:
         alone = [run_graph(graph, inputs[i : i + 1]) for i in range(2)]
     except Exception as error:  # the runtime's errors share no base but Exception
         raise InvalidArgument(
-            f"{file.name} cannot be run on batches of 1 and {len(inputs)}: export it with a dynamic batch ({error})"
+            f"{file.name!r} cannot be run on batches of 1 and {len(inputs)} ({error}). Export it with a dynamic batch"
         ) from error
     for name, values in together.items():
         if len(values) != len(inputs):
             raise InvalidArgument(
-                f"layer {name} of {file.name} has a fixed batch: shape {values.shape} for {len(inputs)} pictures; "
-                "export it with a dynamic batch",
+                f"layer {name!r} of {file.name!r} has a fixed batch: shape {values.shape} for {len(inputs)} pictures. "
+                "Export it with a dynamic batch",
                 name=name,
             )
         if not np.isfinite(values).all():
-            raise InvalidArgument(
-                f"layer {name} of {file.name} holds values that are infinite or not numbers", name=name
-            )
+            raise InvalidArgument(f"layer {name!r} of {file.name!r} contains NaN or infinity", name=name)
         for i, one in enumerate(alone):
             _check_row(name, values[i], one)
     return int(together["logits"].reshape(len(inputs), -1).shape[1])
@@ -229,5 +227,6 @@ def _check_row(name: str, values: Any, alone: Mapping[str, Any]) -> None:
     difference = float(np.abs(values - alone[name][0]).max())
     if not difference <= _SAME * float(np.abs(values).max()):
         raise InvalidArgument(
-            f"layer {name} of a picture depends on its batch: it differs by {difference:.1e}", name=name
+            f"layer {name!r} of a picture depends on the other pictures of the batch: it differs by {difference:.1e}",
+            name=name,
         )

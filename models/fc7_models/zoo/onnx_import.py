@@ -61,13 +61,13 @@ def read_onnx(path: Path) -> OnnxNetwork:
     if not path.is_file():
         raise NotFound(f"file {str(path)!r} does not exist", name=str(path))
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise InvalidArgument(f"{path.name} has {path.stat().st_size} bytes, at most {MAX_FILE_BYTES} are allowed")
+        raise InvalidArgument(f"{path.name!r} has {path.stat().st_size} bytes, but the limit is {MAX_FILE_BYTES}")
     try:
         model = onnx.load_from_string(path.read_bytes())
     except Exception as error:  # the parser's error class has no public name
-        raise DataLoss(f"{path.name} is damaged or not an ONNX file: {error}", name=path.name) from error
+        raise DataLoss(f"{path.name!r} is damaged or not an ONNX file: {error}", name=path.name) from error
     if not model.graph.node:
-        raise DataLoss(f"{path.name} is damaged or not an ONNX file: it holds no operators", name=path.name)
+        raise DataLoss(f"{path.name!r} is damaged or not an ONNX file: it holds no operators", name=path.name)
     _check(model)
     image, size_px = _find_image(model)
     return OnnxNetwork(model, image, size_px, _find_layers(model, image))
@@ -147,14 +147,14 @@ def _check(model: ModelProto) -> None:
     if refused := sorted((used - OPERATORS) | custom):
         raise InvalidArgument(f"the file uses operators that are not allowed: {', '.join(refused)}", name=refused[0])
     if model.functions or graph.sparse_initializer:
-        raise InvalidArgument("the file holds functions or sparse tensors: export it without them")
+        raise InvalidArgument("the file holds functions or sparse tensors. Export it without them")
     if len(graph.node) > MAX_NODES:
-        raise InvalidArgument(f"the file has too many nodes: {len(graph.node)}, at most {MAX_NODES} are allowed")
+        raise InvalidArgument(f"the file has {len(graph.node)} nodes, but the limit is {MAX_NODES}")
     constants = [a.t for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
     for tensor in [*graph.initializer, *constants]:
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise InvalidArgument(
-                f"tensor {tensor.name!r} is stored outside the file: export the network as a single file",
+                f"tensor {tensor.name!r} is stored outside the file. Export the network as a single file",
                 name=tensor.name,
             )
         if any(n < 0 for n in tensor.dims) or np.prod([*map(float, tensor.dims)]) > MAX_FILE_BYTES / 4:
@@ -173,7 +173,7 @@ def _find_image(model: ModelProto) -> tuple[str, int | None]:
     dims = [d.dim_value for d in kind.shape.dim]
     if kind.elem_type != TensorProto.FLOAT or len(dims) != 4 or dims[1] != 3 or dims[2] != dims[3]:
         raise InvalidArgument(
-            f"input {names[0]!r} must be float32 (N, 3, size, size); it has element type {kind.elem_type} and shape "
+            f"input {names[0]!r} must be float32 (N, 3, size, size). It has element type {kind.elem_type} and shape "
             f"{dims}, where 0 means any size",
             name=names[0],
         )
@@ -199,8 +199,8 @@ def _find_layers(model: ModelProto, image: str) -> dict[str, str]:
     if not hidden:
         last = [graph.outputs[0], *(name for node in reversed(graph.nodes[-6:]) for name in node.output)]
         raise InvalidArgument(
-            "the file must end in a fully connected layer, so that the layer before it can be found; "
-            f"its last tensors are {', '.join(dict.fromkeys(last))}",
+            "the file must end in a fully connected layer, so that the layer before it can be found. "
+            f"Its last tensors are {', '.join(dict.fromkeys(last))}",
             name=graph.outputs[0],
         )
     *before, trunk = hidden

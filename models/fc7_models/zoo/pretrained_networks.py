@@ -120,7 +120,7 @@ def find_pretrained(name: str) -> Pretrained:
         The table has no such network. The message lists those it has.
     """
     if name not in ZOO:
-        raise NotFound(f"network {name!r} is not in the table: choose one of {', '.join(ZOO)}", name=name)
+        raise NotFound(f"network {name!r} does not exist. Choose one of {', '.join(ZOO)}", name=name)
     return ZOO[name]
 
 
@@ -139,7 +139,7 @@ def resolve_address(weights: str) -> str:
         for entry in models.get_model_weights(name):
             if entry.url.endswith(f"/{file}"):
                 return str(entry.url)
-    raise NotFound(f"the installed torchvision knows no weights {file!r}: update it", name=file)
+    raise NotFound(f"the installed torchvision knows no weights {file!r}. Upgrade torchvision", name=file)
 
 
 def package_file(path: str) -> Path:

@@ -146,7 +146,7 @@ def _build_with_timm_weights(entry: Pretrained) -> nn.Module:
     except ModuleNotFoundError:
         raise
     except Exception as error:  # the hub's client has its own error classes
-        raise Unavailable(f"timm cannot download its weights: {error}; try again") from error
+        raise Unavailable(f"timm cannot download its weights: {error}. Try again") from error
 
 
 def download(url: str, file: Path, report: Callable[[int, int], object]) -> None:
@@ -171,9 +171,9 @@ def download(url: str, file: Path, report: Callable[[int, int], object]) -> None
                 out.write(chunk)
                 report(done, total)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise Unavailable(f"{url} cannot be downloaded: {error}; try again", name=url) from error
+        raise Unavailable(f"{url} cannot be downloaded: {error}. Try again", name=url) from error
     if done < total:
-        raise Unavailable(f"the download of {url} broke off after {done} of {total} bytes: try again", name=url)
+        raise Unavailable(f"the download of {url} broke off after {done} of {total} bytes. Try again", name=url)
 
 
 def check_hash(file: Path, head: str) -> None:
@@ -188,7 +188,7 @@ def check_hash(file: Path, head: str) -> None:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     if not found.startswith(head):
         raise DataLoss(
-            f"the SHA-256 of the weights should begin with {head} (got {found[:16]}...): download them again", name=head
+            f"the SHA-256 of the weights should begin with {head} (got {found[:16]}...). Download them again", name=head
         )
 
 

@@ -96,7 +96,7 @@ class Bundle:
         """
         kept = (*REQUIRED, INT8_MODEL, INT8_GOLDEN)
         if not set(kept) <= set(self.files):
-            raise NotFound(f"bundle {self.name!r} has no int8 form: make one with fc7 model quantize", name=self.name)
+            raise NotFound(f"bundle {self.name!r} has no int8 form. Make one with: fc7 model quantize", name=self.name)
         files = {file: self.files[file] for file in kept}
         return replace(self, name=self.name + INT8_SUFFIX, files=files, precision="int8")
 
@@ -131,7 +131,7 @@ class Bundle:
         layer = layer or self.default_layer
         if layer not in self.layers:
             raise NotFound(
-                f"model {self.name!r} has no layer {layer[:64]!r}: it has {', '.join(self.layers)}",
+                f"model {self.name!r} has no layer {layer[:64]!r}. It has {', '.join(self.layers)}",
                 name=layer[:64],
                 reason=Reason.LAYER_NOT_FOUND,
             )
@@ -156,20 +156,20 @@ class Bundle:
         try:
             if (self.path / file).stat().st_size != size:
                 raise DataLoss(
-                    f"{file} of bundle {self.name!r} does not have the {size} bytes that its manifest says",
+                    f"file {file!r} of bundle {self.name!r} does not have the {size} bytes that its manifest says",
                     name=file,
                     reason=Reason.BUNDLE_DAMAGED,
                 )
             data = (self.path / file).read_bytes()
         except OSError as error:
             raise DataLoss(
-                f"{file} of bundle {self.name!r} cannot be read: {error.strerror}",
+                f"file {file!r} of bundle {self.name!r} cannot be read: {error.strerror}",
                 name=file,
                 reason=Reason.BUNDLE_DAMAGED,
             ) from error
         if hashlib.sha256(data).hexdigest() != sha256:
             raise DataLoss(
-                f"{file} of bundle {self.name!r} does not match the hash of its manifest",
+                f"file {file!r} of bundle {self.name!r} does not match the hash in its manifest",
                 name=file,
                 reason=Reason.BUNDLE_DAMAGED,
             )
@@ -202,11 +202,11 @@ class Bundle:
         try:
             is_outside = has_external_data(data)
         except DataLoss as error:
-            text = f"{file} of bundle {self.name!r} cannot be read: {error.message}"
+            text = f"file {file!r} of bundle {self.name!r} cannot be read: {error.message}"
             raise DataLoss(text, name=file, reason=Reason.BUNDLE_DAMAGED) from error
         if is_outside:
             raise InvalidArgument(
-                f"{file} of bundle {self.name!r} refers to other files: store the graph as one file", name=file
+                f"file {file!r} of bundle {self.name!r} refers to other files. Store the graph as one file", name=file
             )
         return data
 
@@ -239,7 +239,7 @@ def find_bundle(bundles: Mapping[str, Bundle], model: str) -> Bundle:
     versions = [str(number + 1) for number in range(RECIPE_VERSION)]
     if name not in bundles or (mark and version not in versions):
         raise NotFound(
-            f"model {model[:64]!r} is not served: choose one of {', '.join(bundles)}, "
+            f"model {model[:64]!r} is not served. Choose one of {', '.join(bundles)}, "
             "or start the server with its bundle: fc7 serve --model BUNDLE",
             name=model[:64],
             reason=Reason.MODEL_NOT_FOUND,
@@ -270,7 +270,7 @@ def check_same_classes(bundles: Sequence[Bundle]) -> None:
     for other in bundles[1:]:
         if [c.id for c in other.classes] != [c.id for c in first.classes]:
             raise InvalidArgument(
-                f"models {first.name!r} and {other.name!r} have not the same classes ({len(first.classes)} and "
-                f"{len(other.classes)}): an ensemble averages probabilities of the same classes, so choose others",
+                f"models {first.name!r} and {other.name!r} do not have the same classes ({len(first.classes)} and "
+                f"{len(other.classes)}). An ensemble averages probabilities. Choose models with the same classes",
                 name="ensemble",
             )

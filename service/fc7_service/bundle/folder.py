@@ -1,4 +1,4 @@
-"""The folder of a bundle: found by name or path, opened and checked, and given its manifest."""
+"""The folder of a bundle: find it by name or path, open and check it, and write its manifest."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import NO_TRANSFORM
 from fc7_service.bundle.recipe import Recipe
 
-FORMAT = 2  # has layers with a recipe of their own, which a reader of format 1 would overlook
+FORMAT = 2  # format 2 has layers with their own recipe, which a reader of format 1 would overlook
 MANIFEST = "manifest.json"
 
 _SHIPPED = Path(__file__).parent.parent / "bundles"
 _MAX_MANIFEST_BYTES = 2**20
 _LARGEST_LAYER = 2**24  # numbers
-_MAX_FILE_BYTES = 2 * 2**30 - 1  # the limit of a protobuf message, so of an ONNX file
+_MAX_FILE_BYTES = 2 * 2**30 - 1  # the limit of a protobuf message, and so of an ONNX file
 
 
 def shipped_bundles() -> dict[str, Path]:
-    """Return the bundles inside this installation by name, the default first."""
+    """Return the folders of the bundles that fc7 ships, by name, the default first."""
     return {path.parent.name: path.parent for path in sorted(_SHIPPED.glob(f"*/{MANIFEST}"))}
 
 
 def locate_bundle(name: str) -> Path:
-    """Return the folder of a shipped bundle, by name, or of any other, by path.
+    """Return the folder of a bundle, given the name of a shipped one or the path of any other.
 
     Raises
     ------
     NotFound
-        Neither; the message lists what is shipped.
+        It is neither. The message lists the shipped bundles.
     """
     shipped = shipped_bundles()
     if name in shipped:
@@ -43,21 +43,21 @@ def locate_bundle(name: str) -> Path:
     if (Path(name) / MANIFEST).is_file():
         return Path(name)
     raise NotFound(
-        f"model {name!r} is neither shipped ({', '.join(shipped) or 'none is'}) nor a folder with a {MANIFEST}",
+        f"model {name!r} is neither a shipped bundle ({', '.join(shipped) or 'none'}) nor a folder with a {MANIFEST}",
         name=name,
         reason=Reason.MODEL_NOT_FOUND,
     )
 
 
 def open_model(name: str) -> Bundle:
-    """Open a shipped bundle, by name, or any other, by path; with ".int8" behind it, its int8 form.
+    """Open a bundle by name or path. With the suffix ".int8", open its int8 form.
 
     Raises
     ------
     NotFound
-        No such bundle, or it has no int8 form.
+        There is no such bundle, or it has no int8 form.
     DataLoss, FailedPrecondition
-        As ``open_bundle``.
+        See ``open_bundle``.
     """
     if not name.endswith(INT8_SUFFIX) or (Path(name) / MANIFEST).is_file():
         return open_bundle(locate_bundle(name))
@@ -65,16 +65,16 @@ def open_model(name: str) -> Bundle:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Open the bundle in ``path``, checking all that can be checked without reading its large files.
+    """Open the bundle in ``path``, and check everything except the content of its large files.
 
     Raises
     ------
     NotFound
-        No manifest there.
+        The folder has no manifest.
     DataLoss
-        The manifest or the labels are damaged, or a file is missing or of another size.
+        The manifest or the labels are damaged, or a file is missing or has another size.
     FailedPrecondition
-        A format newer than this version of fc7 knows.
+        A newer version of fc7 wrote the bundle.
     """
     manifest = _read_manifest(path)
     try:
@@ -90,17 +90,19 @@ def open_bundle(path: Path) -> Bundle:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataLoss(
-            f"manifest of bundle {str(path)!r} is malformed: {error!r}", name=str(path), reason=Reason.BUNDLE_DAMAGED
+            f"the manifest of bundle {str(path)!r} is malformed: {error!r}",
+            name=str(path),
+            reason=Reason.BUNDLE_DAMAGED,
         ) from error
     for file in REQUIRED:
         if file not in bundle.files:
             raise DataLoss(
-                f"manifest of bundle {str(path)!r} does not list {file}", name=file, reason=Reason.BUNDLE_DAMAGED
+                f"the manifest of bundle {str(path)!r} does not list {file!r}", name=file, reason=Reason.BUNDLE_DAMAGED
             )
     for file, (_, size) in bundle.files.items():
         if not (path / file).is_file() or not (path / file).stat().st_size == size <= _MAX_FILE_BYTES:
             raise DataLoss(
-                f"{file} of bundle {bundle.name!r} is missing or has not {size} bytes",
+                f"file {file!r} of bundle {bundle.name!r} is missing, or does not have {size} bytes",
                 name=file,
                 reason=Reason.BUNDLE_DAMAGED,
             )
@@ -124,14 +126,14 @@ def write_bundle(
     versions: dict[str, str],
     default_layer: str | None = None,
 ) -> Bundle:
-    """Write the manifest over the files that lie in ``path``; return the bundle, opened.
+    """Write a manifest for the files in ``path``, and open the bundle.
 
-    Without ``default_layer`` it is "fc7" where there is one, else the last layer before the logits.
+    ``default_layer`` defaults to "fc7", or to the last layer before the logits if there is no "fc7".
 
     Raises
     ------
     InvalidArgument
-        A name that cannot be one.
+        A name is not allowed.
     DataLoss
         A required file is missing.
     """
@@ -165,11 +167,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         version = int(manifest["format"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise DataLoss(
-            f"manifest of bundle {str(path)!r} is damaged: {error!r}", name=str(path), reason=Reason.BUNDLE_DAMAGED
+            f"the manifest of bundle {str(path)!r} is damaged: {error!r}", name=str(path), reason=Reason.BUNDLE_DAMAGED
         ) from error
     if version > FORMAT:
         raise FailedPrecondition(
-            f"bundle {str(path)!r} has format {version}: this fc7 reads up to {FORMAT}, so update it",
+            f"bundle {str(path)!r} has format {version}, but this fc7 reads only up to {FORMAT}. Upgrade fc7",
             name=str(path),
             reason=Reason.NEWER_FORMAT,
         )
@@ -177,16 +179,16 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"a key stands twice among {[key for key, _ in pairs][:20]}")
-    return found
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError(f"a key occurs twice among {[key for key, _ in pairs][:20]}")
+    return fields
 
 
 def _layer(name: str, values: dict[str, Any]) -> Layer:
     shape = tuple(int(n) for n in values["shape"])
     if not 1 <= len(shape) <= 4 or min(shape) < 1 or math.prod(shape) > _LARGEST_LAYER:
-        raise ValueError(f"shape {shape} of layer {name!r}")
+        raise ValueError(f"layer {name!r} has the impossible shape {shape}")
     recipe = Recipe.from_dict(values["recipe"]) if "recipe" in values else None
     return Layer(check_name(name, "layer"), shape, str(values.get("transform", NO_TRANSFORM)), recipe)
 
@@ -198,12 +200,12 @@ def _layer_values(layer: Layer) -> dict[str, Any]:
 
 def _default_layer(names: list[str], chosen: str | None) -> str:
     if not names:
-        raise ValueError("no layer")
+        raise ValueError("it has no layer")
     if chosen is None:
         before = [name for name in names if name != "logits"]
         return "fc7" if "fc7" in names else (before or names)[-1]
     if chosen not in names:
-        raise ValueError(f"default layer {chosen!r} is none of {names}")
+        raise ValueError(f"default layer {chosen!r} is not one of {names}")
     return chosen
 
 

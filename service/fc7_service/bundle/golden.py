@@ -1,4 +1,4 @@
-"""Golden vectors: pictures, and what a network made of them where its bundle was made."""
+"""Golden vectors: images, and the layers that a network computed for them when its bundle was made."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from fc7.errors import DataLoss, Reason
 from fc7_service.bundle.bundle import GOLDEN, INT8_GOLDEN, Bundle
 
-_MAX_BYTES = 64 * 2**20  # what one message may hold
+_MAX_BYTES = 64 * 2**20  # the limit of a message
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
     """The golden vectors of one bundle."""
 
-    pixels: NDArray[np.uint8]  # (N, H, W, 3), of the size that the recipe resizes to
+    pixels: NDArray[np.uint8]  # (N, H, W, 3) at the recipe's resize_px
     inputs: NDArray[np.float32]  # (N, 3, H, W)
-    layers: dict[str, NDArray[np.float32]]  # (N, D) each
-    own_pixels: dict[str, NDArray[np.uint8]]  # in place of ``pixels`` for layers with a recipe of their own
+    layers: dict[str, NDArray[np.float32]]  # layer -> (N, D)
+    own_pixels: dict[str, NDArray[np.uint8]]  # for layers with their own recipe: layer -> pixels to use instead
 
 
 def read_golden(bundle: Bundle) -> Golden:
@@ -32,7 +32,7 @@ def read_golden(bundle: Bundle) -> Golden:
     Raises
     ------
     DataLoss
-        A file of them is damaged, or lacks an array or has one of another shape or dtype.
+        A file is damaged, lacks an array, or holds one with a wrong shape or dtype.
     """
     arrays = _read_arrays(bundle, GOLDEN)
     outputs = arrays if bundle.precision == "fp32" else _read_arrays(bundle, INT8_GOLDEN)
@@ -42,7 +42,7 @@ def read_golden(bundle: Bundle) -> Golden:
         fits = array is not None and array.dtype == dtype and array.ndim == len(shape)
         if array is None or not fits or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
             raise DataLoss(
-                f"golden vectors of bundle {bundle.name!r} lack {name}, or it is malformed",
+                f"the golden vectors of bundle {bundle.name!r} lack {name!r}, or have it with a wrong shape or dtype",
                 name=GOLDEN,
                 reason=Reason.BUNDLE_DAMAGED,
             )
@@ -68,10 +68,10 @@ def _read_arrays(bundle: Bundle, file: str) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             n_bytes = sum(member.file_size for member in archive.infolist())
         if n_bytes > _MAX_BYTES:
-            raise ValueError(f"unpacked it would have {n_bytes} bytes: at most {_MAX_BYTES}")
+            raise ValueError(f"it would unpack to {n_bytes} bytes, but the limit is {_MAX_BYTES}")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return dict(arrays)
-    except Exception as error:  # what NumPy, zipfile and zlib raise for damage shares no base but Exception
+    except Exception as error:  # for damage, NumPy, zipfile and zlib raise errors with no other common base
         raise DataLoss(
-            f"{file} of bundle {bundle.name!r} is malformed: {error}", name=file, reason=Reason.BUNDLE_DAMAGED
+            f"file {file!r} of bundle {bundle.name!r} is malformed: {error}", name=file, reason=Reason.BUNDLE_DAMAGED
         ) from error

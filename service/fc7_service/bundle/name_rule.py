@@ -26,7 +26,8 @@ def check_name(name: str, what: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise InvalidArgument(
-            f"{what} name {name[:80]!r} is not allowed: 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-', not starting with '.'",
+            f"{what} name {name[:80]!r} is not allowed. "
+            "Use 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-', and do not begin with '.'",
             name="name",
             reason=Reason.INVALID_NAME,
         )

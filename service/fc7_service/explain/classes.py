@@ -54,13 +54,13 @@ class Classes:
         """
         if self.labels.count(label) > 1:
             ids = ", ".join(id_ for id_, other in zip(self.ids, self.labels, strict=True) if other == label)
-            raise InvalidArgument(f"several classes are called {label[:64]!r}: use one of the ids {ids}", name="label")
+            raise InvalidArgument(f"several classes are called {label[:64]!r}. Use one of the ids {ids}", name="label")
         if label not in self.labels and label in self.ids:
             return self.ids.index(label)
         if label not in self.labels:
             known = ", ".join(self.labels[:10]) + (", ..." if len(self.labels) > 10 else "")
             raise NotFound(
-                f"there is no class {label[:64]!r} among {len(self.labels)}: {known}",
+                f"there is no class {label[:64]!r}. The {len(self.labels)} classes are: {known}",
                 name=label[:64],
                 reason=Reason.CLASS_NOT_FOUND,
             )
@@ -79,7 +79,7 @@ def network_classes(network: Network) -> Classes:
     labels, ids = tuple(one.name for one in classes), tuple(one.id for one in classes)
     if "logits" not in network.bundle.layers or not labels:
         raise FailedPrecondition(
-            f"model {network.bundle.name!r} has no classes: name a head",
+            f"model {network.bundle.name!r} has no classes. Name a head",
             name=network.bundle.name,
             reason=Reason.NO_CLASSES,
         )
@@ -116,6 +116,6 @@ def classes_of_last_layer(network: Network, classes: Classes) -> Classes:
         if np.abs(probe[0] @ weights + bias - wanted).max() <= _LINEAR * np.abs(wanted).max():
             return replace(classes, layer=layer, linear=LinearLayer(np.zeros(dim, np.float32), weights, bias))
     raise FailedPrecondition(
-        f"the logits of model {network.bundle.name!r} are not linear in any layer of its bundle: train a head on one",
+        f"the logits of model {network.bundle.name!r} are not linear in any layer of its bundle. Train a head on one",
         name=network.bundle.name,
     )

@@ -69,7 +69,7 @@ class ExplainThread:
         """
         if self._n_calls >= limit:
             raise ResourceExhausted(
-                f"{self._n_calls} explanations are running or waiting: retry after {_RETRY_AFTER_S:g} s",
+                f"{self._n_calls} explanations are running or waiting already. Try again in {_RETRY_AFTER_S:g} s",
                 name="image",
                 retry_after_s=_RETRY_AFTER_S,
                 reason=Reason.QUEUE_FULL,
@@ -102,7 +102,7 @@ class ExplainThread:
                 stopwatch.timing += Timing(compute_s=time.monotonic() - taken)
 
         if self._is_closed:
-            raise Unavailable("the server is stopping: send the call again", reason=Reason.SERVER_STOPPING)
+            raise Unavailable("the server is stopping. Send the call again", reason=Reason.SERVER_STOPPING)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, job)
         finally:

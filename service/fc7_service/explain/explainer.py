@@ -84,7 +84,7 @@ class Explainer:
         """
         network, rule = self._network(model), check_rule(rule)
         if positions and not units:
-            raise InvalidArgument("positions need units: name one unit per position", name="positions")
+            raise InvalidArgument("positions need units. Name one unit per position", name="positions")
 
         def job() -> tuple[PreparedImage, list[Projection]]:
             network.deconv_layer(layer)
@@ -295,7 +295,7 @@ async def _in_time(batches: AsyncIterator[T]) -> AsyncIterator[T]:
                 batch = await anext(batches, None)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"no images came for {_PATIENCE_S:g} s: send the call again",
+                f"no image came for {_PATIENCE_S:g} s. Call again",
                 name="images",
                 reason=Reason.ARRIVAL_TOO_SLOW,
             ) from None

@@ -155,7 +155,7 @@ class Network:
         known = self._deconv_layers()
         if name not in known:
             raise NotFound(
-                f"the deconvnet of model {self.bundle.name!r} has no layer {name[:64]!r}: choose "
+                f"the deconvnet of model {self.bundle.name!r} has no layer {name[:64]!r}. Choose "
                 f"one of {', '.join(known)}",
                 name=name[:64],
                 reason=Reason.LAYER_NOT_FOUND,
@@ -182,7 +182,7 @@ class Network:
     def _deconv_layers(self) -> dict[str, DeconvLayer]:
         if not self.has_deconvnet:
             raise FailedPrecondition(
-                f"model {self.bundle.name!r} has no deconvnet: its graph has branches or its bundle is older; "
+                f"model {self.bundle.name!r} has no deconvnet, because its graph has branches or its bundle is older. "
                 "`fc7 explain occlude` works with every network",
                 name=self.bundle.name,
                 reason=Reason.NO_DECONVNET,
@@ -193,7 +193,7 @@ class Network:
                 self._deconv = {row["name"]: _layer(row) for row in rows}
             except (KeyError, ValueError, TypeError) as error:
                 raise DataLoss(
-                    f"{DECONV} of bundle {self.bundle.name!r} is malformed: {error!r}",
+                    f"file {DECONV!r} of bundle {self.bundle.name!r} is malformed: {error!r}",
                     name=DECONV,
                     reason=Reason.BUNDLE_DAMAGED,
                 ) from error

@@ -60,8 +60,8 @@ class TopImages:
         """
         if len(self.failed) == MAX_FAILED:
             raise InvalidArgument(
-                f"image {picture} is one of more than {MAX_FAILED} that cannot be read ({error.message[:256]}): "
-                "leave them out",
+                f"image {picture} is one of more than {MAX_FAILED} that cannot be read ({error.message[:256]}). "
+                "Leave them out",
                 name="images",
             )
         self.failed[picture] = (error.code, error.reason, error.message[:1024], error.name[:256])
@@ -118,7 +118,7 @@ class TopImagesStore:
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink()
-            _logger.warning("a pass over %d images could not be saved: %s", top.n_done, error)
+            _logger.warning("the strongest images of each unit (%d images) could not be saved: %s", top.n_done, error)
 
     def _forget(self) -> None:
         found = [(file, file.stat()) for file in self._folder.glob(f"*{_SUFFIX}")]

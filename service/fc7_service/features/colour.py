@@ -1,4 +1,4 @@
-"""Pixels of any kind to RGB, as the versions of the recipe say."""
+"""Convert pixels of any kind to RGB, as the version of the recipe requires."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from fc7.errors import ImageDecodeError, Reason
 
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBX", "RGBA", "CMYK", "YCbCr", *_GREY_16}
-_BAND_PX = 2**20  # pixels converted at once: a whole picture of another kind would stand in memory twice
+_BAND_PX = 2**20  # pixels converted at a time, so that a large image is not in memory twice
 
 
 def check_mode(mode: str) -> None:
-    """Refuse pixels of which nobody can say which value is white.
+    """Refuse pixels if it is unknown which value is white.
 
     Raises
     ------
     ImageDecodeError
-        Floating-point numbers, or colours that Pillow does not convert.
+        The pixels are floating-point numbers, or have colours that Pillow does not convert.
     """
     if mode not in _MODES:
-        kind = "floating-point numbers" if mode == "F" else f"of the kind {mode}"
+        kind = "floating-point numbers" if mode == "F" else f"of the unknown kind {mode!r}"
         raise ImageDecodeError(
-            f"the image's pixels are {kind}: save it with 8 or 16 bits, in grey or RGB",
+            f"the image's pixels are {kind}. Save it with 8 or 16 bits, in grey or RGB",
             reason=Reason.UNSUPPORTED_FORMAT,
         )
 
 
 def over_white(image: Image.Image, factor: int) -> Image.Image:
-    """Return an image in RGB, laid on white, with each square of ``factor`` pixels averaged: version 2."""
+    """Return an image in RGB on white, averaged over squares of ``factor`` pixels (recipe version 2)."""
     if image.mode in ("RGB", "L") and not image.has_transparency_data:
         small = image.reduce(factor) if factor > 1 else image
         return small if small.mode == "RGB" else small.convert("RGB")
@@ -43,7 +43,7 @@ def over_white(image: Image.Image, factor: int) -> Image.Image:
 
 
 def without_alpha(image: Image.Image) -> Image.Image:
-    """Return an image in RGB, what is transparent in the colour that happens to stand there: version 1."""
+    """Return an image in RGB; transparent parts show the colour stored under them (recipe version 1)."""
     if image.mode in _GREY_16:
         image = _grey(image)
     if image.mode in ("LA", "PA"):
@@ -63,7 +63,7 @@ def _flat(band: Image.Image) -> Image.Image:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """Return the high byte of 16-bit grey; convert("RGB") would clip at 255."""
+    """Return the high byte of 16-bit grey. Pillow's own conversion would clip at 255."""
     values = np.asarray(image)
     shifted = values >> 8
     grey = np.clip(shifted, 0, 255, out=shifted).astype(np.uint8)

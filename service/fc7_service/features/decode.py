@@ -1,6 +1,6 @@
-"""An encoded picture, or pixels, to an upright image in RGB.
+"""Decode an image file, or take pixels, into an upright image in RGB.
 
-The header is read first: what the picture declares decides whether it is decoded at all, and what that takes.
+The header is read first. The size that it declares decides whether the image is decoded, and at which scale.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from fc7_service.features.colour import check_mode, over_white, without_alpha
 from fc7_service.features.image_format import detect_format
 from fc7_service.features.metadata import File, orientation, strip
 
-MAX_IMAGE_BYTES = 60 * 2**20  # a message of the contract holds little more
-MAX_IMAGE_PIXELS = 50_000_000  # decoded: of a JPEG, at the scale at which it is decoded
-MAX_JPEG_PIXELS = 300_000_000  # declared; the largest sensors of phones have 200 million
+MAX_IMAGE_BYTES = 60 * 2**20  # little less than a message may have
+MAX_IMAGE_PIXELS = 50_000_000  # after decoding, which may reduce the size of a JPEG
+MAX_JPEG_PIXELS = 300_000_000  # as the header declares; the largest phone sensors have 200 million
 
-# Each is opened by its own class: Image.open would try every format, warn of large pictures, which no thread may
-# silence, and take a JPEG with others behind it for a format of its own, which it does not draft.
+# Each format is opened by its own class. Image.open would try every format, warn about large images (a thread cannot
+# silence that), and open a JPEG that holds several images as another format, which it cannot decode at a reduced size.
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -44,7 +44,14 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImagePlugin.TiffImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
-_BYTES_PER_PX = {"PNG": 4, "WebP": 16, "GIF": 4, "BMP": 4, "TIFF": 8, "AVIF": 16}  # while decoding, at most
+_BYTES_PER_PX = {
+    "PNG": 4,
+    "WebP": 16,
+    "GIF": 4,
+    "BMP": 4,
+    "TIFF": 8,
+    "AVIF": 16,
+}  # most memory per pixel while decoding
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -57,25 +64,25 @@ _TURNS = {
 
 
 class Picture:
-    """A picture of which the header has been read.
+    """An image whose header has been read, and whose pixels are decoded on demand.
 
     Parameters
     ----------
     image
-        An encoded file, of an animation or of several pages the first; or pixels, uint8 (H, W, 3) in RGB.
+        An encoded file, or pixels, uint8 (H, W, 3) in RGB. The first image of an animation or of several pages counts.
     recipe
-        Its version says which colours come out. ``resize_px`` is what the shorter side will be brought to: the
-        picture may be decoded at a reduced scale, but not below twice this size.
+        Its version decides how colours are converted. The shorter side will be resized to its ``resize_px``, so the
+        image may be decoded at a reduced scale, but not below twice that size.
 
     Raises
     ------
     ImageDecodeError
-        Not a picture, or of too many bytes or pixels.
+        The bytes are not an image, or the image has too many bytes or pixels.
     InvalidArgument
-        Pixels of another shape or dtype.
+        The pixels have another shape or dtype.
     """
 
-    n_bytes: int  # of memory that ``upright`` takes, at most
+    n_bytes: int  # most memory that ``upright`` takes
 
     def __init__(self, image: bytes | NDArray[np.uint8], recipe: Recipe) -> None:
         self._recipe = recipe
@@ -86,10 +93,10 @@ class Picture:
             self.n_bytes = 4 * image.shape[0] * image.shape[1]
             return
         if not image:
-            raise ImageDecodeError("the image is empty: 0 bytes", reason=Reason.IMAGE_EMPTY)
+            raise ImageDecodeError("the image is empty (0 bytes)", reason=Reason.IMAGE_EMPTY)
         if len(image) > MAX_IMAGE_BYTES:
             raise ImageDecodeError(
-                f"the image has {len(image)} bytes: at most {MAX_IMAGE_BYTES} are accepted",
+                f"the image has {len(image)} bytes, but the limit is {MAX_IMAGE_BYTES}",
                 reason=Reason.IMAGE_TOO_LARGE,
             )
         self._name = detect_format(image)
@@ -100,12 +107,12 @@ class Picture:
         self._scale()
 
     def upright(self) -> Image.Image:
-        """Return the picture in RGB, upright, perhaps at a reduced scale.
+        """Return the image in RGB, upright, possibly at a reduced scale.
 
         Raises
         ------
         ImageDecodeError
-            Truncated or damaged.
+            The image is truncated or damaged.
         """
         try:
             image = self._load()
@@ -113,7 +120,7 @@ class Picture:
                 rgb = without_alpha(image)
             else:
                 rgb = over_white(image, 1 if self._name == "JPEG" else self._factor)
-            file, info = self._file or File(b""), image.info  # the decoders of WebP and AVIF find EXIF themselves
+            file, info = self._file or File(b""), image.info  # the decoders of WebP and AVIF read EXIF themselves
             turn = _TURNS.get(orientation(file.exif or info.get("exif", b""), file.xmp or info.get("xmp", b"")))
             return rgb if turn is None else rgb.transpose(turn)
         except ImageDecodeError:
@@ -124,7 +131,7 @@ class Picture:
             ) from error
 
     def _scale(self) -> None:
-        """Choose the scale; refuse what takes too much memory even so."""
+        """Choose the scale, and refuse an image that takes too much memory even at this scale."""
         assert self._file is not None  # pixels have no header
         width, height = self._image.size
         n_pixels, n_buffered = width * height, 0
@@ -135,16 +142,16 @@ class Picture:
                 n_buffered = 2 * n_pixels * max(1, self._image.layers)
                 if self._file.data.count(b"\xff\xda") > jpeg.MAX_SCANS:
                     raise ImageDecodeError(
-                        f"the JPEG has more than {jpeg.MAX_SCANS} scans: save it again", reason=Reason.IMAGE_TOO_LARGE
+                        f"the JPEG has more than {jpeg.MAX_SCANS} scans. Save it again", reason=Reason.IMAGE_TOO_LARGE
                     )
             elif n_pixels <= MAX_JPEG_PIXELS:
                 n_pixels = -(-width // self._factor) * -(-height // self._factor)
-            n_copied += 0 if jpeg.has_end(self._file.data) else 4  # it is decoded twice to be compared
+            n_copied += 0 if jpeg.has_end(self._file.data) else 4  # it is decoded twice, to compare
             self._draft(self._image)
         if n_pixels > MAX_IMAGE_PIXELS:
             raise ImageDecodeError(
-                f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted, and "
-                f"{MAX_JPEG_PIXELS} of a JPEG that is not progressive",
+                f"the image has {width} x {height} pixels, but the limit is {MAX_IMAGE_PIXELS}, and "
+                f"{MAX_JPEG_PIXELS} for a JPEG that is not progressive",
                 reason=Reason.IMAGE_TOO_LARGE,
             )
         self.n_bytes = n_buffered + n_pixels * (_BYTES_PER_PX.get(self._name, 4) + n_copied)
@@ -162,7 +169,7 @@ class Picture:
         except OSError:
             if self._name != "JPEG" or self._file is None:
                 raise
-        self._image.close()  # its memory is needed for two others
+        self._image.close()  # frees its memory for the two images that are compared
         return jpeg.complete(self._file.data, self._decode_again, self._height)
 
     def _decode_again(self, data: bytes) -> Image.Image:
@@ -178,17 +185,19 @@ def from_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
     Raises
     ------
     InvalidArgument
-        Another shape or dtype, no pixel, or more than ``MAX_IMAGE_PIXELS``.
+        They have another shape or dtype, or there are none.
+    ImageDecodeError
+        There are more than ``MAX_IMAGE_PIXELS``.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise InvalidArgument(f"pixels are {pixels.dtype} {pixels.shape}: uint8 (H, W, 3) is expected")
+        raise InvalidArgument(f"pixels are {pixels.dtype} {pixels.shape}, not uint8 (H, W, 3)")
     if pixels.shape[0] * pixels.shape[1] > MAX_IMAGE_PIXELS:
         raise ImageDecodeError(f"the image has more than {MAX_IMAGE_PIXELS} pixels", reason=Reason.IMAGE_TOO_LARGE)
     return Image.fromarray(pixels)
 
 
 def _open(data: bytes, name: str) -> ImageFile.ImageFile:
-    """Read the header of a file."""
+    """Open a file and read its header."""
     try:
         if name == "WebP":
             _check_webp(data)
@@ -206,7 +215,7 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
 
 
 def _check_webp(data: bytes) -> None:
-    """Refuse a WebP by its declared size: its decoder takes the memory for the canvas as it reads the header."""
+    """Refuse a WebP that declares too many pixels: its decoder allocates the canvas when it reads the header."""
     if data[12:16] == b"VP8X":
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
     elif data[12:16] == b"VP8L":
@@ -216,13 +225,13 @@ def _check_webp(data: bytes) -> None:
         width, height = (size & 0x3FFF for size in struct.unpack_from("<HH", data, 26))
     if width * height > MAX_IMAGE_PIXELS:
         raise ImageDecodeError(
-            f"the image has {width} x {height} pixels: at most {MAX_IMAGE_PIXELS} are accepted",
+            f"the image has {width} x {height} pixels, but the limit is {MAX_IMAGE_PIXELS}",
             reason=Reason.IMAGE_TOO_LARGE,
         )
 
 
 def _factor(size: tuple[int, int], resize_px: int) -> int:
-    """Return by how much a picture is decoded smaller: 8, 4, 2 or 1, and at least twice ``resize_px`` is left."""
+    """Return 8, 4, 2 or 1: how many times smaller an image may be decoded, so that twice ``resize_px`` is left."""
     width, height = size
     shrink = 2 * resize_px / min(size)
     spare = min(width // max(1, round(width * shrink)), height // max(1, round(height * shrink)))

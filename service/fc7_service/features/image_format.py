@@ -1,4 +1,4 @@
-"""Formats of pictures, told by their first bytes: those that are read, and the names of those that are not."""
+"""Recognise the format of an image by its first bytes, also of formats that fc7 does not read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STARTS = {
     b"PK\3\4": "ZIP",
     b"\x1f\x8b": "gzip",
 }
-# Brands of a file that begins with a box "ftyp"; the first that it names decides.
+# Brands in the "ftyp" box at the beginning of a file. The first format of this table with a brand in the file counts.
 _BRANDS = {
     "AVIF": {b"avif", b"avis"},
     "HEIC": {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"},
@@ -42,24 +42,24 @@ _BRANDS = {
 
 
 def detect_format(data: bytes) -> str:
-    """Return the name of an encoded picture's format, one of those that are read.
+    """Return the name of the format of an image file, one of those that fc7 reads.
 
     Raises
     ------
     ImageDecodeError
-        Another format, which is named, or none that is known.
+        fc7 does not read the format, which the message names, or does not know it.
     """
-    found = _name(data)
-    if found in READ.values():
-        return found
+    name = _name(data)
+    if name in READ.values():
+        return name
     are_read = ", ".join(dict.fromkeys(READ.values()))
-    if found:
+    if name:
         raise ImageDecodeError(
-            f"the file is {found}, which fc7 does not read. Convert it to JPEG or PNG; {are_read} are read",
+            f"the file is {name}, which fc7 does not read. Convert it to JPEG or PNG. fc7 reads {are_read}",
             reason=Reason.UNSUPPORTED_FORMAT,
         )
     raise ImageDecodeError(
-        f"the bytes are not an image: they begin with {data[:8]!r}; {are_read} are read",
+        f"the bytes are not an image: they begin with {data[:8]!r}. fc7 reads {are_read}",
         reason=Reason.UNSUPPORTED_FORMAT,
     )
 

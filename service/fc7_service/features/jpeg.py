@@ -1,4 +1,4 @@
-"""JPEGs that end too early: read where every row is there, refused with the number of rows where not."""
+"""Complete a JPEG that ends too early if all its rows are there; otherwise say how many are."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from PIL import Image
 
 from fc7.errors import ImageDecodeError, Reason
 
-MAX_SCANS = 500  # each may go over all pixels again, for a few bytes; encoders write ten
+MAX_SCANS = 500  # a scan of a few bytes may cover all pixels; encoders write about ten
 
 _END = b"\xff\xd9"
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-_NOISE = bytes(range(0xAA, 0xFA)) * 32  # begins with another bit than the zeros that a decoder puts in for what lacks
+_NOISE = bytes(range(0xAA, 0xFA)) * 32  # its first bit differs from the zeros that a decoder fills in
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of a frame's header
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _EVERY_COEFFICIENT = frozenset(range(64))
-_BAND_ROWS = 64  # compared at once: arrays of whole pictures take more memory than both pictures
+_BAND_ROWS = 64  # compared at a time: arrays of whole images take more memory than the two images
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the marker, start and end of each segment of a JPEG; the coded rows between two are passed over."""
+    """Yield the marker, start and end of each segment of a JPEG, without the coded rows between segments."""
     at = 2
     while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
         marker = data[at + 1]
@@ -39,7 +39,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def is_buffered(data: bytes) -> bool:
-    """Return whether a decoder keeps the whole picture in memory, two bytes a number: it has several scans."""
+    """Return whether a JPEG has several scans: a decoder then keeps all of it in memory, two bytes per number."""
     n_components = 0
     for marker, start, end in jpeg_segments(data):
         if marker in _PROGRESSIVE:
@@ -52,29 +52,29 @@ def is_buffered(data: bytes) -> bool:
 
 
 def has_end(data: bytes) -> bool:
-    """Return whether the marker of the end is there; coded rows cannot hold it."""
+    """Return whether the end marker is there. Coded rows cannot contain its bytes."""
     return data.rfind(_END) >= 0
 
 
 def complete(data: bytes, decode: Callable[[bytes], Image.Image], height: int) -> Image.Image:
-    """Return the picture of a JPEG that ends too early if all its rows are there.
+    """Return the image of a JPEG that ends too early, if all its rows are there.
 
-    A decoder puts in zeros for what lacks. So the file is decoded twice, once with noise behind it: from the first row
-    on that needs what is not there, the two differ.
+    A decoder fills in zeros for missing data. Therefore the file is decoded twice, once with noise added at its end.
+    The two images differ from the first row that needs missing data.
 
     Parameters
     ----------
     data
         The file.
     decode
-        Decodes one, at its scale.
+        Decodes a file at the scale in use.
     height
-        Rows that the file declares.
+        Number of rows that the file declares.
 
     Raises
     ------
     ImageDecodeError
-        Rows are missing; says how many are there.
+        Rows are missing. The message says how many are there.
     """
     body = data.rstrip(b"\xff")
     image = decode(body + _END)
@@ -86,13 +86,13 @@ def complete(data: bytes, decode: Callable[[bytes], Image.Image], height: int) -
             return image
         n_whole = row * height // image.height
     raise ImageDecodeError(
-        f"the image is truncated: {n_whole} of its {height} rows are there; get the whole file",
+        f"the image is truncated: only {n_whole} of its {height} rows are there. Get the whole file",
         reason=Reason.IMAGE_DAMAGED,
     )
 
 
 def _first_difference(image: Image.Image, other: Image.Image) -> int | None:
-    """Return the first row in which two pictures of one size differ."""
+    """Return the first row in which two images of the same size differ."""
     for top in range(0, image.height, _BAND_ROWS):
         box = (0, top, image.width, min(image.height, top + _BAND_ROWS))
         differ = np.asarray(image.crop(box)) != np.asarray(other.crop(box))
@@ -103,24 +103,24 @@ def _first_difference(image: Image.Image, other: Image.Image) -> int | None:
 
 
 def _noise(body: bytes) -> bytes:
-    """Return rows of noise, as the row under way and as all that come after the next restart marker."""
-    found = _RESTART.findall(body)
-    last = found[-1][1] if found else 0xD7
+    """Return noise for the row in progress, and for the rows after each of the next restart markers."""
+    restarts = _RESTART.findall(body)
+    last = restarts[-1][1] if restarts else 0xD7
     markers = (0xD0 + (last + 1 + i) % 8 for i in range(8))
     return _NOISE + b"".join(bytes((0xFF, marker)) + _NOISE for marker in markers)
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """Return whether every coefficient of every component has a scan that brings its last bit."""
-    lacking: dict[int, set[int]] = {}
+    """Return whether the scans contain the last bit of every coefficient of every component."""
+    missing: dict[int, set[int]] = {}
     is_progressive = False
     for marker, start, end in jpeg_segments(data):
         body = data[start + 4 : end]
         if marker in _FRAMES and len(body) > 5:
             is_progressive = marker in _PROGRESSIVE
-            lacking = {number: set(_EVERY_COEFFICIENT) for number in body[6::3]}
+            missing = {number: set(_EVERY_COEFFICIENT) for number in body[6::3]}
         elif marker == 0xDA and len(body) == 4 + 2 * body[0]:
             first, last, bits = body[-3:] if is_progressive else (0, 63, 0)
             for number in body[1:-3:2] if bits & 15 == 0 else b"":
-                lacking.get(number, set()).difference_update(range(first, last + 1))
-    return not any(lacking.values())
+                missing.get(number, set()).difference_update(range(first, last + 1))
+    return not any(missing.values())

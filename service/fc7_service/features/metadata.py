@@ -1,7 +1,7 @@
-"""Picture files without what no pixel needs, and the little that is wanted of it.
+"""Remove from image files what no pixel needs, and keep the orientation.
 
-Decoders parse comments, thumbnails and camera data eagerly: what is damaged in them would refuse a picture that every
-viewer shows, and what is hostile would fill the memory. They are cut out before a decoder sees the file.
+Decoders parse comments, thumbnails and camera data at once. If these are damaged, an image that every viewer shows
+would be refused; if they are hostile, they could fill the memory. They are removed before a decoder sees the file.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from fc7_service.features.tiff_tags import (
 )
 
 _EXIF, _XMP, _MPF = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
-_MAX_TEXT_BYTES = 2**20  # of a text chunk, unpacked
+_MAX_TEXT_BYTES = 2**20  # of an unpacked text chunk
 _MAX_EXIF_BYTES = 2**20
-# Size, bits, compression, colours, where the rows are, layout, predictor, palette, tiles, alpha, sample format, fax
-# options, tables of an embedded JPEG, YCbCr: the tags of TIFF 6.0 without which pixels cannot be read.
+# The tags of TIFF 6.0 that pixels cannot be read without: size, bits, compression, colours, position of the rows,
+# layout, predictor, palette, tiles, alpha, sample format, fax options, tables of an embedded JPEG, YCbCr.
 _TIFF_TAGS = {
     256,
     257,
@@ -51,7 +51,7 @@ _TIFF_TAGS = {
     339,
 }
 _TIFF_TAGS |= {340, 341, 347, 529, 530, 531, 532}
-_TIFF_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946)  # decoders of fax write a line to standard error for each bad row
+_TIFF_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946)  # not fax: its decoder prints a line for each bad row
 _PNG_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _PNG_KEYS = (b"XML:com.adobe.xmp", b"Raw profile type exif")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
@@ -59,16 +59,16 @@ _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 @dataclass(slots=True)
 class File:
-    """A picture file that holds nothing but what its pixels need."""
+    """An image file without the metadata that its pixels do not need."""
 
     data: bytes
     exif: bytes = b""
     xmp: bytes = b""
-    is_mpo: bool = False  # a JPEG with others behind it
+    is_mpo: bool = False  # a JPEG file that holds several images
 
 
 def orientation(exif: bytes, xmp: bytes) -> int:
-    """Return how a picture is to be turned, 1 to 8 as EXIF numbers it; 1 where nothing sound says otherwise."""
+    """Return the orientation, 1 to 8 as EXIF numbers it; 1 (upright) if it is missing or invalid."""
     tag = read_tags(exif.removeprefix(_EXIF)).get(ORIENTATION)
     if tag is not None:
         return tag.number if tag.number is not None and 1 <= tag.number <= 8 else 1
@@ -100,7 +100,7 @@ def _strip_jpeg(data: bytes) -> File:
             n_pictures = read_tags(body[len(_MPF) :]).get(N_PICTURES)
             file.is_mpo = n_pictures is not None and (n_pictures.number or 0) > 1
         elif marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
-            kept.append(data[start:end])  # JFIF's and Adobe's say which colours the numbers mean
+            kept.append(data[start:end])  # the segments of JFIF and Adobe say what the colour values mean
         at = end
         if marker == 0xDA:
             break
@@ -127,9 +127,9 @@ def _strip_png(data: bytes) -> File:
 
 
 def _read_png_text(file: File, kind: bytes, body: bytes, seen: set[bytes]) -> None:
-    """Keep what a chunk says of the orientation, in one of the three ways that programs write it.
+    """Keep a chunk that holds the orientation. Programs write it in three ways.
 
-    The first text of each key counts: a kilobyte may unpack to a megabyte, and a file holds thousands of them.
+    Only the first text of each key counts: a file may hold thousands, and each kilobyte may unpack to a megabyte.
     """
     if kind == b"eXIf":
         file.exif = body
@@ -156,7 +156,7 @@ def _read_png_text(file: File, kind: bytes, body: bytes, seen: set[bytes]) -> No
 
 
 def _strip_avif(data: bytes) -> File:
-    """Rename the item that holds EXIF, so that no decoder parses it: AVIF turns pictures by a box of its own."""
+    """Rename the EXIF item, so that no decoder parses it. AVIF stores the orientation in another box."""
     at = 0
     while at + 8 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
@@ -170,7 +170,7 @@ def _strip_avif(data: bytes) -> File:
 
 
 def _strip_tiff(data: bytes) -> File:
-    """Leave the first page, and of its tags those that say what its pixels are."""
+    """Keep the first page and the tags that its pixels need."""
     tags = read_tags(data)
     subfile = tags.get(SUBFILE)
     if data[8:10] == b"CR" or (subfile is not None and (subfile.number or 0) & 1):
@@ -181,18 +181,19 @@ def _strip_tiff(data: bytes) -> File:
     compression = tags[COMPRESSION].number if COMPRESSION in tags else 1
     if compression not in _TIFF_COMPRESSIONS:
         raise ImageDecodeError(
-            f"the TIFF file's compression {compression} is not read: save it with LZW, Deflate, PackBits, JPEG or none",
+            f"fc7 does not read the compression {compression} of the TIFF file. "
+            "Save it with LZW, Deflate, PackBits, JPEG or none",
             reason=Reason.UNSUPPORTED_FORMAT,
         )
     kept = {number: tag for number, tag in tags.items() if number in _TIFF_TAGS}
-    if sum(tag.n_bytes for tag in kept.values()) > len(data):  # a decoder reads each of them to the memory
+    if sum(tag.n_bytes for tag in kept.values()) > len(data):  # a decoder reads all of them into memory
         raise ImageDecodeError(
             "the TIFF file is truncated or damaged: its tags are larger than the file", reason=Reason.IMAGE_DAMAGED
         )
     tile = [kept[tag].number or 0 for tag in (TILE_WIDTH, TILE_LENGTH) if tag in kept]
     if tile and max(tile) > 4096:
         raise ImageDecodeError(
-            f"the TIFF file has tiles of {tile} pixels: at most 4096 x 4096 are accepted", reason=Reason.IMAGE_TOO_LARGE
+            f"the TIFF file has tiles of {tile} pixels, but the limit is 4096 x 4096", reason=Reason.IMAGE_TOO_LARGE
         )
     return File(with_tags(data, kept), exif=data)
 

@@ -1,4 +1,4 @@
-"""Bytes of an image to the tensor a network sees: one implementation for training and serving."""
+"""Turn an image into the tensor that a network sees. Training and serving share this code."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from fc7_service.features.decode import Picture
 
 
 def decode_upright(image: bytes | NDArray[np.uint8], recipe: Recipe) -> Image.Image:
-    """Return an image in RGB, upright, as `Picture` reads it."""
+    """Decode an image; return it in RGB, upright."""
     return Picture(image, recipe).upright()
 
 
 def resize_and_crop(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
     """Resize and crop ``image``; return uint8 (crop_px, crop_px, 3)."""
-    # One pass over the wanted part only.
     box = crop_box(image.size, recipe)
     small = image.resize((recipe.crop_px, recipe.crop_px), Image.Resampling.BILINEAR, box=box)
     return np.asarray(small, dtype=np.uint8)
 
 
 def crop_box(size: tuple[int, int], recipe: Recipe) -> tuple[float, float, float, float]:
-    """Return what is cut of an image of ``size`` (width, height): left, top, right, bottom in its own pixels."""
+    """Return the crop of an image of ``size`` (width, height): left, top, right, bottom in the image's pixels."""
     width, height = size
     shrink = recipe.resize_px / min(width, height)
     wide, high = max(recipe.resize_px, round(width * shrink)), max(recipe.resize_px, round(height * shrink))
@@ -36,59 +35,66 @@ def crop_box(size: tuple[int, int], recipe: Recipe) -> tuple[float, float, float
 def preprocess_with_crop(
     image: bytes | NDArray[np.uint8], recipe: Recipe
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[float, float, float, float]]:
-    """Return what a network sees of an image, an encoded file or pixels, uint8 (H, W, 3) in RGB.
+    """Return the tensor of an image, and the crop that it shows.
+
+    Parameters
+    ----------
+    image
+        An encoded file, or pixels, uint8 (H, W, 3) in RGB.
+    recipe
+        Says how to resize, crop and scale it.
 
     Returns
     -------
     tuple
-        Pixels, uint8 (crop_px, crop_px, 3); their tensor, float32 (3, crop_px, crop_px); left, top, right and
-        bottom of the crop as shares of the upright image's width and height.
+        The cropped pixels, uint8 (crop_px, crop_px, 3); their tensor, float32 (3, crop_px, crop_px); left, top, right
+        and bottom of the crop as fractions of the upright image's width and height.
     """
-    opened = decode_upright(image, recipe)
-    pixels = resize_and_crop(opened, recipe)
-    (width, height), (left, top, right, bottom) = opened.size, crop_box(opened.size, recipe)
+    upright = decode_upright(image, recipe)
+    pixels = resize_and_crop(upright, recipe)
+    (width, height), (left, top, right, bottom) = upright.size, crop_box(upright.size, recipe)
     return pixels, to_tensor(pixels, recipe), (left / width, top / height, right / width, bottom / height)
 
 
 def to_tensor(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
-    """Scale and order pixels: uint8 (H, W, 3) to float32 (3, H, W)."""
+    """Scale pixels, uint8 (H, W, 3), and put the channels first: float32 (3, H, W)."""
     mean, std = np.asarray(recipe.mean, np.float32), np.asarray(recipe.std, np.float32)
     values: NDArray[np.float32] = (pixels.astype(np.float32) * np.float32(recipe.scale) - mean) / std
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
 def preprocess(data: bytes, recipe: Recipe) -> NDArray[np.float32]:
-    """Return the tensor (3, crop_px, crop_px) float32 of an encoded image."""
+    """Return the tensor, float32 (3, crop_px, crop_px), of an image file."""
     return to_tensor(resize_and_crop(decode_upright(data, recipe), recipe), recipe)
 
 
 def preprocess_pixels(pixels: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
-    """Return the tensor (3, crop_px, crop_px) float32 of decoded pixels, uint8 (H, W, 3) in RGB."""
+    """Return the tensor, float32 (3, crop_px, crop_px), of pixels, uint8 (H, W, 3) in RGB."""
     return to_tensor(resize_and_crop(decode_upright(pixels, recipe), recipe), recipe)
 
 
 def preprocess_views(image: bytes | NDArray[np.uint8], recipe: Recipe, n_views: int) -> NDArray[np.float32]:
-    """Return the tensors of an image's views, as ``cut_views`` does; of an encoded file or pixels."""
+    """Return the tensors of the views of an image file or of pixels; see ``cut_views``."""
     return cut_views(open_views(image, recipe, n_views), recipe, n_views)
 
 
 def open_views(image: bytes | NDArray[np.uint8], recipe: Recipe, n_views: int) -> Picture:
-    """Read the header of an image of which views are to be cut; parameters as ``cut_views``."""
+    """Read the header of an image, to cut views from it later with ``cut_views``."""
     return Picture(image, recipe if n_views == 1 else recipe.with_margin())
 
 
 def cut_views(picture: Picture, recipe: Recipe, n_views: int) -> NDArray[np.float32]:
-    """Return the tensors of a picture's views.
+    """Return the tensors of the views of an image.
 
     Parameters
     ----------
     picture
         From ``open_views``.
     recipe
-        Of one view. Where it resizes to no more than it cuts, ten views are cut of the
-        picture at 256/224 of that size.
+        The recipe of one view. If it leaves no room around the crop, the image is resized to 256/224 of the crop
+        before ten views are cut.
     n_views
-        1, as ``preprocess``, or 10: centre and four corners of the centre square, then the same mirrored.
+        1, as in ``preprocess``, or 10: the centre and the four corners of the centre square, then the same mirrored.
 
     Returns
     -------
@@ -99,11 +105,11 @@ def cut_views(picture: Picture, recipe: Recipe, n_views: int) -> NDArray[np.floa
     ----------
     Krizhevsky, Sutskever & Hinton 2012, section 4.1.
     """
-    opened = picture.upright()
+    upright = picture.upright()
     if n_views == 1:
-        return to_tensor(resize_and_crop(opened, recipe), recipe)[np.newaxis]
+        return to_tensor(resize_and_crop(upright, recipe), recipe)[np.newaxis]
     wide = recipe.with_margin()
-    whole = resize_and_crop(opened, wide.with_crop(wide.resize_px))
+    whole = resize_and_crop(upright, wide.with_crop(wide.resize_px))
     return np.stack([to_tensor(view, recipe) for view in _ten_views(whole, recipe.crop_px)])
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime over a bundle's graph, on the device that was asked for."""
+"""Run a bundle's graph with ONNX Runtime on the requested device."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 class Session:
     """A network, ready to run.
 
-    Layers that share a recipe share a session over their part of the graph, because ONNX Runtime always computes a
-    whole graph, whichever outputs are asked for.
+    Layers that share a recipe share a session for their part of the graph, because ONNX Runtime always computes the
+    whole graph, whichever outputs are requested.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Session:
     Raises
     ------
     FailedPrecondition
-        "cuda" was asked for and is not available, or both builds of ONNX Runtime are installed.
+        "cuda" was requested and is not available, or both builds of ONNX Runtime are installed.
     DataLoss
         The graph is damaged or lacks an output of the manifest.
     """
@@ -58,7 +58,8 @@ class Session:
         self.provider: str = session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
             raise FailedPrecondition(
-                "device cuda cannot be had: ONNX Runtime fell back to the CPU; check the driver and the CUDA libraries",
+                "device cuda cannot be used: ONNX Runtime fell back to the CPU. "
+                "Check the driver and the CUDA libraries",
                 name="device",
                 reason=Reason.DEVICE_UNAVAILABLE,
             )
@@ -76,23 +77,23 @@ class Session:
         for session in dict.fromkeys(self._sessions[layer] for layer in layers):
             names = [layer for layer in layers if self._sessions[layer] is session]
             try:
-                found = session.run(names, {self._input: batch})
-            except Exception as error:  # the runtime's errors share no base but Exception
+                values = session.run(names, {self._input: batch})
+            except Exception as error:  # the runtime's errors have no other common base
                 name = self._bundle.name
                 raise DataLoss(
                     f"the graph of bundle {name!r} cannot be run: {error}", name=name, reason=Reason.BUNDLE_DAMAGED
                 ) from error
-            outputs |= zip(names, found, strict=True)
+            outputs |= zip(names, values, strict=True)
         return [self._feature(layer, outputs[layer], len(batch)) for layer in layers]
 
     def _feature(self, layer: str, output: Any, n: int) -> NDArray[np.float32]:
-        """Return the ``n`` rows of a layer; refuse a shape that differs from the manifest."""
-        said = self._bundle.layers[layer]
+        """Return the ``n`` rows of a layer, and refuse a shape that differs from the manifest."""
+        declared = self._bundle.layers[layer]
         shape = np.shape(output)
-        if shape[:1] != (n,) or np.prod(shape[1:]) != said.dim:
+        if shape[:1] != (n,) or np.prod(shape[1:]) != declared.dim:
             raise DataLoss(
-                f"{layer} of bundle {self._bundle.name!r} has shape {shape} for {n} pictures: its manifest says "
-                f"{said.shape} for each: get the bundle again",
+                f"layer {layer!r} of bundle {self._bundle.name!r} has shape {shape} for {n} images, but its "
+                f"manifest says {declared.shape} for each. Get the bundle again",
                 name=layer,
                 reason=Reason.BUNDLE_DAMAGED,
             )
@@ -100,14 +101,14 @@ class Session:
 
 
 def open_session(graph: bytes, name: str, *, device: str, threads: int, keeps_memory: bool = True) -> Any:
-    """Return ONNX Runtime's own session over an ONNX file; parameters and errors as `Session`.
+    """Return an ONNX Runtime session for an ONNX file. The other parameters and the errors are those of `Session`.
 
     Parameters
     ----------
     name
         Name of the bundle that the file comes from.
     keeps_memory
-        Whether CPU memory of the largest run is kept for the next runs.
+        Whether to keep the CPU memory of the largest run for later runs.
     """
     import onnxruntime as ort
 
@@ -123,10 +124,10 @@ def open_session(graph: bytes, name: str, *, device: str, threads: int, keeps_me
     options.enable_cpu_mem_arena = keeps_memory or providers != [CPU]
     try:
         return ort.InferenceSession(graph, options, providers=providers)
-    except Exception as error:  # the runtime's errors share no base but Exception
+    except Exception as error:  # the runtime's errors have no other common base
         if device == "cuda":
             raise FailedPrecondition(
-                f"device cuda cannot be had: {error}", name="device", reason=Reason.DEVICE_UNAVAILABLE
+                f"device cuda cannot be used: {error}", name="device", reason=Reason.DEVICE_UNAVAILABLE
             ) from error
         raise DataLoss(
             f"the graph of bundle {name!r} cannot be loaded: {error}", name=name, reason=Reason.BUNDLE_DAMAGED
@@ -138,8 +139,8 @@ def _check_size(session: Any, bundle: Bundle, layer: str) -> None:
     px, taken = bundle.recipe_of(layer).crop_px, session.get_inputs()[0].shape
     if len(taken) != 4 or any(isinstance(side, int) and side != px for side in taken[2:]) or taken[1] not in (3, None):
         raise DataLoss(
-            f"the graph of bundle {bundle.name!r} takes {taken}, its recipe gives (N, 3, {px}, {px}): get the bundle "
-            "again",
+            f"the graph of bundle {bundle.name!r} takes {taken}, but its recipe gives (N, 3, {px}, {px}). "
+            "Get the bundle again",
             name=bundle.name,
             reason=Reason.BUNDLE_DAMAGED,
         )
@@ -155,18 +156,18 @@ def _part(graph: bytes, layers: Sequence[str], name: str) -> bytes:
 
 
 def check_installed() -> None:
-    """Refuse an environment with both builds of ONNX Runtime: they overwrite each other's files.
+    """Refuse an environment with the CPU and the GPU build of a library: they overwrite each other's files.
 
     Raises
     ------
     FailedPrecondition
-        The message says what to uninstall.
+        Both builds are installed.
     """
     installed = {name for d in importlib.metadata.distributions() if (name := (d.metadata["Name"] or "").lower())}
     for cpu, gpu in (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu")):
         if {cpu, gpu} <= installed:
             raise FailedPrecondition(
-                f"{cpu} and {gpu} are both installed and overwrite each other: "
+                f"{cpu} and {gpu} are both installed and overwrite each other. Run "
                 f"pip uninstall {cpu} {gpu}, then install one of fc7[cpu] and fc7[gpu]",
                 name=gpu,
             )
@@ -176,7 +177,7 @@ def _providers(ort: Any, device: str) -> list[Any]:
     available = ort.get_available_providers()
     if device == "cuda" and CUDA not in available:
         raise FailedPrecondition(
-            "device cuda cannot be had: this ONNX Runtime has no CUDA provider; install fc7[gpu] in place of fc7[cpu]",
+            "device cuda cannot be used: this ONNX Runtime has no CUDA provider. Install fc7[gpu] in place of fc7[cpu]",
             name="device",
             reason=Reason.DEVICE_UNAVAILABLE,
         )

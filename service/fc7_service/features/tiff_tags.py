@@ -1,4 +1,4 @@
-"""Tags of a TIFF directory, which is also how cameras write EXIF: read without trust in what they declare."""
+"""Read the tags of a TIFF directory without trusting the sizes they declare. Cameras write EXIF in this form too."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _NUMBERS = {3: "H", 4: "L", 8: "h", 9: "l"}
 class Tag:
     """One entry of a directory."""
 
-    entry: bytes  # its 12 bytes in the directory
-    n_bytes: int  # of its values, as declared
-    number: int | None  # the first value; None where it is no whole number
+    entry: bytes  # 12 bytes of the directory
+    n_bytes: int  # declared size of its values
+    number: int | None  # the first value; None if it is not an integer
 
 
 def read_tags(data: bytes) -> Mapping[int, Tag]:
-    """Return the tags of the first directory of a TIFF file or an EXIF block; none where it is malformed."""
+    """Return the tags of the first directory of a TIFF file or EXIF block; empty if it is malformed."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None or len(data) < 8:
         return {}
@@ -40,7 +40,7 @@ def read_tags(data: bytes) -> Mapping[int, Tag]:
 
 
 def with_tags(data: bytes, tags: Mapping[int, Tag]) -> bytes:
-    """Return a TIFF file whose first directory holds ``tags`` alone, some of its own, and is the last."""
+    """Return a TIFF file whose only directory is its first, reduced to ``tags``."""
     order = "<" if data[:2] == b"II" else ">"
     start = struct.unpack_from(f"{order}L", data, 4)[0] if len(data) >= 8 else len(data)
     entries = b"".join(tag.entry for tag in tags.values())

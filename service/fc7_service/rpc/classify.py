@@ -40,10 +40,10 @@ async def find_classifiers(request: pb.ClassifyRequest, extractor: Extractor, he
         classes = tuple(c.name for c in bundles[0].classes)
         return [ImageClassifier(bundle.name, "logits", classes, softmax) for bundle in bundles]
     if request.ensemble:
-        raise InvalidArgument("Name a head or an ensemble, not both: a head has its own network", name="ensemble")
+        raise InvalidArgument("name a head or an ensemble, not both: a head has its own network", name="ensemble")
     classifier = await asyncio.to_thread(heads.classifier, request.head, request.head_version)
     head = classifier.version
-    model = model_of_provenance(extractor, head.provenance, f"Head {request.head!r}")
+    model = model_of_provenance(extractor, head.provenance, f"head {request.head!r}")
     return [ImageClassifier(model, head.provenance.layer, head.classes, classifier.predict, head.version)]
 
 

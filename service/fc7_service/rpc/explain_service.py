@@ -72,12 +72,14 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
         """Find the images that excite each unit of a layer most."""
         first = await anext(aiter(requests), None)
         if first is None or first.WhichOneof("part") != "plan":
-            raise InvalidArgument("the first message of TopUnits is the plan", name="plan")
+            raise InvalidArgument("the first message of TopUnits must be the plan", name="plan")
         plan = first.plan
         model, layer = self._extractor.bundle(plan.model).name, plan.layer or _LAYER
         if not plan.digests or len(plan.digests) % DIGEST_BYTES:
             raise InvalidArgument(
-                f"digests has {len(plan.digests)} bytes: {DIGEST_BYTES} an image, one at least", name="digests"
+                f"digests must have {DIGEST_BYTES} bytes per image, for at least one image "
+                f"(got {len(plan.digests)} bytes)",
+                name="digests",
             )
         known = await self._explainer.known_top_images(model, layer, plan.digests, plan.units)
         if known is not None:
@@ -93,7 +95,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             yield pb.TopUnitsResponse(is_missing=True)
         elif top.n_done * DIGEST_BYTES < len(plan.digests):
             raise InvalidArgument(
-                f"{top.n_done} images came for {len(plan.digests) // DIGEST_BYTES} digests: send one each",
+                f"{top.n_done} images came for {len(plan.digests) // DIGEST_BYTES} digests. Send one image per digest",
                 name="images",
             )
         else:
@@ -177,8 +179,8 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
         for field, value in (("model", request.model), ("layer", request.layer)):
             if value:
                 raise InvalidArgument(
-                    f"{field} {value[:64]!r} does not go with the collection {request.collection[:64]!r}, which has "
-                    "its own: leave it empty",
+                    f"{field} {value[:64]!r} cannot be combined with collection {request.collection[:64]!r}, which has "
+                    "its own. Leave it empty",
                     name=field,
                 )
         collection = await asyncio.to_thread(self._collections.get, request.collection)
@@ -190,7 +192,9 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
         if not head:
             return self._extractor.bundle(model).name, None
         if model:
-            raise InvalidArgument(f"model {model[:64]!r} goes without head, which has its own", name="model")
+            raise InvalidArgument(
+                f"model {model[:64]!r} cannot be combined with a head, which has its own. Leave it empty", name="model"
+            )
         classifier = await asyncio.to_thread(self._heads.classifier, head)
         version, softmax = classifier.version, classifier.softmax
         linear = LinearLayer(
@@ -234,7 +238,7 @@ async def _batches(
     n_seen = 0
     async for request in requests:
         if request.WhichOneof("part") == "plan":
-            raise InvalidArgument("a second plan came: only the first message holds one", name="plan")
+            raise InvalidArgument("send the plan once, in the first message", name="plan")
         images = request.images.images
         yield await asyncio.to_thread(_read_batch, images, digests, n_seen)
         n_seen += len(images)
@@ -244,10 +248,10 @@ def _read_batch(images: Sequence[common_pb2.Image], digests: bytes, first: int) 
     for index, image in enumerate(images, first):
         named = digests[DIGEST_BYTES * index : DIGEST_BYTES * (index + 1)]
         if not named:
-            raise InvalidArgument(f"more images came than the {index} of the plan: send one each", name="images")
+            raise InvalidArgument(f"more images came than the {index} of the plan. Send each once", name="images")
         if bytes.fromhex(content_sha256(image)) != named:
             raise Aborted(
-                f"image {index} is not the one of the plan: it changed, so call again",
+                f"image {index} is not the one in the plan: it changed. Call again",
                 name="images",
                 reason=Reason.IMAGE_CHANGED,
             )
@@ -263,7 +267,7 @@ def _image(message: common_pb2.Image) -> ImageInput:
 
 def _count(count: int, usual: int) -> int:
     if not 0 <= count <= MAX_UNITS:
-        raise InvalidArgument(f"strongest is {count}: 1 to {MAX_UNITS}, or 0 for {usual}", name="strongest")
+        raise InvalidArgument(f"strongest must be 1 to {MAX_UNITS}, or 0 for {usual} (got {count})", name="strongest")
     return count or usual
 
 

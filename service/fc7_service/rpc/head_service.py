@@ -43,7 +43,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         """Train the next version of a head."""
         first = await anext(aiter(requests), None)
         if first is None or first.WhichOneof("part") != "plan":
-            raise InvalidArgument("The first message of TrainHead must be the plan", name="plan")
+            raise InvalidArgument("the first message of TrainHead must be the plan", name="plan")
         async for step in self._trainer.train(first.plan, requests):
             if isinstance(step, HeadVersion):
                 self._record("fc7_fit_seconds", step.seconds)
@@ -72,7 +72,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         """Delete a head or one version of it."""
         if request.all_versions == request.HasField("version") or (request.HasField("version") and request.version < 1):
             raise InvalidArgument(
-                f"Name the version of head {request.name[:64]!r} to delete, at least 1, or set all_versions",
+                f"name the version of head {request.name[:64]!r} to delete, at least 1, or set all_versions",
                 name="version",
             )
         await asyncio.to_thread(self._heads.delete, request.name, request.version)

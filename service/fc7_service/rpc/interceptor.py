@@ -152,7 +152,7 @@ class _Call:
         self._caller = self._interceptor.admit(self._method, self._authorization, is_known=inner is not None)
         if inner is None:
             await context.abort(
-                grpc.StatusCode.UNIMPLEMENTED, cut(f"Method {self._method} does not exist", DETAIL_BYTES)
+                grpc.StatusCode.UNIMPLEMENTED, cut(f"method {self._method} does not exist", DETAIL_BYTES)
             )
         if inner.request_streaming:
             request: Any = self._each(messages)
@@ -178,7 +178,7 @@ class _Call:
             return self._handler.request_deserializer(b"")
         data = await self._next(messages)
         if data is None:
-            raise InvalidArgument("The request has no message", reason=Reason.MALFORMED_MESSAGE)
+            raise InvalidArgument("the request has no message", reason=Reason.MALFORMED_MESSAGE)
         return await self._interceptor.parse(self._handler.request_deserializer, data)
 
     async def _each(self, messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
@@ -192,7 +192,7 @@ class _Call:
                 return await anext(aiter(messages), None)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"No message came for {_ARRIVAL_S:g} s. Call again", reason=Reason.ARRIVAL_TOO_SLOW
+                f"no message came for {_ARRIVAL_S:g} s. Call again", reason=Reason.ARRIVAL_TOO_SLOW
             ) from None
 
     def _packed(self, answer: Any) -> bytes:
@@ -212,10 +212,10 @@ class _Call:
                 left_s = context.time_remaining()
                 self._write("CANCELLED" if left_s is None or left_s > 0 else "DEADLINE_EXCEEDED")
                 return error
-            error = Unavailable("The server is stopping. Send the call again", reason=Reason.SERVER_STOPPING)
+            error = Unavailable("the server is stopping. Send the call again", reason=Reason.SERVER_STOPPING)
         incident = ""
         if not isinstance(error, Fc7Error) and is_out_of_files(error):
-            text = "The server has no file handles left. Send the call again"
+            text = "the server has no file descriptors left. Send the call again"
             error = Unavailable(text, reason=Reason.TOO_MANY_FILES)
         if not isinstance(error, Fc7Error):
             incident = secrets.token_hex(6)
@@ -224,7 +224,7 @@ class _Call:
                 self._interceptor.log("incident", error=error, **names)
             else:
                 _logger.error("incident %s in %s", incident, self._method, exc_info=error)
-            error = Fc7Error(f"Internal error, incident {incident}. The server's log has the details")
+            error = Fc7Error(f"internal error, incident {incident}. The server's log has the details")
         self._write(error.code, error.reason)
         status = rpc_status.to_status(to_status(error))
         status = status._replace(trailing_metadata=(*status.trailing_metadata, (REQUEST_ID, self._id)))
@@ -277,7 +277,7 @@ def _parse(deserialize: Callable[[bytes], Any], data: bytes) -> Any:
         raise malformed() from None
     if (count := _count(request)) > MAX_ITEMS:
         raise InvalidArgument(
-            f"The request holds {count} items, but the limit is {MAX_ITEMS}. Send it in parts",
+            f"the request holds {count} items, but the limit is {MAX_ITEMS}. Send it in parts",
             reason=Reason.TOO_MANY_ITEMS,
         )
     return request

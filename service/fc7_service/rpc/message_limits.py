@@ -31,7 +31,7 @@ def check_fields(data: bytes, descriptor: Any) -> None:
     """
     if len(data) > _SMALL_BYTES and _count(data, descriptor) > MAX_FIELDS:
         raise InvalidArgument(
-            f"The request holds more than {MAX_FIELDS} fields. Send it in parts of at most {MAX_ITEMS} items",
+            f"the request holds more than {MAX_FIELDS} fields. Send it in parts of at most {MAX_ITEMS} items",
             reason=Reason.TOO_MANY_ITEMS,
         )
 
@@ -39,7 +39,7 @@ def check_fields(data: bytes, descriptor: Any) -> None:
 def malformed() -> InvalidArgument:
     """Return the error for bytes that are not a message of the method."""
     return InvalidArgument(
-        "The bytes of the request are not the message that this method takes", reason=Reason.MALFORMED_MESSAGE
+        "the bytes of the request are not the message that this method takes", reason=Reason.MALFORMED_MESSAGE
     )
 
 

@@ -70,11 +70,11 @@ def read_vector(vector: collection_pb2.Vector, provenance: Provenance) -> NDArra
     """
     if not vector.provenance_digest:
         raise InvalidArgument(
-            "A vector needs provenance_digest, the digest of its provenance", name="provenance_digest"
+            "a vector needs provenance_digest, the digest of its provenance", name="provenance_digest"
         )
     if vector.provenance_digest != provenance.digest:
         raise FailedPrecondition(
-            f"The vector has provenance {vector.provenance_digest[:12]!r}, but the collection has "
+            f"the vector has provenance {vector.provenance_digest[:12]!r}, but the collection has "
             f"{provenance.digest[:12]!r} ({provenance.model} {provenance.layer}). Extract it with that model and layer",
             name="provenance_digest",
             reason=Reason.PROVENANCE_MISMATCH,
@@ -82,7 +82,7 @@ def read_vector(vector: collection_pb2.Vector, provenance: Provenance) -> NDArra
     values = read_tensor(vector.values, "vector")
     if values.dtype != np.float32 or values.ndim != 1:
         raise InvalidArgument(
-            f"A vector must be float32 of shape (D,) (got {values.dtype} of shape {values.shape})",
+            f"a vector must be float32 of shape (D,) (got {values.dtype} of shape {values.shape})",
             name="vector",
             reason=Reason.INVALID_VECTOR,
         )
@@ -119,7 +119,7 @@ def check_answer(n_bytes: int, name: str) -> None:
     """
     if n_bytes > MAX_MESSAGE_BYTES:
         raise ResourceExhausted(
-            f"The answer would have {n_bytes} bytes, but the limit is {MAX_MESSAGE_BYTES}. Ask for fewer {name}",
+            f"the answer would have {n_bytes} bytes, but the limit is {MAX_MESSAGE_BYTES}. Ask for fewer {name}",
             name=name,
             reason=Reason.ANSWER_TOO_LARGE,
         )

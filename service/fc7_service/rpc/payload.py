@@ -21,25 +21,25 @@ def read_payload(text: str) -> dict[str, Any]:
     Raises
     ------
     InvalidArgument
-        Not a JSON object, above 64 KiB, nested more than 64 levels deep, with a key that stands twice in one object,
+        Not a JSON object, above 64 KiB, nested more than 64 levels deep, with a key that occurs twice in one object,
         or with a number that would not come back as it was sent.
     """
     try:
         if len(text) > LARGEST_PAYLOAD:
-            raise ValueError(f"it has {len(text)} characters: at most {LARGEST_PAYLOAD}")
+            raise ValueError(f"it has {len(text)} characters, but the limit is {LARGEST_PAYLOAD}")
         if text.count("[") + text.count("{") > _DEEPEST and (depth := _depth(text)) > _DEEPEST:
-            raise ValueError(f"it is nested {depth} levels deep: at most {_DEEPEST}")
+            raise ValueError(f"it is nested {depth} levels deep, but the limit is {_DEEPEST}")
         payload = json.loads(
             text or "{}", parse_constant=_refuse, parse_float=_exact, parse_int=_whole, object_pairs_hook=_without_twins
         )
         text.encode()
         json.dumps(payload, ensure_ascii=False).encode()  # no half of a surrogate pair, which an escape may hide
     except ValueError as error:
-        message = f"The payload cannot be stored: {error}"
+        message = f"the payload cannot be stored: {error}"
         raise InvalidArgument(message, name="payload_json", reason=Reason.INVALID_PAYLOAD) from error
     if not isinstance(payload, dict):
         raise InvalidArgument(
-            f'The payload is {text[:32]!r}, which is not a JSON object: send one, for example {{"label": "cat"}}',
+            f'the payload is {text[:32]!r}, which is not a JSON object. Send one, for example {{"label": "cat"}}',
             name="payload_json",
             reason=Reason.INVALID_PAYLOAD,
         )
@@ -75,7 +75,7 @@ def _refuse(constant: str) -> None:
 
 def _whole(literal: str) -> int:
     if len(literal) > _LONGEST_INTEGER:
-        raise ValueError(f"an integer has {len(literal)} digits: at most {_LONGEST_INTEGER}, or send it as text")
+        raise ValueError(f"an integer has {len(literal)} digits, but the limit is {_LONGEST_INTEGER}. Send it as text")
     return int(literal)
 
 
@@ -84,7 +84,7 @@ def _exact(literal: str) -> float:
     value, sent = float(literal), Decimal(literal, _LENIENT)
     n_digits = len("".join(map(str, sent.as_tuple().digits)).strip("0"))
     if math.isinf(value) or sent not in (Decimal(repr(value)), Decimal(f"{value:.{max(n_digits - 1, 0)}e}")):
-        raise ValueError(f"the number {literal[:40]} does not fit a double: shorten it, or send it as text")
+        raise ValueError(f"the number {literal[:40]} does not fit a double. Shorten it, or send it as text")
     return value
 
 
@@ -93,5 +93,5 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twin = next(key for key in found if keys.count(key) > 1)
-        raise ValueError(f"the key {twin[:40]!r} stands twice in one object")
+        raise ValueError(f"the key {twin[:40]!r} occurs twice in one object")
     return found

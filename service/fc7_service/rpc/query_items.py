@@ -33,7 +33,7 @@ def check_query(request: pb.QueryItemsRequest, count: int) -> None:
     n_hits = len(request.queries) * min(request.k, count)
     if n_hits > _MOST_HITS:
         raise ResourceExhausted(
-            f"The answer would have {n_hits} hits, but the limit is {_MOST_HITS}. Send fewer queries or a smaller k",
+            f"the answer would have {n_hits} hits, but the limit is {_MOST_HITS}. Send fewer queries or a smaller k",
             name="k",
             reason=Reason.ANSWER_TOO_LARGE,
         )
@@ -48,7 +48,7 @@ async def read_queries(
     timing = Timing()
     if images:
         provenance = collection.provenance
-        model = model_of_provenance(extractor, provenance, f"Collection {collection.name!r}")
+        model = model_of_provenance(extractor, provenance, f"collection {collection.name!r}")
         sent = [read_image(queries[i].image) for i in images]
         extracted = await extract_images(extractor, sent, model, provenance.layer)
         for i, feature in zip(images, extracted.rows, strict=True):

@@ -57,10 +57,10 @@ def models_of_request(extractor: Extractor, model: str, ensemble: Sequence[str])
     if not ensemble:
         return [extractor.bundle(model).name]
     if model:
-        raise InvalidArgument(f"Name an ensemble or a model, not both (got model {model[:64]!r})", name="ensemble")
+        raise InvalidArgument(f"name an ensemble or a model, not both (got model {model[:64]!r})", name="ensemble")
     names = [extractor.bundle(name).name for name in ensemble]
     if len(names) < 2 or len(set(names)) < len(names):
         raise InvalidArgument(
-            f"An ensemble needs at least two models, each once (got {', '.join(names[:8])})", name="ensemble"
+            f"an ensemble needs at least two models, each once (got {', '.join(names[:8])})", name="ensemble"
         )
     return names

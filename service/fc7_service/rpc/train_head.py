@@ -71,11 +71,11 @@ class Trainer:
             return plan.model, plan.layer
         if plan.model or plan.layer:
             raise InvalidArgument(
-                "Features come with a model and a layer. Leave both empty in the plan", name="provenance"
+                "features come with a model and a layer. Leave both empty in the plan", name="provenance"
             )
         fields = {field.name: value for field, value in plan.provenance.ListFields()}
         provenance = Provenance.from_dict(fields)
-        return model_of_provenance(self._extractor, provenance, "The training data"), provenance.layer
+        return model_of_provenance(self._extractor, provenance, "the training data"), provenance.layer
 
     @contextmanager
     def _training_place(self) -> Iterator[None]:
@@ -104,7 +104,7 @@ class RowMemory:
         """Take memory, or refuse the call if not enough is left."""
         if self._n_bytes + n_bytes > _MOST_ROW_BYTES:
             raise ResourceExhausted(
-                f"Other trainings hold {self._n_bytes} bytes of features. Try again in {_RETRY_AFTER_S:g} s",
+                f"other trainings hold {self._n_bytes} bytes of features. Try again in {_RETRY_AFTER_S:g} s",
                 name="images",
                 retry_after_s=_RETRY_AFTER_S,
                 reason=Reason.QUEUE_FULL,
@@ -132,7 +132,7 @@ class LabelledRows:
         """Extract some images; return the progress, with the images that could not be read."""
         if len(part.images) != len(part.labels):
             raise InvalidArgument(
-                f"Send one label per image (got {len(part.images)} images and {len(part.labels)} labels)", name="labels"
+                f"send one label per image (got {len(part.images)} images and {len(part.labels)} labels)", name="labels"
             )
         for label in part.labels:
             limits.check_label(label)
@@ -181,7 +181,7 @@ class LabelledRows:
         """Return the features (N, D), the labels and the content digests, and keep no features."""
         if not self._values:
             raise InvalidArgument(
-                "There is no image to train on. Send at least two classes", name="images", reason=Reason.TOO_FEW_IMAGES
+                "there is no image to train on. Send at least two classes", name="images", reason=Reason.TOO_FEW_IMAGES
             )
         values, self._values = self._values, []
         return np.stack(values), self.labels, self.groups
@@ -196,13 +196,13 @@ async def _read_to_end(requests: AsyncIterator[pb.TrainHeadRequest], plan: pb.He
     for field, value in (("model", plan.model), ("layer", plan.layer)):
         if value:
             raise InvalidArgument(
-                f"Collection {plan.collection[:64]!r} has its own {field}. Leave {field} empty (got {value[:64]!r})",
+                f"collection {plan.collection[:64]!r} has its own {field}. Leave {field} empty (got {value[:64]!r})",
                 name=field,
             )
     async for request in requests:
         _check_part(request, "images")
         raise InvalidArgument(
-            f"Train on images or on a collection, not on both (got images and collection {plan.collection[:64]!r})",
+            f"train on images or on a collection, not on both (got images and collection {plan.collection[:64]!r})",
             name="images",
         )
 
@@ -211,8 +211,8 @@ def _check_part(request: pb.TrainHeadRequest, kind: str) -> None:
     """Refuse a second plan, and a mix of images and features."""
     part = request.WhichOneof("part")
     if part == "plan":
-        raise InvalidArgument("Send the plan once, in the first message", name="plan")
+        raise InvalidArgument("send the plan once, in the first message", name="plan")
     if part not in (kind, None):
         raise InvalidArgument(
-            f"The plan is for {kind}, but {part} were sent. A plan with a provenance is for features", name=part
+            f"the plan is for {kind}, but {part} were sent. A plan with a provenance is for features", name=part
         )

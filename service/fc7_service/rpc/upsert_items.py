@@ -40,7 +40,7 @@ async def upsert_items(
     timing = Timing()
     if upsert.unextracted:
         provenance = collection.provenance
-        model = model_of_provenance(extractor, provenance, f"Collection {collection.name!r}")
+        model = model_of_provenance(extractor, provenance, f"collection {collection.name!r}")
         images = [read_image(request.items[i].image) for i in upsert.unextracted]
         found = await extract_images(extractor, images, model, provenance.layer)
         upsert.add_features(found.rows)
@@ -58,7 +58,7 @@ def _read_upsert(collection: Collection, messages: Sequence[pb.NewItem]) -> Upse
             check_id(message.id)
             if message.id in seen:
                 raise InvalidArgument(
-                    f"Id {message.id!r} occurs twice in this call", name=message.id, reason=Reason.INVALID_ID
+                    f"id {message.id!r} occurs twice in this call", name=message.id, reason=Reason.INVALID_ID
                 )
             seen.add(message.id)
             items.append(_read_item(message, collection.provenance))
