@@ -53,7 +53,7 @@ class Classes:
             Several classes have the label; their ids are named.
         """
         if self.labels.count(label) > 1:
-            ids = ", ".join(id_ for id_, other in zip(self.ids, self.labels, strict=True) if other == label)
+            ids = ", ".join(id_ for id_, own in zip(self.ids, self.labels, strict=True) if own == label)
             raise InvalidArgument(f"several classes are called {label[:64]!r}. Use one of the ids {ids}", name="label")
         if label not in self.labels and label in self.ids:
             return self.ids.index(label)
@@ -76,7 +76,7 @@ def network_classes(network: Network) -> Classes:
         The network has no classes.
     """
     classes = network.bundle.classes
-    labels, ids = tuple(one.name for one in classes), tuple(one.id for one in classes)
+    labels, ids = tuple(c.name for c in classes), tuple(c.id for c in classes)
     if "logits" not in network.bundle.layers or not labels:
         raise FailedPrecondition(
             f"model {network.bundle.name!r} has no classes. Name a head",
@@ -98,22 +98,23 @@ def classes_of_last_layer(network: Network, classes: Classes) -> Classes:
     """
     layers = network.bundle.layers
     px = network.bundle.recipe.crop_px
-    picture = np.zeros((1, 3, px, px), np.float32)  # only its shape is used
+    image = np.zeros((1, 3, px, px), np.float32)  # only its shape is used
 
     def logits(layer: str, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        (found,) = network.run(("logits",), picture, {layer: features}, inputs=(layer,))
-        return np.asarray(found, np.float32)
+        (values,) = network.run(("logits",), image, {layer: features}, inputs=(layer,))
+        return np.asarray(values, np.float32)
 
-    for layer in [name for name, one in layers.items() if len(one.shape) == 1 and name != "logits"][::-1]:
+    flat_layers = [name for name, layer in layers.items() if len(layer.shape) == 1 and name != "logits"]
+    for layer in reversed(flat_layers):
         dim = layers[layer].dim
         probe = np.abs(np.random.default_rng(0).standard_normal((1, dim))).astype(np.float32)
         try:
-            bias, wanted = logits(layer, np.zeros((1, dim), np.float32))[0], logits(layer, probe)[0]
+            bias, expected = logits(layer, np.zeros((1, dim), np.float32))[0], logits(layer, probe)[0]
         except FailedPrecondition:  # the logits are not computed from this layer
             continue
         rows = (np.eye(min(_BATCH, dim - first), dim, first, np.float32) for first in range(0, dim, _BATCH))
         weights = np.concatenate([logits(layer, row) - bias for row in rows])
-        if np.abs(probe[0] @ weights + bias - wanted).max() <= _LINEAR * np.abs(wanted).max():
+        if np.abs(probe[0] @ weights + bias - expected).max() <= _LINEAR * np.abs(expected).max():
             return replace(classes, layer=layer, linear=LinearLayer(np.zeros(dim, np.float32), weights, bias))
     raise FailedPrecondition(
         f"the logits of model {network.bundle.name!r} are not linear in any layer of its bundle. Train a head on one",

@@ -31,9 +31,7 @@ class Contributions:
     total: float
     unit_layer: str  # layer of the units
     units: NDArray[np.float64]  # (units of that layer,)
-    places: NDArray[
-        np.int64
-    ]  # (units,): the flattened position that contributes most to a unit, or `STRONGEST_POSITION`
+    places: NDArray[np.int64]  # (units,): flattened position that contributes most to each, or `STRONGEST_POSITION`
     units_rest: float  # total - units.sum()
     positions: NDArray[np.float64] | None  # (rows, columns); None if the feature is not linear in any map
     positions_rest: float  # total - positions.sum()
@@ -67,9 +65,9 @@ def split_linear(
     unit_layer, units = layer, products
     sums, spatial = network.sums(layer), _spatial(network, layer)
     if network.has_deconvnet and not network.can_project(layer):
-        for sources in [sums] if sums else [(one,) for one in spatial]:
-            if found := _parts(network, layer, view, sources, axis=0):
-                unit_layer, units = sources[0], np.sum(list(found.values()), axis=0) @ direction
+        for sources in [sums] if sums else [(name,) for name in spatial]:
+            if by_map := _parts(network, layer, view, sources, axis=0):
+                unit_layer, units = sources[0], np.sum(list(by_map.values()), axis=0) @ direction
                 break
     by_position = _parts(network, layer, view, sums or network.reads(layer, spatial), axis=1)
     positions = None if by_position is None else _overlaid([maps @ direction for maps in by_position.values()])
@@ -102,7 +100,8 @@ def _parts(
     if not sources or key in network.not_linear or not network.reads(layer, sources):
         return None
     maps = dict(zip(sources, network.run(sources, view.tensor[np.newaxis]), strict=True))  # (1, C, h, w) each
-    if {one.ndim for one in maps.values()} != {4} or (axis == 0 and len({one.shape[1] for one in maps.values()}) > 1):
+    are_maps = all(values.ndim == 4 for values in maps.values())
+    if not are_maps or (axis == 0 and len({values.shape[1] for values in maps.values()}) > 1):
         raise DataLoss(
             f"{', '.join(sources)} of model {network.bundle.name!r} are not maps of the same units",
             name=layer,
@@ -112,35 +111,37 @@ def _parts(
     def feature(masked: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return features (N, D) for maps (N, C, h, w); sources that ``masked`` lacks are zero."""
         n = len(next(iter(masked.values())))
-        given = {name: masked.get(name, np.zeros((n, *one.shape[1:]), np.float32)) for name, one in maps.items()}
+        given = {name: masked.get(name, np.zeros((n, *full.shape[1:]), np.float32)) for name, full in maps.items()}
         tensors = np.repeat(view.tensor[np.newaxis], n, axis=0)  # only their shape is used
-        (found,) = network.run((layer,), tensors, given, inputs=sources)
-        return np.asarray(found, np.float32).reshape(n, -1)
+        (values,) = network.run((layer,), tensors, given, inputs=sources)
+        return np.asarray(values, np.float32).reshape(n, -1)
 
     def alone(source: str, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return features (N, D) of one source, kept only where ``rows`` (N, maps or positions) are 1."""
-        one = maps[source]
-        spread = rows[:, :, None, None] if axis == 0 else rows.reshape(-1, 1, *one.shape[2:])
-        return feature({source: one * spread})
+        full = maps[source]
+        mask = rows[:, :, None, None] if axis == 0 else rows.reshape(-1, 1, *full.shape[2:])
+        return feature({source: full * mask})
 
-    sizes = {name: one.shape[1] if axis == 0 else one.shape[2] * one.shape[3] for name, one in maps.items()}
-    none, whole = feature({name: 0 * one for name, one in maps.items()}), feature(maps)
+    sizes = {name: full.shape[1] if axis == 0 else full.shape[2] * full.shape[3] for name, full in maps.items()}
+    none, whole = feature({name: 0 * full for name, full in maps.items()}), feature(maps)
     halves = [alone(name, _halves(size)) for name, size in sizes.items()]
-    largest = max(float(np.abs(one).max()) for one in (whole, none, *halves))
+    largest = max(float(np.abs(values).max()) for values in (whole, none, *halves))
     is_sum = partial(np.allclose, whole, rtol=0, atol=_TOLERANCE * largest)
-    found = {}
+    parts = {}
     if is_sum(none + sum((half - none).sum(axis=0) for half in halves)):  # otherwise there is no need to try each part
         for name, size in sizes.items():
-            found[name] = np.concatenate([alone(name, rows) - none for rows in _single(size)]).astype(np.float64)
-    if not found or not is_sum(none + sum(one.sum(axis=0) for one in found.values())):
+            parts[name] = np.concatenate([alone(name, rows) - none for rows in _single(size)]).astype(np.float64)
+    if not parts or not is_sum(none + sum(part.sum(axis=0) for part in parts.values())):
         network.not_linear.add(key)
         return None
-    return {name: one.reshape(*(maps[name].shape[2:] if axis else (-1,)), one.shape[1]) for name, one in found.items()}
+    return {
+        name: part.reshape(*(maps[name].shape[2:] if axis else (-1,)), part.shape[1]) for name, part in parts.items()
+    }
 
 
 def _spatial(network: Network, layer: str) -> tuple[str, ...]:
     """Return the spatial layers of the manifest except ``layer``, first to last."""
-    return tuple(name for name, one in network.bundle.layers.items() if len(one.shape) == 3 and name != layer)
+    return tuple(name for name, other in network.bundle.layers.items() if len(other.shape) == 3 and name != layer)
 
 
 def _halves(size: int) -> NDArray[np.float32]:
@@ -156,10 +157,10 @@ def _single(size: int) -> Iterator[NDArray[np.float32]]:
 
 def _overlaid(maps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return the sum of contribution maps on the finest grid; a coarser map is spread evenly over its cells."""
-    shape = max((one.shape for one in maps), key=lambda shape: shape[0] * shape[1])
+    shape = max((grid.shape for grid in maps), key=lambda shape: shape[0] * shape[1])
     total = np.zeros(shape)
-    for one in maps:
-        rows, columns = (np.arange(n) * m // n for n, m in zip(shape, one.shape, strict=True))
+    for grid in maps:
+        rows, columns = (np.arange(n) * m // n for n, m in zip(shape, grid.shape, strict=True))
         area = np.bincount(rows)[:, None] * np.bincount(columns)
-        total += (one / area)[np.ix_(rows, columns)]
+        total += (grid / area)[np.ix_(rows, columns)]
     return total

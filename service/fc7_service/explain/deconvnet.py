@@ -1,4 +1,4 @@
-"""Project units of a layer to the pixels that made them fire, by the deconvnet of the bundle."""
+"""Project units of a layer to the pixels that made them fire, with the deconvnet of the bundle."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def project_units(
     check_units(known, units)
     height, width = network.map_size(known, view.px)
     _check_positions(known, positions, height * width)
-    found: list[Projection] = []
+    projections: list[Projection] = []
     for first in range(0, len(units), _BATCH):
         part = slice(first, first + _BATCH)
-        found += _project(network, known, view, width, np.asarray(units[part]), np.asarray(positions[part]), rule)
-    return found
+        projections += _project(network, known, view, width, np.asarray(units[part]), np.asarray(positions[part]), rule)
+    return projections
 
 
 def strongest_units(network: Network, layer: str, view: PreparedImage, count: int) -> list[int]:
@@ -84,7 +84,7 @@ def check_units(layer: DeconvLayer, units: Sequence[int]) -> None:
     Raises
     ------
     InvalidArgument
-        The unit and the range are named.
+        A unit is out of range.
     """
     for unit in units:
         if not 0 <= unit < layer.channels:
@@ -114,7 +114,7 @@ def _project(
 ) -> list[Projection]:
     """Project a batch of units of a layer whose maps have ``width`` columns."""
     pixels, values, places = network.run(
-        [f"{what}/{layer.name}" for what in (f"pixels/{rule}", "value", "place")],
+        [f"{output}/{layer.name}" for output in (f"pixels/{rule}", "value", "place")],
         np.repeat(view.tensor[np.newaxis], len(units), axis=0),
         {"unit": units, "position": positions},
     )

@@ -1,4 +1,4 @@
-"""All explanations run on one thread with a low priority, behind a short queue."""
+"""The one thread that runs all explanations, with a low priority and a short queue."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Stopwatch:
 
 
 class CallerLeftError(Exception):
-    """The caller of a job does not wait for it any more."""
+    """The caller of a job no longer waits for it."""
 
 
 class ExplainThread:
@@ -50,7 +50,7 @@ class ExplainThread:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fc7-explain", initializer=_give_way)
         self._n_calls = 0
-        self._is_left = threading.Event()  # set if the caller of the running job does not wait any more
+        self._is_left = threading.Event()  # set if the caller of the running job no longer waits
         self._is_closed = False
 
     @contextmanager
@@ -60,12 +60,12 @@ class ExplainThread:
         Parameters
         ----------
         limit
-            The call is refused if so many places are taken.
+            Number of places. The call is refused if all are taken.
 
         Raises
         ------
         ResourceExhausted
-            Too many calls are running; the error says when to try again.
+            Too many calls are running. The error says when to try again.
         """
         if self._n_calls >= limit:
             raise ResourceExhausted(
@@ -114,7 +114,7 @@ class ExplainThread:
         Raises
         ------
         CallerLeftError
-            Ends the job; no caller sees it.
+            The caller has left. No caller sees this error.
         """
         if self._is_left.is_set():
             raise CallerLeftError

@@ -143,10 +143,9 @@ class Explainer:
         network, rule = self._network(model), check_rule(rule)
 
         def job() -> ClassExplanation:
-            who = classes or self._own_classes(network)
-            return explain_class(
-                network, who, label, self._view(network, who.layer, image, stopwatch), n_strongest, rule
-            )
+            all_classes = classes or self._own_classes(network)
+            view = self._view(network, all_classes.layer, image, stopwatch)
+            return explain_class(network, all_classes, label, view, n_strongest, rule)
 
         with self._thread.hold_place() as stopwatch:
             return await self._thread.run(stopwatch, job), stopwatch
@@ -170,10 +169,9 @@ class Explainer:
         network = self._network(model)
 
         def begin() -> occlusion.OcclusionSweep:
-            who = classes or network_classes(network)
-            return occlusion.OcclusionSweep(
-                network, who, label, self._view(network, who.layer, image, stopwatch), square_px, grid
-            )
+            all_classes = classes or network_classes(network)
+            view = self._view(network, all_classes.layer, image, stopwatch)
+            return occlusion.OcclusionSweep(network, all_classes, label, view, square_px, grid)
 
         with self._thread.hold_place() as stopwatch:
             sweep = await self._thread.run(stopwatch, begin)
@@ -214,9 +212,8 @@ class Explainer:
                 for unit in units
             ]
 
-        return await self._thread.run(
-            Stopwatch(), job
-        )  # without a place: the call has had one, and its work must not be lost
+        # No place is held: the call has just given up its own, and its work must not be lost.
+        return await self._thread.run(Stopwatch(), job)
 
     def projection_bytes(self, model: str, layer: str) -> int:
         """Return the size of one projection, float32 (P, P, 3), in bytes; 0 if the network has no deconvnet."""

@@ -60,24 +60,26 @@ def explain_match(
     FailedPrecondition
         A feature is zero everywhere, so that it has no direction.
     """
-    (found,) = network.run((layer,), np.stack([view.tensor for view in views]))
-    features = np.asarray(found, np.float32).reshape(2, -1)
+    (values,) = network.run((layer,), np.stack([view.tensor for view in views]))
+    features = np.asarray(values, np.float32).reshape(2, -1)
     norms = np.linalg.norm(features.astype(np.float64), axis=1)
     if not norms.all():
         raise FailedPrecondition(f"layer {layer!r} is zero for one of the images, so there is no cosine", name=layer)
     directions = features[::-1] / norms.prod()
 
     def split() -> tuple[Contributions, Contributions]:
-        one, other = (split_linear(network, layer, *rest) for rest in zip(views, features, directions, strict=True))
-        return one, other
+        query, neighbour = (
+            split_linear(network, layer, *side) for side in zip(views, features, directions, strict=True)
+        )
+        return query, neighbour
 
     shares = split()
     if shares[0].unit_layer != shares[1].unit_layer:  # the second split has shown that the maps do not add up
         shares = split()
     units = (shares[0].units + shares[1].units) / 2
     query, neighbour = (
-        MatchSide(view, one, _project_strongest(network, one, units, view, n_strongest, rule))
-        for view, one in zip(views, shares, strict=True)
+        MatchSide(view, share, _project_strongest(network, share, units, view, n_strongest, rule))
+        for view, share in zip(views, shares, strict=True)
     )
     score = shares[0].total
     return MatchExplanation(score, shares[0].unit_layer, units, score - float(units.sum()), query, neighbour)
@@ -98,8 +100,8 @@ def explain_class(
     NotFound, InvalidArgument
         There is no such class, or several classes have the label.
     """
-    (found,) = network.run((classes.layer,), view.tensor[np.newaxis])
-    feature = np.asarray(found, np.float32).reshape(-1)
+    (values,) = network.run((classes.layer,), view.tensor[np.newaxis])
+    feature = np.asarray(values, np.float32).reshape(-1)
     probabilities = classes.predict(feature[np.newaxis])[0]
     index = classes.index(label) if label else int(probabilities.argmax())
     linear = classes.linear

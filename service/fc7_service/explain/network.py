@@ -1,4 +1,4 @@
-"""A bundle's graph, of which any part can be run, and the layers that its deconvnet can project."""
+"""Run any part of a bundle's graph, and know the layers that its deconvnet can project."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DeconvLayer:
 
 
 class Network:
-    """One bundle as explanations use it; for one thread.
+    """A bundle, as explanations use it. Not safe for several threads.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Network:
         Parameters
         ----------
         outputs
-            Their names.
+            Names of the tensors.
         tensors
             Images, float32 (N, 3, H, W).
         given
@@ -90,16 +90,17 @@ class Network:
             The graph has no such tensor, or an output does not depend on ``inputs``.
         """
         session = self._sessions.get(self.bundle, tuple(outputs), tuple(inputs))
-        values = {one.name: (given or {}).get(one.name, tensors) for one in session.get_inputs()}
-        found: list[NDArray[Any]] = session.run(list(outputs), values)
-        return found
+        feed = {node.name: (given or {}).get(node.name, tensors) for node in session.get_inputs()}
+        values: list[NDArray[Any]] = session.run(list(outputs), feed)
+        return values
 
     def reads(self, layer: str, inputs: Sequence[str]) -> tuple[str, ...]:
         """Return the ``inputs`` from which ``layer`` is computed if the values of all of them are given."""
         key = (layer, *inputs)
         if key not in self._read:
             try:
-                needed = {one.name for one in self._sessions.get(self.bundle, (layer,), tuple(inputs)).get_inputs()}
+                session = self._sessions.get(self.bundle, (layer,), tuple(inputs))
+                needed = {node.name for node in session.get_inputs()}
             except FailedPrecondition:
                 needed = set()
             self._read[key] = tuple(name for name in inputs if name in needed)
@@ -114,12 +115,12 @@ class Network:
             The metadata of the graph file is malformed.
         """
         if self._sums is None:
-            said = read_metadata(self.bundle.graph()).get(SUMS, "{}")
+            text = read_metadata(self.bundle.graph()).get(SUMS, "{}")
             try:
-                self._sums = {str(name): tuple(map(str, tensors)) for name, tensors in json.loads(said).items()}
+                self._sums = {str(name): tuple(map(str, tensors)) for name, tensors in json.loads(text).items()}
             except (AttributeError, TypeError, ValueError) as error:
                 raise DataLoss(
-                    f"metadata {SUMS!r} of bundle {self.bundle.name!r} is malformed: {said[:64]!r}",
+                    f"metadata {SUMS!r} of bundle {self.bundle.name!r} is malformed: {text[:64]!r}",
                     name=SUMS,
                     reason=Reason.BUNDLE_DAMAGED,
                 ) from error
@@ -150,7 +151,7 @@ class Network:
         FailedPrecondition
             The network has no deconvnet.
         NotFound
-            Its deconvnet does not reach this layer; the layers that it reaches are named.
+            Its deconvnet does not reach this layer. The message names the layers that it reaches.
         """
         known = self._deconv_layers()
         if name not in known:
@@ -206,7 +207,7 @@ def check_rule(rule: str) -> str:
     Raises
     ------
     InvalidArgument
-        No such rule.
+        There is no such rule.
     """
     if rule and rule not in RULES:
         raise InvalidArgument(f"rule must be one of {', '.join(RULES)} (got {rule[:64]!r})", name="rule")

@@ -1,4 +1,4 @@
-"""A grey square is moved over an image, and the network classifies each covered image."""
+"""Move a grey square over an image, and let the network classify each covered image."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OcclusionSweep:
     InvalidArgument
         The square or the grid is out of range, or several classes have the label.
     NotFound
-        No such class.
+        There is no such class.
     ResourceExhausted
         The sweep needs more views of this size than one call may ask for.
 
@@ -53,8 +53,8 @@ class OcclusionSweep:
     square_px: int
     grid: int
     activity_layer: str = ""
-    probabilities: list[NDArray[np.float32]] = field(default_factory=list)  # (N, classes) a batch
-    activities: list[NDArray[np.float32]] = field(default_factory=list)  # (N, maps) a batch
+    probabilities: list[NDArray[np.float32]] = field(default_factory=list)  # (N, classes) per batch
+    activities: list[NDArray[np.float32]] = field(default_factory=list)  # (N, maps) per batch
 
     def __post_init__(self) -> None:
         px = self.view.px
@@ -76,7 +76,7 @@ class OcclusionSweep:
             )
         if self.label:
             self.classes.index(self.label)
-        spatial = [name for name, one in self.network.bundle.layers.items() if len(one.shape) == 3]
+        spatial = [name for name, layer in self.network.bundle.layers.items() if len(layer.shape) == 3]
         self.activity_layer = "conv5" if "conv5" in spatial else (spatial or [""])[-1]
 
     @property
@@ -96,10 +96,10 @@ class OcclusionSweep:
             if number:
                 self._cover(tensor, *divmod(number - 1, self.grid))
         outputs = [self.classes.layer, *([self.activity_layer] if self.activity_layer else [])]
-        found = self.network.run(tuple(dict.fromkeys(outputs)), tensors)
-        self.probabilities.append(self.classes.predict(np.asarray(found[0], np.float32).reshape(len(tensors), -1)))
+        values = self.network.run(tuple(dict.fromkeys(outputs)), tensors)
+        self.probabilities.append(self.classes.predict(np.asarray(values[0], np.float32).reshape(len(tensors), -1)))
         if self.activity_layer:
-            self.activities.append(found[-1].sum(axis=(2, 3)))
+            self.activities.append(values[-1].sum(axis=(2, 3)))
 
     def _cover(self, tensor: NDArray[np.float32], row: int, column: int) -> None:
         """Cover the square around a point of the grid with grey: 0 is the mean that the recipe subtracts."""

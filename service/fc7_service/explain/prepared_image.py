@@ -1,4 +1,4 @@
-"""An image as a network is given it."""
+"""An image, prepared for a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PreparedImage:
 
     pixels: NDArray[np.uint8]  # (P, P, 3), RGB
     tensor: NDArray[np.float32]  # (3, P, P): the network's input
-    crop: tuple[float, float, float, float]  # left, top, right, bottom as shares of the upright image
+    crop: tuple[float, float, float, float]  # left, top, right, bottom as fractions of the upright image
 
     @property
     def px(self) -> int:

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions over parts of the networks' graphs, a few at a time."""
+"""Keep a few ONNX Runtime sessions open, each for a part of a network's graph."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _Key = tuple[str, str, tuple[str, ...], tuple[str, ...]]  # folder of the bundle
 
 
 class SessionCache:
-    """Sessions of all networks; the least recently used are closed first. For one thread.
+    """Sessions of all networks. The least recently used are closed first. Not safe for several threads.
 
     Parameters
     ----------
     open_session
-        Opens a session.
+        Opens a session for an ONNX file.
     check_caller
         Called before each use; raises an error if nobody waits for the result any more.
     """

@@ -78,12 +78,12 @@ class TopImagesStore:
     Parameters
     ----------
     folder
-        Made when the first pass is saved.
+        Created when the first pass is saved.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        for leftover in folder.glob(_HALF_MADE + "*"):  # of a process that was killed
+        for leftover in folder.glob(_HALF_MADE + "*"):  # by a process that was killed
             leftover.unlink(missing_ok=True)
 
     def load(self, provenance: str, digests: bytes) -> TopImages | None:
@@ -121,10 +121,10 @@ class TopImagesStore:
             _logger.warning("the strongest images of each unit (%d images) could not be saved: %s", top.n_done, error)
 
     def _forget(self) -> None:
-        found = [(file, file.stat()) for file in self._folder.glob(f"*{_SUFFIX}")]
-        found.sort(key=lambda one: one[1].st_mtime_ns, reverse=True)
+        passes = [(file, file.stat()) for file in self._folder.glob(f"*{_SUFFIX}")]
+        passes.sort(key=lambda entry: entry[1].st_mtime_ns, reverse=True)
         kept_bytes = 0
-        for number, (file, facts) in enumerate(found):
+        for number, (file, facts) in enumerate(passes):
             kept_bytes += facts.st_size
             if number >= _KEPT or (number and kept_bytes > _KEPT_BYTES):
                 file.unlink(missing_ok=True)
