@@ -134,7 +134,7 @@ class Settings:
         host, _ = split_address(address, "metrics")
         if not is_loopback(host) and not self.is_insecure:
             raise InvalidArgument(
-                f"Other machines can reach the metrics on {address}, which have no TLS and no token. Name a "
+                f"other machines can reach the metrics on {address}, which have no TLS and no token. Name a "
                 "loopback address with --metrics, or allow it with --insecure",
                 name="metrics",
             )

@@ -85,7 +85,7 @@ class Exporter:
             self._server = server_class((host.strip("[]"), port), handler)
         except OSError as error:
             raise FailedPrecondition(
-                f"Cannot serve metrics on {address}: the port is in use, or the address is not this machine's. Choose "
+                f"cannot serve metrics on {address}: the port is in use, or the address is not this machine's. Choose "
                 "another one with --metrics",
                 name="metrics",
                 reason=Reason.CANNOT_LISTEN,
