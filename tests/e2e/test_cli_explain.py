@@ -246,7 +246,7 @@ def test_class_of_the_network_and_of_a_head(run: Run, address: str, images: Path
     assert reason.positions.sum() + reason.positions_rest == pytest.approx(reason.logit, abs=1e-4)
     (found,) = run("class", image, "--head", "kinds", "--class", "two", "--output", tmp_path / "c.npz", "--json")
     assert found["unit_layer"] == "conv5"
-    run("class", image, "--head", "kinds", "--class", "three", code=3, said="no class 'three' among 2: one, two")
+    run("class", image, "--head", "kinds", "--class", "three", code=3, said="no class 'three'. The 2 classes are: one, two")
     run("class", image, "--head", "kinds", "--model", "tiny", code=2, said="cannot be combined with a head")
     run("class", image, "--head", "absent", code=3)
 
@@ -265,7 +265,7 @@ def test_occlude(run: Run, images: Path, tmp_path: Path) -> None:
 def test_bad_input(run: Run, images: Path, tmp_path: Path) -> None:
     image = images / "one/0.jpg"
     run("unit", image, "--model", "bare", code=4, said="model 'bare' has no deconvnet")
-    run("unit", image, "--layer", "conv9", code=3, said="choose one of conv5, pool5")
+    run("unit", image, "--layer", "conv9", code=3, said="Choose one of conv5, pool5")
     run("unit", image, "--unit", 99, code=2, said="units of layer 'conv5' are 0 to 3 (got 99)")
     run("unit", image, "--unit", 1, "--position", 64, code=2, said="positions of layer 'conv5' are 0 to 63")
     run("unit", image, "--unit", 1, "--strongest", 3, code=2)

@@ -147,7 +147,7 @@ def test_metrics_are_off_by_default_and_their_port_is_checked(tiny_bundle: Path,
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         result = run(tmp_path / "data", "--model", str(tiny_bundle), "--metrics", address)
     assert result.returncode == 4
-    assert f"Cannot serve metrics on {address}" in result.stderr
+    assert f"cannot serve metrics on {address}" in result.stderr
     result = run(tmp_path / "data", "--model", str(tiny_bundle), "--metrics", "0.0.0.0:0")
     assert result.returncode == 2
     assert "--insecure" in result.stderr

@@ -83,7 +83,7 @@ async def test_a_pass_is_asked_for_by_digests_then_sent(servicer: ExplainService
         (InvalidArgument, "first message of TopUnits must be the plan", []),
         (InvalidArgument, "first message of TopUnits must be the plan", [images(IMAGES[0])]),
         (InvalidArgument, "got 5 bytes", [pb.TopUnitsRequest(plan=pb.TopPlan(digests=b"12345"))]),
-        (InvalidArgument, "digests has 0 bytes", [pb.TopUnitsRequest(plan=pb.TopPlan())]),
+        (InvalidArgument, "got 0 bytes", [pb.TopUnitsRequest(plan=pb.TopPlan())]),
         (InvalidArgument, "send the plan once", [PLAN, PLAN]),
         (InvalidArgument, "2 images came for 3 digests", [PLAN, images(*IMAGES[:2])]),
         (InvalidArgument, "more images came than the 3", [PLAN, images(*IMAGES, IMAGES[0])]),

@@ -137,7 +137,7 @@ def test_a_port_that_is_taken_is_named(exporter: Exporter) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(FailedPrecondition, match=f"Cannot serve metrics on {address}"):
+        with pytest.raises(FailedPrecondition, match=f"cannot serve metrics on {address}"):
             exporter.start(address)
 
 
