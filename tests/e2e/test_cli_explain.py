@@ -246,7 +246,16 @@ def test_class_of_the_network_and_of_a_head(run: Run, address: str, images: Path
     assert reason.positions.sum() + reason.positions_rest == pytest.approx(reason.logit, abs=1e-4)
     (found,) = run("class", image, "--head", "kinds", "--class", "two", "--output", tmp_path / "c.npz", "--json")
     assert found["unit_layer"] == "conv5"
-    run("class", image, "--head", "kinds", "--class", "three", code=3, said="no class 'three'. The 2 classes are: one, two")
+    run(
+        "class",
+        image,
+        "--head",
+        "kinds",
+        "--class",
+        "three",
+        code=3,
+        said="no class 'three'. The 2 classes are: one, two",
+    )
     run("class", image, "--head", "kinds", "--model", "tiny", code=2, said="cannot be combined with a head")
     run("class", image, "--head", "absent", code=3)
 

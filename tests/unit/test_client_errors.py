@@ -167,7 +167,7 @@ def test_nobody_there(connect: Any) -> None:
         address = fake.address
     with connect(address) as client:
         assert client.is_ready() is False
-        with pytest.raises(fc7.Unavailable, match=rf"^There is no server at {address}\."):
+        with pytest.raises(fc7.Unavailable, match=rf"^there is no server at {address}\."):
             client.models()
 
 
