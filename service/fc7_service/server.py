@@ -91,7 +91,9 @@ class Server:
         self._record: Record = self._exporter.record if self._exporter else ignore
         self._extractor = Extractor(bundles, device=settings.device, threads=settings.threads, record=self._record)
         self._files = share_files(file_limit(is_raised=False))
-        self._collections = Collections(folder.path / "collections", self._files.n_collections)
+        self._collections = Collections(
+            folder.path / "collections", self._files.n_collections, may_use_gpu=settings.device != "cpu"
+        )
         self._heads = Heads(folder.path / "heads")
         self._explainer = Explainer(
             bundles,

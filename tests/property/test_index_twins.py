@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from fc7_service.collections.index_exact import Exact
 from fc7_service.collections.index_rabitq import RaBitQ
 from fc7_service.collections.scoring import prepare_vectors
-from slow.nearest import exact_score, exact_search, rabitq_cosine_error, rabitq_squared_distance
+from slow.nearest import (
+    exact_score,
+    exact_search,
+    rabitq_cosine_error,
+    rabitq_estimate_bound,
+    rabitq_squared_distance,
+)
 
 METRICS = ["cosine", "l2", "dot"]
 
@@ -73,17 +79,49 @@ def test_the_estimate_is_as_near_as_the_paper_promises(dim):
     assert np.abs(errors).max() < 6
 
 
-def test_the_candidates_are_those_of_the_smallest_estimates():
-    """Above the size at which all rows are compared; FAISS must be on its way through the codes."""
-    rows, query = vectors(0, 3000, 32), vectors(1, 1, 32)
+@given(seed=st.integers(0, 2**32 - 1), dim=st.sampled_from([8, 64]), r=st.floats(0, 10))
+def test_the_bound_is_the_slow_one(seed, dim, r):
+    rows, query = vectors(seed, 50, dim), vectors(seed + 1, 1, dim).astype(np.float32)[0]
     index = RaBitQ(rows, "l2")
+    centre = rows.astype(np.float64).mean(axis=0)
+    errors = [rabitq_cosine_error(row.astype(np.float64), centre, 1) * np.sqrt(dim - 1) for row in rows]
+    assert index._relative_error == pytest.approx(np.quantile(errors, 0.99), rel=1e-3)
+    expected = rabitq_estimate_bound(query.astype(np.float64), centre, r, index._relative_error, index._codes.qb, 3)
+    float32 = 1e-4 * (np.linalg.norm(query - centre) + r) ** 2  # what FAISS may be off
+    assert expected * (1 - 1e-3) <= index._bound(query, -r) <= expected * (1 + 1e-3) + float32
+
+
+@pytest.mark.parametrize("width", [0.01, 0.1, 1.0])  # of a crowd, in units of its distance from the others
+def test_the_estimates_of_an_answer_stay_below_the_bound(width):
+    dim, rng = 128, np.random.default_rng(0)
+    others = vectors(1, 300, dim).astype(np.float64)
+    crowd = others[0] + width * rng.normal(size=(300, dim))
+    centre = np.concatenate([others, crowd]).mean(axis=0)
+    n_above = 0
+    for query in crowd[:10]:
+        nearest = crowd[np.argsort(np.linalg.norm(crowd - query, axis=1))[:10]]
+        r = np.linalg.norm(nearest[-1] - query)
+        for row in nearest:
+            error = rabitq_cosine_error(row, centre, 1) * np.sqrt(dim - 1)
+            bound = rabitq_estimate_bound(query, centre, r, error, 8, 3)
+            n_above += rabitq_squared_distance(row, query, centre, 8) > bound
+    assert n_above == 0
+
+
+def test_the_answer_is_the_best_of_all_rows_within_the_bound():
+    """Of a crowd too large for the first pass and small enough for a second; FAISS must be on its way through codes."""
+    rows = vectors(0, 3000, 64)
+    rows[:300] = rows[0] + 0.05 * np.random.default_rng(2).normal(size=(300, 64))
+    index, query = RaBitQ(rows, "l2"), rows[:1].astype(np.float32)
     ((positions, scores),) = index.search(prepare_vectors(query, "l2"), 5, np.ones(len(rows), bool))
-    assert len(positions) == 100
     exact, exact_query = rows.astype(np.float64), query[0].astype(np.float64)
     centre = exact.mean(axis=0)
     estimates = np.array([rabitq_squared_distance(row, exact_query, centre, index._codes.qb) for row in exact])
-    limit = np.sort(estimates)[99]
-    assert np.all(estimates[positions] <= limit * (1 + 1e-3))
-    assert set(np.flatnonzero(estimates < limit * (1 - 1e-3))) <= set(positions.tolist())
+    r = np.sort(np.linalg.norm(exact - exact_query, axis=1))[4]
+    bound = rabitq_estimate_bound(exact_query, centre, r, index._relative_error, index._codes.qb, 3)
+    within = np.flatnonzero(estimates <= bound)
+    assert 100 < len(within) < 750
+    expected, _ = exact_search(rows[within], query[0], 5, "l2")
+    assert positions[np.lexsort((positions, -scores))[:5]].tolist() == within[expected].tolist()
     for position, score in zip(positions, scores, strict=True):
         assert score == pytest.approx(exact_score(rows[position], query[0], "l2"), rel=1e-5)

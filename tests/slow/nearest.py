@@ -3,7 +3,8 @@
 References
 ----------
 Gao and Long 2024, RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound (arXiv 2405.12497),
-section 3.1 (the code), 3.2 (the estimate), 3.3.1 (the coarse query), theorem 3.2 (the error).
+section 3.1 (the code), 3.2 (the estimate), 3.3.1 (the coarse query), theorem 3.2 (the error). What
+follows from it for a search is derived in fc7_service/collections/index_rabitq.py.
 """
 
 from __future__ import annotations
@@ -59,3 +60,19 @@ def rabitq_cosine_error(row, centre, n_sigmas):
     to_row = row - centre
     code_and_row = rabitq_code(row, centre) @ (to_row / np.linalg.norm(to_row))
     return math.sqrt((1 - code_and_row**2) / code_and_row**2) * n_sigmas / math.sqrt(len(row) - 1)
+
+
+def rabitq_estimate_bound(query, centre, r, relative_error, n_query_bits, n_sigmas):
+    """Up to which estimate a row may be at most ``r`` away from the query.
+
+    ``relative_error`` is the length of what the code leaves out of a row, as a share of the row's distance from the
+    centre: sqrt((1 - a^2) / a^2), with a the angle's cosine between row and code.
+    """
+    to_query, dim = query - centre, len(query)
+    left_out = to_query - coarse(to_query, n_query_bits)
+    corner = np.array([math.copysign(1, x) / math.sqrt(dim) if x else 0.0 for x in to_query])
+    rounding = abs(sum(a * b for a, b in zip(corner, left_out, strict=True)))
+    rounding += n_sigmas * math.sqrt(sum(x * x for x in left_out) / (dim - 1))
+    query_norm = math.sqrt(sum(x * x for x in to_query))
+    coded_norm = (query_norm + r) * math.sqrt(1 + relative_error**2)  # of what a code at most r away stands for
+    return r**2 + 2 * n_sigmas * relative_error * query_norm * r / math.sqrt(dim - 1) + 2 * coded_norm * rounding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from types import SimpleNamespace
 from typing import get_args
@@ -9,12 +10,16 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections import index_exact, index_rabitq
 from fc7_service.collections.index_choice import build_index, choose_index
 from fc7_service.collections.index_exact import Exact
 from fc7_service.collections.index_rabitq import RaBitQ
-from fc7_service.collections.rows import Metric
+from fc7_service.collections.rows import Item, Metric
 from fc7_service.collections.scoring import exact_scores, prepare_vectors, scan
+from fc7_service.data_folder import DataFolder
+from fc7_service.server import Server
+from fc7_service.settings import Settings
 
 METRICS = get_args(Metric)
 
@@ -142,7 +147,7 @@ def gpu(monkeypatch):
 @pytest.mark.parametrize("metric", METRICS)
 def test_on_a_gpu_behind_one_lock(gpu, metric):
     rows, alive = vectors(400), np.arange(400) % 5 > 0
-    index, queries = Exact(rows, metric), vectors(8, seed=1, dtype=np.float32)
+    index, queries = Exact(rows, metric, may_use_gpu=True), vectors(8, seed=1, dtype=np.float32)
     answers = []
     threads = [
         threading.Thread(target=lambda: answers.append(index.search(prepare_vectors(queries, metric), 5, alive)))
@@ -156,6 +161,21 @@ def test_on_a_gpu_behind_one_lock(gpu, metric):
     assert index._flat.n_searches == 4
     for found in answers:
         assert best(found, 5) == reference(rows, queries, 5, alive, metric)
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_the_device_setting_decides_whether_search_uses_the_gpu(gpu, tmp_path, device):
+    settings = Settings(data=tmp_path, device=device)
+    folder = DataFolder(settings.data)
+    server = Server(settings, folder)
+    try:
+        photos = server._collections.create("photos", Provenance("m", "a" * 64, "b" * 64, "fc7"), 24)
+        photos.upsert([Item(str(i), f"{i:064}", {}, row) for i, row in enumerate(vectors(30, dtype=np.float32))])
+        assert len(photos.search(vectors(1, dtype=np.float32), 3)[0]) == 3
+        assert isinstance(photos._searcher._snapshot.index._flat, _Gpu) == (device != "cpu")
+    finally:
+        asyncio.run(server.stop())
+        folder.release()
 
 
 class _FullGpu(_Gpu):
@@ -175,18 +195,18 @@ def test_a_gpu_that_fails_leaves_the_index_to_the_cpu(gpu, monkeypatch, caplog, 
             broken.setattr(index_exact.faiss, "index_cpu_to_gpu", lambda r, device, flat: _FullGpu(flat))
         else:
             broken.setattr(index_exact.faiss, step, refuse)
-        index = Exact(vectors(400), "cosine")
+        index = Exact(vectors(400), "cosine", may_use_gpu=True)
     assert "the CPU serves it" in caplog.text
     queries, alive = prepare_vectors(vectors(2, seed=1), "cosine"), np.ones(400, bool)
     assert best(index.search(queries, 5, alive), 5) == reference(vectors(400), queries, 5, alive, "cosine")
     assert index_exact._GPU._used_bytes == 0
-    assert isinstance(Exact(vectors(400), "cosine")._flat, _Gpu)
+    assert isinstance(Exact(vectors(400), "cosine", may_use_gpu=True)._flat, _Gpu)
 
 
 def test_the_gpu_has_a_budget(gpu, monkeypatch):
     monkeypatch.setattr(index_exact._Gpu, "limit_bytes", 400 * 24 * 4)
-    first = Exact(vectors(400), "cosine")
+    first = Exact(vectors(400), "cosine", may_use_gpu=True)
     assert isinstance(first._flat, _Gpu)
-    assert not isinstance(Exact(vectors(400), "cosine")._flat, _Gpu)
+    assert not isinstance(Exact(vectors(400), "cosine", may_use_gpu=True)._flat, _Gpu)
     del first
-    assert isinstance(Exact(vectors(400), "cosine")._flat, _Gpu)
+    assert isinstance(Exact(vectors(400), "cosine", may_use_gpu=True)._flat, _Gpu)

@@ -72,6 +72,8 @@ class Collection:
     ----------
     folder
         A folder that ``make_store`` filled. Only one ``Collection`` may have it open.
+    may_use_gpu
+        Whether its index may be placed on a GPU.
 
     Raises
     ------
@@ -81,7 +83,7 @@ class Collection:
         It cannot be opened now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, may_use_gpu: bool = False) -> None:
         self.name = folder.name
         self._store = Store(folder)
         self._count = self._store.count()
@@ -89,7 +91,7 @@ class Collection:
         self._queue: list[_PendingUpsert] = []
         self._queueing = threading.Lock()
         self._writing = threading.Lock()  # held for one transaction and its publication
-        self._searcher = Searcher(self._store, self._writing)
+        self._searcher = Searcher(self._store, self._writing, may_use_gpu=may_use_gpu)
 
     @property
     def count(self) -> int:

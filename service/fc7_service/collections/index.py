@@ -5,29 +5,22 @@ To add one: write ``index_NAME.py`` and give it a row in ``index_choice.py``.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import ScoredRows
 
 
 class Index(Protocol):
     """An immutable set of vectors that answers which of them are nearest.
 
-    Parameters
-    ----------
-    vectors
-        Raw, (N, D) float16 or float32, N of at least 1; kept, not to be changed.
-    metric
-        How they are compared.
+    It is made from raw vectors (N, D), float16 or float32, N of at least 1, which it keeps and nobody may change, and
+    from the metric that compares them.
     """
 
-    def __init__(self, vectors: NDArray[Any], metric: Metric) -> None: ...
-
-    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[ScoredRows]:
+    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_] | None) -> list[ScoredRows]:
         """Return the best rows of each query.
 
         Parameters
@@ -37,7 +30,7 @@ class Index(Protocol):
         k
             At least 1.
         alive
-            (N,); rows that may be answered.
+            (N,), False for rows that may not be answered; None if all may.
 
         Returns
         -------

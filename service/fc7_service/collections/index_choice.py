@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,11 +18,14 @@ def choose_index(count: int, dim: int) -> str:
     return "exact" if count * dim <= _EXACT_NUMBERS else "rabitq"
 
 
-def build_index(vectors: NDArray[Any], metric: Metric) -> tuple[str, Index]:
-    """Return the index for ``vectors`` (N, D) and its name."""
+def build_index(vectors: NDArray[Any], metric: Metric, *, may_use_gpu: bool = False) -> tuple[str, Index]:
+    """Return the index for ``vectors`` (N, D) and its name. Only an index that ``may_use_gpu`` is placed on one."""
     from fc7_service.collections.index_exact import Exact  # with faiss, which a mere list must not load
     from fc7_service.collections.index_rabitq import RaBitQ
 
-    ladder: dict[str, type[Index]] = {"exact": Exact, "rabitq": RaBitQ}
+    ladder: dict[str, Callable[[], Index]] = {
+        "exact": lambda: Exact(vectors, metric, may_use_gpu=may_use_gpu),
+        "rabitq": lambda: RaBitQ(vectors, metric),
+    }
     name = choose_index(*vectors.shape)
-    return name, ladder[name](vectors, metric)
+    return name, ladder[name]()

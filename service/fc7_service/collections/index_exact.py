@@ -18,20 +18,23 @@ from fc7_service.collections.scoring import ScoredRows, exact_scores, prepare_ve
 
 _SLACK = 16  # rows fetched beyond k, so that neither rounding nor short ties decide
 _WIDEST = 1024  # most rows to fetch from FAISS; for more, a scan is as fast
-_FEWEST_FOR_SCAN = 4  # queries; from here one matrix product beats FAISS on the CPU (bench/index_kinds.py)
+_FEWEST_FOR_SCAN = 4  # queries; from here one matrix product beats FAISS on the CPU (bench/search.py)
 
 _log = logging.getLogger(__name__)
 
 
 class Exact:
-    """FAISS Flat over float32. On the CPU, batches are one matrix product over the same memory."""
+    """FAISS Flat over float32. On the CPU, batches are one matrix product over the same memory.
 
-    def __init__(self, vectors: NDArray[Any], metric: Metric) -> None:
+    It is placed on a GPU only if ``may_use_gpu`` and there is one with room.
+    """
+
+    def __init__(self, vectors: NDArray[Any], metric: Metric, *, may_use_gpu: bool = False) -> None:
         self._metric = metric
         self._rows = prepare_vectors(vectors, metric)
         n, dim = self._rows.shape
         flat = (faiss.IndexFlatL2 if metric == "l2" else faiss.IndexFlatIP)(dim)
-        on_gpu = _GPU.place(flat, self._rows)
+        on_gpu = _GPU.place(flat, self._rows) if may_use_gpu else None
         self._is_on_gpu = on_gpu is not None
         self._flat = on_gpu or flat
         self._lock = _GPU.lock if self._is_on_gpu else contextlib.nullcontext()
@@ -41,10 +44,11 @@ class Exact:
             flat.add(self._rows)
             self._rows = faiss.rev_swig_ptr(flat.get_xb(), n * dim).reshape(n, dim)  # FAISS's own copy, not a second
 
-    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[ScoredRows]:
+    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_] | None = None) -> list[ScoredRows]:
         """Return the k best of each query, and what ties with them."""
         n = len(self._rows)
-        wide = min(k + _SLACK + n - int(np.count_nonzero(alive)), n)
+        n_dead = 0 if alive is None else n - int(np.count_nonzero(alive))
+        wide = min(k + _SLACK + n_dead, n)
         if wide > _WIDEST or not (self._is_on_gpu or len(queries) < _FEWEST_FOR_SCAN):
             return scan([self._rows], queries, k, alive, self._metric)
         set_faiss_threads(len(queries))
@@ -58,10 +62,11 @@ class Exact:
         ranks: NDArray[np.float32],
         found: NDArray[np.int64],
         k: int,
-        alive: NDArray[np.bool_],
+        alive: NDArray[np.bool_] | None,
     ) -> ScoredRows:
-        is_alive = alive[found]
-        ranks, living = ranks[is_alive], found[is_alive]
+        living = found
+        if alive is not None:
+            ranks, living = ranks[alive[found]], found[alive[found]]
         if len(found) < len(self._rows) and np.isclose(ranks[k - 1], ranks[-1], rtol=1e-5, atol=0):
             return scan([self._rows], query[None], k, alive, self._metric)[0]  # a tie longer than what was fetched
         return living, exact_scores(self._rows[living], query, self._metric)

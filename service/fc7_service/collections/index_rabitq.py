@@ -1,5 +1,29 @@
 """The index for large collections: RaBitQ codes find candidates, which the stored vectors rank exactly.
 
+How it knows that no candidate is missing
+-----------------------------------------
+Let c be the centre of the codes, x a stored vector, q the query, and y the vector that the code of x stands for. FAISS
+estimates the distance as ``|x-c|^2 + |q-c|^2 - 2 <y-c, q-c>``, and chooses the length of y - c so that e = y - x is
+orthogonal to x - c. So the estimate is off by ``-2 <e, q-c>``, where only the part of q - c across x - c counts.
+With R = |x-c|, Q = |q-c| and s = |e| / R, this part has the length Q sin(angle), and a random direction among the D - 1
+that remain gives the product the standard deviation ``s R Q sin(angle) / sqrt(D-1)`` (Gao and Long 2024, equation 13
+and theorem 3.2, where s is ``sqrt((1 - <o_bar,o>^2) / <o_bar,o>^2)``).
+
+``R Q sin(angle)`` is twice the area of the triangle c, x, q, and that is at most ``Q |x-q|``. A row that belongs to the
+answer is at most r away, the distance of the k-th best row so far. So its estimate is, z standard deviations away, at
+most
+
+    r^2 + 2 z s Q r / sqrt(D-1) + rounding
+
+The bound shrinks with r: near-duplicates, which lie close together, are told from all others. For the inner product, no
+such r exists, and the estimate of a row of the answer, whose product is at least p, is at least
+``p - z |e| Q / sqrt(D-1) - rounding / 2``.
+
+FAISS rounds q - c to ``2^_QUERY_BITS`` steps. With d the difference that this makes and o the code scaled to length 1,
+the estimate changes by ``2 |y-c| <o, d>``. Rows of the answer have codes much like the signs of q - c, for which the
+product is computed; the rest of o is taken as random. So the rounding is at most
+``2 |y-c| (|<sign(q-c), d>| / sqrt(D) + z |d| / sqrt(D-1))``, where ``|y-c|`` is at most ``(Q + r) sqrt(1 + s^2)``.
+
 References
 ----------
 Gao and Long 2024, RaBitQ (arXiv 2405.12497).
@@ -16,12 +40,16 @@ from numpy.typing import NDArray
 
 from fc7_service.collections.faiss_threads import set_faiss_threads
 from fc7_service.collections.rows import Metric
-from fc7_service.collections.scoring import ScoredRows, exact_scores, prepare_vectors, scan
+from fc7_service.collections.scoring import ROUNDING, ScoredRows, exact_scores, may_be_best, prepare_vectors, scan
 
 _BLOCK = 8192  # rows prepared at once
+_RANKED_ROWS = 64  # candidates ranked at once: they stay in the cache of the processor
 _TRAINING_ROWS = 20_000  # training the codes only takes the mean
-_CANDIDATES, _CANDIDATES_PER_K = 100, 10  # recall@10 of 0.995 and more (bench/index_kinds.py)
-_BITS: dict[Metric, int] = {"cosine": 1, "l2": 1, "dot": 2}  # dot with 1 bit: recall 0.965, with 2: 0.9995
+_SAMPLED_ROWS = 2000  # from which the errors of the codes are measured
+_QUERY_BITS = 8  # with FAISS's 4, rounding the query costs more candidates than it saves time (bench/search.py)
+_DEVIATIONS = 3.0  # z: a row of the answer is missed in about one case of a thousand
+_UNUSUAL = 0.99  # quantile of the sampled errors that stands for all rows
+_CANDIDATES, _CANDIDATES_PER_K = 100, 4  # of the first pass; for most queries it is the only one (bench/search.py)
 _SCAN_SHARE = 4  # with more than a quarter of the rows as candidates, comparing all is as fast
 
 
@@ -31,29 +59,104 @@ class RaBitQ:
     def __init__(self, vectors: NDArray[Any], metric: Metric) -> None:
         self._vectors, self._metric = vectors, metric
         kind = faiss.METRIC_INNER_PRODUCT if metric == "dot" else faiss.METRIC_L2  # cosine: the same order, unit length
-        self._codes = faiss.IndexRaBitQ(vectors.shape[1], kind, _BITS[metric])
+        self._codes = faiss.IndexRaBitQ(vectors.shape[1], kind)
+        self._codes.qb = _QUERY_BITS
         step = -(-len(vectors) // _TRAINING_ROWS)
         self._codes.train(prepare_vectors(vectors[::step], metric))
-        for block in self._blocks():
-            self._codes.add(block)
+        self._centre: NDArray[np.float32] = faiss.vector_to_array(self._codes.center)
+        self._lengths = np.empty(len(vectors), np.float32)  # of the rows as `_decoded` returns them
+        for start in range(0, len(vectors), _BLOCK):
+            raw = vectors[start : start + _BLOCK]
+            self._codes.add(prepare_vectors(raw, metric))
+            self._lengths[start : start + _BLOCK] = np.linalg.norm(self._decoded(raw), axis=1)
+        self._measure_errors()
 
-    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[ScoredRows]:
-        """Return the best candidates of each query with their exact scores."""
+    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_] | None = None) -> list[ScoredRows]:
+        """Return the best of each query with their exact scores, widening its candidates until they suffice."""
+        n_alive = len(self._vectors) if alive is None else int(np.count_nonzero(alive))
         wide = max(_CANDIDATES, _CANDIDATES_PER_K * k)
-        n_alive = int(np.count_nonzero(alive))
         if wide * _SCAN_SHARE > n_alive:
             return scan(self._blocks(), queries, k, alive, self._metric)
         set_faiss_threads(len(queries))
-        bits = np.packbits(alive, bitorder="little")
-        is_alive = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-        only_alive = faiss.RaBitQSearchParameters()
-        only_alive.qb, only_alive.sel = self._codes.qb, is_alive
-        _, found = self._codes.search(queries, wide, params=None if n_alive == len(alive) else only_alive)
-        return [
-            (rows, exact_scores(prepare_vectors(self._vectors[rows], self._metric), query, self._metric))
-            for query, rows in zip(queries, found, strict=True)
-        ]
+        only_alive = None if alive is None else _Selection(alive)
+        parameters = None if only_alive is None else only_alive.parameters
+        estimates, rows = self._codes.search(queries, wide, params=parameters)
+        answers = [self._ranked(query, found, k) for query, found in zip(queries, rows, strict=True)]
+        left = []  # queries of which too many rows may belong to the answer
+        for i, (query, (_, scores)) in enumerate(zip(queries, answers, strict=True)):
+            bound = self._bound(query, float(np.partition(scores, -k)[-k]))
+            if self._is_beyond(estimates[i, -1], bound):
+                continue
+            _, _, found = self._codes.range_search(query[None], bound, params=parameters)
+            if len(found) * _SCAN_SHARE > n_alive:
+                left.append(i)
+            else:
+                answers[i] = self._ranked(query, np.union1d(found, rows[i]), k)
+        if left:
+            for i, answer in zip(left, scan(self._blocks(), queries[left], k, alive, self._metric), strict=True):
+                answers[i] = answer
+        return answers
+
+    def _measure_errors(self) -> None:
+        """Measure, on a sample, how far the codes are from the vectors that they stand for."""
+        step = -(-len(self._vectors) // _SAMPLED_ROWS)
+        rows = prepare_vectors(self._vectors[::step], self._metric)
+        coded = self._codes.sa_decode(self._codes.sa_encode(rows))
+        errors, radii = np.linalg.norm(coded - rows, axis=1), np.linalg.norm(rows - self._centre, axis=1)
+        relative = np.divide(errors, radii, out=np.zeros_like(errors), where=radii > 0)
+        self._relative_error = float(np.quantile(relative, _UNUSUAL))  # s
+        self._error = float(np.quantile(errors, _UNUSUAL))  # |e|
+        self._code_radius = float(np.quantile(np.hypot(errors, radii), _UNUSUAL))  # |y-c|
+
+    def _bound(self, query: NDArray[np.float32], worst: float) -> float:
+        """Return the estimate beyond which no row scores better than ``worst``, by the module's rule."""
+        centred = query.astype(np.float64) - self._centre
+        dim, q_radius = len(query), float(np.linalg.norm(centred))
+        spread = _DEVIATIONS / np.sqrt(max(dim - 1, 1))
+        step = max(np.ptp(centred) / (2**_QUERY_BITS - 1), 1e-300)
+        rest = np.remainder(centred - centred.min() + step / 2, step) - step / 2
+        rounding = abs(float(np.sign(centred) @ rest)) / np.sqrt(dim) + spread * float(np.linalg.norm(rest))
+        if self._metric == "dot":
+            slack = spread * self._error * q_radius + self._code_radius * rounding
+            return float(worst - slack - ROUNDING * (q_radius + self._code_radius) ** 2)
+        r_squared = max(2 - 2 * worst, 0.0) if self._metric == "cosine" else worst**2
+        r = np.sqrt(r_squared)
+        code_radius = (q_radius + r) * np.hypot(1, self._relative_error)
+        slack = 2 * spread * self._relative_error * q_radius * r + 2 * code_radius * rounding
+        return float(r_squared + slack + ROUNDING * (q_radius + code_radius) ** 2)
+
+    def _is_beyond(self, estimate: float, bound: float) -> bool:
+        return bool(estimate < bound if self._metric == "dot" else estimate > bound)
+
+    def _ranked(self, query: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> ScoredRows:
+        """Return which of ``rows`` may be the k best, with their exact scores."""
+        dots = np.concatenate(
+            [
+                np.einsum("nd,d->n", self._decoded(self._vectors[rows[start : start + _RANKED_ROWS]]), query)
+                for start in range(0, len(rows), _RANKED_ROWS)
+            ]
+        )
+        lengths = self._lengths[rows]
+        if self._metric == "cosine":
+            dots /= lengths
+            lengths = np.ones_like(lengths)
+        best = rows[may_be_best(dots, lengths, query, k, self._metric)]
+        return best, exact_scores(prepare_vectors(self._vectors[best], self._metric), query, self._metric)
+
+    def _decoded(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Return rows as float32: fp16 as it is, which loses nothing, and float32, of any size, prepared."""
+        return raw.astype(np.float32) if raw.dtype == np.float16 else prepare_vectors(raw, self._metric)
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(self._vectors), _BLOCK):
             yield prepare_vectors(self._vectors[start : start + _BLOCK], self._metric)
+
+
+class _Selection:
+    """Limits FAISS to the rows that are alive. FAISS reads the bits from here, so they must live as long."""
+
+    def __init__(self, alive: NDArray[np.bool_]) -> None:
+        self._bits = np.packbits(alive, bitorder="little")
+        self._selector = faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
+        self.parameters = faiss.RaBitQSearchParameters()
+        self.parameters.qb, self.parameters.sel = _QUERY_BITS, self._selector

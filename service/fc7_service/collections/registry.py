@@ -75,10 +75,12 @@ class Collections:
     most_open
         How many collections stay open: each holds open files, and memory for its index. One that a call uses, or whose
         index is being rebuilt, is not closed, so that more may be open for a time.
+    may_use_gpu
+        Whether indexes may be placed on a GPU.
     """
 
-    def __init__(self, path: Path, most_open: int = 64) -> None:
-        self._path, self._most_open = path, most_open
+    def __init__(self, path: Path, most_open: int = 64, *, may_use_gpu: bool = False) -> None:
+        self._path, self._most_open, self._may_use_gpu = path, most_open, may_use_gpu
         self._open: OrderedDict[str, _OpenCollection] = OrderedDict()  # least recently used first
         self._aside: dict[str, Damaged] = {}
         self._summaries: dict[str, Summary] = {}  # of closed collections, which cannot change
@@ -257,7 +259,7 @@ class Collections:
             return entry
         try:
             self._make_room(1)
-            entry = _OpenCollection(Collection(self._path / name), 1)
+            entry = _OpenCollection(Collection(self._path / name, may_use_gpu=self._may_use_gpu), 1)
         except DataLoss as error:
             self._aside[name] = Damaged(name, error.message)
             raise _set_aside(self._aside[name]) from error

@@ -13,7 +13,7 @@ from fc7_service.collections.rows import Metric
 ScoredRows = tuple[NDArray[np.int64], NDArray[np.float64]]  # positions and their exact scores, in no order
 NO_ROWS: ScoredRows = (np.empty(0, np.int64), np.empty(0))
 
-_ROUNDING = 1e-5  # relative to |x| |q|: what a float32 product of up to 1e4 terms may be off
+ROUNDING = 1e-5  # relative to |x| |q|: what a float32 product of up to 1e4 terms may be off
 _SCORED_NUMBERS = 2**21  # of float64, held at once while scoring
 _ROUGH_NUMBERS = 2**24  # of float32, held at once while scanning
 
@@ -51,18 +51,20 @@ def scan(
     blocks: Iterable[NDArray[np.float32]],
     queries: NDArray[np.float32],
     k: int,
-    alive: NDArray[np.bool_],
+    alive: NDArray[np.bool_] | None,
     metric: Metric,
 ) -> list[ScoredRows]:
     """Compare prepared queries (Q, D) with every living row of prepared blocks (n, D), which follow one another.
 
-    One matrix product per block: on batches four to six times faster than FAISS Flat (bench/index_kinds.py). Ties at
+    ``alive`` is (N,), or None if all rows are alive.
+
+    One matrix product per block: on batches four to six times faster than FAISS Flat (bench/search.py). Ties at
     rank k are all returned.
     """
     found: list[list[ScoredRows]] = [[] for _ in queries]
     offset = 0
     for block in blocks:
-        rows = np.flatnonzero(alive[offset : offset + len(block)])
+        rows = np.arange(len(block)) if alive is None else np.flatnonzero(alive[offset : offset + len(block)])
         if len(rows):
             _scan_block(block, rows, offset, queries, k, metric, found)
         offset += len(block)
@@ -79,24 +81,27 @@ def _scan_block(
     found: list[list[ScoredRows]],
 ) -> None:
     squares = np.ones(len(rows), np.float32) if metric == "cosine" else np.einsum("nd,nd->n", block, block)[rows]
-    norms = np.sqrt(squares)
+    lengths = np.sqrt(squares)
     step = max(1, _ROUGH_NUMBERS // len(block))
     for start in range(0, len(queries), step):
         part = queries[start : start + step]
         rough = part @ block.T if len(rows) == len(block) else (part @ block.T)[:, rows]
         for i, (query, dots) in enumerate(zip(part, rough, strict=True), start):
-            size = float(np.linalg.norm(query))
-            ranks, doubt = dots, norms * size
-            if metric == "l2":
-                ranks, doubt = 2 * dots - squares, 2 * doubt + squares
-            best = rows[_candidates(ranks, doubt * _ROUNDING, k)]
+            best = rows[may_be_best(dots, lengths, query, k, metric)]
             found[i].append((best + offset, exact_scores(block[best], query, metric)))
 
 
-def _candidates(ranks: NDArray[np.float32], doubt: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return which of ``ranks``, known up to ``doubt``, may be among the k largest."""
-    if k >= len(ranks):
-        return np.arange(len(ranks))
+def may_be_best(
+    dots: NDArray[np.float32], lengths: NDArray[np.float32], query: NDArray[np.float32], k: int, metric: Metric
+) -> NDArray[np.int64]:
+    """Return which rows may be among the k best, given float32 products (N,) with the query and lengths (N,)."""
+    if k >= len(dots):
+        return np.arange(len(dots))
+    ranks, doubt = dots, lengths * np.linalg.norm(query)
+    if metric == "l2":
+        squares = lengths**2
+        ranks, doubt = 2 * dots - squares, 2 * doubt + squares
+    doubt *= ROUNDING
     sure = np.partition(ranks - doubt, len(ranks) - k)[len(ranks) - k]
     return np.flatnonzero(ranks + doubt >= sure)
 

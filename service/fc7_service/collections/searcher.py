@@ -42,10 +42,12 @@ class Searcher:
         Holds the rows.
     writing
         Lock that a writer holds from the start of its transaction until the commit is published here.
+    may_use_gpu
+        Whether an index may be placed on a GPU.
     """
 
-    def __init__(self, store: Store, writing: threading.Lock) -> None:
-        self._store, self._writing, self._name = store, writing, store.name
+    def __init__(self, store: Store, writing: threading.Lock, *, may_use_gpu: bool = False) -> None:
+        self._store, self._writing, self._name, self._may_use_gpu = store, writing, store.name, may_use_gpu
         self._snapshot: Snapshot | None = None  # None before the first search
         self._missed: list[RowChanges] | None = None  # commits since a running rebuild read the store
         self._building = threading.Lock()
@@ -110,7 +112,8 @@ class Searcher:
                     count, rows = stack.enter_context(self._store.read_all())
                     self._missed = missed
                 rids, places, vectors = self._load(count, rows)
-            snapshot = Snapshot.build(rids, places, vectors, self._store.definition.metric)
+            metric = self._store.definition.metric
+            snapshot = Snapshot.build(rids, places, vectors, metric, may_use_gpu=self._may_use_gpu)
             with self._writing:
                 for changes in missed:
                     snapshot = snapshot.with_changes(list(changes.added.values()), changes.deleted)

@@ -1,4 +1,4 @@
-"""What one search sees: an immutable index, a short tail of newer rows, and a mask of the deleted ones."""
+"""What one search sees: an immutable index, a short tail of newer rows, and which rows of both were deleted."""
 
 from __future__ import annotations
 
@@ -17,60 +17,89 @@ from fc7_service.collections.scoring import NO_ROWS, ScoredRows, prepare_vectors
 _STALE_SHARE = 0.2  # newer or deleted rows, as a share of the indexed ones, that call for a rebuild
 _STALE_ROWS = 2000  # fewer never call for a rebuild: scanning them takes less than a millisecond
 
+Alive = NDArray[np.bool_] | None  # per row, False if it was deleted; None if no row was
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The rows of a collection after one commit. It never changes; a commit makes the next one.
 
-    A position counts through the index first and then through the tail. Both are sorted by rid.
+    Both parts are sorted by rid. A commit copies neither: the indexed rows stay, and snapshots share the buffers of the
+    tail, of which each sees its own front. Only a commit that deletes copies the mask, one byte per row.
     """
 
     metric: Metric
     index_name: str
     index: Index | None  # None if it would hold no rows
-    n_indexed: int
-    rids: NDArray[np.int64]  # (N,)
+    rids: NDArray[np.int64]  # (N,), of the indexed rows
     places: NDArray[np.int64]  # (N,): rows of equal score are answered in this order
-    alive: NDArray[np.bool_]  # (N,): False for deleted rows
-    buffer: NDArray[np.float32]  # (room for the tail, D), prepared; shared with later snapshots
+    alive: Alive  # (N,)
+    n_dead: int  # indexed rows that were deleted
+    n_tail: int
+    tail_rids: NDArray[np.int64]  # (room,)
+    tail_places: NDArray[np.int64]  # (room,)
+    tail_vectors: NDArray[np.float32]  # (room, D), prepared
+    tail_alive: Alive  # (n_tail,)
+    n_tail_dead: int
 
     @classmethod
-    def build(cls, rids: NDArray[np.int64], places: NDArray[np.int64], vectors: NDArray[Any], metric: Metric) -> Self:
-        """Index raw ``vectors`` (N, D), sorted by rid."""
+    def build(
+        cls,
+        rids: NDArray[np.int64],
+        places: NDArray[np.int64],
+        vectors: NDArray[Any],
+        metric: Metric,
+        *,
+        may_use_gpu: bool = False,
+    ) -> Self:
+        """Index raw ``vectors`` (N, D), sorted by rid, on the GPU only if it may be used."""
         count, dim = vectors.shape
-        name, index = build_index(vectors, metric) if count else (choose_index(0, dim), None)
-        return cls(metric, name, index, count, rids, places, np.ones(count, bool), np.empty((0, dim), np.float32))
+        name, index = choose_index(0, dim), None
+        if count:
+            name, index = build_index(vectors, metric, may_use_gpu=may_use_gpu)
+        none, no_vectors = np.empty(0, np.int64), np.empty((0, dim), np.float32)
+        return cls(metric, name, index, rids, places, None, 0, 0, none, none, no_vectors, None, 0)
 
     @property
     def n_alive(self) -> int:
         """Number of rows that are not deleted."""
-        return int(np.count_nonzero(self.alive))
+        return len(self.rids) - self.n_dead + self.n_tail - self.n_tail_dead
 
     @property
     def is_stale(self) -> bool:
         """Whether so many rows are newer or deleted that a new index pays."""
-        n_unindexed = len(self.rids) - int(np.count_nonzero(self.alive[: self.n_indexed]))  # in the tail, or deleted
-        return n_unindexed > max(_STALE_ROWS, _STALE_SHARE * self.n_indexed)
+        return self.n_tail + self.n_dead > max(_STALE_ROWS, _STALE_SHARE * len(self.rids))
 
     def with_changes(self, added: Sequence[StoredRow], deleted: Sequence[int]) -> Self:
         """Return the next snapshot, with ``added`` rows in its tail and without the rids ``deleted``.
 
-        Call it on the newest snapshot only, because snapshots share the buffer of the tail: earlier ones see the front
-        of it.
+        Call it on the newest snapshot only, because snapshots share the buffers of the tail.
         """
-        n_tail = len(self.rids) - self.n_indexed
-        buffer = self.buffer
-        if n_tail + len(added) > len(buffer):
-            buffer = np.empty((2 * (n_tail + len(added)), self.buffer.shape[1]), np.float32)
-            buffer[:n_tail] = self.buffer[:n_tail]
-        if added:
-            rows = np.stack([row.vector.astype(np.float32) for row in added])
-            buffer[n_tail : n_tail + len(added)] = prepare_vectors(rows, self.metric)
-        rids = np.append(self.rids, np.array([row.rid for row in added], np.int64))
-        places = np.append(self.places, np.array([row.place for row in added], np.int64))
-        alive = np.append(self.alive, np.ones(len(added), bool))
-        alive[np.isin(rids, np.array(deleted, np.int64))] = False
-        return replace(self, rids=rids, places=places, alive=alive, buffer=buffer)
+        changed = self._with_added(added) if added else self
+        return changed._without(np.array(deleted, np.int64)) if deleted else changed
+
+    def _with_added(self, added: Sequence[StoredRow]) -> Self:
+        start, end = self.n_tail, self.n_tail + len(added)
+        rids, places, vectors, alive = self.tail_rids, self.tail_places, self.tail_vectors, self.tail_alive
+        if end > len(rids):
+            rids, places, vectors = (_enlarged(part, start, 2 * end) for part in (rids, places, vectors))
+        rids[start:end] = [row.rid for row in added]
+        places[start:end] = [row.place for row in added]
+        vectors[start:end] = prepare_vectors(np.stack([row.vector.astype(np.float32) for row in added]), self.metric)
+        if alive is not None:
+            alive = np.append(alive, np.ones(len(added), bool))
+        return replace(self, n_tail=end, tail_rids=rids, tail_places=places, tail_vectors=vectors, tail_alive=alive)
+
+    def _without(self, deleted: NDArray[np.int64]) -> Self:
+        alive, n_dead = _marked(self.alive, self.rids, deleted)
+        tail_alive, n_tail_dead = _marked(self.tail_alive, self.tail_rids[: self.n_tail], deleted)
+        return replace(
+            self,
+            alive=alive,
+            n_dead=self.n_dead + n_dead,
+            tail_alive=tail_alive,
+            n_tail_dead=self.n_tail_dead + n_tail_dead,
+        )
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[tuple[int, float]]]:
         """Return rid and score of the k best rows per query, best first.
@@ -86,13 +115,32 @@ class Snapshot:
         if k == 0:
             return [[] for _ in queries]
         prepared = prepare_vectors(queries, self.metric)
-        n, n_tail = self.n_indexed, len(self.rids) - self.n_indexed
-        tail = scan([self.buffer[:n_tail]], prepared, k, self.alive[n:], self.metric)
-        indexed = self.index.search(prepared, k, self.alive[:n]) if self.index else [NO_ROWS] * len(prepared)
+        tail = scan([self.tail_vectors[: self.n_tail]], prepared, k, self.tail_alive, self.metric)
+        indexed = self.index.search(prepared, k, self.alive) if self.index else [NO_ROWS] * len(prepared)
         return [self._best(*both, k) for both in zip(indexed, tail, strict=True)]
 
     def _best(self, indexed: ScoredRows, tail: ScoredRows, k: int) -> list[tuple[int, float]]:
-        positions = np.concatenate([indexed[0], tail[0] + self.n_indexed])
+        rids = np.concatenate([self.rids[indexed[0]], self.tail_rids[tail[0]]])
+        places = np.concatenate([self.places[indexed[0]], self.tail_places[tail[0]]])
         scores = np.concatenate([indexed[1], tail[1]])
-        best = np.lexsort((self.places[positions], -scores))[:k]
-        return list(zip(self.rids[positions[best]].tolist(), scores[best].tolist(), strict=True))
+        best = np.lexsort((places, -scores))[:k]
+        return list(zip(rids[best].tolist(), scores[best].tolist(), strict=True))
+
+
+def _enlarged(part: NDArray[Any], n_used: int, room: int) -> NDArray[Any]:
+    larger = np.empty((room, *part.shape[1:]), part.dtype)
+    larger[:n_used] = part[:n_used]
+    return larger
+
+
+def _marked(alive: Alive, rids: NDArray[np.int64], deleted: NDArray[np.int64]) -> tuple[Alive, int]:
+    """Return ``alive`` for sorted ``rids`` (N,) without those ``deleted``, and how many of them were alive."""
+    positions = np.searchsorted(rids, deleted)
+    is_here = positions < len(rids)
+    positions = np.unique(positions[is_here][rids[positions[is_here]] == deleted[is_here]])
+    if not len(positions):
+        return alive, 0
+    marked = np.ones(len(rids), bool) if alive is None else alive.copy()
+    n_dead = int(np.count_nonzero(marked[positions]))
+    marked[positions] = False
+    return marked, n_dead
