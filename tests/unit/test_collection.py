@@ -361,7 +361,7 @@ def test_the_tail_is_folded_in_behind_the_searches(photos, monkeypatch):
         assert len(photos.search(query, 1000)[0]) == photos.count
     photos._searcher.wait_for_rebuild()
     photos.upsert([item("one more")])
-    wait_until(lambda: photos._searcher._snapshot.n_indexed >= 200)
+    wait_until(lambda: photos._searcher._snapshot.rids.size >= 200)
     photos._searcher.wait_for_rebuild()
     hits = photos.search(query, 1000)[0]
     assert len({hit.id for hit in hits}) == len(hits) == photos.count == 291
