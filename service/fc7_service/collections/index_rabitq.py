@@ -83,6 +83,7 @@ class RaBitQ:
         estimates, rows = self._codes.search(queries, wide, params=parameters)
         answers = [self._ranked(query, found, k) for query, found in zip(queries, rows, strict=True)]
         left = []  # queries of which too many rows may belong to the answer
+        set_faiss_threads(1)  # a second pass has one query, and FAISS only divides work between queries
         for i, (query, (_, scores)) in enumerate(zip(queries, answers, strict=True)):
             bound = self._bound(query, float(np.partition(scores, -k)[-k]))
             if self._is_beyond(estimates[i, -1], bound):
