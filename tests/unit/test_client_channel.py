@@ -15,8 +15,8 @@ import pytest
 from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 
 import fc7
-from fc7.endpoint import read_endpoint
-from fc7.v1 import MAX_MESSAGE_BYTES
+from fc7.endpoint import SENT_ONCE, read_endpoint
+from fc7.v1 import MAX_MESSAGE_BYTES, admin_pb2, collection_pb2, explain_pb2, feature_pb2, head_pb2, model_pb2
 from fc7_service.rpc.interceptor import Interceptor
 from fc7_service.tokens import Tokens, read_tokens
 
@@ -75,6 +75,25 @@ def test_a_training_is_never_sent_twice(connect: Any) -> None:
         with pytest.raises(fc7.Unavailable):
             client.train_head("h", collection="c")
         assert fake.heads.n_calls == 1
+
+
+def test_every_call_is_known_to_be_safe_to_repeat_or_not() -> None:
+    """A new call is listed here, or in `SENT_ONCE` if the server must not get it twice."""
+    repeated = {
+        "FeatureService": {"Extract", "StreamExtract"},
+        "ModelService": {"ListModels", "GetModel", "GetGolden"},
+        "CollectionService": {
+            *("GetCollection", "ListCollections", "UpsertItems", "GetItems", "ListItems", "QueryItems"),
+        },
+        "HeadService": {"GetHead", "ListHeads", "Classify"},
+        "ExplainService": {"ProjectUnit", "TopUnits", "ExplainMatch", "ExplainClass", "Occlude"},
+        "AdminService": {"GetServerInfo"},
+    }
+    for module in (admin_pb2, collection_pb2, explain_pb2, feature_pb2, head_pb2, model_pb2):
+        for name, service in module.DESCRIPTOR.services_by_name.items():
+            once = set(SENT_ONCE.get(name, ()))
+            assert not once & repeated[name]
+            assert {method.name for method in service.methods} == once | repeated[name]
 
 
 def test_the_retry_buffer_holds_what_a_message_may() -> None:
