@@ -120,6 +120,9 @@ class Model:
         What runs the model, for example "CPUExecutionProvider". Empty until the model is first used.
     default_layer : str
         Layer of calls that do not name one.
+    recommended_layers : dict of str to str
+        Task -> layer that the model's makers recommend for it: "views" (find altered copies of a picture), "classes"
+        (tell classes apart). Empty if they recommend none.
     """
 
     name: str
@@ -131,6 +134,7 @@ class Model:
     card: str
     provider: str
     default_layer: str
+    recommended_layers: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Model({self.name}, layers {' '.join(layer.name for layer in self.layers)})"

@@ -104,8 +104,10 @@ def test_a_collection_from_beginning_to_end(run: Run, images: Path, bad: Path, t
     added = rows(run("add", "life", images, "--label-from-folder", "--json"))
     assert [row["id"] for row in added[:-1]] == sorted(f"{name}/{i}.png" for name in COLOURS for i in range(8))
     assert {row["status"] for row in added[:-1]} == {"added"}
-    assert added[-1] == {"collection": "life", "added": 24, "replaced": 0, "skipped": 0, "failed": 0, "passed_over": {}}
-    assert rows(run("add", "life", images, "--label-from-folder", "--json"))[-1]["skipped"] == 24
+    counts = {"collection": "life", "added": 24, "replaced": 0, "skipped": 0, "failed": 0, "passed_over": {}}
+    assert added[-1] == counts | {"created": {"model": "tiny", "layer": "fc7"}}
+    again = rows(run("add", "life", images, "--label-from-folder", "--json"))[-1]
+    assert again == counts | {"added": 0, "skipped": 24}
 
     query = images / "green" / "3.png"
     hits = rows(run("search", "life", query, "-k", 3, "--json", "--sheet", tmp_path / "sheet.png"))

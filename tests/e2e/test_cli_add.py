@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,3 +265,29 @@ def test_a_picture_by_its_url(here: Here, site: Site) -> None:
     assert "/gone.jpg: " in failed.stderr
     assert failed.stderr.count("/gone.jpg") == 1
     assert "does not exist: its server answers 404" in failed.stderr
+
+
+def test_a_new_collection_says_its_layer_and_which_one_is_recommended(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Nothing is said of a collection that exists, and nothing of another layer if the model recommends none."""
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    picture = tmp_path / "a.jpg"
+    picture.write_bytes(jpeg(0))
+
+    with fc7.connect(data=tmp_path / "data", models=[str(bundle)]) as client:
+        plain = Here(client, tmp_path / "data", tmp_path)
+        assert "fc7: plain: created with the layer fc7 of tiny\n" in plain.run("add", "plain", picture).stderr
+        assert "recommended" not in plain.run("model", "show", "tiny").stdout
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"recommended": {"views": "pool5", "later": "fc6"}}))
+    with fc7.connect(data=tmp_path / "data", models=[str(bundle)]) as client:
+        here = Here(client, tmp_path / "data", tmp_path)
+        said = here.run("add", "c", picture).stderr
+        assert (
+            "c: created with the layer fc7 of tiny. To find altered copies of a picture, pool5 is recommended" in said
+        )
+        assert "created" not in here.run("add", "c", picture).stderr
+        shown = here.run("model", "show", "tiny").stdout
+        assert "recommended to find altered copies of a picture: pool5\n" in shown
+        assert "recommended for later: fc6\n" in shown
+        listed = json.loads(here.run("model", "list", "--json").stdout)
+        assert listed["recommended_layers"] == {"views": "pool5", "later": "fc6"}

@@ -61,6 +61,25 @@ def test_the_default_layer_is_the_manifests_else_fc7_else_the_last_before_the_lo
         assert open_bundle(folder).default_layer == wanted
 
 
+def test_a_manifest_may_recommend_layers_by_task(folder: Path) -> None:
+    assert open_bundle(folder).recommended == {}  # as of a bundle that says nothing
+    layers = {"views": "pool5", "classes": "fc7", "task-of-a-later-version": "fc6"}
+    edit(folder, recommended=layers)
+    assert open_bundle(folder).recommended == layers
+    facts = open_bundle(folder)
+    written = write_bundle(
+        folder,
+        name=facts.name,
+        network=facts.network,
+        layers=list(facts.layers.values()),
+        recipe=facts.recipe,
+        versions={},
+        recommended=layers,
+    )
+    assert written.recommended == layers
+    assert json.loads((folder / "manifest.json").read_text())["format"] == 1  # older readers pass over the field
+
+
 @pytest.mark.parametrize("file", REQUIRED)
 def test_a_missing_or_cut_file_is_named(folder: Path, file: str) -> None:
     data = (folder / file).read_bytes()
@@ -212,6 +231,10 @@ def test_a_newer_format_is_refused(folder: Path) -> None:
         {"layers": []},
         {"layers": {}},
         {"default_layer": "fc99"},
+        {"recommended": {"views": "fc99"}},
+        {"recommended": {"views": ["fc7"]}},
+        {"recommended": {"../views": "fc7"}},
+        {"recommended": ["fc7"]},
         {"recipe": {}},
         {"format": "x"},
     ],

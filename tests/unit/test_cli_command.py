@@ -376,7 +376,7 @@ class Racing:
 
 def test_a_collection_that_another_run_created_first_is_taken() -> None:
     client = Racing()
-    assert open_collection(client, "c") == "collection c"  # type: ignore[arg-type]
+    assert open_collection(client, "c") == ("collection c", False)  # type: ignore[arg-type]
     assert client.asked == ["c", "c"]
 
 

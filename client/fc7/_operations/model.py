@@ -60,4 +60,5 @@ def _read_model(model: pb.Model) -> Model:
         card=model.card,
         provider=model.provider,
         default_layer=model.default_layer,
+        recommended_layers=dict(model.recommended_layers),
     )

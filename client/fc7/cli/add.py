@@ -85,8 +85,11 @@ def add(
             if as_json:
                 print_json(item_outcome(item.id, item.status, item.error))
 
+        collection, is_new = open_collection(client, name)
+        if is_new:
+            print_note(name, _created(client, collection))
         try:
-            open_collection(client, name).add(
+            collection.add(
                 [image.source for image in images],
                 ids=[item_id or id_prefix + image.id for image in images],
                 payloads=[_payload(image, label) for image, label in zip(images, labels, strict=True)],
@@ -97,22 +100,36 @@ def add(
             print_text(f"{_summary(name, counts)} of {len(images)}. To continue, run the command again", err=True)
             raise
     if as_json:
-        print_json({"collection": name, **counts, "passed_over": scan.to_dict()})
+        created = {"created": {"model": collection.provenance.model, "layer": collection.provenance.layer}}
+        print_json({"collection": name, **counts, "passed_over": scan.to_dict(), **(created if is_new else {})})
     else:
         print_text(_summary(name, counts))
     finish(scan, counts["failed"], as_json=as_json)
 
 
-def open_collection(client: Client, name: str) -> Collection:
-    """Return the collection, which is created if it does not exist."""
+def open_collection(client: Client, name: str) -> tuple[Collection, bool]:
+    """Return the collection, which is created if it does not exist, and whether it is new."""
     try:
-        return client.collection(name)
+        return client.collection(name), False
     except NotFound:
         pass
     try:
-        return client.create_collection(name)
+        return client.create_collection(name), True
     except AlreadyExists:  # another run created it in between
-        return client.collection(name)
+        return client.collection(name), False
+
+
+def _created(client: Client, collection: Collection) -> str:
+    """Return what a new collection holds, and the layer for altered copies if its model recommends another one."""
+    model, layer = collection.provenance.model, collection.provenance.layer
+    text = f"created with the layer {layer} of {model}"
+    other = client.model(model).recommended_layers.get("views", layer)
+    if other == layer:
+        return text
+    return (
+        f"{text}. To find altered copies of a picture, {other} is recommended: "
+        f"fc7 collection create NAME --layer {other}"
+    )
 
 
 def _summary(name: str, counts: dict[str, int]) -> str:

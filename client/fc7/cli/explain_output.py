@@ -41,7 +41,10 @@ def check_drawable(output: Path | None, found: Match | ClassReason) -> None:
     if output is None or output.suffix == ".npz" or side.projections:
         return
     model, layer = found.provenance.model, found.unit_layer
-    why = f"model {model!r} has no deconvnet for layer {layer!r}, because its graph branches or its bundle is old"
+    why = (
+        f"model {model!r} has no deconvnet for layer {layer!r}, because its graph branches, its bundle is old, or the "
+        "layer is not a sum over the maps of an earlier one"
+    )
     if side.positions is None:
         raise FailedPrecondition(
             f"nothing was drawn: {why}. The numbers above are valid, and --output FILE.npz keeps them. "

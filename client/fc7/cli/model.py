@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fc7 import Client, Model
 
 TOLERANCE = 1e-4  # share of the layer's largest golden value
+_TASKS = {"views": "find altered copies of a picture", "classes": "tell classes apart"}
 
 
 @click.group()
@@ -72,7 +73,10 @@ def show(connection: Connection, model: str, as_json: bool) -> None:
         return
     name, network = printable(found.name), printable(found.network)
     print_text(f"{name}: network {network}, {len(found.classes)} classes, graph {printable(found.graph_sha256)}")
-    print_text(f"default layer: {printable(found.default_layer)}\n")
+    print_text(f"default layer: {printable(found.default_layer)}")
+    for task, layer in found.recommended_layers.items():
+        print_text(f"recommended to {_TASKS[task]}: {layer}" if task in _TASKS else f"recommended for {task}: {layer}")
+    print_text("")
     rows = [
         (
             layer.name,
@@ -135,7 +139,7 @@ def verify(connection: Connection, model: str, as_json: bool) -> None:
     type=path_type,
     multiple=True,
     metavar="FOLDER",
-    help="Folder of training pictures, from which the layer conv5_pooled is learnt. Repeatable.",
+    help="Folder of training pictures, from which the layers conv5_pooled and conv5_gem are learnt. Repeatable.",
 )
 @click.option("--default-layer", metavar="LAYER", help="Layer to use when a command names none. Defaults to fc7.")
 @json_option

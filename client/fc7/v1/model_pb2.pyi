@@ -8,7 +8,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("name", "network", "layers", "recipe_json", "graph_sha256", "classes", "card", "provider", "default_layer")
+    __slots__ = ("name", "network", "layers", "recipe_json", "graph_sha256", "classes", "card", "provider", "default_layer", "recommended_layers")
+    class RecommendedLayersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +25,7 @@ class Model(_message.Message):
     CARD_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_LAYER_FIELD_NUMBER: _ClassVar[int]
+    RECOMMENDED_LAYERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     network: str
     layers: _containers.RepeatedCompositeFieldContainer[Layer]
@@ -27,7 +35,8 @@ class Model(_message.Message):
     card: str
     provider: str
     default_layer: str
-    def __init__(self, name: _Optional[str] = ..., network: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., recipe_json: _Optional[str] = ..., graph_sha256: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassLabel, _Mapping]]] = ..., card: _Optional[str] = ..., provider: _Optional[str] = ..., default_layer: _Optional[str] = ...) -> None: ...
+    recommended_layers: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., network: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., recipe_json: _Optional[str] = ..., graph_sha256: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassLabel, _Mapping]]] = ..., card: _Optional[str] = ..., provider: _Optional[str] = ..., default_layer: _Optional[str] = ..., recommended_layers: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "dim", "shape", "provenance_digest", "transform", "recipe_json")

@@ -189,8 +189,8 @@ def _store_fp32(graph: onnx.GraphProto, integer: Sequence[onnx.NodeProto]) -> No
 def _integer_nodes(model: onnx.ModelProto, n_fp32: int) -> list[onnx.NodeProto]:
     """Return the nodes to compute in integers.
 
-    These lead to the logits, or to the last layer of a network without logits, or to what ``conv5_pooled`` takes from
-    the picture at half its size, which the same filters see.
+    These lead to the logits, or to the last layer of a network without logits, or to what ``conv5_pooled`` and
+    ``conv5_gem`` take from the picture at half its size, which the same filters see.
     """
     graph = OnnxGraph(model)
     filters = list(dict.fromkeys(node.input[1] for node in graph.nodes if node.op_type == "Conv"))
@@ -222,6 +222,7 @@ def _write(bundle: Bundle, graph: bytes, card: str, output: Path) -> Bundle:
             recipe=bundle.recipe,
             versions=bundle.versions,
             default_layer=bundle.default_layer,
+            recommended=bundle.recommended,
         )
     return open_bundle(output)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class BundleContents:
     card: str  # Markdown
     default_layer: str | None = None
     own_recipe: tuple[Layer, ...] = ()  # layers with a recipe of their own
+    recommended: Mapping[str, str] = field(default_factory=dict)  # see ``Bundle``
 
 
 def check_output(output: Path, name: str) -> None:
@@ -92,6 +93,7 @@ def pack_bundle(contents: BundleContents, output: Path, *, name: str) -> Bundle:
             recipe=recipe,
             versions={lib: importlib.metadata.version(lib) for lib in _LIBRARIES},
             default_layer=contents.default_layer,
+            recommended=contents.recommended,
         )
     return open_bundle(output)
 

@@ -1,6 +1,7 @@
 """The bundle: a folder with everything that belongs to one network. It is trained, shipped and served as one.
 
-manifest.json   name, network, layers, default layer, recipes, hashes and sizes of the other files, versions
+manifest.json   name, network, layers, default layer, recommended layers, recipes, hashes and sizes of the other files,
+                versions
 model.onnx      dynamic batch; one output per layer; metadata "sums" names the maps in which a layer is linear
 labels.tsv      per line a class id, a tab and a readable name, in the order of the logits
 golden.npz      pixels, their input tensors, and the output of every layer
@@ -76,6 +77,8 @@ class Bundle:
     classes: tuple[ClassLabel, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     precision: Literal["fp32", "int8"] = "fp32"
+    # Task -> layer. "views" is to find altered copies of a picture, "classes" to tell classes apart; more may follow.
+    recommended: dict[str, str] = field(default_factory=dict)
 
     @property
     def graph_sha256(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def open_bundle(path: Path) -> Bundle:
             recipe=Recipe.from_dict(manifest["recipe"]),
             files={check_name(f, "file"): (str(v["sha256"]), int(v["size"])) for f, v in manifest["files"].items()},
             versions={str(k): str(v) for k, v in manifest.get("versions", {}).items()},
+            recommended=_recommended(list(manifest["layers"]), manifest.get("recommended", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataLoss(
@@ -125,6 +127,7 @@ def write_bundle(
     recipe: Recipe,
     versions: dict[str, str],
     default_layer: str | None = None,
+    recommended: Mapping[str, str] | None = None,
 ) -> Bundle:
     """Write a manifest for the files in ``path``, and open the bundle.
 
@@ -144,6 +147,7 @@ def write_bundle(
         "network": network,
         "layers": {layer.name: _layer_values(layer) for layer in layers},
         "default_layer": _default_layer([layer.name for layer in layers], default_layer),
+        **({"recommended": _recommended([layer.name for layer in layers], recommended)} if recommended else {}),
         "recipe": recipe.to_dict(),
         "files": {
             p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "size": p.stat().st_size} for p in files
@@ -207,6 +211,14 @@ def _default_layer(names: list[str], chosen: str | None) -> str:
     if chosen not in names:
         raise ValueError(f"default layer {chosen!r} is not one of {names}")
     return chosen
+
+
+def _recommended(names: list[str], layers: Mapping[str, str]) -> dict[str, str]:
+    """Return task -> layer, checked."""
+    for task, layer in layers.items():
+        if layer not in names:
+            raise ValueError(f"the layer {layer!r}, recommended for {task!r}, is none of {names}")
+    return {check_name(task, "task"): layer for task, layer in layers.items()}
 
 
 def _classes(text: str) -> list[ClassLabel]:

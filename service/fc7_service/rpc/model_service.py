@@ -68,4 +68,5 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             graph_sha256=bundle.graph_sha256,
             provider=self._extractor.provider(bundle.name),
             default_layer=bundle.default_layer,
+            recommended_layers=bundle.recommended,
         )
