@@ -13,12 +13,12 @@ from torch import nn
 
 from fc7_models.deconv.layer_chain import Step
 from fc7_models.deconv.receptive_field import receptive_field
-from fc7_models.export.layer_pooling import fit_whitening
+from fc7_models.export.layer_pooling import GEM_MIN, GEM_POWER, fit_whitening, pool_gem
 from fc7_models.export.torch_to_onnx import fold_batch_norm
 from fc7_models.networks.layers import GridMaxPool, LocalResponseNorm, batch_norm_without_scale, conv_norm_relu
 from slow.convolution import batch_norm, convolve, lines_seen
 from slow.lrn import lrn
-from slow.pooling import grid_max_pool, max_pool, whiten
+from slow.pooling import gem_of_sizes, grid_max_pool, max_pool, whiten
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -48,6 +48,14 @@ def test_the_maximum_of_each_cell(seed: int, height: int, width: int, grid: int,
     x = normal(seed, 2, height, width)
     values, _ = grid_max_pool(x, grid)
     np.testing.assert_array_equal(in_torch(GridMaxPool(grid).train(training), x), values)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=SEEDS, height=st.integers(1, 9), width=st.integers(1, 9), maps=st.integers(1, 4), zero=st.booleans())
+def test_the_generalised_mean_of_two_sizes(seed: int, height: int, width: int, maps: int, zero: bool) -> None:
+    whole, half = (normal(seed + i, maps, height + i, width).clip(0) * (not zero) for i in (0, 1))
+    pooled = pool_gem(*({"conv5": torch.from_numpy(one)[None]} for one in (whole, half)))
+    np.testing.assert_allclose(pooled[0], gem_of_sizes((whole, half), GEM_POWER, GEM_MIN), rtol=1e-9)
 
 
 @settings(deadline=None, max_examples=25)

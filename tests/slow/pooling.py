@@ -1,14 +1,16 @@
-"""Max-pooling, its switches, and the pooled layer for photographs.
+"""Max-pooling, its switches, and the pooled layers for photographs.
 
 - Overlapping max-pooling: Krizhevsky, Sutskever & Hinton 2012, section 3.4.
 - Switches and unpooling: Zeiler & Fergus 2013, section 2.1.
 - Maxima of the cells of a fixed grid: He et al. 2014, section 2.2, one level of the pyramid.
+- Generalised mean: Radenovic, Tolias & Chum 2018, equation 3.
 - Whitening: Jegou & Chum 2012, section 2; Babenko & Lempitsky 2015, section 4.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -81,6 +83,23 @@ def grid_max_pool(x: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _cell(i: int, size: int, grid: int) -> range:
     return range(math.floor(i * size / grid), math.ceil((i + 1) * size / grid))
+
+
+def generalised_mean(x: np.ndarray, power: float, least: float) -> np.ndarray:
+    """Return the root of order ``power`` of the mean of that power of each map of ``x`` (C, H, W).
+
+    Values below ``least`` count as ``least``.
+    """
+    means = np.zeros(len(x))
+    for c, row, column in np.ndindex(*x.shape):
+        means[c] += max(float(x[c, row, column]), least) ** power / (x.shape[1] * x.shape[2])
+    return means ** (1 / power)
+
+
+def gem_of_sizes(sizes: Iterable[np.ndarray], power: float, least: float) -> np.ndarray:
+    """Return the generalised means of maps (C, H, W) at several sizes, each of length one, joined."""
+    means = [generalised_mean(maps, power, least) for maps in sizes]
+    return np.concatenate([one / math.sqrt(sum(one**2)) for one in means])
 
 
 def whiten(features: np.ndarray, dim: int, shrink: float) -> tuple[np.ndarray, np.ndarray]:

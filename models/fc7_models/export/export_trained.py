@@ -14,7 +14,13 @@ from torch import nn
 from fc7.errors import InvalidArgument
 from fc7_models.data.inference import Report
 from fc7_models.export.golden_images import draw_golden_inputs
-from fc7_models.export.layer_pooling import HALF_SIZE_POOL5, POOLED_LAYER, add_pooled_layer
+from fc7_models.export.layer_pooling import (
+    GEM_LAYER,
+    HALF_SIZE_POOL5,
+    POOLED_LAYER,
+    RECOMMENDED,
+    add_pooled_layers,
+)
 from fc7_models.export.model_card import write_card
 from fc7_models.export.pack_bundle import BundleContents, check_output, pack_bundle, run_graph
 from fc7_models.export.torch_to_onnx import check_parity, fold_batch_norm, round_to_fp16, to_onnx
@@ -46,8 +52,8 @@ def export_bundle(
     notes
         Markdown to append to the card.
     pictures
-        Files from which ``conv5_pooled`` is learnt, best those that the network was trained on. Without any, the bundle
-        has no such layer.
+        Files from which ``conv5_pooled`` and ``conv5_gem`` are learnt, best those that the network was trained on.
+        Without any, the bundle has no such layers.
     default_layer
         Layer that a caller gets by default. None means fc7, or the last layer before the logits.
     report
@@ -67,20 +73,29 @@ def export_bundle(
     check_output(output, name)
     network, record = trained.network, trained.record
     module = round_to_fp16(fold_batch_norm(trained.module))
-    _check_layer(default_layer, module, network, [POOLED_LAYER] if pictures else [])
+    _check_layer(default_layer, module, network, [POOLED_LAYER, GEM_LAYER] if pictures else [])
     card = write_card(trained, name)
     own: tuple[Layer, ...] = ()
     if pictures:
-        pooled = add_pooled_layer(module, network, pictures, report)
-        module, card, own = round_to_fp16(pooled), card + pooled.paragraph(), (pooled.layer,)
+        pooled = add_pooled_layers(module, network, pictures, report)
+        module, card, own = round_to_fp16(pooled), card + pooled.paragraphs(), pooled.layers
     graph = to_onnx(module, network)
-    for recipe in (network.recipe, *(layer.recipe for layer in own if layer.recipe)):
+    for recipe in dict.fromkeys((network.recipe, *(layer.recipe for layer in own if layer.recipe))):
         _, inputs = draw_golden_inputs(recipe)
         check_parity(module, inputs, run_graph(graph, inputs))
     if own:
         graph = _note_pooled(graph)
     classes = [ClassLabel(c, record.names.get(c, c)) for c in record.classes]
-    contents = BundleContents(record.plan.network, graph, network.recipe, classes, card + notes, default_layer, own)
+    contents = BundleContents(
+        record.plan.network,
+        graph,
+        network.recipe,
+        classes,
+        card + notes,
+        default_layer,
+        own,
+        RECOMMENDED if own else {},
+    )
     return pack_bundle(contents, output, name=name)
 
 

@@ -98,7 +98,9 @@ def _untrained_layer(bundle: Bundle) -> Callable[[NDArray[np.float32]], NDArray[
         with torch.inference_mode():
             x = torch.from_numpy(inputs)
             if bundle.default_layer == layer_pooling.POOLED_LAYER:
-                values = torch.cat(layer_pooling.pool_both_sizes(module, x), 1)
+                values = torch.cat(layer_pooling.pool_cells(*layer_pooling.run_both_sizes(module, x)), 1)
+            elif bundle.default_layer == layer_pooling.GEM_LAYER:
+                values = layer_pooling.pool_gem(*layer_pooling.run_both_sizes(module, x))
             else:
                 values = module(x)[bundle.default_layer]
         return np.asarray(values.numpy(), np.float32)
