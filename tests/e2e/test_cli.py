@@ -105,7 +105,8 @@ def test_a_collection_from_beginning_to_end(run: Run, images: Path, bad: Path, t
     assert [row["id"] for row in added[:-1]] == sorted(f"{name}/{i}.png" for name in COLOURS for i in range(8))
     assert {row["status"] for row in added[:-1]} == {"added"}
     counts = {"collection": "life", "added": 24, "replaced": 0, "skipped": 0, "failed": 0, "passed_over": {}}
-    assert added[-1] == counts | {"created": {"model": "tiny", "layer": "fc7"}}
+    model = rows(run("model", "list", "--json"))[0]
+    assert added[-1] == counts | {"created": {"model": model["name"], "layer": model["default_layer"]}}
     again = rows(run("add", "life", images, "--label-from-folder", "--json"))[-1]
     assert again == counts | {"added": 0, "skipped": 24}
 
