@@ -6,7 +6,7 @@ VERSIONS := 3.11 3.12 3.13
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-versions docs docs-tables proto lint bench-start bench-train bench-explain bench-search clean
+.PHONY: demo test test-versions docs docs-tables proto lint bench-start bench-train bench-explain bench-search bench-serving clean
 
 # A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
 demo: $(VENV)/demo
@@ -61,6 +61,10 @@ bench-explain: $(VENV)/test
 # Recall and speed of search, on features of the pictures in a folder: `make bench-search DATA=folder`.
 bench-search: $(VENV)/test
 	$(BIN)/python bench/search.py "$(or $(DATA),$(FC7_TEST_DATA))"
+
+# How callers share a server, and what it does when it has too much to do.
+bench-serving: $(VENV)/test
+	$(BIN)/python bench/serving.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

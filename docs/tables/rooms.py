@@ -39,6 +39,7 @@ FRAMES = {
         "heads": Room("fc7_service.heads", "classifiers"),
         "explain": Room("fc7_service.explain", "explanations"),
         "features": Room("fc7_service.features", "pictures to features"),
+        "scheduling": Room("fc7_service.scheduling", "who is served next"),
         "bundle": Room("fc7_service.bundle", "the files of a network"),
     },
     "models": {

@@ -18,8 +18,7 @@ from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, feature_pb2,
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.collections.registry import Collections
 from fc7_service.data_folder import DataFolder
-from fc7_service.features import batcher
-from fc7_service.features.batcher import Batcher
+from fc7_service.features.batcher import Batcher, Request
 from fc7_service.features.extractor import Extractor
 from fc7_service.rpc import collection_service, interceptor, messages
 from fc7_service.rpc.interceptor import MAX_ITEMS
@@ -329,7 +328,6 @@ def test_a_stream_waits_where_a_call_is_refused(
     from fc7_service.features import extractor
 
     monkeypatch.setattr(extractor, "MAX_WAITING_IMAGES", 2)
-    monkeypatch.setattr(extractor, "_RETRY_AFTER_S", 0.01)
     with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client:
         rows = list(client.extract_stream([jpeg(i) for i in range(100)]))
     assert all(isinstance(row, np.ndarray) for row in rows)
@@ -353,14 +351,11 @@ def test_a_caller_who_leaves_at_the_wrong_moment_does_not_end_the_engine() -> No
 
     async def run() -> None:
         made = Batcher(Engine)
-        tensor = np.ones((3, 1, 1), np.float32)
-        await made.submit(tensor, "x")
-        loop = asyncio.get_running_loop()
-        with made._changed:
-            made._works.append(batcher._Request(tensor, "x", Leaving(loop=loop)))
-            made._changed.notify()
-        row = await asyncio.wait_for(made.submit(tensor, "x"), 20)
-        assert row.values.tolist() == [1, 1, 1]
+        tensors, loop = np.ones((1, 3, 1, 1), np.float32), asyncio.get_running_loop()
+        for future in (loop.create_future(), Leaving(loop=loop), loop.create_future()):
+            made.put(Request(tensors, "x", future))
+        row = await asyncio.wait_for(future, 20)
+        assert row.values.tolist() == [[1, 1, 1]]
         await asyncio.to_thread(made.close)
 
     asyncio.run(run())
@@ -441,3 +436,16 @@ def test_the_door_of_a_killed_holder_is_removed(tiny_bundle: Path, tmp_path: Pat
     assert door.is_dir()
     with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]):
         assert not door.exists()
+
+
+def test_a_call_says_how_urgent_it_is(tiny_bundle: Path, tmp_path: Path) -> None:
+    with serving(tmp_path, "--model", str(tiny_bundle)) as served, grpc.insecure_channel(served.address) as channel:
+        stub = feature_pb2_grpc.FeatureServiceStub(channel)  # type: ignore[no-untyped-call]
+        request = feature_pb2.ExtractRequest(layer="fc7", images=[common_pb2.Image(encoded=jpeg(1))])
+        for urgency in ("interactive", "bulk"):
+            answer = stub.Extract(request, metadata=(("fc7-class", urgency),))
+            assert list(answer.features.shape) == [1, 8]
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Extract(request, metadata=(("fc7-class", "urgent"),))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "interactive, bulk (got 'urgent')" in caught.value.details()

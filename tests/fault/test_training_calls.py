@@ -279,12 +279,12 @@ async def test_a_stream_ends_where_memory_would(door: Door, monkeypatch: pytest.
 async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = []
 
-    async def extract(*args: Any) -> ImageFeatures:
+    async def extract(*args: Any, **options: Any) -> ImageFeatures:
         batch = np.ones((32, 8), np.float32)
         batches.append(weakref.ref(batch))
         return ImageFeatures([batch[3], batch[4]], PROVENANCE, Timing(0.0, 0.0, 0.0))
 
-    monkeypatch.setattr(train_head, "extract_when_free", extract)
+    monkeypatch.setattr(train_head, "extract_images", extract)
     rows = train_head.LabelledRows(cast(Extractor, None), "tiny", PROVENANCE, train_head.RowMemory())
     await rows.add_images(images("ab").images)
     gc.collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from pathlib import Path
@@ -15,7 +14,6 @@ from PIL import Image
 import fc7
 from fc7.errors import ImageDecodeError
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.memory_budget import MemoryBudget
 from fc7_service.features.preprocess import preprocess
 from pictures import encode, exif, scene
 
@@ -84,33 +82,3 @@ def test_a_server_answers_each_of_many_changed_files(tiny_bundle: Path, tmp_path
         assert len(found.rows) + len(found.failed) == len(changed)
         assert 20 < len(found.rows) < 380
         assert client.extract(FILES).values.shape == (len(FILES), 8)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=30))
-def test_memory_for_decoding_is_never_handed_out_twice(wants: list[tuple[int, bool]]) -> None:
-    """Each wants so many of 20 bytes, some leave while they wait; one that wants more than all goes alone."""
-    held: list[int] = []  # by those that have their bytes
-
-    async def decode(budget: MemoryBudget, n_bytes: int) -> None:
-        async with budget.hold(n_bytes):
-            held.append(n_bytes)
-            try:
-                assert sum(held) <= 20 or len([n for n in held if n]) == 1
-                await asyncio.sleep(0)
-            finally:
-                held.remove(n_bytes)
-
-    async def run() -> None:
-        budget = MemoryBudget(20)
-        tasks = [asyncio.ensure_future(decode(budget, n_bytes)) for n_bytes, _ in wants]
-        await asyncio.sleep(0)
-        for task, (_, leaves) in zip(tasks, wants, strict=True):
-            if leaves:
-                task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert not [one for one in results if isinstance(one, Exception)]
-        async with asyncio.timeout(5), budget.hold(20):  # all of it came back
-            pass
-
-    asyncio.run(run())

@@ -19,7 +19,8 @@ from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, NotFound,
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
 from fc7_service.features import extractor as module
-from fc7_service.features.extractor import Extractor, ImageInput
+from fc7_service.features.extractor import Extractor
+from fc7_service.features.image_work import ImageInput
 from fc7_service.features.session import CPU, CUDA, open_session
 
 
@@ -81,8 +82,9 @@ async def test_unknown_names_are_refused_with_the_known_ones(extractor: Extracto
         await extractor.extract([jpeg(0)], model="", layer="fc99")
 
 
-async def test_a_full_queue_says_when_to_come_back(extractor: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_queue_says_when_to_come_back(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING_IMAGES", 10)
+    extractor = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
     calls = [extractor.extract([jpeg(0)] * 6, model="", layer="fc7") for _ in range(3)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     refused = [o for o in outcomes if isinstance(o, ResourceExhausted)]
@@ -90,15 +92,18 @@ async def test_a_full_queue_says_when_to_come_back(extractor: Extractor, monkeyp
     assert refused[0].retry_after_s is not None
     after = await extractor.extract([jpeg(0)], model="", layer="fc7")
     assert len(after.values) == 1
+    extractor.close()
 
 
-async def test_the_tensors_of_every_view_count(extractor: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_tensors_of_every_view_count(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tensor_bytes = 4 * 3 * 16 * 16  # more than the file and than the feature
     monkeypatch.setattr(module, "MAX_WAITING_BYTES", 20 * tensor_bytes)
+    extractor = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
     images = [b"junk"] * 2  # read as errors: their places are held until then
     calls = [extractor.extract(images, model="", layer="fc7", n_views=10) for _ in range(2)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [isinstance(outcome, ResourceExhausted) for outcome in outcomes] == [False, True]
+    extractor.close()
 
 
 async def test_a_damaged_graph_is_reported_and_cuda_is_never_silently_the_cpu(

@@ -21,7 +21,7 @@ from fc7.errors import DataLoss
 from fc7_service.bundle.bundle import Bundle, Layer
 from fc7_service.bundle.folder import FORMAT, open_bundle, write_bundle
 from fc7_service.bundle.golden import read_golden
-from fc7_service.features.batcher import Batcher
+from fc7_service.features.batcher import Batcher, ComputedFeature, Request
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.preprocess import preprocess_pixels
 from fc7_service.features.session import Session
@@ -145,11 +145,12 @@ async def test_waiting_tensors_of_another_size_neither_join_nor_break_a_batch() 
 
     batcher = Batcher(load)
     sizes = [1, 2, 1, 2, 2, 1]
-    tasks = [asyncio.create_task(batcher.submit(np.full((3, px, 1), i, np.float32), "a")) for i, px in enumerate(sizes)]
-    await asyncio.sleep(0)
+    futures: list[asyncio.Future[ComputedFeature]] = [loop.create_future() for _ in sizes]
+    for i, (px, future) in enumerate(zip(sizes, futures, strict=True)):
+        batcher.put(Request(np.full((1, 3, px, 1), i, np.float32), "a", future))
     loaded.set()
-    rows = await asyncio.gather(*tasks)
-    assert [row.values[0] for row in rows] == list(range(6))
+    rows = await asyncio.gather(*futures)
+    assert [row.values[0, 0] for row in rows] == list(range(6))
     assert [shape[0] for shape in batches if shape[2] == 2] == [3]
     assert len(batches) <= 3  # the engine's thread may have taken the first tensor alone
     await asyncio.to_thread(batcher.close)

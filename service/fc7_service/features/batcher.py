@@ -1,7 +1,7 @@
 """Natural batching: whenever the engine is free it takes what is ready, up to the maximum batch.
 
-There is no timer and no idle wait. A single caller gets a batch of one at once; many callers get large batches,
-because the queue has filled while the engine was busy.
+The engine waits only while the cores decode pictures that join the batch. A single caller gets a batch of one at once;
+many callers get large batches.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import Fc7Error, Reason, Unavailable
+from fc7_service.features.session import CPU
+from fc7_service.scheduling.batch_choice import BatchChoice, Ready
+from fc7_service.scheduling.call import WorkClass
 
 MAX_BATCH = 32  # on a CPU, 32 images per batch are within 2 % of the rate of 64, at half the delay
-_STOPPING = "the server is stopping: send the call again"
+STOPPING = "the server is stopping: send the call again"
+_LOOK_AGAIN_S = 0.01  # while the engine waits for more
 
 
 class Engine(Protocol):
@@ -43,44 +47,54 @@ class BatchRun:
 
 @dataclass(frozen=True, slots=True)
 class ComputedFeature:
-    """The feature of one tensor."""
+    """The features of the views of one picture."""
 
-    values: NDArray[np.float32]  # (D,)
+    values: NDArray[np.float32]  # (V, D)
     batch: BatchRun
 
 
 @dataclass(slots=True)
-class _Request:
-    tensor: NDArray[np.float32]  # (3, H, W)
+class Request:
+    """A picture that is ready for the network."""
+
+    tensors: NDArray[np.float32]  # (V, 3, H, W), one per view
     layer: str
-    future: asyncio.Future[ComputedFeature]
+    future: asyncio.Future[Any]  # gets a ComputedFeature
+    work_class: WorkClass = WorkClass.INTERACTIVE
+    ready: float = field(default_factory=time.monotonic)  # seconds at which it was decoded
 
 
 @dataclass(slots=True)
 class _Outcome:
-    work: _Request
-    row: ComputedFeature | None = None
+    request: Request
+    feature: ComputedFeature | None = None
     error: Exception | None = None
 
 
 class Batcher:
-    """An engine behind a queue, on a thread of its own that starts with the first tensor.
+    """An engine behind a queue, on a thread of its own that starts with the first picture.
 
     Parameters
     ----------
     load
-        Makes the engine; called once, on that thread. What it raises is raised by
-        every ``submit`` until a later call of it succeeds.
+        Makes the engine. It is called on that thread. If it raises, all waiting requests get the error, and the next
+        request tries again.
+    n_coming
+        Says how many views of a class wait to be decoded for this engine.
     on_run
         Called on that thread after every run, with the number of images and the seconds.
     """
 
     def __init__(
-        self, load: Callable[[], Engine], on_run: Callable[[int, float], None] = lambda n, seconds: None
+        self,
+        load: Callable[[], Engine],
+        n_coming: Callable[[WorkClass], int] = lambda _: 0,
+        on_run: Callable[[int, float], None] = lambda n, seconds: None,
     ) -> None:
-        self._load, self._on_run = load, on_run
+        self._load, self._n_coming, self._on_run = load, n_coming, on_run
         self._engine: Engine | None = None
-        self._works: deque[_Request] = deque()
+        self._waiting: dict[WorkClass, deque[Request]] = {kind: deque() for kind in WorkClass}
+        self._choice = BatchChoice(MAX_BATCH)
         self._is_closed = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -91,29 +105,27 @@ class Batcher:
         """Execution provider in use; empty before the first run."""
         return self._engine.provider if self._engine else ""
 
-    async def submit(self, tensor: NDArray[np.float32], layer: str) -> ComputedFeature:
-        """Return the feature of ``tensor`` (3, H, W); if cancelled before the run, it is never computed.
+    def put(self, request: Request) -> None:
+        """Queue a picture, from any thread. If its future is cancelled before the run, it is never computed.
+
+        The future gets the feature, or what loading or running the engine raised.
 
         Raises
         ------
         Unavailable
             The batcher is closed.
-        Fc7Error
-            What loading the engine raised; a failed run raises its own exception.
         """
-        work = _Request(tensor, layer, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._is_closed:
-                raise Unavailable(_STOPPING, reason=Reason.SERVER_STOPPING)
-            self._works.append(work)
+                raise Unavailable(STOPPING, reason=Reason.SERVER_STOPPING)
+            self._waiting[request.work_class].append(request)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="fc7-engine", daemon=True)
                 self._thread.start()
             self._changed.notify()
-        return await work.future
 
     def close(self) -> None:
-        """Let the current run end, refuse the requests that wait, end the thread."""
+        """Let the run under way end, refuse what waits, end the thread."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -122,57 +134,80 @@ class Batcher:
         self._engine = None
 
     def _run(self) -> None:
-        while (works := self._take()) is not None:
+        while (requests := self._take()) is not None:
             try:
-                outcomes = self._compute(works)
+                outcomes = self._compute(requests)
             except Exception as error:  # handed to every caller of this batch; the thread goes on
-                outcomes = [_Outcome(work, error=error) for work in works]
+                outcomes = [_Outcome(request, error=error) for request in requests]
             _deliver(outcomes)
 
-    def _take(self) -> list[_Request] | None:
+    def _take(self) -> list[Request] | None:
         """Wait for work; return up to a batch of one picture size, or None once closed."""
         with self._changed:
-            batch: list[_Request] = []
-            while not batch:
-                if self._is_closed:
-                    _deliver(
-                        [
-                            _Outcome(work, error=Unavailable(_STOPPING, reason=Reason.SERVER_STOPPING))
-                            for work in self._works
-                        ]
-                    )
-                    self._works.clear()
-                    return None
-                if not self._works:
+            while not self._is_closed:
+                if not any(self._waiting.values()):
                     self._changed.wait()
-                shape = self._works[0].tensor.shape if self._works else ()
-                others: list[_Request] = []
-                while self._works and len(batch) < MAX_BATCH:
-                    work = self._works.popleft()
-                    if work.tensor.shape != shape:
-                        others.append(work)
-                    elif not work.future.cancelled():  # a caller may leave at any moment
-                        batch.append(work)
-                self._works.extendleft(reversed(others))  # first in the next batch
-            return batch
+                elif (chosen := self._choose()) is None:
+                    self._changed.wait(_LOOK_AGAIN_S)  # what is coming may also have failed or been given up
+                elif batch := self._pick(*chosen):
+                    return batch
+            error = Unavailable(STOPPING, reason=Reason.SERVER_STOPPING)
+            _deliver([_Outcome(request, error=error) for waiting in self._waiting.values() for request in waiting])
+            for waiting in self._waiting.values():
+                waiting.clear()
+            return None
 
-    def _compute(self, works: list[_Request]) -> list[_Outcome]:
+    def _choose(self) -> tuple[WorkClass, int] | None:
+        now = time.monotonic()
+        ready = {
+            kind: Ready(sum(len(r.tensors) for r in waiting), self._n_coming(kind), now - waiting[0].ready)
+            if waiting
+            else Ready(0, 0, 0.0)
+            for kind, waiting in self._waiting.items()
+        }
+        shares_cores = self.provider in ("", CPU)
+        return self._choice.choose(ready[WorkClass.INTERACTIVE], ready[WorkClass.BULK], now, shares_cores=shares_cores)
+
+    def _pick(self, kind: WorkClass, size: int) -> list[Request]:
+        """Remove and return up to ``size`` views of the picture size that is first in line; cancelled ones are lost."""
+        waiting = self._waiting[kind]
+        shape, batch, others = waiting[0].tensors.shape[1:], list[Request](), list[Request]()
+        n_views = 0
+        while waiting and (not batch or n_views + len(waiting[0].tensors) <= size):
+            request = waiting.popleft()
+            if request.tensors.shape[1:] != shape:
+                others.append(request)
+            elif not request.future.cancelled():  # a caller may leave at any moment
+                batch.append(request)
+                n_views += len(request.tensors)
+        waiting.extendleft(reversed(others))  # first in the next batch
+        return batch
+
+    def _compute(self, requests: list[Request]) -> list[_Outcome]:
         if self._engine is None:
             self._engine = self._load()
-        taken = time.monotonic()
-        layers = sorted({work.layer for work in works})
-        outputs = dict(zip(layers, self._engine.run(np.stack([w.tensor for w in works]), layers), strict=True))
+        taken, kind = time.monotonic(), requests[0].work_class
+        layers = sorted({request.layer for request in requests})
+        tensors = np.concatenate([request.tensors for request in requests])
+        outputs = dict(zip(layers, self._engine.run(tensors, layers), strict=True))
         self.n_batches += 1
-        batch = BatchRun(taken, time.monotonic() - taken)
-        self._on_run(len(works), batch.compute_s)
-        return [_Outcome(work, ComputedFeature(outputs[work.layer][i], batch)) for i, work in enumerate(works)]
+        now = time.monotonic()
+        is_bulk_ready = bool(self._waiting[WorkClass.BULK])
+        self._choice.ran(kind, len(tensors), now - taken, now, is_bulk_ready=is_bulk_ready)
+        ends = np.cumsum([len(request.tensors) for request in requests])
+        run = BatchRun(taken, now - taken)
+        self._on_run(len(tensors), run.compute_s)
+        return [
+            _Outcome(request, ComputedFeature(outputs[request.layer][end - len(request.tensors) : end], run))
+            for request, end in zip(requests, ends, strict=True)
+        ]
 
 
 def _deliver(outcomes: list[_Outcome]) -> None:
     """Hand results to their event loops, with one wake-up per loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
     for outcome in outcomes:
-        by_loop.setdefault(outcome.work.future.get_loop(), []).append(outcome)
+        by_loop.setdefault(outcome.request.future.get_loop(), []).append(outcome)
     for loop, mine in by_loop.items():
         try:
             loop.call_soon_threadsafe(_settle, mine)
@@ -182,10 +217,10 @@ def _deliver(outcomes: list[_Outcome]) -> None:
 
 def _settle(outcomes: list[_Outcome]) -> None:
     for outcome in outcomes:
-        future = outcome.work.future
+        future = outcome.request.future
         if future.done():
             continue
-        if outcome.row is not None:
-            future.set_result(outcome.row)
+        if outcome.feature is not None:
+            future.set_result(outcome.feature)
         else:
             future.set_exception(outcome.error or Fc7Error("the engine gave no result"))

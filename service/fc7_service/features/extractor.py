@@ -1,15 +1,12 @@
-"""Pictures to features: decode in a bounded pool of threads, run in natural batches."""
+"""Pictures to features: one scheduler, threads that decode in its order, one batcher per network."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +14,20 @@ from numpy.typing import NDArray
 from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error, Reason, ResourceExhausted
 from fc7_service.bundle.bundle import VERSION_MARK, Bundle, find_bundle
-from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import MAX_BATCH, Batcher, ComputedFeature
-from fc7_service.features.memory_budget import MemoryBudget
+from fc7_service.features.decode_threads import DecodeThreads
+from fc7_service.features.image_work import ImageInput, ImageWork
+from fc7_service.scheduling.call import CALL_ORIGIN, Call, Picture, WorkClass, class_of
+from fc7_service.scheduling.scheduler import Limits, Scheduler
 from fc7_service.telemetry.record import Record, ignore
-
-if TYPE_CHECKING:
-    from fc7_service.features.decode import Picture
-
-ImageInput = bytes | NDArray[Any]  # an encoded file, or pixels uint8 (H, W, 3) in RGB
 
 VIEWS = (1, 10)  # how many views of an image may be asked for: its centre; centre, corners, and these mirrored
 
-MAX_WAITING_IMAGES = 4096  # ten views count as ten
-MAX_WAITING_BYTES = 512 * 2**20
-_DECODE_BYTES = 256 * 2**20  # of decoded pixels at once; one picture that takes more goes alone
-_RETRY_AFTER_S = 1.0
-_AHEAD = 4 * MAX_BATCH  # tensors of one call at once: the engine never waits for them, and they never fill the memory
+MAX_WAITING_IMAGES = 4096  # of each class; ten views count as ten
+MAX_WAITING_BYTES = 512 * 2**20  # of each class
+_MAX_DECODING_BYTES = 256 * 2**20  # of decoded pixels at once; a picture that takes more is decoded alone
+# Tensors at once: the engine never waits for them, and they never fill the memory.
+_MAX_AHEAD = {WorkClass.INTERACTIVE: 4 * MAX_BATCH, WorkClass.BULK: 2 * MAX_BATCH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +42,6 @@ class Extraction:
     def values(self) -> NDArray[np.float32]:
         """The mean of each image's views, (images without error, D)."""
         return np.asarray(self.views.mean(axis=1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    rows: list[ComputedFeature]  # one a view
-    decode_s: float
-    ready: float  # monotonic seconds at which the tensors were ready
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """An image of which the header has been read."""
-
-    picture: Picture
-    seconds: float
 
 
 class Extractor:
@@ -82,13 +61,17 @@ class Extractor:
 
     def __init__(self, bundles: Sequence[Bundle], *, device: str, threads: int, record: Record = ignore) -> None:
         self.bundles = {bundle.name: bundle for bundle in bundles}
+        limits = Limits(MAX_WAITING_IMAGES, MAX_WAITING_BYTES, _MAX_DECODING_BYTES, _MAX_AHEAD)
+        self._threads = DecodeThreads(Scheduler(limits), threads)
         self._record = record
         self._batchers = {
-            b.name: Batcher(_loader(b, device, threads), partial(self._record_run, b.name)) for b in bundles
+            b.name: Batcher(
+                _loader(b, device, threads),
+                partial(self._threads.n_coming, b.name),
+                partial(self._record_run, b.name),
+            )
+            for b in bundles
         }
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fc7-decode")
-        self._budget = MemoryBudget(_DECODE_BYTES)
-        self._waiting_images = self._waiting_bytes = 0
 
     def bundle(self, model: str) -> Bundle:
         """Return a model's bundle; names and errors as `find_bundle` takes and raises them."""
@@ -98,7 +81,9 @@ class Extractor:
         """Return the execution provider that ``model`` runs on; empty before its first use."""
         return self._batcher(model).provider
 
-    async def extract(self, images: Sequence[ImageInput], *, model: str, layer: str, n_views: int = 1) -> Extraction:
+    async def extract(
+        self, images: Sequence[ImageInput], *, model: str, layer: str, n_views: int = 1, can_wait: bool = False
+    ) -> Extraction:
         """Return one layer of each readable image.
 
         Parameters
@@ -109,13 +94,18 @@ class Extractor:
             Names; an empty model is the default one.
         n_views
             One of ``VIEWS``.
+        can_wait
+            Whether the call waits for its turn where others are refused because the queue is full. Such calls are bulk.
 
         Raises
         ------
         NotFound
-            No such model or layer.
+            There is no such model or layer.
         ResourceExhausted
-            Too much is waiting; says when to come back. Or the features alone would fill the memory; says none.
+            The queue is full, or the call cannot be answered before its deadline. The error says when to try again.
+            It says no time if the features alone would fill the memory.
+        DeadlineExceeded
+            The deadline passed before the images were decoded.
         """
         bundle = self.bundle(model)
         layer = bundle.provenance(layer).layer
@@ -127,39 +117,43 @@ class Extractor:
                 name="images",
                 reason=Reason.WORK_TOO_LARGE,
             )
-        gate = asyncio.Semaphore(_AHEAD // n_views)
-        with self._admitted(images, bundle.recipe_of(layer), n_views):
-            tasks = [asyncio.ensure_future(self._one(image, bundle, layer, n_views, gate)) for image in images]
-            try:
-                outcomes = await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:  # a failure of the engine ends the call: the rest need not be computed
-                    task.cancel()
-        done = [outcome for outcome in outcomes if isinstance(outcome, _Done)]
-        self._record_images(bundle.name, outcomes)
-        rows = [row.values for d in done for row in d.rows]
-        stacked = await asyncio.to_thread(np.stack, rows) if rows else np.empty(0, np.float32)
+        call = self._call(images, bundle, layer, n_views, can_wait=can_wait)
+        works: list[ImageWork] = [picture.work for picture in call.waiting]  # type: ignore[misc]
+        self._threads.admit(call)
+        try:
+            outcomes = await asyncio.gather(*(work.future for work in works))
+        finally:
+            for work in works:  # a failure of the engine ends the call: the rest need not be computed
+                work.future.cancel()
+            self._threads.leave(call)
+        done = [
+            (work, found) for work, found in zip(works, outcomes, strict=True) if isinstance(found, ComputedFeature)
+        ]
+        self._record_images(bundle.name, works, outcomes)
+        rows = [found.values for _, found in done]
+        stacked = await asyncio.to_thread(np.concatenate, rows) if rows else np.empty(0, np.float32)
         views = stacked.reshape(-1, n_views, dim)
         return Extraction(views, [o if isinstance(o, Fc7Error) else None for o in outcomes], _timing(done))
 
     @property
     def n_waiting(self) -> int:
         """Number of views that wait or are being computed."""
-        return self._waiting_images
+        return self._threads.n_held
 
     def _record_run(self, model: str, n_images: int, seconds: float) -> None:
         self._record("fc7_batch_images", n_images, model=model)
         self._record("fc7_compute_seconds", seconds, model=model)
 
-    def _record_images(self, name: str, outcomes: Sequence[_Done | Fc7Error]) -> None:
+    def _record_images(
+        self, name: str, works: Sequence[ImageWork], outcomes: Sequence[ComputedFeature | Fc7Error]
+    ) -> None:
         model = name.partition(VERSION_MARK)[0]
-        for outcome in outcomes:
+        for work, outcome in zip(works, outcomes, strict=True):
             if isinstance(outcome, Fc7Error):
                 self._record("fc7_unreadable_images_total", reason=outcome.reason)
             else:
-                self._record("fc7_decode_seconds", outcome.decode_s)
-                waited_s = outcome.rows[-1].batch.taken - outcome.ready
-                self._record("fc7_queue_seconds", max(0.0, waited_s), model=model)
+                self._record("fc7_decode_seconds", work.decode_s)
+                self._record("fc7_queue_seconds", max(0.0, outcome.batch.taken - work.ready), model=model)
 
     async def warm_up(self) -> None:
         """Load every network; run it on one image, then on a queue of a full batch, of each size that it sees.
@@ -179,51 +173,31 @@ class Extractor:
 
     def close(self) -> None:
         """Let runs under way end and give the networks' memory back."""
+        self._threads.close()
         for batcher in self._batchers.values():
             batcher.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _batcher(self, model: str) -> Batcher:
         """Return the queue of a network, the same for every version of its recipes."""
         return self._batchers[model.partition(VERSION_MARK)[0]]
 
-    async def _one(
-        self, image: ImageInput, bundle: Bundle, layer: str, n_views: int, gate: asyncio.Semaphore
-    ) -> _Done | Fc7Error:
-        """Return what became of one image: its rows, or why it cannot be read."""
-        loop, batcher, recipe = asyncio.get_running_loop(), self._batcher(bundle.name), bundle.recipe_of(layer)
-        async with gate:
-            try:
-                opened = await loop.run_in_executor(self._pool, _open, image, recipe, n_views)
-                async with self._budget.hold(opened.picture.n_bytes):
-                    tensors, decode_s = await loop.run_in_executor(self._pool, _decode, opened, recipe, n_views)
-            except Fc7Error as error:
-                return error
-            ready = time.monotonic()
-            return _Done(await asyncio.gather(*(batcher.submit(tensor, layer) for tensor in tensors)), decode_s, ready)
+    def _call(self, images: Sequence[ImageInput], bundle: Bundle, layer: str, n_views: int, *, can_wait: bool) -> Call:
+        """Return the call that the scheduler is to admit."""
+        origin, recipe = CALL_ORIGIN.get(), bundle.recipe_of(layer)
+        kind = class_of(origin, n_views * len(images), is_stream=can_wait)
+        call = Call(origin, kind, bundle.name.partition(VERSION_MARK)[0], n_views, can_wait)
+        batcher, tensor_bytes = self._batcher(bundle.name), n_views * 4 * 3 * recipe.crop_px**2
+        for image in images:
+            n_bytes = image.nbytes if isinstance(image, np.ndarray) else len(image)
+            work = ImageWork(image, recipe, n_views, layer, kind, batcher)
+            picture = Picture(call, max(n_bytes, tensor_bytes), work)
+            work.future.add_done_callback(partial(self._finish, picture))
+            call.waiting.append(picture)
+        return call
 
-    @contextmanager
-    def _admitted(self, images: Sequence[ImageInput], recipe: Recipe, n_views: int) -> Iterator[None]:
-        """Hold a place for ``images`` in the queue, bounded by their number and by the larger of file and tensors."""
-        n_images, tensor_bytes = n_views * len(images), n_views * 4 * 3 * recipe.crop_px**2
-        n_bytes = sum(max(i.nbytes if isinstance(i, np.ndarray) else len(i), tensor_bytes) for i in images)
-        is_full = (
-            self._waiting_images + n_images > MAX_WAITING_IMAGES or self._waiting_bytes + n_bytes > MAX_WAITING_BYTES
-        )
-        if is_full and self._waiting_images:  # an idle server takes whatever a message holds
-            raise ResourceExhausted(
-                f"the queue is full: {self._waiting_images} images wait; retry after {_RETRY_AFTER_S:g} s",
-                name="images",
-                retry_after_s=_RETRY_AFTER_S,
-                reason=Reason.QUEUE_FULL,
-            )
-        self._waiting_images += n_images
-        self._waiting_bytes += n_bytes
-        try:
-            yield
-        finally:
-            self._waiting_images -= n_images
-            self._waiting_bytes -= n_bytes
+    def _finish(self, picture: Picture, future: asyncio.Future[Any]) -> None:
+        is_failed = future.cancelled() or future.exception() is not None
+        self._threads.finish(picture, has_feature=not is_failed and isinstance(future.result(), ComputedFeature))
 
 
 def _loader(bundle: Bundle, device: str, threads: int) -> Any:
@@ -235,29 +209,13 @@ def _loader(bundle: Bundle, device: str, threads: int) -> Any:
     return load
 
 
-def _open(image: ImageInput, recipe: Recipe, n_views: int) -> _Opened:
-    """Read an image's header."""
-    from fc7_service.features.preprocess import open_views
-
-    start = time.perf_counter()
-    return _Opened(open_views(image, recipe, n_views), time.perf_counter() - start)
-
-
-def _decode(opened: _Opened, recipe: Recipe, n_views: int) -> tuple[NDArray[np.float32], float]:
-    """Return the tensors of an image's views and the seconds that it took to open and decode it."""
-    from fc7_service.features.preprocess import cut_views
-
-    start = time.perf_counter()
-    return cut_views(opened.picture, recipe, n_views), opened.seconds + time.perf_counter() - start
-
-
-def _timing(done: list[_Done]) -> Timing:
+def _timing(done: list[tuple[ImageWork, ComputedFeature]]) -> Timing:
     if not done:
         return Timing()
-    last = max(done, key=lambda d: d.ready)
-    batches = {row.batch.taken: row.batch.compute_s for d in done for row in d.rows}
+    last, found = max(done, key=lambda pair: pair[0].ready)
+    runs = {one.batch.taken: one.batch.compute_s for _, one in done}
     return Timing(
-        decode_s=sum(d.decode_s for d in done),
-        queue_s=max(0.0, last.rows[-1].batch.taken - last.ready),
-        compute_s=sum(batches.values()),
+        decode_s=sum(work.decode_s for work, _ in done),
+        queue_s=max(0.0, found.batch.taken - last.ready),
+        compute_s=sum(runs.values()),
     )

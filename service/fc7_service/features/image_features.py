@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.contract.timing import Timing
-from fc7.errors import Fc7Error, InvalidArgument, ResourceExhausted
+from fc7.errors import Fc7Error, InvalidArgument
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.features.ensemble import join
-from fc7_service.features.extractor import Extractor, ImageInput
+from fc7_service.features.extractor import Extractor
+from fc7_service.features.image_work import ImageInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,13 @@ class ImageFeatures:
 
 
 async def extract_images(
-    extractor: Extractor, images: Sequence[ImageInput | Fc7Error], model: str, layer: str, n_views: int = 1
+    extractor: Extractor,
+    images: Sequence[ImageInput | Fc7Error],
+    model: str,
+    layer: str,
+    n_views: int = 1,
+    *,
+    can_wait: bool = False,
 ) -> ImageFeatures:
     """Extract one layer of each image, averaged over its views.
 
@@ -41,6 +47,9 @@ async def extract_images(
         Names. Empty means the default model, and that model's default layer.
     n_views
         Views per image, 1 or 10.
+    can_wait
+        Whether the call waits for its turn where others are refused because the queue is full. Meant for streams: their
+        callers send nothing more in the meantime.
 
     Raises
     ------
@@ -51,13 +60,19 @@ async def extract_images(
     ResourceExhausted
         Too much work is waiting (the error says when to try again), or the features would fill the memory.
     """
-    found = await extract_views(extractor, images, model, layer, n_views)
+    found = await extract_views(extractor, images, model, layer, n_views, can_wait=can_wait)
     rows = [row if isinstance(row, Fc7Error) else row[0] if n_views == 1 else row.mean(axis=0) for row in found.rows]
     return ImageFeatures(rows, found.provenance.over_views(n_views), found.timing)
 
 
 async def extract_views(
-    extractor: Extractor, images: Sequence[ImageInput | Fc7Error], model: str, layer: str, n_views: int
+    extractor: Extractor,
+    images: Sequence[ImageInput | Fc7Error],
+    model: str,
+    layer: str,
+    n_views: int,
+    *,
+    can_wait: bool = False,
 ) -> ImageFeatures:
     """Extract like ``extract_images``, but keep the views apart; the provenance is that of one view."""
     provenance = extractor.bundle(model).provenance(layer)
@@ -68,28 +83,12 @@ async def extract_views(
     if not readable:
         return ImageFeatures(rows, provenance, Timing())
     extraction = await extractor.extract(
-        [rows[i] for i in readable], model=model, layer=provenance.layer, n_views=n_views
+        [rows[i] for i in readable], model=model, layer=provenance.layer, n_views=n_views, can_wait=can_wait
     )
     features = iter(extraction.views)
     for i, error in zip(readable, extraction.errors, strict=True):
         rows[i] = next(features) if error is None else error
     return ImageFeatures(rows, provenance, extraction.timing)
-
-
-async def extract_when_free(
-    extractor: Extractor, images: Sequence[ImageInput | Fc7Error], model: str, layer: str, n_views: int = 1
-) -> ImageFeatures:
-    """Extract like ``extract_images``, but wait while the queue is full.
-
-    Meant for streams: their callers send nothing more in the meantime.
-    """
-    while True:
-        try:
-            return await extract_images(extractor, images, model, layer, n_views)
-        except ResourceExhausted as error:
-            if error.retry_after_s is None:
-                raise
-            await asyncio.sleep(error.retry_after_s)
 
 
 def join_networks(parts: Sequence[ImageFeatures]) -> ImageFeatures:

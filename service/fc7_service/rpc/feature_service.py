@@ -12,7 +12,7 @@ import numpy as np
 from fc7.errors import Fc7Error
 from fc7.v1 import common_pb2, feature_pb2, feature_pb2_grpc
 from fc7_service.features.extractor import Extractor
-from fc7_service.features.image_features import ImageFeatures, extract_images, extract_when_free, join_networks
+from fc7_service.features.image_features import ImageFeatures, extract_images, join_networks
 from fc7_service.rpc.messages import (
     check_answer,
     read_image,
@@ -93,7 +93,7 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
 
     async def _extract_one(self, image: common_pb2.Image, plan: _Plan) -> ImageFeatures:
         parts = [
-            await extract_when_free(self._extractor, [read_image(image)], model, plan.layer, plan.n_views)
+            await extract_images(self._extractor, [read_image(image)], model, plan.layer, plan.n_views, can_wait=True)
             for model in plan.models
         ]
         return join_networks(parts) if plan.is_ensemble else parts[0]

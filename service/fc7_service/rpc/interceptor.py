@@ -25,6 +25,7 @@ from fc7_service.bundle.disk import is_out_of_files
 from fc7_service.rpc.message_limits import MAX_ITEMS, check_fields, malformed
 from fc7_service.rpc.messages import check_answer
 from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
+from fc7_service.scheduling.call import CALL_ORIGIN, CallOrigin, WorkClass
 from fc7_service.telemetry.record import Record, ignore
 from fc7_service.tokens import HEALTH, NOBODY, Caller, Tokens
 
@@ -33,6 +34,7 @@ MAX_WATCHES = 100  # of health; callers without a token may watch, and must not 
 _RETRY_AFTER_S = 1.0
 _ARRIVAL_S = 300.0  # for each message; fc7's clients wait as long for an answer
 _INLINE_BYTES = 64 * 2**10  # parsing a smaller message takes less time than waking a thread
+CLASS_KEY = "fc7-class"  # metadata by which a call says that it is interactive or bulk
 _WATCH = f"{HEALTH}Watch"
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # what a caller may choose; it goes into the log
 _logger = logging.getLogger(__name__)
@@ -121,7 +123,7 @@ class _Call:
     def __init__(self, guard: Interceptor, details: Any, handler: Any) -> None:
         self._interceptor, self._method, self._handler = guard, details.method, handler
         metadata = dict(details.invocation_metadata or ())
-        self._authorization = str(metadata.get("authorization", ""))
+        self._authorization, self._class = str(metadata.get("authorization", "")), metadata.get(CLASS_KEY)
         sent_id = str(metadata.get(REQUEST_ID, ""))
         self._id = sent_id if _ID.fullmatch(sent_id) else secrets.token_hex(8)
         self._caller = NOBODY
@@ -154,6 +156,7 @@ class _Call:
             await context.abort(
                 grpc.StatusCode.UNIMPLEMENTED, cut(f"method {self._method} does not exist", DETAIL_BYTES)
             )
+        CALL_ORIGIN.set(self._origin(context))
         if inner.request_streaming:
             request: Any = self._each(messages)
         else:
@@ -171,6 +174,18 @@ class _Call:
             async for answer in answers:
                 self._n_items += 1
                 yield self._packed(answer)
+
+    def _origin(self, context: Any) -> CallOrigin:
+        """Return who calls, until when, and how urgently."""
+        left_s = context.time_remaining()
+        if self._class is not None and self._class not in list(WorkClass):
+            known = ", ".join(WorkClass)
+            raise InvalidArgument(f"{CLASS_KEY} must be one of {known} (got {self._class[:64]!r})", name=CLASS_KEY)
+        return CallOrigin(
+            self._caller.token or self._peer,
+            None if left_s is None else time.monotonic() + left_s,
+            None if self._class is None else WorkClass(self._class),
+        )
 
     async def _only(self, messages: AsyncIterator[bytes]) -> Any:
         """Return the request. Nothing is read from a caller without a token, who may only check health."""

@@ -14,7 +14,8 @@ from fc7.contract.timing import Timing
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.features.extractor import VIEWS, ImageInput
+from fc7_service.features.extractor import VIEWS
+from fc7_service.features.image_work import ImageInput
 
 _MOST_AXES, _LARGEST_AXIS = 8, 2**31
 

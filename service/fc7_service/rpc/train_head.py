@@ -16,7 +16,7 @@ from fc7.v1 import head_pb2 as pb
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.registry import Collections
 from fc7_service.features.extractor import Extractor
-from fc7_service.features.image_features import extract_when_free
+from fc7_service.features.image_features import extract_images
 from fc7_service.heads import limits
 from fc7_service.heads.head_version import HeadVersion
 from fc7_service.heads.registry import Heads, TrainingRows
@@ -137,7 +137,7 @@ class LabelledRows:
         for label in part.labels:
             limits.check_label(label)
         images = [read_image(image) for image in part.images]
-        found = await extract_when_free(self._extractor, images, self._model, self._provenance.layer)
+        found = await extract_images(self._extractor, images, self._model, self._provenance.layer, can_wait=True)
         failed = []
         for i, row in enumerate(found.rows):
             if isinstance(row, Fc7Error):
