@@ -45,6 +45,7 @@ def requests() -> dict[str, list[Message]]:
         "CollectionService.UpsertItems": [collection_pb2.UpsertItemsRequest(items=items, **in_c)],
         "CollectionService.GetItems": [collection_pb2.GetItemsRequest(ids=["1"], **in_c)],
         "CollectionService.ListItems": [collection_pb2.ListItemsRequest(**in_c)],
+        "CollectionService.CountItems": [collection_pb2.CountItemsRequest(**in_c)],
         "CollectionService.QueryItems": [
             collection_pb2.QueryItemsRequest(queries=[collection_pb2.Query(image=pictures[0])], k=3, **in_c)
         ],

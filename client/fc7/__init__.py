@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from fc7.feature_stream import AsyncFeatureStream, FeatureStream
     from fc7.features import Features
+    from fc7.filters import F, Filter
     from fc7.images import ImageLike
     from fc7.results import (
         Added,
@@ -80,11 +81,13 @@ __all__ = [
     "DataLoss",
     "DeadlineExceeded",
     "Explain",
+    "F",
     "FailedPrecondition",
     "Failure",
     "Fc7Error",
     "FeatureStream",
     "Features",
+    "Filter",
     "Golden",
     "Head",
     "Hit",
@@ -124,8 +127,10 @@ _ELSEWHERE = {
     "Client": "fc7.client",
     "Collection": "fc7.collection",
     "Explain": "fc7.explain",
+    "F": "fc7.filters",
     "FeatureStream": "fc7.feature_stream",
     "Features": "fc7.features",
+    "Filter": "fc7.filters",
     "ImageLike": "fc7.images",
     "Match": "fc7.explanations",
     "MatchSide": "fc7.explanations",

@@ -11,6 +11,7 @@ from fc7._operations import collection, new_items
 from fc7._operations.new_items import Payload
 from fc7.errors import Fc7Error
 from fc7.features import Features
+from fc7.filters import Where
 from fc7.images import ImageLike
 from fc7.results import (
     Added,
@@ -90,10 +91,11 @@ class AsyncCollection(CollectionFacts):
         id: str | None = None,
         features: Features | None = None,
         k: int = 10,
+        where: Where | None = None,
         timeout_s: float | None = None,
     ) -> list[Hit]:
         """Return the nearest items, nearest first. See `Collection.search`."""
-        return await self._session.run(collection.search(self.name, image, id, features, k), timeout_s)
+        return await self._session.run(collection.search(self.name, image, id, features, k, where), timeout_s)
 
     async def search_many(
         self,
@@ -102,10 +104,11 @@ class AsyncCollection(CollectionFacts):
         ids: Iterable[str] | None = None,
         features: Features | None = None,
         k: int = 10,
+        where: Where | None = None,
         timeout_s: float | None = None,
     ) -> list[list[Hit] | Fc7Error]:
         """Return the nearest items of many queries, in input order. See `Collection.search_many`."""
-        operation = collection.search_many(self.name, images, ids, features, k)
+        operation = collection.search_many(self.name, images, ids, features, k, where)
         return await self._session.run(operation, timeout_s)
 
     async def get(
@@ -114,10 +117,18 @@ class AsyncCollection(CollectionFacts):
         """Return items by their ids, in the order given. See `Collection.get`."""
         return await self._session.run(collection.get_items(self, ids, with_features), timeout_s)
 
-    def items(self, *, with_features: bool = False, timeout_s: float | None = None) -> AsyncIterator[Item]:
+    def items(
+        self, *, with_features: bool = False, where: Where | None = None, timeout_s: float | None = None
+    ) -> AsyncIterator[Item]:
         """Yield all items, in the order in which they were first added. See `Collection.items`."""
-        return self._session.iterate(collection.list_items(self, with_features), timeout_s)
+        return self._session.iterate(collection.list_items(self, with_features, where), timeout_s)
 
-    async def remove(self, ids: Iterable[str], *, timeout_s: float | None = None) -> list[Removed]:
+    async def count_items(self, *, where: Where | None = None, timeout_s: float | None = None) -> int:
+        """Return the number of items that match a filter. See `Collection.count_items`."""
+        return await self._session.run(collection.count_items(self.name, where), timeout_s)
+
+    async def remove(
+        self, ids: Iterable[str] | None = None, *, where: Where | None = None, timeout_s: float | None = None
+    ) -> list[Removed]:
         """Delete items. See `Collection.remove`."""
-        return await self._session.run(collection.delete_items(self, ids), timeout_s)
+        return await self._session.run(collection.delete_items(self, ids, where), timeout_s)

@@ -11,6 +11,7 @@ from fc7._operations.new_items import Payload
 from fc7._session import Session
 from fc7.errors import Fc7Error
 from fc7.features import Features
+from fc7.filters import Where
 from fc7.images import ImageLike
 from fc7.results import Added, CollectionFacts, Hit, Item, Removed
 
@@ -163,6 +164,7 @@ class Collection(CollectionFacts):
         id: str | None = None,
         features: Features | None = None,
         k: int = 10,
+        where: Where | None = None,
         timeout_s: float | None = None,
     ) -> list[Hit]:
         """Return the nearest items, nearest first.
@@ -179,11 +181,14 @@ class Collection(CollectionFacts):
             Features of one row: ``features[i]``.
         k
             How many items to return, at least 1.
+        where
+            Search only among the items that match this filter, such as ``fc7.F("year") >= 2020`` or the text
+            ``"year >= 2020"``. As many as ``k`` of them are returned. Defaults to all items.
 
         Raises
         ------
         InvalidArgument
-            ``k`` is less than 1, or more than one query is given.
+            ``k`` is less than 1, more than one query is given, or the filter cannot be read.
         NotFound
             There is no such item or file.
         FailedPrecondition
@@ -194,7 +199,7 @@ class Collection(CollectionFacts):
         >>> [hit.id for hit in photos.search("a.jpg", k=1)]
         ['a.jpg']
         """
-        return self._session.run(collection.search(self.name, image, id, features, k), timeout_s)
+        return self._session.run(collection.search(self.name, image, id, features, k, where), timeout_s)
 
     def search_many(
         self,
@@ -203,6 +208,7 @@ class Collection(CollectionFacts):
         ids: Iterable[str] | None = None,
         features: Features | None = None,
         k: int = 10,
+        where: Where | None = None,
         timeout_s: float | None = None,
     ) -> list[list[Hit] | Fc7Error]:
         """Return the nearest items of many queries, in input order.
@@ -219,13 +225,15 @@ class Collection(CollectionFacts):
             Features, one query per row.
         k
             How many items to return per query, at least 1.
+        where
+            See `search`.
 
         Returns
         -------
         list
             Per query a list of `Hit`, or the error of a query that failed.
         """
-        operation = collection.search_many(self.name, images, ids, features, k)
+        operation = collection.search_many(self.name, images, ids, features, k, where)
         return self._session.run(operation, timeout_s)
 
     def get(
@@ -247,22 +255,58 @@ class Collection(CollectionFacts):
         """
         return self._session.run(collection.get_items(self, ids, with_features), timeout_s)
 
-    def items(self, *, with_features: bool = False, timeout_s: float | None = None) -> Iterator[Item]:
-        """Yield all items, in the order in which they were first added. They are fetched page by page.
+    def items(
+        self, *, with_features: bool = False, where: Where | None = None, timeout_s: float | None = None
+    ) -> Iterator[Item]:
+        """Yield the items, in the order in which they were first added. They are fetched page by page.
 
         Parameters
         ----------
         with_features
             Return the features too.
+        where
+            Yield only the items that match this filter. See `search`.
         """
-        return self._session.iterate(collection.list_items(self, with_features), timeout_s)
+        return self._session.iterate(collection.list_items(self, with_features, where), timeout_s)
 
-    def remove(self, ids: Iterable[str], *, timeout_s: float | None = None) -> list[Removed]:
-        """Delete items.
+    def count_items(self, *, where: Where | None = None, timeout_s: float | None = None) -> int:
+        """Return the number of items.
+
+        Parameters
+        ----------
+        where
+            Count only the items that match this filter. Defaults to all items.
+
+        Examples
+        --------
+        >>> photos.count_items(where='label = "cat"')
+        0
+        """
+        return self._session.run(collection.count_items(self.name, where), timeout_s)
+
+    def remove(
+        self, ids: Iterable[str] | None = None, *, where: Where | None = None, timeout_s: float | None = None
+    ) -> list[Removed]:
+        """Delete items: those with the given ids, or those that match a filter.
+
+        Give one of ``ids`` and ``where``.
+
+        Parameters
+        ----------
+        ids
+            Ids of the items.
+        where
+            Delete all items that match this filter. See `search`.
 
         Returns
         -------
         list of Removed
-            One result per id. An id that is not stored has a `NotFound` error.
+            One result per id. An id that is not stored has a `NotFound` error. With ``where``, one result per deleted
+            item.
+
+        Raises
+        ------
+        InvalidArgument
+            Neither ``ids`` nor ``where`` is given, or both are, or the filter cannot be read.
         """
-        return self._session.run(collection.delete_items(self, ids), timeout_s)
+        return self._session.run(collection.delete_items(self, ids, where), timeout_s)

@@ -22,8 +22,9 @@ from fc7._operations.conversion import (
 )
 from fc7._operations.new_items import NewItem
 from fc7._operations.steps import Emit, Operation, RunBlocking, SendRequest
-from fc7.errors import Fc7Error, ImageDecodeError, InvalidArgument, NotFound
+from fc7.errors import FailedPrecondition, Fc7Error, ImageDecodeError, InvalidArgument, NotFound
 from fc7.features import Features
+from fc7.filters import Where, write_where
 from fc7.grpc_errors import read_item_error
 from fc7.images import ImageLike, InputImage, list_images, read_entries, write_image
 from fc7.results import Added, CollectionFacts, Hit, Item, Metric, Provenance, Removed, UpsertStatus
@@ -128,12 +129,12 @@ def upsert(
 
 
 def search(
-    collection: str, image: ImageLike | None, id: str | None, features: Features | None, k: int
+    collection: str, image: ImageLike | None, id: str | None, features: Features | None, k: int, where: Where | None
 ) -> Operation[list[Hit]]:
     """Return the neighbours of one image, stored item or feature."""
-    queries = pb.QueryItemsRequest(collection=collection, k=_checked(k))
+    queries = pb.QueryItemsRequest(collection=collection, k=_checked(k), filter_json=write_where(where))
     queries.queries.append((yield RunBlocking(partial(_write_query, image, id, features))))
-    (found,) = yield from _ask(SendRequest(Stub, "QueryItems", queries))
+    (found,) = yield from _ask(SendRequest(Stub, "QueryItems", queries), where is not None)
     if isinstance(found, Fc7Error):
         raise found
     return found
@@ -145,21 +146,23 @@ def search_many(
     ids: Iterable[str] | None,
     features: Features | None,
     k: int,
+    where: Where | None,
 ) -> Operation[list[list[Hit] | Fc7Error]]:
     """Return the neighbours of each image, stored item or feature."""
     answers: list[list[Hit] | Fc7Error] = []
+    filter_json = write_where(where)
     most = BATCH_IMAGES if images is not None else ROWS
     queries = _queries(images, ids, features)
     batches = split(queries, lambda query: query.n_bytes, max(1, min(most, _HITS // _checked(k))))
 
     def pack(batch: list[_Query]) -> pb.QueryItemsRequest:
-        request = pb.QueryItemsRequest(collection=collection, k=k)
+        request = pb.QueryItemsRequest(collection=collection, k=k, filter_json=filter_json)
         for query in batch:
             query.write(request.queries.add())
         return request
 
     while (work := (yield next_request(batches, pack)))[0]:
-        found = yield from _ask(call_with(Stub, "QueryItems", work))
+        found = yield from _ask(call_with(Stub, "QueryItems", work), where is not None)
         answers += [query.error or answer for query, answer in zip(work[0], found, strict=True)]
     return answers
 
@@ -190,17 +193,19 @@ def get_items(collection: CollectionFacts, ids: Iterable[str], with_features: bo
     return items
 
 
-def list_items(collection: CollectionFacts, with_features: bool) -> Operation[None]:
-    """Emit every item, in the order of first insertion."""
-    token = ""
+def list_items(collection: CollectionFacts, with_features: bool, where: Where | None) -> Operation[None]:
+    """Emit every item that matches, in the order of first insertion."""
+    token, filter_json = "", write_where(where)
     while True:
         request = pb.ListItemsRequest(
             collection=collection.name,
             page_size=_page_size(collection.dim, with_features) if collection.dim else 0,
             page_token=token,
             with_features=with_features,
+            filter_json=filter_json,
         )
         response: pb.ListItemsResponse = yield SendRequest(Stub, "ListItems", request)
+        _check_filtered(where is not None, response.filtered)
         for item in response.items:
             yield Emit(_read_item(item))
         token = response.next_page_token
@@ -208,12 +213,32 @@ def list_items(collection: CollectionFacts, with_features: bool) -> Operation[No
             return
 
 
-def delete_items(collection: CollectionFacts, ids: Iterable[str]) -> Operation[list[Removed]]:
-    """Delete items by id."""
+def count_items(collection: str, where: Where | None) -> Operation[int]:
+    """Return how many items match."""
+    request = pb.CountItemsRequest(collection=collection, filter_json=write_where(where))
+    response: pb.CountItemsResponse = yield SendRequest(Stub, "CountItems", request)
+    return response.count
+
+
+def delete_items(
+    collection: CollectionFacts, ids: Iterable[str] | None, where: Where | None
+) -> Operation[list[Removed]]:
+    """Delete items by id, or those that match."""
+    if (ids is None) == (where is None):
+        raise InvalidArgument("remove takes exactly one of ids and where=", name="ids")
     removed: list[Removed] = []
+    if ids is None:
+        request = pb.DeleteItemsRequest(collection=collection.name, filter_json=write_where(where))
+        more = True
+        while more:
+            response: pb.DeleteItemsResponse = yield SendRequest(Stub, "DeleteItems", request)
+            _check_filtered(True, response.filtered)
+            collection.count, more = response.count, response.more
+            removed += [Removed(result.id) for result in response.results]
+        return removed
     for part in _parts(ids, _IDS):
         request = pb.DeleteItemsRequest(collection=collection.name, ids=[own.sent for own in part])
-        response: pb.DeleteItemsResponse = yield SendRequest(Stub, "DeleteItems", request)
+        response = yield SendRequest(Stub, "DeleteItems", request)
         if response.HasField("count"):
             collection.count = response.count
         removed += [
@@ -271,8 +296,18 @@ def _checked(k: int) -> int:
     return k
 
 
-def _ask(call: SendRequest) -> Operation[list[list[Hit] | Fc7Error]]:
+def _check_filtered(is_asked: bool, is_done: bool) -> None:
+    """Refuse the answer of a server that did not apply the filter."""
+    if is_asked and not is_done:
+        raise FailedPrecondition(
+            "The server does not know filters. Upgrade fc7 on the server, or leave the filter out",
+            name="where",
+        )
+
+
+def _ask(call: SendRequest, is_filtered: bool) -> Operation[list[list[Hit] | Fc7Error]]:
     response: pb.QueryItemsResponse = yield call
+    _check_filtered(is_filtered, response.filtered)
     answers: list[list[Hit] | Fc7Error] = yield RunBlocking(partial(_read_hits, response))
     return answers
 

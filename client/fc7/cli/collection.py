@@ -1,4 +1,4 @@
-"""`fc7 collection`: create, list, show and delete collections."""
+"""`fc7 collection`: create, list, show, count and delete collections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from fc7.cli.collection_items import items
 from fc7.cli.connection import Connection, connected
-from fc7.cli.options import example, json_option, layer_option, model_option, yes_option
+from fc7.cli.options import example, json_option, layer_option, model_option, where_option, yes_option
 from fc7.cli.output import confirm, print_json, print_table, print_text
 from fc7.errors import DataLoss
 
@@ -24,7 +24,7 @@ _COLUMNS = ("name", "count", "model", "layer", "metric", "dim", "index", "fault"
 
 @click.group()
 def collection() -> None:
-    """Create, list, show and delete collections; list and export their items."""
+    """Create, list, show and delete collections; list, count and export their items."""
 
 
 collection.add_command(items)
@@ -78,6 +78,22 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
     else:
         provenance = {f"provenance {key}": value for key, value in facts.pop("provenance").items()}
         print_table(("", ""), (facts | provenance).items())
+
+
+@example("fc7 collection count photos --where 'year >= 2020'")
+@collection.command()
+@click.argument("name")
+@where_option
+@json_option
+@connected
+def count(connection: Connection, name: str, where: str | None, as_json: bool) -> None:
+    """Count the items of a collection, or those that match a filter."""
+    with connection.open() as client:
+        n_items = client.collection(name, check=False).count_items(where=where)
+    if as_json:
+        print_json({"name": name, "count": n_items})
+    else:
+        print_text(str(n_items))
 
 
 @example("fc7 collection delete photos")

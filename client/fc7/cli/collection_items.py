@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.connection import Connection, connected
-from fc7.cli.options import example, file_type, json_option, positive
+from fc7.cli.options import example, file_type, json_option, positive, where_option
 from fc7.cli.output import (
     check_writable,
     counted,
@@ -37,12 +37,19 @@ _FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
 @click.command()
 @click.argument("name")
 @click.option("--limit", type=positive, help="Largest number of items. Defaults to all, or to 100 in a table.")
+@where_option
 @click.option("--output", type=file_type, metavar="FILE", help="File to write (.csv or .jsonl).")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with the columns id, label, content_sha256, payload.")
 @json_option
 @connected
 def items(
-    connection: Connection, name: str, limit: int | None, output: Path | None, as_csv: bool, as_json: bool
+    connection: Connection,
+    name: str,
+    limit: int | None,
+    where: str | None,
+    output: Path | None,
+    as_csv: bool,
+    as_json: bool,
 ) -> None:
     """List or export the items of a collection, oldest first.
 
@@ -55,9 +62,10 @@ def items(
         _check_format(output, as_csv=as_csv, as_json=as_json)
     with connection.open() as client:
         collection = client.collection(name)
-        listed = islice(collection.items(), limit)
+        listed = islice(collection.items(where=where), limit)
         if output is not None:
-            total = collection.count if limit is None else min(limit, collection.count)
+            count = collection.count if where is None else collection.count_items(where=where)
+            total = count if limit is None else min(limit, count)
             n_written = _export(output, listed, total, as_json=as_json)
             print_text(f"wrote {counted(n_written, 'item')} of {name} to {output}", err=as_json)
         elif as_json:
@@ -68,8 +76,9 @@ def items(
         else:
             rows = [_row(item) for item in islice(listed, limit or _TABLE_ROWS)]
             print_table(("id", "label", "payload"), [(own, label, payload) for own, label, _, payload in rows])
-            if limit is None and collection.count > len(rows):
-                shown = f"{len(rows)} of {collection.count} items are shown"
+            is_full = limit is None and len(rows) == _TABLE_ROWS
+            if is_full and (count := collection.count_items(where=where)) > len(rows):
+                shown = f"{len(rows)} of {count} items are shown"
                 print_text(f"{shown}. --limit N shows more; --csv and --json print all", err=True)
 
 

@@ -33,6 +33,11 @@ def example(line: str) -> Callable[[C], C]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 yes_option = click.option("--yes", "is_sure", is_flag=True, help="Do not ask for confirmation.")
+where_option = click.option(
+    "--where",
+    metavar="FILTER",
+    help='Take only items whose payload matches, such as \'label in ("cat", "dog") and year >= 2020\'.',
+)
 exclude_option = click.option(
     "--exclude",
     "scan",

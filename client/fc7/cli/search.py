@@ -10,7 +10,7 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.image_arguments import ImageLocation, as_text, read_query
-from fc7.cli.options import example, file_type, json_option, positive
+from fc7.cli.options import example, file_type, json_option, positive, where_option
 from fc7.cli.output import check_writable, print_json, print_table
 from fc7.errors import Fc7Error
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     "--id", "item_id", help="Search with this stored item instead of an image. It is left out of the results."
 )
 @click.option("-k", "k", type=positive, default=10, show_default=True, help="Number of neighbours to print.")
+@where_option
 @click.option(
     "--sheet",
     type=file_type,
@@ -40,6 +41,7 @@ def search(
     image: Path | str | None,
     item_id: str | None,
     k: int,
+    where: str | None,
     sheet: Path | None,
     as_json: bool,
 ) -> None:
@@ -50,6 +52,9 @@ def search(
     The nearest item comes first. Scores depend on the metric of the collection, and a larger
     score is always nearer. The sheet takes pictures from `payload.path`, and draws a grey tile
     for a picture that is not there.
+
+    --where narrows the search to items whose payload matches. It has =, !=, <, <=, >, >=, in,
+    between, prefix, contains and exists, and combines them with and, or, not and brackets.
     """
     if (image is None) == (item_id is None):
         raise click.UsageError("give either IMAGE or --id ID, not both or neither")
@@ -57,7 +62,8 @@ def search(
         _check_sheet(sheet)
     with connection.open() as client:
         collection = client.collection(name, check=False)
-        hits = collection.search(id=item_id, k=k) if image is None else collection.search(read_query(image), k=k)
+        query_image = None if image is None else read_query(image)
+        hits = collection.search(query_image, id=item_id, k=k, where=where)
         if sheet is not None:
             given = {"path": str(image)} if isinstance(image, Path) else {}
             query = given if item_id is None else _stored_payload(collection, item_id)

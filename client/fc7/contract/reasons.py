@@ -55,6 +55,11 @@ class Reason(Enum):
         "A payload is not a JSON object, or it is too large.",
         "Send a JSON object of at most 64 KiB.",
     )
+    INVALID_FILTER = ReasonRow(
+        "InvalidArgument",
+        "A filter cannot be read, or it is too large.",
+        "Read the message: it names the place or the rule.",
+    )
     INVALID_VECTOR = ReasonRow(
         "InvalidArgument",
         "A feature has the wrong length, or it contains NaN or infinity.",

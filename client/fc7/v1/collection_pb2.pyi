@@ -198,40 +198,64 @@ class GetItemResult(_message.Message):
     def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class ListItemsRequest(_message.Message):
-    __slots__ = ("collection", "page_size", "page_token", "with_features")
+    __slots__ = ("collection", "page_size", "page_token", "with_features", "filter_json")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     WITH_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
     collection: str
     page_size: int
     page_token: str
     with_features: bool
-    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_features: bool = ...) -> None: ...
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_features: bool = ..., filter_json: _Optional[str] = ...) -> None: ...
 
 class ListItemsResponse(_message.Message):
-    __slots__ = ("items", "next_page_token")
+    __slots__ = ("items", "next_page_token", "filtered")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     next_page_token: str
-    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    filtered: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., filtered: bool = ...) -> None: ...
+
+class CountItemsRequest(_message.Message):
+    __slots__ = ("collection", "filter_json")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., filter_json: _Optional[str] = ...) -> None: ...
+
+class CountItemsResponse(_message.Message):
+    __slots__ = ("count",)
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    def __init__(self, count: _Optional[int] = ...) -> None: ...
 
 class DeleteItemsRequest(_message.Message):
-    __slots__ = ("collection", "ids")
+    __slots__ = ("collection", "ids", "filter_json")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
     collection: str
     ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., filter_json: _Optional[str] = ...) -> None: ...
 
 class DeleteItemsResponse(_message.Message):
-    __slots__ = ("results", "count")
+    __slots__ = ("results", "count", "more", "filtered")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[DeleteItemResult]
     count: int
-    def __init__(self, results: _Optional[_Iterable[_Union[DeleteItemResult, _Mapping]]] = ..., count: _Optional[int] = ...) -> None: ...
+    more: bool
+    filtered: bool
+    def __init__(self, results: _Optional[_Iterable[_Union[DeleteItemResult, _Mapping]]] = ..., count: _Optional[int] = ..., more: bool = ..., filtered: bool = ...) -> None: ...
 
 class DeleteItemResult(_message.Message):
     __slots__ = ("id", "error")
@@ -252,24 +276,28 @@ class Query(_message.Message):
     def __init__(self, image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., id: _Optional[str] = ...) -> None: ...
 
 class QueryItemsRequest(_message.Message):
-    __slots__ = ("collection", "queries", "k")
+    __slots__ = ("collection", "queries", "k", "filter_json")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
     collection: str
     queries: _containers.RepeatedCompositeFieldContainer[Query]
     k: int
-    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ...) -> None: ...
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ...) -> None: ...
 
 class QueryItemsResponse(_message.Message):
-    __slots__ = ("results", "metric", "timing")
+    __slots__ = ("results", "metric", "timing", "filtered")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[QueryResult]
     metric: Metric
     timing: _common_pb2.Timing
-    def __init__(self, results: _Optional[_Iterable[_Union[QueryResult, _Mapping]]] = ..., metric: _Optional[_Union[Metric, str]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ...) -> None: ...
+    filtered: bool
+    def __init__(self, results: _Optional[_Iterable[_Union[QueryResult, _Mapping]]] = ..., metric: _Optional[_Union[Metric, str]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., filtered: bool = ...) -> None: ...
 
 class QueryResult(_message.Message):
     __slots__ = ("hits", "error")

@@ -70,6 +70,11 @@ class CollectionServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_collection__pb2.ListItemsRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_collection__pb2.ListItemsResponse.FromString,
                 _registered_method=True)
+        self.CountItems = channel.unary_unary(
+                '/fc7.v1.CollectionService/CountItems',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.CountItemsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.CountItemsResponse.FromString,
+                _registered_method=True)
         self.DeleteItems = channel.unary_unary(
                 '/fc7.v1.CollectionService/DeleteItems',
                 request_serializer=fc7_dot_v1_dot_collection__pb2.DeleteItemsRequest.SerializeToString,
@@ -136,8 +141,15 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountItems(self, request, context):
+        """Count the items that match a filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteItems(self, request, context):
-        """Delete items by id. An id that is not stored has an error in its place.
+        """Delete items by id, or those that match a filter. An id that is not stored has an error in its place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,6 +199,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.ListItems,
                     request_deserializer=fc7_dot_v1_dot_collection__pb2.ListItemsRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_collection__pb2.ListItemsResponse.SerializeToString,
+            ),
+            'CountItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountItems,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.CountItemsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.CountItemsResponse.SerializeToString,
             ),
             'DeleteItems': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteItems,
@@ -389,6 +406,33 @@ class CollectionService(object):
             '/fc7.v1.CollectionService/ListItems',
             fc7_dot_v1_dot_collection__pb2.ListItemsRequest.SerializeToString,
             fc7_dot_v1_dot_collection__pb2.ListItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.CollectionService/CountItems',
+            fc7_dot_v1_dot_collection__pb2.CountItemsRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.CountItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,8 +49,10 @@ class CollectionServiceStub:
     """Return items by id. An id that is not stored has an error in its place."""
     ListItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.ListItemsRequest, _collection_pb2.ListItemsResponse]
     """List items page by page, in the order of first insertion."""
+    CountItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.CountItemsRequest, _collection_pb2.CountItemsResponse]
+    """Count the items that match a filter."""
     DeleteItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]
-    """Delete items by id. An id that is not stored has an error in its place."""
+    """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
     QueryItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -75,8 +77,10 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     """Return items by id. An id that is not stored has an error in its place."""
     ListItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.ListItemsRequest, _collection_pb2.ListItemsResponse]  # type: ignore[assignment]
     """List items page by page, in the order of first insertion."""
+    CountItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.CountItemsRequest, _collection_pb2.CountItemsResponse]  # type: ignore[assignment]
+    """Count the items that match a filter."""
     DeleteItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]  # type: ignore[assignment]
-    """Delete items by id. An id that is not stored has an error in its place."""
+    """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
     QueryItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]  # type: ignore[assignment]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -142,12 +146,20 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         """List items page by page, in the order of first insertion."""
 
     @_abc_1.abstractmethod
+    def CountItems(
+        self,
+        request: _collection_pb2.CountItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.CountItemsResponse, _abc.Awaitable[_collection_pb2.CountItemsResponse]]:
+        """Count the items that match a filter."""
+
+    @_abc_1.abstractmethod
     def DeleteItems(
         self,
         request: _collection_pb2.DeleteItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.DeleteItemsResponse, _abc.Awaitable[_collection_pb2.DeleteItemsResponse]]:
-        """Delete items by id. An id that is not stored has an error in its place."""
+        """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
 
     @_abc_1.abstractmethod
     def QueryItems(

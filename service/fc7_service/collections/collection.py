@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.filter import Filter
 from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.index_choice import choose_index
@@ -21,6 +22,7 @@ from fc7_service.collections.searcher import RowChanges, Searcher
 from fc7_service.collections.store import Store
 
 _LONGEST_ID_BYTES = 1024
+_FILTERED_AT_ONCE = 20_000  # items whose payloads are compared with a filter in one read
 _LARGEST_NORM = 1e18  # squares of differences stay within float32
 
 
@@ -176,6 +178,27 @@ class Collection:
         rows, rest = self._store.page(after, size)
         return [row.item(with_vector=with_features) for row in intact_rows(rows, self.name)], rest
 
+    def page_where(
+        self, where: Filter, after: int, size: int, with_features: bool = False
+    ) -> tuple[list[StoredItem], int | None]:
+        """Return up to ``size`` items that match, in the order of first insertion, and ``after`` of the next page.
+
+        At most `_FILTERED_AT_ONCE` items are looked at, so the page may have no items although more match.
+        """
+        places, rest = self._store.matching(where, after, size, _FILTERED_AT_ONCE)
+        rows = self._store.by_rid([rid for _, rid in places])
+        items = [rows[rid].item(with_vector=with_features) for _, rid in places if rid in rows]
+        return items, rest
+
+    def count_where(self, where: Filter) -> int:
+        """Return how many items match."""
+        count = 0
+        after: int | None = 0
+        while after is not None:
+            places, after = self._store.matching(where, after, _FILTERED_AT_ONCE, _FILTERED_AT_ONCE)
+            count += len(places)
+        return count
+
     def labelled_features(self, field: str, max_rows: int) -> tuple[NDArray[np.float32], list[str], list[str]]:
         """Return features (N, D), labels and content hashes of the items that have a label in ``field``.
 
@@ -218,7 +241,11 @@ class Collection:
         return features, labels, contents
 
     def search(
-        self, vectors: NDArray[np.float32], k: int, excluded_ids: Sequence[str | None] | None = None
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        excluded_ids: Sequence[str | None] | None = None,
+        where: Filter | None = None,
     ) -> list[list[Hit]]:
         """Return the k nearest items of each query, best first.
 
@@ -230,6 +257,8 @@ class Collection:
             At least 1. If there are fewer items, all are returned.
         excluded_ids
             One per query: an id that its answer leaves out, or None.
+        where
+            Which items to search among. Defaults to all.
 
         Raises
         ------
@@ -243,7 +272,7 @@ class Collection:
         for vector in vectors:
             self.check_vector(vector)
         excluded = excluded_ids or [None] * len(vectors)
-        found, rows = self._searcher.search(vectors, k + any(one is not None for one in excluded))
+        found, rows = self._searcher.search(vectors, k + any(one is not None for one in excluded), where)
         return [
             [
                 Hit(rows[rid].id, score, json.loads(rows[rid].payload))
@@ -303,6 +332,33 @@ class Collection:
             self._publish(changes)
             self._store.acknowledge()
         return were_there
+
+    def delete_where(self, where: Filter, most: int) -> tuple[list[str], bool]:
+        """Delete up to ``most`` items that match, in one transaction.
+
+        Returns
+        -------
+        ids
+            Those of the deleted items, in the order of first insertion.
+        more
+            Whether further items match.
+        """
+        ids: list[str] = []
+        after: int | None = 0
+        with self._writing:
+            wanted: list[int] = []
+            while after is not None and len(wanted) <= most:
+                places, after = self._store.matching(where, after, most + 1, _FILTERED_AT_ONCE)
+                wanted += [rid for _, rid in places]
+            changes = RowChanges()
+            with self._store.transaction():
+                for rid in wanted[:most]:
+                    ids.append(self._store.id_of(rid))
+                    self._store.drop(rid)
+                    changes.delete(rid)
+            self._publish(changes)
+            self._store.acknowledge()
+        return ids, len(wanted) > most
 
     def close(self) -> None:
         """Wait for the running write and rebuild, then close."""

@@ -76,7 +76,7 @@ class RaBitQ:
         n_alive = len(self._vectors) if alive is None else int(np.count_nonzero(alive))
         wide = max(_CANDIDATES, _CANDIDATES_PER_K * k)
         if wide * _SCAN_SHARE > n_alive:
-            return scan(self._blocks(), queries, k, alive, self._metric)
+            return self._scan(np.arange(n_alive) if alive is None else np.flatnonzero(alive), queries, k)
         set_faiss_threads(len(queries))
         only_alive = None if alive is None else _Selection(alive)
         parameters = None if only_alive is None else only_alive.parameters
@@ -147,6 +147,13 @@ class RaBitQ:
     def _decoded(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Return rows as float32: fp16 as it is, which loses nothing, and float32, of any size, prepared."""
         return raw.astype(np.float32) if raw.dtype == np.float16 else prepare_vectors(raw, self._metric)
+
+    def _scan(self, rows: NDArray[np.int64], queries: NDArray[np.float32], k: int) -> list[ScoredRows]:
+        """Return the k best of ``rows``; the other rows are not even prepared."""
+        starts = range(0, len(rows), _BLOCK)
+        blocks = (prepare_vectors(self._vectors[rows[start : start + _BLOCK]], self._metric) for start in starts)
+        found = scan(blocks, queries, k, np.ones(len(rows), bool), self._metric)
+        return [(rows[positions], scores) for positions, scores in found]
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(self._vectors), _BLOCK):

@@ -79,6 +79,15 @@ def read_row(row: tuple[Any, ...], dim: int) -> StoredRow | DamagedRow:
     return DamagedRow(rid, id_bytes.decode(errors="replace") if isinstance(id_bytes, bytes) else repr(id_bytes))
 
 
+def parse_payload(payload: Any) -> dict[str, Any]:
+    """Return the payload of a row whose checksum was not compared; an empty one if it cannot be read."""
+    try:
+        parsed = json.loads(payload)
+    except (TypeError, ValueError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
 def row_checksum(place: int, id_bytes: bytes, content: bytes, payload: bytes, blob: bytes) -> int:
     """Return the CRC-32 over all that a row holds."""
     return zlib.crc32(blob, zlib.crc32(b"\0".join((str(place).encode(), id_bytes, content, payload))))

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.filter import Filter
 from fc7.errors import DataLoss, NotFound, Reason
+from fc7_service.collections.columns import Columns
 from fc7_service.collections.rows import DamagedRow, StoredRow, log_damaged
 from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Store
@@ -48,6 +50,7 @@ class Searcher:
 
     def __init__(self, store: Store, writing: threading.Lock, *, may_use_gpu: bool = False) -> None:
         self._store, self._writing, self._name, self._may_use_gpu = store, writing, store.name, may_use_gpu
+        self._columns = Columns(store)
         self._snapshot: Snapshot | None = None  # None before the first search
         self._missed: list[RowChanges] | None = None  # commits since a running rebuild read the store
         self._building = threading.Lock()
@@ -149,26 +152,31 @@ class Searcher:
         return rids[:n], places[:n], vectors[:n]
 
     def search(
-        self, vectors: NDArray[np.float32], k: int
+        self, vectors: NDArray[np.float32], k: int, where: Filter | None = None
     ) -> tuple[list[list[tuple[int, float]]], dict[int, StoredRow]]:
-        """Return rid and score of the k best rows per query (Q, D), and these rows, all as of one commit."""
-        found, rows, missing = self._look_up(self._current(), vectors, k)
-        if not missing:
+        """Return rid and score of the k best rows per query (Q, D), and these rows, all as of one commit.
+
+        With ``where``, only rows that match it are answered.
+        """
+        found, rows, missing, is_complete = self._look_up(self._current(), vectors, k, where)
+        if is_complete and not missing:
             return found, rows
         # A commit deleted rows meanwhile. Under the lock none can, so a row that is missing then is damaged.
         with self._writing:
             while True:
                 assert self._snapshot is not None
-                found, rows, missing = self._look_up(self._snapshot, vectors, k)
+                found, rows, missing, _ = self._look_up(self._snapshot, vectors, k, where)
                 if not missing:
                     return found, rows
                 _log.warning("collection %r: %d rows no longer match their checksum", self._name, len(missing))
                 self._snapshot = self._snapshot.with_changes([], missing)
 
     def _look_up(
-        self, snapshot: Snapshot, vectors: NDArray[np.float32], k: int
-    ) -> tuple[list[list[tuple[int, float]]], dict[int, StoredRow], list[int]]:
-        found = snapshot.search(vectors, k)
+        self, snapshot: Snapshot, vectors: NDArray[np.float32], k: int, where: Filter | None
+    ) -> tuple[list[list[tuple[int, float]]], dict[int, StoredRow], list[int], bool]:
+        """Return hits, their rows, the rids of rows that cannot be read, and whether the filter saw all rows."""
+        mask, is_complete = (None, True) if where is None else self._columns.mask(where, snapshot)
+        found = snapshot.search(vectors, k, mask)
         wanted = sorted({rid for hits in found for rid, _ in hits})
         rows = self._store.by_rid(wanted)
-        return found, rows, [rid for rid in wanted if rid not in rows]
+        return found, rows, [rid for rid in wanted if rid not in rows], is_complete

@@ -101,7 +101,9 @@ class Snapshot:
             n_tail_dead=self.n_tail_dead + n_tail_dead,
         )
 
-    def search(self, queries: NDArray[np.float32], k: int) -> list[list[tuple[int, float]]]:
+    def search(
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> list[list[tuple[int, float]]]:
         """Return rid and score of the k best rows per query, best first.
 
         Parameters
@@ -110,13 +112,19 @@ class Snapshot:
             (Q, D), raw and finite; not zero if the metric is cosine.
         k
             At least 1. If there are fewer rows, all are returned.
+        allowed
+            (N + n_tail,): which rows, those of the tail last, may be answered if they are not deleted. Defaults to all.
         """
-        k = min(k, self.n_alive)
+        alive, tail_alive, n_alive = self.alive, self.tail_alive, self.n_alive
+        if allowed is not None:
+            alive, tail_alive = _both(alive, allowed[: len(self.rids)]), _both(tail_alive, allowed[len(self.rids) :])
+            n_alive = int(np.count_nonzero(alive) + np.count_nonzero(tail_alive))
+        k = min(k, n_alive)
         if k == 0:
             return [[] for _ in queries]
         prepared = prepare_vectors(queries, self.metric)
-        tail = scan([self.tail_vectors[: self.n_tail]], prepared, k, self.tail_alive, self.metric)
-        indexed = self.index.search(prepared, k, self.alive) if self.index else [NO_ROWS] * len(prepared)
+        tail = scan([self.tail_vectors[: self.n_tail]], prepared, k, tail_alive, self.metric)
+        indexed = self.index.search(prepared, k, alive) if self.index else [NO_ROWS] * len(prepared)
         return [self._best(*both, k) for both in zip(indexed, tail, strict=True)]
 
     def _best(self, indexed: ScoredRows, tail: ScoredRows, k: int) -> list[tuple[int, float]]:
@@ -125,6 +133,10 @@ class Snapshot:
         scores = np.concatenate([indexed[1], tail[1]])
         best = np.lexsort((places, -scores))[:k]
         return list(zip(rids[best].tolist(), scores[best].tolist(), strict=True))
+
+
+def _both(alive: Alive, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return allowed if alive is None else alive & allowed
 
 
 def _enlarged(part: NDArray[Any], n_used: int, room: int) -> NDArray[Any]:

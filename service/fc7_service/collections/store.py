@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from fc7.contract.filter import Filter, matches
 from fc7.errors import DataLoss, Fc7Error, NotFound, Reason, Unavailable
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.commit_counter import CommitCounter
@@ -30,9 +31,19 @@ from fc7_service.collections.database import (
     primary_code,
     translate_errors,
 )
-from fc7_service.collections.rows import DamagedRow, Item, Metric, StoredRow, compact, read_row, row_checksum
+from fc7_service.collections.rows import (
+    DamagedRow,
+    Item,
+    Metric,
+    StoredRow,
+    compact,
+    parse_payload,
+    read_row,
+    row_checksum,
+)
 
 FILE = "collection.db"
+_PAYLOADS_AT_ONCE = 10_000  # rows; a reader that stays open would keep the write-ahead log from being reset
 _SCHEMA = """
 CREATE TABLE facts (text TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE items (rid INTEGER PRIMARY KEY AUTOINCREMENT, place INTEGER NOT NULL UNIQUE, id TEXT NOT NULL UNIQUE,
@@ -152,6 +163,37 @@ class Store:
             (count,) = connection.execute("SELECT count(*) FROM items").fetchone()  # fixes what later reads see
             yield count, (self._row(row) for row in connection.execute(_ROWS + "ORDER BY rid"))
 
+    def matching(
+        self, where: Filter, after: int, size: int, most_read: int
+    ) -> tuple[list[tuple[int, int]], int | None]:
+        """Return place and rid of rows after place ``after`` that match a filter, in order.
+
+        Ends after ``size`` of them, or after ``most_read`` rows. Also returns ``after`` of the next page, or None.
+        """
+        query = "SELECT place, rid, payload FROM items WHERE place > ? ORDER BY place LIMIT ?"
+        found: list[tuple[int, int]] = []
+        n_read = 0
+        with self._pinned() as connection:
+            for place, rid, payload in connection.execute(query, (min(after, 2**63 - 1), most_read + 1)):
+                if n_read == most_read or len(found) == size:
+                    return found, after
+                n_read, after = n_read + 1, place
+                if matches(where, parse_payload(payload)):
+                    found.append((place, rid))
+        return found, None
+
+    def payloads(self, after: int, last: int) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield rid and payload of the rows after rid ``after`` up to ``last``, unchecked, in parts sorted by rid."""
+        query = "SELECT rid, payload FROM items WHERE rid > ? AND rid <= ? ORDER BY rid LIMIT ?"
+        while True:
+            with self._reading() as connection:
+                part = connection.execute(query, (after, last, _PAYLOADS_AT_ONCE)).fetchall()
+            if part:
+                yield part
+            if len(part) < _PAYLOADS_AT_ONCE:
+                return
+            after = part[-1][0]
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit everything that the block writes, on disk when it ends, or nothing. For one thread at a time."""
@@ -204,6 +246,11 @@ class Store:
         """Return the row of ``id`` as the open transaction sees it."""
         row = self._writer.execute(_ROWS + "WHERE id = ?", (id,)).fetchone()
         return None if row is None else self._row(row)
+
+    def id_of(self, rid: int) -> str:
+        """Return the id of a row as the open transaction sees it."""
+        (id_bytes,) = self._writer.execute("SELECT id FROM items WHERE rid = ?", (rid,)).fetchone()
+        return str(id_bytes.decode(errors="replace"))
 
     def put(self, item: Item, place: int | None) -> StoredRow:
         """Write a row in the open transaction, at the place of the row that it replaces, or at the end for None."""

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import Any
 
+from fc7.contract.filter import Filter
+from fc7.contract.filter_json import read_json
 from fc7.errors import Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc, common_pb2
@@ -24,6 +26,7 @@ _METRICS: dict[int, Metric] = {number: name for name, number in _METRIC_NUMBERS.
 _DEFAULT_PAGE, _LARGEST_PAGE = 1000, 10_000  # items
 _PAGE_BYTES = 16 * 2**20  # a page ends once it is as large
 _READ_AT_ONCE = 64  # items
+_DELETED_AT_ONCE = 10_000  # items that match a filter
 _LONGEST_TOKEN = 19  # digits
 
 
@@ -81,11 +84,26 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             token = request.page_token or "0"
             if not (token.isascii() and token.isdecimal() and len(token) <= _LONGEST_TOKEN):
                 raise InvalidArgument("page_token must be one that this server returned", name="page_token")
-            return await asyncio.to_thread(_get_page, collection, int(token), size, request.with_features)
+            where = _read_filter(request.filter_json)
+            return await asyncio.to_thread(_get_page, collection, int(token), size, request.with_features, where)
+
+    async def CountItems(self, request: pb.CountItemsRequest, context: Any) -> pb.CountItemsResponse:  # noqa: N802
+        """Count the items that match a filter."""
+        with await self._use(request.collection) as collection:
+            where = _read_filter(request.filter_json)
+            count = collection.count if where is None else await asyncio.to_thread(collection.count_where, where)
+            return pb.CountItemsResponse(count=count)
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, context: Any) -> pb.DeleteItemsResponse:  # noqa: N802
-        """Delete items by id."""
+        """Delete items by id, or those that match a filter."""
         with await self._use(request.collection) as collection:
+            where = _read_filter(request.filter_json)
+            if where is not None:
+                if request.ids:
+                    raise InvalidArgument("ids and filter_json exclude each other. Send one of them", name="ids")
+                deleted, more = await asyncio.to_thread(collection.delete_where, where, _DELETED_AT_ONCE)
+                results = [pb.DeleteItemResult(id=name) for name in deleted]
+                return pb.DeleteItemsResponse(results=results, count=collection.count, more=more, filtered=True)
             were_there = await asyncio.to_thread(collection.delete, list(request.ids))
             results = [
                 pb.DeleteItemResult(id=name, error=None if was_there else write_error(_no_item(name, collection)))
@@ -97,14 +115,18 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Find the nearest items of each query."""
         with await self._use(request.collection) as collection:
             check_query(request, collection.count)
+            where = _read_filter(request.filter_json)
             _check_memory(collection, len(request.queries))
             features, timing = await read_queries(collection, self._extractor, request.queries)
             excluded_ids = [query.id or None for query in request.queries]  # a stored item does not find itself
             start = time.monotonic()
-            results = await asyncio.to_thread(write_hits, collection, features, request.k, excluded_ids)
+            results = await asyncio.to_thread(write_hits, collection, features, request.k, excluded_ids, where)
             self._record("fc7_search_seconds", time.monotonic() - start, index=collection.index_name)
             return pb.QueryItemsResponse(
-                results=results, metric=_METRIC_NUMBERS[collection.metric], timing=write_timing(timing)
+                results=results,
+                metric=_METRIC_NUMBERS[collection.metric],
+                timing=write_timing(timing),
+                filtered=where is not None,
             )
 
     async def _use(self, name: str) -> Use:
@@ -136,17 +158,29 @@ def _get_items(collection: Collection, ids: list[str], with_features: bool) -> p
     return answer
 
 
-def _get_page(collection: Collection, after: int, size: int, with_features: bool) -> pb.ListItemsResponse:
-    """Return at most ``size`` items, or fewer where more would make a large message."""
-    answer, n_bytes = pb.ListItemsResponse(), 0
+def _read_filter(text: str) -> Filter | None:
+    return read_json(text) if text else None
+
+
+def _get_page(
+    collection: Collection, after: int, size: int, with_features: bool, where: Filter | None
+) -> pb.ListItemsResponse:
+    """Return at most ``size`` items, or fewer where more would make a large message or take long to find."""
+    answer, n_bytes = pb.ListItemsResponse(filtered=where is not None), 0
     while len(answer.items) < size and n_bytes < _PAGE_BYTES:
-        found, following = collection.page(after, min(_READ_AT_ONCE, size - len(answer.items)), with_features)
+        wanted = min(_READ_AT_ONCE, size - len(answer.items))
+        if where is None:
+            found, following = collection.page(after, wanted, with_features)
+        else:
+            found, following = collection.page_where(where, after, wanted, with_features)
         items = [_write_item(item) for item in found]
         answer.items.extend(items)
         n_bytes += sum(item.ByteSize() for item in items)
         if following is None:
             return answer
         after = following
+        if where is not None and len(found) < wanted:  # as many items as one call may look at were compared
+            break
     answer.next_page_token = str(after)
     return answer
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.contract.filter import Filter
 from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import collection_pb2 as pb
@@ -58,7 +59,11 @@ async def read_queries(
 
 
 def write_hits(
-    collection: Collection, features: Sequence[Feature | Fc7Error], k: int, excluded_ids: Sequence[str | None]
+    collection: Collection,
+    features: Sequence[Feature | Fc7Error],
+    k: int,
+    excluded_ids: Sequence[str | None],
+    where: Filter | None = None,
 ) -> list[pb.QueryResult]:
     """Search; return the hits of each feature, or its error in the same place."""
     results = [pb.QueryResult(error=write_error(one) if isinstance(one, Fc7Error) else None) for one in features]
@@ -66,7 +71,7 @@ def write_hits(
     n_bytes = 0
     for start in range(0, len(valid), _SEARCHED_AT_ONCE):
         part = valid[start : start + _SEARCHED_AT_ONCE]
-        answers = collection.search(np.stack([f for _, f in part]), k, [excluded_ids[i] for i, _ in part])
+        answers = collection.search(np.stack([f for _, f in part]), k, [excluded_ids[i] for i, _ in part], where)
         for (i, _), hits in zip(part, answers, strict=True):
             results[i].hits.extend(
                 pb.Hit(id=hit.id, score=hit.score, payload_json=write_payload(hit.payload)) for hit in hits

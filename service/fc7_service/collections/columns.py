@@ -1,0 +1,197 @@
+"""The fields of the payloads as columns in memory, so that a filter is answered for all rows at once.
+
+A column numbers the distinct values of one field. A comparison is tried once per distinct value, and the rows follow by
+their numbers. The row of a rid never changes, so a column only grows: a later search reads the newer rows.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7.contract.filter import And, Comparison, Filter, Not, Or, comparisons, holds, read_field
+from fc7.contract.filter_json import write_json
+from fc7_service.collections.rows import parse_payload
+from fc7_service.collections.snapshot import Snapshot
+from fc7_service.collections.store import Store
+
+MOST_BYTES = 256 * 2**20  # of all columns of one collection; above, the least recently used ones are dropped
+_MOST_MASKS = 16
+_ABSENT, _UNREAD = -1, -2  # numbers of rows without the field, and of rows that were deleted before they were read
+_ENTRY_BYTES = 200  # of a distinct value: its entries in the list and the dictionary
+
+
+class Columns:
+    """The columns of one collection, read when a filter first names the field.
+
+    Parameters
+    ----------
+    store
+        Holds the rows.
+    most_bytes
+        Memory that the columns may keep.
+    """
+
+    def __init__(self, store: Store, most_bytes: int = MOST_BYTES) -> None:
+        self._store, self._most_bytes = store, most_bytes
+        self._columns: OrderedDict[str, _Column] = OrderedDict()
+        self._masks: OrderedDict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def mask(self, where: Filter, snapshot: Snapshot) -> tuple[NDArray[np.bool_], bool]:
+        """Return which rows of a snapshot match a filter.
+
+        Returns
+        -------
+        mask
+            (N + n_tail,), the indexed rows first. It may be True for deleted rows.
+        is_complete
+            False if a row was deleted after this snapshot and before its payload was read.
+        """
+        key = write_json(where)
+        with self._lock:
+            known = self._masks.get(key)
+            if known and known[0] is snapshot.rids and len(known[1]) == len(snapshot.rids) + snapshot.n_tail:
+                self._masks.move_to_end(key)
+                return known[1], True
+            rids = np.concatenate([snapshot.rids, snapshot.tail_rids[: snapshot.n_tail]])
+            columns = self._read({one.field for one in comparisons(where)}, rids)
+            mask = _mask_of(where, columns)
+            is_complete = not any(_is_missing(column.codes == _UNREAD, snapshot) for column in columns.values())
+            if is_complete:
+                self._masks[key] = (snapshot.rids, mask)
+                while len(self._masks) > _MOST_MASKS:
+                    self._masks.popitem(last=False)
+            self._drop_oldest()
+        return mask, is_complete
+
+    def _read(self, fields: set[str], rids: NDArray[np.int64]) -> dict[str, _Column]:
+        """Return the columns of ``fields`` for exactly the rows ``rids``."""
+        found = {field: self._columns.pop(field) if field in self._columns else _Column(field) for field in fields}
+        newest = int(rids[-1]) if len(rids) else 0
+        after = min((column.newest for column in found.values()), default=newest)
+        if after < newest:
+            behind = [column for column in found.values() if column.newest < newest]
+            for part in self._store.payloads(after, newest):
+                payloads = [parse_payload(text) for _, text in part]
+                for column in behind:
+                    column.append([rid for rid, _ in part], payloads)
+        for column in found.values():
+            column.align(rids)
+        self._columns |= found  # now the most recently used
+        return found
+
+    def _drop_oldest(self) -> None:
+        sizes = {field: column.n_bytes for field, column in self._columns.items()}
+        while sum(sizes.values()) > self._most_bytes:
+            field, _ = self._columns.popitem(last=False)
+            del sizes[field]
+
+
+class _Column:
+    """The values of one field."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+        self.newest = 0  # the largest rid that was read
+        self.rids = np.empty(0, np.int64)
+        self.codes = np.empty(0, np.int32)  # per row the position of its value in ``values``, _ABSENT or _UNREAD
+        self.values: list[Any] = []
+        self._positions: dict[Any, int] = {}
+        self._value_bytes = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory in use, roughly."""
+        return self._value_bytes + self.rids.nbytes + self.codes.nbytes
+
+    def append(self, rids: Sequence[int], payloads: Iterable[Any]) -> None:
+        """Add rows that follow those read so far; the others of ``rids`` are passed over."""
+        pairs = [
+            (rid, self._code(read_field(payload, self.field)))
+            for rid, payload in zip(rids, payloads, strict=True)
+            if rid > self.newest
+        ]
+        if pairs:
+            added = np.array(pairs, np.int64)
+            self.rids = np.append(self.rids, added[:, 0])
+            self.codes = np.append(self.codes, added[:, 1].astype(np.int32))
+            self.newest = int(self.rids[-1])
+
+    def align(self, rids: NDArray[np.int64]) -> None:
+        """Keep the rows ``rids``, in this order."""
+        if self.rids is rids:
+            return
+        if not np.array_equal(self.rids, rids):
+            codes = np.full(len(rids), _UNREAD, np.int32)
+            if len(self.rids):
+                places = np.minimum(np.searchsorted(self.rids, rids), len(self.rids) - 1)
+                is_read = self.rids[places] == rids
+                codes[is_read] = self.codes[places[is_read]]
+            self.codes = codes
+        self.rids = rids
+        self.newest = int(rids[-1]) if len(rids) else 0
+
+    def table(self, comparison: Comparison) -> NDArray[np.bool_]:
+        """Return whether a comparison holds for each distinct value; then, last, for an absent field."""
+        found = np.zeros(len(self.values) + 2, bool)
+        found[: len(self.values)] = [holds(comparison, value) for value in self.values]
+        found[_ABSENT] = found[_UNREAD] = holds(comparison, None)
+        return found
+
+    def _code(self, value: Any) -> int:
+        if value is None:
+            return _ABSENT
+        value = _simplified(value)
+        key = _key(value)
+        position = self._positions.get(key)
+        if position is None:
+            position = self._positions[key] = len(self.values)
+            self.values.append(value)
+            self._value_bytes += _ENTRY_BYTES + 2 * sys.getsizeof(value)
+            if isinstance(value, tuple):
+                self._value_bytes += 2 * sum(map(sys.getsizeof, value))
+        return position
+
+
+def _is_missing(is_unread: NDArray[np.bool_], snapshot: Snapshot) -> bool:
+    """Return whether a row was not read that is alive in the snapshot."""
+    n = len(snapshot.rids)
+    parts = ((is_unread[:n], snapshot.alive), (is_unread[n:], snapshot.tail_alive))
+    return any(bool(np.any(unread if alive is None else unread & alive)) for unread, alive in parts)
+
+
+def _mask_of(where: Filter, columns: dict[str, _Column]) -> NDArray[np.bool_]:
+    if isinstance(where, Not):
+        return ~_mask_of(where.part, columns)
+    if isinstance(where, And | Or):
+        combine = np.logical_and if isinstance(where, And) else np.logical_or
+        mask = _mask_of(where.parts[0], columns)
+        for part in where.parts[1:]:
+            mask = combine(mask, _mask_of(part, columns))
+        return mask
+    assert isinstance(where, Comparison)
+    column = columns[where.field]
+    return np.take(column.table(where), column.codes)
+
+
+def _simplified(value: Any) -> Any:
+    """Return what comparisons can tell apart: of an object only that it is there, of a list its scalars."""
+    if isinstance(value, dict):
+        return ()
+    if isinstance(value, list):
+        return tuple(one for one in value if isinstance(one, str | int | float))
+    return value
+
+
+def _key(value: Any) -> Any:
+    """Return a key that differs for values that JSON tells apart: in Python, True equals 1."""
+    if isinstance(value, tuple):
+        return tuple(map(_key, value))
+    return (bool, value) if isinstance(value, bool) else value

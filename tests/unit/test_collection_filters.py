@@ -1,0 +1,136 @@
+"""Filters in a collection: applied before the search, right at every selectivity, and bounded in memory."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import numpy as np
+import pytest
+
+from fc7.contract.filter_text import parse
+from fc7_service.bundle.provenance import Provenance
+from fc7_service.collections import collection as collection_file
+from fc7_service.collections import index_choice
+from fc7_service.collections.columns import Columns
+from fc7_service.collections.registry import Collections
+from fc7_service.collections.rows import Item
+
+PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
+N, DIM = 4000, 32
+VECTORS = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float16).astype(np.float32)
+
+
+@pytest.fixture
+def library(tmp_path):
+    library = Collections(tmp_path / "collections")
+    yield library
+    library.close()
+
+
+@pytest.fixture
+def photos(library):
+    photos = library.create("photos", PROVENANCE, DIM)
+    photos.upsert([Item(str(i), "0" * 64, {"share": i % 1000, "n": i}, VECTORS[i]) for i in range(N)])
+    return photos
+
+
+@pytest.fixture(params=["exact", "rabitq"])
+def index(request, monkeypatch):
+    monkeypatch.setattr(index_choice, "_EXACT_NUMBERS", N * DIM if request.param == "exact" else 0)
+    return request.param
+
+
+@pytest.mark.parametrize("share", [500, 100, 10, 1, 0])
+def test_k_neighbours_are_returned_at_every_selectivity(photos, index, share):
+    where = parse(f"share < {share}")
+    queries = VECTORS[[7, 1501]] + 0.1
+    answers = photos.search(queries, 10, where=where)
+    assert photos.index_name == index
+    matching = np.flatnonzero(np.arange(N) % 1000 < share)
+    unit = VECTORS[matching] / np.linalg.norm(VECTORS[matching], axis=1, keepdims=True)
+    for query, hits in zip(queries, answers, strict=True):
+        best = matching[np.argsort(-unit @ query, kind="stable")[:10]]
+        found = [hit.id for hit in hits]
+        if index == "exact" or share <= 10:
+            assert found == [str(i) for i in best]
+        else:
+            assert len(found) == len(best)
+            assert len({*found} & {str(i) for i in best}) >= 9
+
+
+def test_a_query_by_id_still_gets_k_neighbours(photos):
+    (hits,) = photos.search(VECTORS[[3]], 4, ["3"], where=parse("share = 3"))
+    assert sorted(hit.id for hit in hits) == ["1003", "2003", "3003"]
+
+
+def test_commits_show_in_filtered_searches(photos):
+    where, query = parse("share = 3"), VECTORS[[3]]
+
+    def found():
+        return sorted(hit.id for hit in photos.search(query, 100, where=where)[0])
+
+    assert found() == ["1003", "2003", "3", "3003"]
+    photos.upsert([Item("new", "0" * 64, {"share": 3}, query[0]), Item("1003", "0" * 64, {}, query[0])])
+    assert found() == ["2003", "3", "3003", "new"]
+    photos.delete(["3"])
+    assert found() == ["2003", "3003", "new"]
+    assert photos.count_where(where) == 3
+
+
+def test_a_filtered_page_looks_at_a_bounded_number_of_items(photos, monkeypatch):
+    monkeypatch.setattr(collection_file, "_FILTERED_AT_ONCE", 1500)
+    where = parse("n >= 3500 and share = 500")
+    pages, after = [], 0
+    while after is not None:
+        items, after = photos.page_where(where, after, 10)
+        pages.append([item.id for item in items])
+    assert pages == [[], [], ["3500"]]
+    assert photos.count_where(where) == 1
+    few, rest = photos.page_where(parse("share = 0"), 0, 1)
+    assert [item.id for item in few] == ["0"]
+    assert [item.id for item in photos.page_where(parse("share = 0"), rest, 3)[0]] == ["1000"]
+
+
+def test_deletion_by_filter_is_bounded_and_says_what_it_deleted(photos):
+    where = parse("share = 7")
+    assert photos.delete_where(where, 3) == (["7", "1007", "2007"], True)
+    assert photos.delete_where(where, 3) == (["3007"], False)
+    assert photos.delete_where(where, 3) == ([], False)
+    assert photos.count == N - 4
+    assert photos.search(VECTORS[[7]], 5, where=where) == [[]]
+
+
+def test_columns_keep_within_their_memory(photos):
+    photos.search(VECTORS[:1], 1)
+    snapshot = photos._searcher._snapshot
+    columns = Columns(photos._store, most_bytes=200_000)
+    for text in ("share < 10", "n < 10", "share < 20"):
+        mask, is_complete = columns.mask(parse(text), snapshot)
+        assert is_complete
+        assert mask.sum() in (40, 10, 80)
+        assert sum(column.n_bytes for column in columns._columns.values()) <= 200_000
+
+
+def test_a_row_that_was_deleted_before_it_was_read_is_noticed(photos):
+    photos.search(VECTORS[:1], 1)
+    before = photos._searcher._snapshot
+    photos.delete(["5"])
+    columns = Columns(photos._store)
+    assert columns.mask(parse("share = 5"), before)[1] is False
+    mask, is_complete = columns.mask(parse("share = 5"), photos._searcher._snapshot)
+    assert is_complete
+    assert np.flatnonzero(mask).tolist() == [1005, 2005, 3005]
+
+
+def test_a_damaged_payload_matches_nothing_and_harms_no_other(photos, tmp_path):
+    with sqlite3.connect(tmp_path / "collections" / "photos" / "collection.db") as database:
+        database.execute("UPDATE items SET payload = '{\"share\": 3' WHERE id = '1003'")
+    database.close()
+    assert sorted(hit.id for hit in photos.search(VECTORS[[3]], 9, where=parse("share = 3"))[0]) == [
+        "2003",
+        "3",
+        "3003",
+    ]
+    hits = photos.search(VECTORS[[1003]], 1, where=parse("not share = 3"))[0]
+    assert [hit.id for hit in hits] != ["1003"]
+    assert photos.count_where(parse("share = 3")) == 3
