@@ -20,7 +20,9 @@ from fc7.cli.output import confirm, counted, exit_if_failed, item_outcome, print
 def remove(
     connection: Connection, name: str, ids: tuple[str, ...], where: str | None, is_sure: bool, as_json: bool
 ) -> None:
-    """Remove items from a collection, by their ids or by a filter.
+    """Remove items from a collection.
+
+    Name the items by their ids or by a filter.
 
     `fc7 collection items NAME` lists the ids. An id that is not stored is reported, and the exit
     code is 1. With --where, the command counts the items and asks for confirmation. Without a
