@@ -365,7 +365,7 @@ def test_what_add_printed_is_there_after_the_server_was_killed(tiny_bundle: Path
             printed = [json.loads(line) for line in [first, *adding.stdout]]
             said = adding.stderr.read()
         assert adding.returncode == 7
-        assert said.startswith("fc7: error: ")
+        assert "fc7: error: there is no server at " in said
     assert 0 < len(printed) < 600
     with serving(*words) as (address, _):
         env = {"FC7_SERVER": address}
@@ -388,8 +388,8 @@ def test_ctrl_c_ends_with_130(address: str, tmp_path: Path) -> None:
         adding.send_signal(signal.SIGINT)
         adding.stdout.read()
         said = adding.stderr.read()
-    assert re.fullmatch(
-        r"interrupted: \d+ added of 600. To continue, run the command again\nfc7: interrupted\n", said
+    assert re.search(
+        r"^interrupted: \d+ added of 600. To continue, run the command again\nfc7: interrupted\n\Z", said, re.MULTILINE
     ), said
     assert adding.returncode == 130
 

@@ -85,8 +85,8 @@ def test_a_model_that_is_set_and_is_not_there_is_refused(folder: Path) -> None:
 
 
 def test_options_of_a_server_elsewhere_are_refused_without_one(folder: Path) -> None:
-    assert "name it with --server" in run(folder, "model", "list", "--token-file", "one.jpg", code=2).stderr
-    assert "name it with --server" in run(folder, "model", "list", "--tls-ca", "one.jpg", code=2).stderr
+    assert "Name one with --server" in run(folder, "model", "list", "--token-file", "one.jpg", code=2).stderr
+    assert "Name one with --server" in run(folder, "model", "list", "--tls-ca", "one.jpg", code=2).stderr
 
 
 COMMANDS = [
