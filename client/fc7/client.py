@@ -23,11 +23,11 @@ class Client:
     - Threads may share a client. gRPC does not survive `os.fork`: connect in the child process, or start workers
       with "spawn".
     - Long lists are sent in batches.
-    - A call is repeated within its time if the server is away or its queue is full. Create, delete, publish and
-      train are never repeated.
+    - A call is repeated within its time if the server cannot be reached or its queue is full. Create, delete,
+      publish and train are never repeated.
     - Ctrl-C cancels the call of the main thread.
     - Every method takes ``timeout_s``: seconds for the whole call, with all its requests and pauses. None takes the
-      client's default. When the time is over, the method raises `DeadlineExceeded`.
+      client's default. When the time is up, the method raises `DeadlineExceeded`.
     - Errors of the server are raised as subclasses of `Fc7Error`.
     """
 
@@ -121,7 +121,7 @@ class Client:
         on_error: OnStreamError = "yield",
         timeout_s: float | None = None,
     ) -> FeatureStream:
-        """Yield one feature float32 (D,) or error per image, in input order. The images may never end.
+        """Yield one feature float32 (D,) or error per image, in input order. The iterable may be endless.
 
         The images are read in another thread, a few ahead of the answers.
 
@@ -302,7 +302,7 @@ class Client:
 
         References
         ----------
-        Krizhevsky et al. 2012, section 3.5: only the softmax layer is trained.
+        Zeiler & Fergus 2013, section 5.2: only the softmax layer is trained.
 
         Examples
         --------
@@ -321,7 +321,7 @@ class Client:
         name
             Name of the head.
         version
-            Version to publish; 0 for the newest. An older version takes a newer one back.
+            Version to publish; 0 for the newest. To go back, publish an older version.
 
         Raises
         ------
@@ -417,8 +417,8 @@ class Client:
         Raises
         ------
         InvalidArgument
-            ``views`` is neither 1 nor 10, or the ensemble has one model, repeats a model, mixes classes, or stands
-            beside ``head`` or ``model``.
+            ``views`` is neither 1 nor 10, or the ensemble has one model, repeats a model, has models with different
+            classes, or stands beside ``head`` or ``model``.
         NotFound
             There is no such head or model.
         FailedPrecondition
@@ -440,16 +440,19 @@ class Client:
         return Explain(self._session)
 
     def server_info(self, *, timeout_s: float | None = None) -> ServerInfo:
-        """Return the server's versions, device, limits and data folder. With tokens, needs the scope admin."""
+        """Return the server's versions, device, limits and data folder.
+
+        If the server uses tokens, this needs the scope admin.
+        """
         return self._session.run(admin.get_server_info(), timeout_s)
 
     def check_ready(self, *, timeout_s: float = 5.0) -> None:
-        """Raise an error that says why, unless the server takes calls. Needs no token.
+        """Raise an error if the server does not take calls; the error says why. Needs no token.
 
         Raises
         ------
         Unavailable
-            The server is away, starting or stopping.
+            The server cannot be reached, or is starting or stopping.
         DeadlineExceeded
             The server does not answer within ``timeout_s``.
         """
@@ -458,7 +461,7 @@ class Client:
     def is_ready(self, *, timeout_s: float = 5.0) -> bool:
         """Return whether the server takes calls. Needs no token.
 
-        False if it is away, starting or stopping, or does not answer within ``timeout_s``.
+        False if it cannot be reached, is starting or stopping, or does not answer within ``timeout_s``.
         """
         return self._session.run(admin.check_health(), timeout_s)
 

@@ -115,7 +115,7 @@ class Aborted(Fc7Error):
 
 
 class ResourceExhausted(Fc7Error):
-    """A queue, the disk or a message is full.
+    """A queue or the disk is full, or a message is too large.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class PermissionDenied(Fc7Error, PermissionError):
 
 
 class Unavailable(Fc7Error, ConnectionError):
-    """The server is away or stopping. Also a `ConnectionError`."""
+    """The server cannot be reached, or is stopping. Also a `ConnectionError`."""
 
     code, exit_code = "UNAVAILABLE", 7
     default_reason = Reason.UNAVAILABLE

@@ -16,7 +16,7 @@ class Explain:
 
     Images are given as in `Client.extract`. ``rule`` is "deconv" (Zeiler & Fergus 2013), "gradient" (Simonyan et al.
     2013) or "guided" (Springenberg et al. 2014). ``timeout_s`` is seconds for the whole call and defaults to the
-    client's. Every projection is float32 (P, P, 3), not scaled.
+    client's. Every projection is float32 (P, P, 3), not scaled; P is the side of the view in pixels.
     """
 
     def __init__(self, session: Session) -> None:
@@ -139,14 +139,15 @@ class Explain:
         collection
             Use the layer and model of this collection instead.
         strongest
-            How many of the units that contribute most to project, in both images.
+            How many units to project in both images: those that contribute most.
         rule
             See `Explain`.
 
         Raises
         ------
         FailedPrecondition
-            No model of the server makes the collection's features, or the layer is zero for one of the images.
+            No model of the server makes the collection's features, or all values of the layer are zero for one of
+            the images.
         NotFound
             There is no such model, layer or collection.
         ImageDecodeError
@@ -178,7 +179,7 @@ class Explain:
         model
             Name of the model, if no head is given. Defaults to the server's default model.
         strongest
-            How many of the units that contribute most to project.
+            How many units to project: those that contribute most.
         rule
             See `Explain`.
 
@@ -223,7 +224,7 @@ class Explain:
         square_px
             Side of the square in pixels of the view. Defaults to a quarter of the view.
         grid
-            Views along each side, 2 to 64.
+            Positions of the square along each side, 2 to 64.
         report
             Called with the number of views done, after each batch.
 

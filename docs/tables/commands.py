@@ -69,8 +69,8 @@ def _row(option: click.Option, command: click.Command) -> tuple[str, str, str]:
     if not option.is_flag:
         names += f" {_value(option, context)}"
     text = prose(option.help or "")
-    if option.multiple:
-        text += " May be given more than once."
+    if option.multiple and "Repeatable" not in text:
+        text += " Repeatable."
     if option.envvar:
         text += f" Variable: `{option.envvar}`."
     return (names, _default(option, context), text)

@@ -17,8 +17,12 @@ def _cell(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Return plain text for a page: options as code, and no character taken for markup."""
-    parts = re.split(r"(`[^`]*`)", text)
+    """Return plain text for a page: options as code, no character taken for markup, indented examples as they are."""
+    return "\n".join(line if line.startswith("    ") else _marked(line) for line in text.split("\n"))
+
+
+def _marked(line: str) -> str:
+    parts = re.split(r"(`[^`]*`)", line)
     parts[::2] = [
         re.sub(r"(?<![\w-])(--[a-z][a-z-]*)", r"`\1`", re.sub(r"([*<])", r"\\\1", part)) for part in parts[::2]
     ]

@@ -26,7 +26,7 @@ COMMANDS = {
     "model": ("model", "List, show, verify, train, export, evaluate, probe, pull and import networks."),
     "doctor": ("doctor", "Check this installation and its server, and say how to fix each problem."),
     "health": ("health", "Tell whether the server is ready."),
-    "demo": ("demo", "Take real pictures through the whole of fc7."),
+    "demo": ("demo", "Run real pictures through all of fc7."),
 }
 _UNEXPECTED, _INTERRUPTED, _REFUSED = 70, 130, 4  # exit codes
 _EXTRAS = (  # package -> extra of fc7 that installs it; the others come with "cpu"

@@ -58,8 +58,7 @@ def add(
     Each PATH is an image file, a folder (searched at any depth), a URL (http or https), or - for
     an image on standard input.
 
-    The id of an image is its path below PATH. A single file has its name as id, and a URL has
-    itself.
+    The id of an image is its path below PATH. The id of a single file is its name, and the id of a URL is the URL.
 
     You can run the command again at any time. Images that are stored already are skipped, so an
     interrupted run continues where it stopped. A file that has changed replaces the stored item,

@@ -105,7 +105,7 @@ def count(connection: Connection, name: str, where: str | None, as_json: bool) -
 def delete(connection: Connection, name: str, is_sure: bool, as_json: bool) -> None:
     """Delete a collection and all its items.
 
-    The command asks for confirmation. Without a terminal to ask on, it needs --yes.
+    The command asks for confirmation. If there is no terminal, it needs --yes.
     """
     with connection.open() as client:
         with contextlib.suppress(DataLoss):  # a damaged collection can be deleted too; a missing one raises NotFound

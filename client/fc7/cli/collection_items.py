@@ -36,7 +36,7 @@ _FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
 @example("fc7 collection items photos --limit 20")
 @click.command()
 @click.argument("name")
-@click.option("--limit", type=positive, help="Largest number of items. Defaults to all, or to 100 in a table.")
+@click.option("--limit", type=positive, help="Maximum number of items. Defaults to all, or to 100 in a table.")
 @where_option
 @click.option("--output", type=file_type, metavar="FILE", help="File to write (.csv or .jsonl).")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with the columns id, label, content_sha256, payload.")

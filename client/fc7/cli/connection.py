@@ -66,12 +66,14 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     @setting(
-        "--server", metavar="HOST:PORT", help="Server to use. By default, the command runs one in its own process."
+        "--server",
+        metavar="HOST:PORT",
+        help="Server to use. By default, the process that holds the data folder, or else a server inside the command.",
     )
     @setting(
         "--data",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Data folder to use when no server is named. Defaults to your user data directory.",
+        help="Data folder to use when no server is named. Defaults to your user data folder.",
     )
     @setting("--token-file", type=path_type, help="File with the token to send to the server.")
     @setting("--tls-ca", type=path_type, help="PEM file of the authority that signed the server's certificate.")

@@ -25,7 +25,8 @@ _MAX_PHOTOGRAPHS = 30
 @click.option(
     "--data-from",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of your own photographs; each is a class. Of more than 30, 30 are taken, evenly spread by name.",
+    help="Folder of your own photographs; each is a class. If there are more than 30, 30 are taken, evenly spread by "
+    "name.",
 )
 @click.option(
     "--output",
@@ -35,7 +36,7 @@ _MAX_PHOTOGRAPHS = 30
     help="Folder for search.png, why.png and result.json.",
 )
 def demo(data_from: Path | None, output: Path) -> None:
-    """Take real pictures through the whole of fc7.
+    """Run real pictures through all of fc7.
 
     Starts a server process and takes 66 views of each of twenty photographs, or of yours.
     Half of the views go into a collection, and the other half are searched for in it. Then a

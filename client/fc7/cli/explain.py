@@ -200,7 +200,7 @@ def class_(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what speaks for a class.
+    """Show what supports a class.
 
     IMAGE is an image file, a URL (http or https), or - for an image on standard input. The logit
     of the class is split over the units of a layer and, where that is exact, over positions; these

@@ -60,7 +60,7 @@ def invariance(folder: Path, name: str, count: int, output: Path | None, as_json
 @report_option("correspondence.csv and correspondence.png")
 @json_option
 def correspondence(folder: Path, name: str, output: Path | None, as_json: bool) -> None:
-    """Compare what masking the same part of pictures changes.
+    """Compare the effects of masking the same part in several pictures.
 
     FOLDER holds the pictures and a file parts.csv with the columns picture, part, x, y, width and
     height; the last four are shares of the upright picture, from 0 to 1. The same part is masked

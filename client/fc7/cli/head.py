@@ -165,7 +165,7 @@ def show(connection: Connection, name: str, version: int | None, as_json: bool) 
 def delete(connection: Connection, name: str, version: int | None, is_all: bool, is_sure: bool, as_json: bool) -> None:
     """Delete a version of a head, or with --all the whole head.
 
-    The command asks for confirmation. Without a terminal to ask on, it needs --yes.
+    The command asks for confirmation. If there is no terminal, it needs --yes.
     """
     if is_all == (version is not None):
         raise click.UsageError("say what to delete: one version with --version N, or the whole head with --all")

@@ -35,7 +35,7 @@ def evaluate(
     """Measure how often a head is right about labelled pictures.
 
     FOLDER holds one sub-folder per class, with pictures that the head was not trained on. If
-    FOLDER is a data set with train/ and val/, only val/ is used. The version need not be
+    FOLDER is a data set with train/ and val/ (or test/), only val/ (or test/) is used. The version need not be
     published.
 
     Prints precision, recall and the number of pictures of each class, the most frequent

@@ -42,7 +42,7 @@ model.add_command(ablate)
 @json_option
 @connected
 def list_(connection: Connection, as_json: bool) -> None:
-    """List the models of the server, first its default model."""
+    """List the models of the server, its default model first."""
     with connection.open() as client:
         models = client.models()
     if as_json:
@@ -131,7 +131,7 @@ def verify(connection: Connection, model: str, as_json: bool) -> None:
     "--notes",
     type=path_type,
     metavar="FILE",
-    help="Markdown file to append to the model card, such as licence, source and later measurements.",
+    help="Markdown file to append to the model card, for example with licence, source and later measurements.",
 )
 @click.option(
     "--pictures",
@@ -154,7 +154,7 @@ def export(
 ) -> None:
     """Write the bundle of a trained network.
 
-    CHECKPOINT is the file trained.pt that `fc7 model train` kept. Needs 'fc7[train]', but no
+    CHECKPOINT is a file trained.pt or epoch-N.pt that `fc7 model train` kept. Needs 'fc7[train]', but no
     server.
     """
     from fc7_models.data.dataset import read_text, training_files
@@ -211,7 +211,7 @@ def pull(network: str, output: Path | None, name: str | None, as_json: bool) -> 
 @bundle_name_option
 @json_option
 def import_(file: Path, recipe: Path | None, output: Path | None, name: str | None, as_json: bool) -> None:
-    """Write the bundle of a network in a file.
+    """Make a bundle from a network file.
 
     FILE is an ONNX image network, or a file of weights (.pth) that `fc7 model pull` would
     download. fc7 recognises published files by their SHA-256. Any other file needs --recipe;

@@ -34,7 +34,11 @@ _splits_option = click.option(
 @click.command()
 @folder_argument
 @click.option(
-    "--model", "name", default="", metavar="NAME|BUNDLE", help="Shipped model to evaluate, or the folder of a bundle."
+    "--model",
+    "name",
+    default="",
+    metavar="NAME|BUNDLE",
+    help="Shipped model to evaluate, or the folder of a bundle. Required unless --ensemble is given.",
 )
 @ensemble_option
 @views_option

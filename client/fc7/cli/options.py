@@ -151,5 +151,5 @@ def strongest_option(default: int) -> Decorator:
         type=click.IntRange(1, 64),
         default=default,
         show_default=True,
-        help="Number of units to project, those that carry most first.",
+        help="Number of units to project, starting with those that contribute most.",
     )

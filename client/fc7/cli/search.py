@@ -53,7 +53,7 @@ def search(
     score is always nearer. The sheet takes pictures from `payload.path`, and draws a grey tile
     for a picture that is not there.
 
-    --where narrows the search to items whose payload matches. It has =, !=, <, <=, >, >=, in,
+    --where narrows the search to items whose payload matches. A filter can use =, !=, <, <=, >, >=, in,
     between, prefix, contains and exists, and combines them with and, or, not and brackets.
     """
     if (image is None) == (item_id is None):

@@ -23,7 +23,7 @@ from fc7.cli.settings import engine_settings, setting
 @setting(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that holds collections and heads. Defaults to your user data directory.",
+    help="Folder that holds collections and heads. Defaults to your user data folder.",
 )
 @engine_settings
 @setting(
@@ -37,7 +37,7 @@ from fc7.cli.settings import engine_settings, setting
 @setting(
     "--metrics",
     metavar="HOST:PORT",
-    help="Address that serves metrics to Prometheus, over HTTP without a token. By default, there are none.",
+    help="Address that serves metrics to Prometheus, over HTTP without a token. By default, no metrics are served.",
 )
 def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any) -> None:
     """Serve trained networks, collections and heads over gRPC.

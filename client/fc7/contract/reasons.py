@@ -23,11 +23,15 @@ class Reason(Enum):
     """
 
     INTERNAL = ReasonRow(
-        "Fc7Error", "fc7 has a bug.", "Report it with the incident id. The server's log has the details."
+        "Fc7Error",
+        "fc7 has a bug.",
+        "Report it with the incident id that is in the message. The server's log has the details.",
     )
 
     INVALID_ARGUMENT = ReasonRow(
-        "InvalidArgument", "A value breaks a rule.", "Read the message: it states the rule, and `name` is the field."
+        "InvalidArgument",
+        "A value breaks a rule.",
+        "Read the message: it states the rule; `name` is the field that breaks it.",
     )
     MALFORMED_MESSAGE = ReasonRow(
         "InvalidArgument",
@@ -52,7 +56,7 @@ class Reason(Enum):
     )
     INVALID_PAYLOAD = ReasonRow(
         "InvalidArgument",
-        "A payload is not a JSON object, or it is too large.",
+        "A payload is not a JSON object that can be stored unchanged, or it is too large.",
         "Send a JSON object of at most 64 KiB.",
     )
     INVALID_FILTER = ReasonRow(
@@ -75,19 +79,19 @@ class Reason(Enum):
     )
     TOO_FEW_IMAGES = ReasonRow(
         "InvalidArgument",
-        "There are too few pictures to train on.",
-        "Give at least two classes, with at least two different pictures in each.",
+        "There are too few images to train on.",
+        "Give at least two classes, with at least two different images in each.",
     )
 
     IMAGE_DECODE_ERROR = ReasonRow(
-        "ImageDecodeError", "The picture cannot be decoded.", "Open it in another program and save it again."
+        "ImageDecodeError", "The image cannot be decoded.", "Open it in another program and save it again."
     )
-    IMAGE_EMPTY = ReasonRow("ImageDecodeError", "The picture has no bytes.", "Check where the file comes from.")
-    IMAGE_DAMAGED = ReasonRow("ImageDecodeError", "The picture is truncated or damaged.", "Get the file again.")
-    IMAGE_TOO_LARGE = ReasonRow("ImageDecodeError", "The picture has too many bytes or pixels.", "Scale it down.")
+    IMAGE_EMPTY = ReasonRow("ImageDecodeError", "The image has no bytes.", "Check where the file comes from.")
+    IMAGE_DAMAGED = ReasonRow("ImageDecodeError", "The image is truncated or damaged.", "Get the file again.")
+    IMAGE_TOO_LARGE = ReasonRow("ImageDecodeError", "The image has too many bytes or pixels.", "Scale it down.")
     UNSUPPORTED_FORMAT = ReasonRow(
         "ImageDecodeError",
-        "The bytes are not a picture, or fc7 does not read the format.",
+        "The bytes are not an image, or fc7 does not read the format.",
         "Convert it to JPEG or PNG.",
     )
 
@@ -119,11 +123,11 @@ class Reason(Enum):
     ALREADY_EXISTS = ReasonRow("AlreadyExists", "The name is taken.", "Choose another name.")
     COLLECTION_EXISTS = ReasonRow(
         "AlreadyExists",
-        "There already is a collection with this name.",
+        "There is already a collection with this name.",
         "Choose another name, or delete the collection.",
     )
     ID_FROM_OTHER_PATH = ReasonRow(
-        "AlreadyExists", "The id belongs to a picture from another path.", "Use another id, or replace the item."
+        "AlreadyExists", "The id belongs to an image from another path.", "Use another id, or replace the item."
     )
 
     FAILED_PRECONDITION = ReasonRow(
@@ -167,7 +171,7 @@ class Reason(Enum):
     )
 
     ABORTED = ReasonRow("Aborted", "The data changed during the call.", "Read it again, then repeat the call.")
-    IMAGE_CHANGED = ReasonRow("Aborted", "A picture changed during the call.", "Repeat the call.")
+    IMAGE_CHANGED = ReasonRow("Aborted", "An image changed during the call.", "Repeat the call.")
 
     RESOURCE_EXHAUSTED = ReasonRow("ResourceExhausted", "A limit is reached.", "Read the message: it names the limit.")
     QUEUE_FULL = ReasonRow(
@@ -180,7 +184,7 @@ class Reason(Enum):
         "ResourceExhausted", "The answer does not fit in one message.", "Ask for less at a time."
     )
     WORK_TOO_LARGE = ReasonRow(
-        "ResourceExhausted", "The call asks for more work than one call may.", "Ask for less at a time."
+        "ResourceExhausted", "The call asks for more work than one call may request.", "Ask for less at a time."
     )
     DISK_FULL = ReasonRow(
         "ResourceExhausted", "The disk is full. Nothing was written.", "Free some space, then repeat the call."
@@ -194,12 +198,14 @@ class Reason(Enum):
     )
 
     UNAVAILABLE = ReasonRow(
-        "Unavailable", "The server, or a file it needs, cannot be used now.", "Repeat the call in a few seconds."
+        "Unavailable", "The server, or a file it needs, cannot be used right now.", "Repeat the call in a few seconds."
     )
-    SERVER_STOPPING = ReasonRow("Unavailable", "The server is stopping.", "Repeat the call when it runs again.")
+    SERVER_STOPPING = ReasonRow(
+        "Unavailable", "The server is stopping.", "Repeat the call when the server is running again."
+    )
     TOO_MANY_FILES = ReasonRow(
         "Unavailable",
-        "The server has no file descriptor left.",
+        "The server has no file descriptors left.",
         "Repeat the call. If it happens again, raise the limit (`ulimit -n`).",
     )
     DISK_FAILED = ReasonRow("Unavailable", "The disk reported an error.", "Check the disk, then restart the server.")

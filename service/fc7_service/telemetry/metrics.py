@@ -52,7 +52,7 @@ METRICS = {
             "Items of calls that have ended: pictures, queries or ids of a request, or messages of a stream.",
             ("method",),
         ),
-        Metric("fc7_requests_running", "gauge", "Calls that run now."),
+        Metric("fc7_requests_running", "gauge", "Calls that are running now."),
         Metric("fc7_decode_seconds", "histogram", "Time to decode and resize one picture.", (), _SHORT_S),
         Metric("fc7_unreadable_images_total", "counter", "Pictures that could not be decoded, by reason.", ("reason",)),
         Metric(
@@ -67,7 +67,7 @@ METRICS = {
         Metric("fc7_waiting_images", "gauge", "Views of pictures that wait or are being computed."),
         Metric("fc7_search_seconds", "histogram", "Time to search for all queries of one call.", ("index",), _SHORT_S),
         Metric("fc7_open_collections", "gauge", "Collections that are open, with an index or without."),
-        Metric("fc7_fit_seconds", "histogram", "Time to fit a head, after its turn came.", (), _FIT_S),
+        Metric("fc7_fit_seconds", "histogram", "Time to fit a head, not counting the wait for its turn.", (), _FIT_S),
         Metric(
             "fc7_event_loop_delay_seconds",
             "histogram",
@@ -92,6 +92,6 @@ PROCESS_METRICS = {
     "process_virtual_memory_bytes": "Address space of the process.",
     "process_cpu_seconds_total": "CPU time of the process.",
     "process_open_fds": "Open files and connections.",
-    "process_max_fds": "How many of them the process may open.",
+    "process_max_fds": "How many files and connections the process may have open.",
     "process_start_time_seconds": "When the process started, in Unix time.",
 }
