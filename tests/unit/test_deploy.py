@@ -325,6 +325,8 @@ def test_commands_in_a_guide_exist(guide):
     targets = set(re.findall(r"^([\w-]+):", MAKEFILE, re.MULTILINE))
     for line in lines:
         words = shlex.split(line, comments=True)
+        if not words:
+            continue  # a comment
         while re.match(r"\w+=", words[0]):
             words = words[1:]
         if words[0] == "fc7":
