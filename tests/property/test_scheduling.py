@@ -136,7 +136,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         try:
             self.scheduler.admit(call, self.now)
         except ResourceExhausted as refusal:
-            is_right = before and not can_wait and (refusal.retry_after_s or 0) > 0
+            is_ahead = any(line.queue.n_waiting for line in self.scheduler._lines.values())
+            is_reason = before or (deadline is not None and is_ahead)  # no room, or no time
+            is_right = is_reason and not can_wait and (refusal.retry_after_s or 0) > 0
         else:
             is_right = can_wait or not before or line.n_views <= self.limits.max_waiting_views
             self.calls[call] = _Held(call, n)
@@ -184,6 +186,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         picture = self.opened.pop(data.draw(st.integers(0, len(self.opened) - 1)))
         self.scheduler.decoded(picture)
         self.decoded.append(picture)
+
+    @precondition(lambda self: self.parked)
+    @rule(data=st.data())
+    def abandon_parked(self, data: st.DataObject) -> None:
+        """Give up a picture that waits for memory."""
+        picture = data.draw(st.sampled_from(sorted(self.parked, key=lambda picture: id(picture))))
+        self.parked.remove(picture)
+        self.scheduler.finish(picture, self.now, has_feature=False)
+        self.calls[picture.call].ended.add(int(picture.work))  # type: ignore[call-overload]
 
     @precondition(lambda self: self.decoded)
     @rule(data=st.data(), has_feature=st.booleans())
@@ -308,6 +319,41 @@ def test_what_is_late_is_dropped_before_it_is_decoded() -> None:
     assert scheduler.n_coming("net", INTERACTIVE) == 1
 
 
+def test_a_slow_start_does_not_take_time_from_later_deadlines() -> None:
+    scheduler = Scheduler(MANY)
+    scheduler.admit(call_of("a", 1, INTERACTIVE), 0.0)
+    now = serve(scheduler, 1, 0.0, 3.0)  # the network was loaded meanwhile
+    scheduler.admit(call_of("a", 1, INTERACTIVE, deadline=now + 2), now)
+    assert scheduler.take(now) is not None
+    scheduler.admit(call_of("b", 1, INTERACTIVE, deadline=now + 2), now)
+    assert scheduler.take(now) is not None
+    assert scheduler.expired == []
+
+
+def test_what_is_given_up_while_it_waits_for_memory_leaves_nothing_behind() -> None:
+    scheduler = Scheduler(Limits(100, 10**6, 10, MANY.max_ahead))
+    scheduler.admit(call_of("a", 3), 0.0)
+    first, second, third = (scheduler.take(0.0) for _ in range(3))
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert scheduler.open(first, 9)
+    assert not scheduler.open(second, 9)
+    assert not scheduler.open(third, 1)
+    scheduler.finish(second, 1.0, has_feature=False)
+    assert scheduler.take(1.0) is third
+    assert scheduler.n_coming("net", BULK) == 2
+    assert scheduler.n_held == 2
+
+
+def test_callers_that_come_once_leave_no_debts() -> None:
+    queue = FairQueue()
+    for i in range(100):
+        queue.add(call_of(str(i), 1))
+        assert queue.take() is not None
+    assert queue._debts == {}
+
+
 def test_bulk_work_leaves_the_queue_of_the_interactive_alone_and_newcomers_find_room() -> None:
     scheduler = Scheduler(Limits(100, 10**6, 10**6, MANY.max_ahead))
     scheduler.admit(call_of("a", 100), 0.0)
@@ -340,6 +386,7 @@ def test_the_network_waits_for_what_is_being_decoded_but_not_for_the_less_urgent
     one, more_to_come = Ready(1, 0, 0.0), Ready(1, 5, 0.001)
     assert choice.choose(one, Ready(3, 50, 0.0), 0.0, shares_cores=True) == (INTERACTIVE, 32)
     assert choice.choose(more_to_come, NOTHING, 0.0, shares_cores=True) is None
+    assert choice.choose(more_to_come, Ready(32, 5, 0.01), 0.0, shares_cores=True) is None
     assert choice.choose(more_to_come, NOTHING, 0.0, shares_cores=False) == (INTERACTIVE, 32)
     assert choice.choose(Ready(1, 5, 1.0), NOTHING, 0.0, shares_cores=True) == (INTERACTIVE, 32)
     assert choice.choose(Ready(16, 5, 0.0), NOTHING, 0.0, shares_cores=True) == (INTERACTIVE, 32)

@@ -138,3 +138,31 @@ def test_close_lets_a_decode_end_and_refuses_what_waits(threads: DecodeThreads) 
     assert isinstance(waits.error, Unavailable)
     with pytest.raises(Unavailable):
         threads.admit(call_of(Work("3", [])))
+
+
+def test_closing_answers_a_picture_that_was_opened_meanwhile() -> None:
+    threads = DecodeThreads(Scheduler(Limits(100, 10**6, 10, AHEAD)), 2)
+    first, second = Work("1", [], n_bytes=9), Work("2", [], n_bytes=9)
+    is_opening, may_open = threading.Event(), threading.Event()
+
+    def open_slowly() -> int:
+        is_opening.set()
+        assert may_open.wait(WAIT_S)
+        return 9
+
+    second.open = open_slowly  # type: ignore[method-assign]
+    threads.admit(call_of(first))
+    assert first.is_decoding.wait(WAIT_S)
+    threads.admit(call_of(second))
+    assert is_opening.wait(WAIT_S)
+    closing = threading.Thread(target=threads.close)
+    closing.start()
+    while not threads._is_closed:
+        time.sleep(0.001)
+    may_open.set()
+    while not threads._scheduler._parked:
+        time.sleep(0.001)
+    first.gate.set()
+    closing.join(WAIT_S)
+    assert ended(first, second)
+    assert isinstance(second.error, Unavailable)

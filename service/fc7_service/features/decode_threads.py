@@ -100,10 +100,10 @@ class DecodeThreads:
             self._is_closed = True
             waiting = self._scheduler.drain()
             self._changed.notify_all()
-        for picture in waiting:
-            _work(picture).fail(Unavailable(STOPPING, reason=Reason.SERVER_STOPPING))
+        _refuse(waiting)
         for thread in self._threads:
             thread.join()
+        _refuse(self._scheduler.drain())  # what a thread opened meanwhile, and found no memory for
 
     def _run(self) -> None:
         while (picture := self._take()) is not None:
@@ -148,6 +148,11 @@ class DecodeThreads:
         with self._changed:
             self._scheduler.decoded(picture)
             self._changed.notify_all()
+
+
+def _refuse(waiting: list[Picture]) -> None:
+    for picture in waiting:
+        _work(picture).fail(Unavailable(STOPPING, reason=Reason.SERVER_STOPPING))
 
 
 def _work(picture: Picture) -> DecodingWork:

@@ -119,7 +119,13 @@ class Extractor:
             )
         call = self._call(images, bundle, layer, n_views, can_wait=can_wait)
         works: list[ImageWork] = [picture.work for picture in call.waiting]  # type: ignore[misc]
-        self._threads.admit(call)
+        try:
+            self._threads.admit(call)
+        except Fc7Error:
+            for work in works:  # its callback leads back to the call, which would keep the images
+                work.future.cancel()
+            call.waiting.clear()
+            raise
         try:
             outcomes = await asyncio.gather(*(work.future for work in works))
         finally:

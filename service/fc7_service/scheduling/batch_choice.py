@@ -60,6 +60,8 @@ class BatchChoice:
             is_late = ready.waited_s >= _LONGEST_WAIT_S[kind]
             if ready.n_views and (is_enough or is_late or not ready.n_coming or not shares_cores):
                 return kind, size
+            if ready.n_views and kind is WorkClass.INTERACTIVE:
+                return None  # a batch of bulk work would keep it waiting for longer
         return None
 
     def ran(self, kind: WorkClass, n_views: int, seconds: float, now: float, *, is_bulk_ready: bool) -> None:

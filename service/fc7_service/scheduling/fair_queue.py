@@ -90,6 +90,7 @@ class FairQueue:
         del caller.calls[call]
         if not caller.calls:
             del self._callers[call.caller]
+            self._debts[call.caller] = caller.served
+            if not self._callers:  # nobody waits, so nobody is owed anything (section 2, end of a busy period)
+                self._clock = max(self._clock, *self._debts.values())
             self._debts = {name: served for name, served in self._debts.items() if served > self._clock}
-            if caller.served > self._clock:
-                self._debts[call.caller] = caller.served

@@ -90,7 +90,7 @@ class Scheduler:
             if picture is None:
                 return None
             call = picture.call
-            if picture.is_abandoned or self._is_too_late(call, line, now):
+            if picture.is_abandoned or _is_late(call, now):
                 self._release(picture)
                 self._come(call, -call.views)
                 if not picture.is_abandoned:
@@ -136,6 +136,9 @@ class Scheduler:
             return
         line = self._lines[picture.call.work_class]
         line.n_ahead -= picture.call.views
+        if picture in self._parked:  # given up before it was decoded
+            self._parked.remove(picture)
+            self._come(picture.call, -picture.call.views)
         self._release(picture)
         if has_feature:
             self.rate.count(picture.call.views, now)
@@ -164,6 +167,8 @@ class Scheduler:
         """Drop and return everything that waits."""
         calls = [call for line in self._lines.values() for call in line.queue.calls()]
         pictures = [picture for call in calls for picture in call.waiting] + list(self._parked)
+        for picture in self._parked:
+            self._come(picture.call, -picture.call.views)
         self._parked.clear()
         for call in calls:
             self.leave(call)
@@ -174,11 +179,6 @@ class Scheduler:
         if bulk.is_ready and (self._n_passed >= BULK_TURN - 1 or not interactive.is_ready):
             return bulk
         return interactive if interactive.is_ready else None
-
-    def _is_too_late(self, call: Call, line: _Line, now: float) -> bool:
-        """Return whether the answer would come after the deadline; with nothing under way, trying decides."""
-        deadline = call.origin.deadline
-        return deadline is not None and now + (line.delay_s if line.n_ahead else 0.0) > deadline
 
     def _reserve(self, picture: Picture) -> bool:
         is_room = picture.decoding_bytes <= self._free_bytes
@@ -241,3 +241,7 @@ class Scheduler:
     def _come(self, call: Call, n_views: int) -> None:
         key = (call.network, call.work_class)
         self._coming[key] = self._coming.get(key, 0) + n_views
+
+
+def _is_late(call: Call, now: float) -> bool:
+    return call.origin.deadline is not None and now > call.origin.deadline

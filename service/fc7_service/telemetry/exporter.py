@@ -27,6 +27,7 @@ from fc7_service.telemetry.metrics import METRICS
 
 OTHER = "other"  # in place of a label value that is not allowed
 _TIMEOUT_S = 5.0  # for the next bytes of a scrape
+_FAREWELL_S = 1.0  # for the request in hand when the server stops
 _log = logging.getLogger(__name__)
 
 Gauge = Callable[[], Mapping[tuple[str, ...], float]]  # values by label values; called for each scrape
@@ -96,7 +97,9 @@ class Exporter:
     def close(self) -> None:
         """Stop listening."""
         if self._server is not None:
-            self._server.shutdown()
+            ending = threading.Thread(target=self._server.shutdown, daemon=True)  # waits for the request in hand
+            ending.start()
+            ending.join(_FAREWELL_S)
             self._server.server_close()
 
     def _find_series(self, metric: str, labels: Mapping[str, str]) -> Callable[[float], None]:
