@@ -134,3 +134,28 @@ def test_a_damaged_payload_matches_nothing_and_harms_no_other(photos, tmp_path):
     hits = photos.search(VECTORS[[1003]], 1, where=parse("not share = 3"))[0]
     assert [hit.id for hit in hits] != ["1003"]
     assert photos.count_where(parse("share = 3")) == 3
+
+
+def test_a_filtered_page_and_a_deletion_leave_out_what_is_damaged(photos, tmp_path):
+    with sqlite3.connect(tmp_path / "collections" / "photos" / "collection.db") as database:
+        database.execute("UPDATE items SET payload = '{\"share\": 3' WHERE id = '1003'")
+    database.close()
+    where = parse("n in (3, 4) or not n exists")  # the damaged payload has no fields
+    items, _ = photos.page_where(where, 0, 10)
+    assert [item.id for item in items] == ["3", "4"]
+    assert photos.delete_where(where, 10) == (["3", "4"], False)
+    assert photos.count == N - 2
+
+
+def test_what_is_replaced_while_a_deletion_looks_for_it_stays(photos, monkeypatch):
+    read = photos._store.matching_rows
+
+    def read_slowly(*arguments):
+        answer = read(*arguments)
+        photos.upsert([Item("3", "1" * 64, {"n": -1}, VECTORS[3])])  # no writer waits for the search
+        return answer
+
+    monkeypatch.setattr(photos._store, "matching_rows", read_slowly)
+    assert photos.delete_where(parse("n in (3, 4)"), 10) == (["4"], False)
+    monkeypatch.undo()
+    assert [item.id for item in photos.page_where(parse("n = -1"), 0, 10)[0]] == ["3"]

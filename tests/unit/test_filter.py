@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import fc7
-from fc7.contract.filter import MOST_PARTS, Filter, matches
+from fc7.contract.filter import MOST_PARTS, Comparison, Filter, matches
 from fc7.contract.filter_json import read_json, write_json
 from fc7.contract.filter_text import parse, write_text
 from fc7.filters import read_where
@@ -143,3 +143,9 @@ def test_other_types_do_not_match() -> None:
     for text in ("n = '1'", "t = 1", "b = 1", "n = true", "l = 1", "l contains true", "o = 2", "t contains '1'",
                  "n < 'z'", "t < date '2030-01-01'", "n prefix '1'", "l.k = 1", "n.k = 1"):  # fmt: skip
         assert not matches(parse(text), payload), text
+
+
+@pytest.mark.parametrize("operator", ["=", "prefix", "between", "in", "exists", "<"])
+def test_an_integer_that_no_payload_can_hold_is_refused(operator: str) -> None:
+    with pytest.raises(fc7.InvalidArgument, match=r"an integer of over 1,023 bits|needs|takes no value"):
+        Comparison("a", operator, [10**5000] if operator == "in" else 10**5000)

@@ -26,7 +26,7 @@ from fc7.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from fc7 import Item
+    from fc7 import Collection, Item
 
 _TABLE_ROWS = 100  # without --limit
 _COLUMNS = ("id", "label", "content_sha256", "payload")
@@ -64,7 +64,7 @@ def items(
         collection = client.collection(name)
         listed = islice(collection.items(where=where), limit)
         if output is not None:
-            count = collection.count if where is None else collection.count_items(where=where)
+            count = _count(collection, where)
             total = count if limit is None else min(limit, count)
             n_written = _export(output, listed, total, as_json=as_json)
             print_text(f"wrote {counted(n_written, 'item')} of {name} to {output}", err=as_json)
@@ -77,9 +77,13 @@ def items(
             rows = [_row(item) for item in islice(listed, limit or _TABLE_ROWS)]
             print_table(("id", "label", "payload"), [(own, label, payload) for own, label, _, payload in rows])
             is_full = limit is None and len(rows) == _TABLE_ROWS
-            if is_full and (count := collection.count_items(where=where)) > len(rows):
+            if is_full and (count := _count(collection, where)) > len(rows):
                 shown = f"{len(rows)} of {count} items are shown"
                 print_text(f"{shown}. --limit N shows more; --csv and --json print all", err=True)
+
+
+def _count(collection: Collection, where: str | None) -> int:
+    return collection.count if where is None else collection.count_items(where=where)
 
 
 def _check_format(output: Path, *, as_csv: bool, as_json: bool) -> None:

@@ -22,6 +22,7 @@ OPERATORS = ("=", "!=", *ORDERS, "between", "in", "prefix", "contains", "exists"
 DEEPEST = 32  # levels of `and`, `or` and `not`
 MOST_PARTS = 1000  # comparisons and values of one filter
 _LONGEST_FIELD = 1024  # characters
+_TOO_LARGE = 2**1023  # an integer that a double cannot hold, as in payloads
 
 
 def invalid_filter(problem: str) -> InvalidArgument:
@@ -247,13 +248,13 @@ def _check_field(field: Any) -> None:
     if not isinstance(field, str) or not all(field.split(".")) or len(field) > _LONGEST_FIELD or not _is_utf8(field):
         raise invalid_filter(
             f"A field must be a key, or keys with dots between them, of at most {_LONGEST_FIELD} characters "
-            f"(got {field!r:.80})"
+            f"(got {_shown(field)})"
         )
 
 
 def _check_filter(part: Any) -> None:
     if not isinstance(part, Filter):
-        raise invalid_filter(f"Filters can be combined with filters only (got {part!r:.80})")
+        raise invalid_filter(f"Filters can be combined with filters only (got {_shown(part)})")
 
 
 def _flattened(kind: type[And] | type[Or], parts: tuple[Filter, ...]) -> tuple[Filter, ...]:
@@ -269,33 +270,33 @@ def _checked_value(field: str, operator: Any, value: Any) -> Any:
     match operator:
         case "exists":
             if value is not None:
-                raise invalid_filter(f"exists takes no value (got {value!r:.80} for field {field!r})")
+                raise invalid_filter(f"exists takes no value (got {_shown(value)} for field {field!r})")
             return None
         case "prefix":
             if not isinstance(value, str):
-                raise invalid_filter(f"prefix needs text (got {value!r:.80} for field {field!r})")
+                raise invalid_filter(f"prefix needs text (got {_shown(value)} for field {field!r})")
             return _scalar(field, value)
         case "between":
             if not isinstance(value, list | tuple) or len(value) != 2:
-                raise invalid_filter(f"between needs two values (got {value!r:.80} for field {field!r})")
+                raise invalid_filter(f"between needs two values (got {_shown(value)} for field {field!r})")
             low, high = (_ordered(field, operator, one) for one in value)
             if kind_of(low) != kind_of(high):
-                raise invalid_filter(f"between needs two values of one type (got {value!r:.80} for field {field!r})")
+                raise invalid_filter(f"between needs two values of one type (got {_shown(value)} for field {field!r})")
             return low, high
         case "in":
             if not isinstance(value, list | tuple) or not value:
-                raise invalid_filter(f"in needs a list of at least one value (got {value!r:.80} for field {field!r})")
+                raise invalid_filter(f"in needs a list of at least one value (got {_shown(value)} for field {field!r})")
             return tuple(_scalar(field, one) for one in value)
         case "=" | "!=" | "contains":
             return _scalar(field, value)
     if operator not in ORDERS:
-        raise invalid_filter(f"The operator must be one of {' '.join(OPERATORS)} (got {operator!r:.80})")
+        raise invalid_filter(f"The operator must be one of {' '.join(OPERATORS)} (got {_shown(operator)})")
     return _ordered(field, operator, value)
 
 
 def _ordered(field: str, operator: str, value: Any) -> Any:
     if isinstance(value, bool):
-        raise invalid_filter(f"{operator} cannot compare booleans (got {value!r} for field {field!r}). Use =")
+        raise invalid_filter(f"{operator} cannot compare booleans (got {_shown(value)} for field {field!r}). Use =")
     return _scalar(field, value)
 
 
@@ -304,13 +305,22 @@ def _scalar(field: str, value: Any) -> Any:
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    is_finite = not isinstance(value, float) or math.isfinite(value)
+    is_finite = (
+        abs(value) < _TOO_LARGE if isinstance(value, int) else not isinstance(value, float) or math.isfinite(value)
+    )
     if not kind_of(value) or not is_finite or (isinstance(value, str) and not _is_utf8(value)):
         raise invalid_filter(
-            f"A value must be text, a finite number, a boolean or a date (got {value!r:.80} for field {field!r})"
+            f"A value must be text, a finite number, a boolean or a date (got {_shown(value)} for field {field!r})"
         )
     return value
 
 
 def _is_utf8(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value for an error; Python writes no integer of more than 4,300 digits."""
+    return (
+        f"{value!r:.80}" if not isinstance(value, int) or abs(value) < _TOO_LARGE else "an integer of over 1,023 bits"
+    )

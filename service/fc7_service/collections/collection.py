@@ -23,6 +23,7 @@ from fc7_service.collections.store import Store
 
 _LONGEST_ID_BYTES = 1024
 _FILTERED_AT_ONCE = 20_000  # items whose payloads are compared with a filter in one read
+_DELETED_AT_ONCE = 1000  # rows read at once, with their vectors, to be deleted by a filter
 _LARGEST_NORM = 1e18  # squares of differences stay within float32
 
 
@@ -185,10 +186,8 @@ class Collection:
 
         At most `_FILTERED_AT_ONCE` items are looked at, so the page may have no items although more match.
         """
-        places, rest = self._store.matching(where, after, size, _FILTERED_AT_ONCE)
-        rows = self._store.by_rid([rid for _, rid in places])
-        items = [rows[rid].item(with_vector=with_features) for _, rid in places if rid in rows]
-        return items, rest
+        rows, rest = self._store.matching_rows(where, after, size, _FILTERED_AT_ONCE)
+        return [row.item(with_vector=with_features) for row in intact_rows(rows, self.name)], rest
 
     def count_where(self, where: Filter) -> int:
         """Return how many items match."""
@@ -334,7 +333,9 @@ class Collection:
         return were_there
 
     def delete_where(self, where: Filter, most: int) -> tuple[list[str], bool]:
-        """Delete up to ``most`` items that match, in one transaction.
+        """Delete up to ``most`` intact items that match, in one transaction.
+
+        Writers do not wait while the items are looked for. An item that is replaced meanwhile stays.
 
         Returns
         -------
@@ -343,17 +344,19 @@ class Collection:
         more
             Whether further items match.
         """
-        ids: list[str] = []
+        wanted: list[tuple[str, int]] = []
         after: int | None = 0
+        while after is not None and len(wanted) <= most:
+            rows, after = self._store.matching_rows(where, after, _DELETED_AT_ONCE, _FILTERED_AT_ONCE)
+            wanted += [(row.id, row.rid) for row in intact_rows(rows, self.name)]
+        ids, changes = list[str](), RowChanges()
         with self._writing:
-            wanted: list[int] = []
-            while after is not None and len(wanted) <= most:
-                places, after = self._store.matching(where, after, most + 1, _FILTERED_AT_ONCE)
-                wanted += [rid for _, rid in places]
-            changes = RowChanges()
             with self._store.transaction():
-                for rid in wanted[:most]:
-                    ids.append(self._store.id_of(rid))
+                for own, rid in wanted[:most]:
+                    row = self._store.find(own)
+                    if row is None or row.rid != rid:
+                        continue  # deleted or replaced meanwhile
+                    ids.append(own)
                     self._store.drop(rid)
                     changes.delete(rid)
             self._publish(changes)

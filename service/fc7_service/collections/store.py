@@ -170,17 +170,17 @@ class Store:
 
         Ends after ``size`` of them, or after ``most_read`` rows. Also returns ``after`` of the next page, or None.
         """
-        query = "SELECT place, rid, payload FROM items WHERE place > ? ORDER BY place LIMIT ?"
-        found: list[tuple[int, int]] = []
-        n_read = 0
         with self._pinned() as connection:
-            for place, rid, payload in connection.execute(query, (min(after, 2**63 - 1), most_read + 1)):
-                if n_read == most_read or len(found) == size:
-                    return found, after
-                n_read, after = n_read + 1, place
-                if matches(where, parse_payload(payload)):
-                    found.append((place, rid))
-        return found, None
+            return _matching(connection, where, after, size, most_read)
+
+    def matching_rows(
+        self, where: Filter, after: int, size: int, most_read: int
+    ) -> tuple[list[StoredRow | DamagedRow], int | None]:
+        """Return the rows that `matching` tells of, read as of the same moment, and ``after`` of the next page."""
+        with self._pinned() as connection:
+            found, rest = _matching(connection, where, after, size, most_read)
+            raw = [connection.execute(_ROWS + "WHERE rid = ?", (rid,)).fetchone() for _, rid in found]
+            return [self._row(row) for row in raw], rest
 
     def payloads(self, after: int, last: int) -> Iterator[list[tuple[int, bytes]]]:
         """Yield rid and payload of the rows after rid ``after`` up to ``last``, unchecked, in parts sorted by rid."""
@@ -246,11 +246,6 @@ class Store:
         """Return the row of ``id`` as the open transaction sees it."""
         row = self._writer.execute(_ROWS + "WHERE id = ?", (id,)).fetchone()
         return None if row is None else self._row(row)
-
-    def id_of(self, rid: int) -> str:
-        """Return the id of a row as the open transaction sees it."""
-        (id_bytes,) = self._writer.execute("SELECT id FROM items WHERE rid = ?", (rid,)).fetchone()
-        return str(id_bytes.decode(errors="replace"))
 
     def put(self, item: Item, place: int | None) -> StoredRow:
         """Write a row in the open transaction, at the place of the row that it replaces, or at the end for None."""
@@ -363,3 +358,18 @@ def _closed(name: str) -> NotFound:
         name=name,
         reason=Reason.COLLECTION_NOT_FOUND,
     )
+
+
+def _matching(
+    connection: sqlite3.Connection, where: Filter, after: int, size: int, most_read: int
+) -> tuple[list[tuple[int, int]], int | None]:
+    query = "SELECT place, rid, payload FROM items WHERE place > ? ORDER BY place LIMIT ?"
+    found: list[tuple[int, int]] = []
+    n_read = 0
+    for place, rid, payload in connection.execute(query, (min(after, 2**63 - 1), most_read + 1)):
+        if n_read == most_read or len(found) == size:
+            return found, after
+        n_read, after = n_read + 1, place
+        if matches(where, parse_payload(payload)):
+            found.append((place, rid))
+    return found, None
