@@ -46,6 +46,14 @@ def requests() -> dict[str, list[Message]]:
         "CollectionService.GetItems": [collection_pb2.GetItemsRequest(ids=["1"], **in_c)],
         "CollectionService.ListItems": [collection_pb2.ListItemsRequest(**in_c)],
         "CollectionService.CountItems": [collection_pb2.CountItemsRequest(**in_c)],
+        "CollectionService.UpdatePayloads": [
+            collection_pb2.UpdatePayloadsRequest(
+                updates=[
+                    collection_pb2.PayloadUpdate(id="1", change=collection_pb2.PayloadChange(set_json='{"stars": 5}'))
+                ],
+                **in_c,
+            )
+        ],
         "CollectionService.QueryItems": [
             collection_pb2.QueryItemsRequest(queries=[collection_pb2.Query(image=pictures[0])], k=3, **in_c)
         ],

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Provenance,
         Removed,
         ServerInfo,
+        Updated,
     )
 
 __all__ = [
@@ -114,6 +115,7 @@ __all__ = [
     "TopUnits",
     "Unauthenticated",
     "Unavailable",
+    "Updated",
     "View",
     "connect",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fc7._async_session import AsyncSession
-from fc7._operations import collection, new_items
+from fc7._operations import collection, new_items, payloads
 from fc7._operations.new_items import Payload
 from fc7.errors import Fc7Error
 from fc7.features import Features
@@ -19,6 +19,7 @@ from fc7.results import (
     Hit,
     Item,
     Removed,
+    Updated,
 )
 
 
@@ -127,8 +128,28 @@ class AsyncCollection(CollectionFacts):
         """Return the number of items that match a filter. See `Collection.count_items`."""
         return await self._session.run(collection.count_items(self.name, where), timeout_s)
 
+    async def update(
+        self,
+        ids: Iterable[str] | Mapping[str, Payload] | None = None,
+        *,
+        where: Where | None = None,
+        set: Payload | None = None,
+        remove: Iterable[str] = (),
+        replace: bool = False,
+        timeout_s: float | None = None,
+        report: Callable[[Updated], object] | None = None,
+    ) -> list[Updated]:
+        """Change payloads, and leave the features alone. See `Collection.update`."""
+        operation = payloads.update(self.name, ids, where, set, remove, replace, report)
+        return await self._session.run(operation, timeout_s)
+
     async def remove(
-        self, ids: Iterable[str] | None = None, *, where: Where | None = None, timeout_s: float | None = None
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        where: Where | None = None,
+        timeout_s: float | None = None,
+        report: Callable[[Removed], object] | None = None,
     ) -> list[Removed]:
         """Delete items. See `Collection.remove`."""
-        return await self._session.run(collection.delete_items(self, ids, where), timeout_s)
+        return await self._session.run(collection.delete_items(self, ids, where, report), timeout_s)

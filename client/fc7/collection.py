@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fc7._operations import collection, new_items
+from fc7._operations import collection, new_items, payloads
 from fc7._operations.new_items import Payload
 from fc7._session import Session
 from fc7.errors import Fc7Error
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.images import ImageLike
-from fc7.results import Added, CollectionFacts, Hit, Item, Removed
+from fc7.results import Added, CollectionFacts, Hit, Item, Removed, Updated
 
 
 @dataclass(repr=False, eq=False)
@@ -95,8 +95,8 @@ class Collection(CollectionFacts):
             One JSON object per image, at most 64 KiB. Defaults to {"path": ABSOLUTE PATH} for paths, {"url": URL}
             for URLs, otherwise {}. Its keys are set in the stored payload; other keys stay.
         replace
-            Replace whatever is stored under the id, from any path, and the whole payload. This is how a key is
-            removed.
+            Replace whatever is stored under the id, from any path, and the whole payload. `update` changes payloads
+            alone.
         timeout_s
             Seconds for the whole call. Defaults to the client's ``timeout_s``.
         report
@@ -284,8 +284,66 @@ class Collection(CollectionFacts):
         """
         return self._session.run(collection.count_items(self.name, where), timeout_s)
 
+    def update(
+        self,
+        ids: Iterable[str] | Mapping[str, Payload] | None = None,
+        *,
+        where: Where | None = None,
+        set: Payload | None = None,
+        remove: Iterable[str] = (),
+        replace: bool = False,
+        timeout_s: float | None = None,
+        report: Callable[[Updated], object] | None = None,
+    ) -> list[Updated]:
+        """Change payloads, and leave the features alone.
+
+        Give one of ``ids`` and ``where``.
+
+        Parameters
+        ----------
+        ids
+            Ids of the items. A dictionary gives each id the keys to set in its own payload.
+        where
+            Change all items that match this filter. See `search`. Each is changed once, even if it matches again
+            afterwards.
+        set
+            Keys to set, with their values. Other keys stay.
+        remove
+            Keys to remove first. Keys are those of the payload's top level.
+        replace
+            Remove all keys first, so that the payload is ``set``.
+        timeout_s
+            Seconds for the whole call. Defaults to the client's ``timeout_s``.
+        report
+            Called for each item as soon as the server has answered. What is reported is on disk.
+
+        Returns
+        -------
+        list of Updated
+            One result per id, each id once; with ``where``, one result per item that matched. An id that is not stored
+            has a `NotFound` error.
+
+        Raises
+        ------
+        InvalidArgument
+            Neither ``ids`` nor ``where`` is given, or both are, there is nothing to change, or the filter cannot be
+            read.
+
+        Examples
+        --------
+        >>> [item.status for item in photos.update(["a.jpg"], set={"stars": 5})]
+        ['updated']
+        """
+        operation = payloads.update(self.name, ids, where, set, remove, replace, report)
+        return self._session.run(operation, timeout_s)
+
     def remove(
-        self, ids: Iterable[str] | None = None, *, where: Where | None = None, timeout_s: float | None = None
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        where: Where | None = None,
+        timeout_s: float | None = None,
+        report: Callable[[Removed], object] | None = None,
     ) -> list[Removed]:
         """Delete items: those with the given ids, or those that match a filter.
 
@@ -296,7 +354,12 @@ class Collection(CollectionFacts):
         ids
             Ids of the items.
         where
-            Delete all items that match this filter. See `search`.
+            Delete all items that match this filter. See `search`. Items that others add meanwhile may stay.
+        timeout_s
+            Seconds for the whole call. Defaults to the client's ``timeout_s``.
+        report
+            Called for each id as soon as the server has answered. If a later part of the call fails, it has been told
+            of everything that was deleted before.
 
         Returns
         -------
@@ -309,4 +372,4 @@ class Collection(CollectionFacts):
         InvalidArgument
             Neither ``ids`` nor ``where`` is given, or both are, or the filter cannot be read.
         """
-        return self._session.run(collection.delete_items(self, ids, where), timeout_s)
+        return self._session.run(collection.delete_items(self, ids, where, report), timeout_s)

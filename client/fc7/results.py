@@ -12,6 +12,7 @@ from fc7.errors import Fc7Error
 
 Metric = Literal["cosine", "l2", "dot"]
 UpsertStatus = Literal["added", "replaced", "skipped", "failed"]
+UpdateStatus = Literal["updated", "skipped", "failed"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -233,6 +234,25 @@ class Removed:
     """
 
     id: str
+    error: Fc7Error | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """The outcome for one item whose payload was changed.
+
+    Attributes
+    ----------
+    id : str
+        Id of the item.
+    status : {"updated", "skipped", "failed"}
+        "skipped" if the payload was already so.
+    error : Fc7Error or None
+        Why it failed, for example `NotFound`. Nothing was written then.
+    """
+
+    id: str
+    status: UpdateStatus
     error: Fc7Error | None = None
 
 

@@ -11,6 +11,9 @@ import pytest
 from client_fakes import PROVENANCE, Awaited, Fake
 
 import fc7
+from fc7._operations.collection import delete_items
+from fc7.results import CollectionFacts
+from fc7.v1 import collection_pb2
 
 
 @pytest.fixture
@@ -141,3 +144,20 @@ def test_a_head_is_trained_on_features(client: Any, fake: Fake) -> None:
             client.train_head("h", **wrong)
     with pytest.raises(fc7.InvalidArgument, match="Leave out layer= and model="):
         client.train_head("h", features=features, labels=labels, model="m")
+
+
+def test_what_a_filter_deleted_is_told_before_a_later_part_fails() -> None:
+    facts = CollectionFacts("c", 9, fc7.Provenance(*"abcdefg"), "cosine", 3, "exact", "")
+    told: list[str] = []
+    operation = delete_items(facts, None, "n = 1", lambda item: told.append(item.id))
+    next(operation)
+    results = [collection_pb2.DeleteItemResult(id=own) for own in "ab"]
+    answer = collection_pb2.DeleteItemsResponse(
+        results=results, count=7, more=True, filtered=True, next_page_token="there"
+    )
+    request: Any = operation.send(answer)
+    assert request.request.page_token == "there"
+    with pytest.raises(fc7.Unavailable):
+        operation.throw(fc7.Unavailable("gone"))
+    assert told == ["a", "b"]
+    assert facts.count == 7

@@ -93,7 +93,7 @@ def test_asking_for_ids_that_are_no_text() -> None:
     assert got[0].id == "i1"
     assert [type(error) for error in got[1:]] == [fc7.InvalidArgument] * 2
     request, removed = answered(
-        collection.delete_items(facts, [HALF, "i2"], None),
+        collection.delete_items(facts, [HALF, "i2"], None, None),
         pb.DeleteItemsResponse(results=[pb.DeleteItemResult(error=unknown), pb.DeleteItemResult(id="i2")]),
     )
     assert [item.id for item in removed] == [HALF, "i2"]

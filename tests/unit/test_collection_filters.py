@@ -93,9 +93,13 @@ def test_a_filtered_page_looks_at_a_bounded_number_of_items(photos, monkeypatch)
 
 def test_deletion_by_filter_is_bounded_and_says_what_it_deleted(photos):
     where = parse("share = 7")
-    assert photos.delete_where(where, 3) == (["7", "1007", "2007"], True)
-    assert photos.delete_where(where, 3) == (["3007"], False)
-    assert photos.delete_where(where, 3) == ([], False)
+    last = photos.last_place
+    photos.upsert([Item("new", "0" * 64, {"share": 7}, VECTORS[7])])
+    deleted, rest = photos.delete_where(where, 3, 0, last)
+    assert (deleted, rest) == (["7", "1007", "2007"], 2008)
+    assert photos.delete_where(where, 3, rest, last) == (["3007"], None)  # what was added later stays
+    assert photos.delete_where(where, 3, 0, last) == ([], None)
+    assert photos.delete_where(where, 3) == (["new"], None)
     assert photos.count == N - 4
     assert photos.search(VECTORS[[7]], 5, where=where) == [[]]
 
@@ -143,7 +147,7 @@ def test_a_filtered_page_and_a_deletion_leave_out_what_is_damaged(photos, tmp_pa
     where = parse("n in (3, 4) or not n exists")  # the damaged payload has no fields
     items, _ = photos.page_where(where, 0, 10)
     assert [item.id for item in items] == ["3", "4"]
-    assert photos.delete_where(where, 10) == (["3", "4"], False)
+    assert photos.delete_where(where, 10) == (["3", "4"], None)
     assert photos.count == N - 2
 
 
@@ -156,6 +160,6 @@ def test_what_is_replaced_while_a_deletion_looks_for_it_stays(photos, monkeypatc
         return answer
 
     monkeypatch.setattr(photos._store, "matching_rows", read_slowly)
-    assert photos.delete_where(parse("n in (3, 4)"), 10) == (["4"], False)
+    assert photos.delete_where(parse("n in (3, 4)"), 10) == (["4"], None)
     monkeypatch.undo()
     assert [item.id for item in photos.page_where(parse("n = -1"), 0, 10)[0]] == ["3"]

@@ -221,12 +221,21 @@ def count_items(collection: str, where: Where | None) -> Operation[int]:
 
 
 def delete_items(
-    collection: CollectionFacts, ids: Iterable[str] | None, where: Where | None
+    collection: CollectionFacts,
+    ids: Iterable[str] | None,
+    where: Where | None,
+    report: Callable[[Removed], object] | None,
 ) -> Operation[list[Removed]]:
-    """Delete items by id, or those that match."""
+    """Delete items by id, or those that match, and report each when the server has answered."""
     if (ids is None) == (where is None):
         raise InvalidArgument("remove takes exactly one of ids and where=", name="ids")
     removed: list[Removed] = []
+
+    def add(item: Removed) -> None:
+        removed.append(item)
+        if report:
+            report(item)
+
     if ids is None:
         request = pb.DeleteItemsRequest(collection=collection.name, filter_json=write_where(where))
         more = True
@@ -234,17 +243,17 @@ def delete_items(
             response: pb.DeleteItemsResponse = yield SendRequest(Stub, "DeleteItems", request)
             _check_filtered(True, response.filtered)
             collection.count, more = response.count, response.more
-            removed += [Removed(result.id) for result in response.results]
+            request.page_token = response.next_page_token
+            for result in response.results:
+                add(Removed(result.id))
         return removed
     for part in _parts(ids, _IDS):
         request = pb.DeleteItemsRequest(collection=collection.name, ids=[own.sent for own in part])
         response = yield SendRequest(Stub, "DeleteItems", request)
         if response.HasField("count"):
             collection.count = response.count
-        removed += [
-            Removed(own.id, own.error or (read_item_error(result.error) if result.HasField("error") else None))
-            for own, result in zip(part, response.results, strict=True)
-        ]
+        for own, result in zip(part, response.results, strict=True):
+            add(Removed(own.id, own.error or (read_item_error(result.error) if result.HasField("error") else None)))
     return removed
 
 

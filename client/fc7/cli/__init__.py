@@ -16,7 +16,10 @@ from fc7.errors import Fc7Error
 COMMANDS = {
     "serve": ("serve", "Serve trained networks, collections and heads over gRPC."),
     "extract": ("extract", "Write the features of images to a file."),
-    "collection": ("collection", "Create, list, show and delete collections; list, count and export their items."),
+    "collection": (
+        "collection",
+        "Create, list, show and delete collections; list, count, change and export their items.",
+    ),
     "add": ("add", "Add images to a collection, and create it if it does not exist."),
     "remove": ("remove", "Remove items from a collection."),
     "search": ("search", "Find the items nearest to an image or to a stored item."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.collection_items import items
+from fc7.cli.collection_update import update
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import example, json_option, layer_option, model_option, where_option, yes_option
 from fc7.cli.output import confirm, print_json, print_table, print_text
@@ -24,10 +25,11 @@ _COLUMNS = ("name", "count", "model", "layer", "metric", "dim", "index", "fault"
 
 @click.group()
 def collection() -> None:
-    """Create, list, show and delete collections; list, count and export their items."""
+    """Create, list, show and delete collections; list, count, change and export their items."""
 
 
 collection.add_command(items)
+collection.add_command(update)
 
 
 @example("fc7 collection create photos")

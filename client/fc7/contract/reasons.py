@@ -64,6 +64,11 @@ class Reason(Enum):
         "A filter cannot be read, or it is too large.",
         "Read the message: it names the place or the rule.",
     )
+    INVALID_PAGE_TOKEN = ReasonRow(
+        "InvalidArgument",
+        "A page token is not one that the server returned, or it belongs to another collection, filter or order.",
+        "Send the same request as for the first page, or begin again without a token.",
+    )
     INVALID_VECTOR = ReasonRow(
         "InvalidArgument",
         "A feature has the wrong length, or it contains NaN or infinity.",

@@ -236,26 +236,30 @@ class CountItemsResponse(_message.Message):
     def __init__(self, count: _Optional[int] = ...) -> None: ...
 
 class DeleteItemsRequest(_message.Message):
-    __slots__ = ("collection", "ids", "filter_json")
+    __slots__ = ("collection", "ids", "filter_json", "page_token")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     collection: str
     ids: _containers.RepeatedScalarFieldContainer[str]
     filter_json: str
-    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., filter_json: _Optional[str] = ...) -> None: ...
+    page_token: str
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., filter_json: _Optional[str] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class DeleteItemsResponse(_message.Message):
-    __slots__ = ("results", "count", "more", "filtered")
+    __slots__ = ("results", "count", "more", "filtered", "next_page_token")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
     FILTERED_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[DeleteItemResult]
     count: int
     more: bool
     filtered: bool
-    def __init__(self, results: _Optional[_Iterable[_Union[DeleteItemResult, _Mapping]]] = ..., count: _Optional[int] = ..., more: bool = ..., filtered: bool = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, results: _Optional[_Iterable[_Union[DeleteItemResult, _Mapping]]] = ..., count: _Optional[int] = ..., more: bool = ..., filtered: bool = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeleteItemResult(_message.Message):
     __slots__ = ("id", "error")
@@ -264,6 +268,56 @@ class DeleteItemResult(_message.Message):
     id: str
     error: _common_pb2.ItemError
     def __init__(self, id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
+
+class PayloadChange(_message.Message):
+    __slots__ = ("set_json", "remove", "replace")
+    SET_JSON_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
+    set_json: str
+    remove: _containers.RepeatedScalarFieldContainer[str]
+    replace: bool
+    def __init__(self, set_json: _Optional[str] = ..., remove: _Optional[_Iterable[str]] = ..., replace: bool = ...) -> None: ...
+
+class PayloadUpdate(_message.Message):
+    __slots__ = ("id", "change")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    change: PayloadChange
+    def __init__(self, id: _Optional[str] = ..., change: _Optional[_Union[PayloadChange, _Mapping]] = ...) -> None: ...
+
+class UpdatePayloadsRequest(_message.Message):
+    __slots__ = ("collection", "updates", "filter_json", "change", "page_token")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    UPDATES_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    updates: _containers.RepeatedCompositeFieldContainer[PayloadUpdate]
+    filter_json: str
+    change: PayloadChange
+    page_token: str
+    def __init__(self, collection: _Optional[str] = ..., updates: _Optional[_Iterable[_Union[PayloadUpdate, _Mapping]]] = ..., filter_json: _Optional[str] = ..., change: _Optional[_Union[PayloadChange, _Mapping]] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class UpdatePayloadsResponse(_message.Message):
+    __slots__ = ("results", "next_page_token")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[UpdatePayloadResult]
+    next_page_token: str
+    def __init__(self, results: _Optional[_Iterable[_Union[UpdatePayloadResult, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdatePayloadResult(_message.Message):
+    __slots__ = ("id", "changed", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    changed: bool
+    error: _common_pb2.ItemError
+    def __init__(self, id: _Optional[str] = ..., changed: bool = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class Query(_message.Message):
     __slots__ = ("image", "vector", "id")

@@ -80,6 +80,11 @@ class CollectionServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_collection__pb2.DeleteItemsRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_collection__pb2.DeleteItemsResponse.FromString,
                 _registered_method=True)
+        self.UpdatePayloads = channel.unary_unary(
+                '/fc7.v1.CollectionService/UpdatePayloads',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.UpdatePayloadsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.UpdatePayloadsResponse.FromString,
+                _registered_method=True)
         self.QueryItems = channel.unary_unary(
                 '/fc7.v1.CollectionService/QueryItems',
                 request_serializer=fc7_dot_v1_dot_collection__pb2.QueryItemsRequest.SerializeToString,
@@ -155,6 +160,14 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdatePayloads(self, request, context):
+        """Change the payloads of items, by id or by filter. Their features stay as they are. An item that fails has an error in
+        its place.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def QueryItems(self, request, context):
         """Find the nearest items of each query. A query that fails has an error in its place.
         """
@@ -209,6 +222,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.DeleteItems,
                     request_deserializer=fc7_dot_v1_dot_collection__pb2.DeleteItemsRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_collection__pb2.DeleteItemsResponse.SerializeToString,
+            ),
+            'UpdatePayloads': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePayloads,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.UpdatePayloadsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.UpdatePayloadsResponse.SerializeToString,
             ),
             'QueryItems': grpc.unary_unary_rpc_method_handler(
                     servicer.QueryItems,
@@ -460,6 +478,33 @@ class CollectionService(object):
             '/fc7.v1.CollectionService/DeleteItems',
             fc7_dot_v1_dot_collection__pb2.DeleteItemsRequest.SerializeToString,
             fc7_dot_v1_dot_collection__pb2.DeleteItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePayloads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.CollectionService/UpdatePayloads',
+            fc7_dot_v1_dot_collection__pb2.UpdatePayloadsRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.UpdatePayloadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,10 @@ class CollectionServiceStub:
     """Count the items that match a filter."""
     DeleteItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]
     """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
+    UpdatePayloads: _grpc.UnaryUnaryMultiCallable[_collection_pb2.UpdatePayloadsRequest, _collection_pb2.UpdatePayloadsResponse]
+    """Change the payloads of items, by id or by filter. Their features stay as they are. An item that fails has an error in
+    its place.
+    """
     QueryItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -81,6 +85,10 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     """Count the items that match a filter."""
     DeleteItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]  # type: ignore[assignment]
     """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
+    UpdatePayloads: _aio.UnaryUnaryMultiCallable[_collection_pb2.UpdatePayloadsRequest, _collection_pb2.UpdatePayloadsResponse]  # type: ignore[assignment]
+    """Change the payloads of items, by id or by filter. Their features stay as they are. An item that fails has an error in
+    its place.
+    """
     QueryItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]  # type: ignore[assignment]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -160,6 +168,16 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.DeleteItemsResponse, _abc.Awaitable[_collection_pb2.DeleteItemsResponse]]:
         """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
+
+    @_abc_1.abstractmethod
+    def UpdatePayloads(
+        self,
+        request: _collection_pb2.UpdatePayloadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.UpdatePayloadsResponse, _abc.Awaitable[_collection_pb2.UpdatePayloadsResponse]]:
+        """Change the payloads of items, by id or by filter. Their features stay as they are. An item that fails has an error in
+        its place.
+        """
 
     @_abc_1.abstractmethod
     def QueryItems(

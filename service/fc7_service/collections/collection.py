@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.contract.filter import Filter
+from fc7.contract.filter import Filter, matches
 from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.index_choice import choose_index
-from fc7_service.collections.payload import merge, read_label
+from fc7_service.collections.payload import is_equal, merge, read_label
+from fc7_service.collections.payload_updates import PayloadChange, Updated, update_matching, update_row
 from fc7_service.collections.rows import DamagedRow, Item, Metric, StoredItem, StoredRow, intact_rows
 from fc7_service.collections.searcher import RowChanges, Searcher
 from fc7_service.collections.store import Store
@@ -332,36 +333,81 @@ class Collection:
             self._store.acknowledge()
         return were_there
 
-    def delete_where(self, where: Filter, most: int) -> tuple[list[str], bool]:
+    def delete_where(
+        self, where: Filter, most: int, after: int = 0, last: int | None = None
+    ) -> tuple[list[str], int | None]:
         """Delete up to ``most`` intact items that match, in one transaction.
 
-        Writers do not wait while the items are looked for. An item that is replaced meanwhile stays.
+        Writers do not wait while the items are looked for. An item that is changed meanwhile, so that it no longer
+        matches, or replaced, stays.
+
+        Parameters
+        ----------
+        where
+            Which items to delete.
+        most
+            How many to delete.
+        after, last
+            Only items after place ``after``, and not those after place ``last``.
 
         Returns
         -------
         ids
             Those of the deleted items, in the order of first insertion.
-        more
-            Whether further items match.
+        rest
+            ``after`` for the next call, or None if no further items match.
         """
-        wanted: list[tuple[str, int]] = []
-        after: int | None = 0
-        while after is not None and len(wanted) <= most:
-            rows, after = self._store.matching_rows(where, after, _DELETED_AT_ONCE, _FILTERED_AT_ONCE)
-            wanted += [(row.id, row.rid) for row in intact_rows(rows, self.name)]
+        found, rest = self._find_matching(where, most, after, last)
         ids, changes = list[str](), RowChanges()
         with self._writing:
             with self._store.transaction():
-                for own, rid in wanted[:most]:
+                for own, rid, _ in found:
                     row = self._store.find(own)
-                    if row is None or row.rid != rid:
-                        continue  # deleted or replaced meanwhile
+                    if not isinstance(row, StoredRow) or row.rid != rid or not matches(where, json.loads(row.payload)):
+                        continue  # deleted, replaced or changed meanwhile
                     ids.append(own)
                     self._store.drop(rid)
                     changes.delete(rid)
             self._publish(changes)
             self._store.acknowledge()
-        return ids, len(wanted) > most
+        return ids, rest
+
+    def update(self, changes: Sequence[tuple[str, PayloadChange]]) -> list[Updated]:
+        """Change the payloads of items, by id, in one transaction; an item that fails has an error in its place."""
+        rids: list[int] = []
+        done = []
+        with self._writing:
+            with self._store.transaction():
+                for own, change in changes:
+                    row = self._store.find(own)
+                    if isinstance(row, StoredRow):
+                        done.append(update_row(self._store, row, change, rids))
+                    else:
+                        done.append(Updated(own, False, self._fault_of(own, row)))
+            self._publish(RowChanges(updated=rids))
+            self._store.acknowledge()
+        return done
+
+    def update_where(
+        self, where: Filter, change: PayloadChange, most: int, after: int = 0, last: int | None = None
+    ) -> tuple[list[Updated], int | None]:
+        """Change the payloads of up to ``most`` intact items that match, in one transaction.
+
+        Parameters and returned ``rest`` are those of ``delete_where``.
+        """
+        found, rest = self._find_matching(where, most, after, last)
+        rids: list[int] = []
+        with self._writing:
+            with self._store.transaction():
+                done = update_matching(self._store, [(own, place) for own, _, place in found], where, change, rids)
+            self._publish(RowChanges(updated=rids))
+            self._store.acknowledge()
+        return done, rest
+
+    @property
+    def last_place(self) -> int:
+        """A place that no item is behind; items that are added later are."""
+        return self._store.last_place
 
     def close(self) -> None:
         """Wait for the running write and rebuild, then close."""
@@ -394,7 +440,7 @@ class Collection:
                 except Fc7Error as error:
                     return error
                 item = replace(item, payload=payload)
-            if is_same and _is_equal(stored, item.payload):
+            if is_same and is_equal(stored, item.payload):
                 return "skipped"
         if old is not None:
             self._store.drop(old.rid)
@@ -407,18 +453,31 @@ class Collection:
         self._count += len(changes.added) - len(changes.deleted)
         self._searcher.publish(changes)
 
+    def _find_matching(
+        self, where: Filter, most: int, after: int, last: int | None
+    ) -> tuple[list[tuple[str, int, int]], int | None]:
+        """Return id, rid and place of up to ``most`` intact rows that match, and ``after`` of the next ones or None."""
+        found: list[tuple[str, int, int]] = []
+        rest: int | None = after
+        while rest is not None and len(found) <= most and (last is None or rest < last):
+            rows, rest = self._store.matching_rows(where, rest, _DELETED_AT_ONCE, _FILTERED_AT_ONCE)
+            found += [
+                (row.id, row.rid, row.place)
+                for row in intact_rows(rows, self.name)
+                if last is None or row.place <= last
+            ]
+        return (found[:most], found[most - 1][2]) if len(found) > most else (found, None)
+
     def _item(self, id: str, row: StoredRow | DamagedRow | None, with_features: bool) -> StoredItem | Fc7Error:
+        if isinstance(row, StoredRow):
+            return row.item(with_vector=with_features)
+        return self._fault_of(id, row)
+
+    def _fault_of(self, id: str, row: DamagedRow | None) -> Fc7Error:
         if row is None:
             return NotFound(f"Collection {self.name!r} has no item {id!r}", name=id, reason=Reason.ITEM_NOT_FOUND)
-        if isinstance(row, DamagedRow):
-            return DataLoss(
-                f"Item {id!r} of collection {self.name!r} does not match its checksum. Add it again",
-                name=id,
-                reason=Reason.ITEM_DAMAGED,
-            )
-        return row.item(with_vector=with_features)
-
-
-def _is_equal(stored: dict[str, Any], payload: dict[str, Any]) -> bool:
-    """Compare as JSON, in which 1 and true differ and the order of keys does not matter."""
-    return json.dumps(stored, sort_keys=True) == json.dumps(payload, sort_keys=True)
+        return DataLoss(
+            f"Item {id!r} of collection {self.name!r} does not match its checksum. Add it again",
+            name=id,
+            reason=Reason.ITEM_DAMAGED,
+        )

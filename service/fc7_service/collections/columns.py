@@ -1,7 +1,7 @@
 """The fields of the payloads as columns in memory, so that a filter is answered for all rows at once.
 
 A column numbers the distinct values of one field. A comparison is tried once per distinct value, and the rows follow by
-their numbers. The row of a rid never changes, so a column only grows: a later search reads the newer rows.
+their numbers. A column grows: a later search reads the newer rows, and once more those whose payloads were changed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,14 @@ class Columns:
         self._store, self._most_bytes = store, most_bytes
         self._columns: OrderedDict[str, _Column] = OrderedDict()
         self._masks: OrderedDict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = OrderedDict()
+        self._changed: set[int] = set()  # rids whose payloads were changed since they were read
         self._lock = threading.Lock()
+        self._noting = threading.Lock()
+
+    def note_changes(self, rids: Iterable[int]) -> None:
+        """Read the payloads of these rows once more before the next answer."""
+        with self._noting:
+            self._changed.update(rids)
 
     def mask(self, where: Filter, snapshot: Snapshot) -> tuple[NDArray[np.bool_], bool]:
         """Return which rows of a snapshot match a filter.
@@ -56,6 +63,7 @@ class Columns:
         """
         key = write_json(where)
         with self._lock:
+            self._read_changed()
             known = self._masks.get(key)
             if known and known[0] is snapshot.rids and len(known[1]) == len(snapshot.rids) + snapshot.n_tail:
                 self._masks.move_to_end(key)
@@ -86,6 +94,20 @@ class Columns:
             column.align(rids)
         self._columns |= found  # now the most recently used
         return found
+
+    def _read_changed(self) -> None:
+        with self._noting:
+            changed, self._changed = self._changed, set()
+        if not changed:
+            return
+        self._masks.clear()
+        columns = list(self._columns.values())
+        self._columns.clear()  # until all are right again: the store may fail
+        if columns:
+            payloads = self._store.payloads_of(sorted(changed))
+            for column in columns:
+                column.change(payloads)
+            self._columns |= {column.field: column for column in columns}
 
     def _drop_oldest(self) -> None:
         sizes = {field: column.n_bytes for field, column in self._columns.items()}
@@ -123,6 +145,15 @@ class _Column:
             self.rids = np.append(self.rids, added[:, 0])
             self.codes = np.append(self.codes, added[:, 1].astype(np.int32))
             self.newest = int(self.rids[-1])
+
+    def change(self, payloads: Sequence[tuple[int, Any]]) -> None:
+        """Set the values of rows that were read before, given sorted rids and payloads; others are passed over."""
+        if not len(self.rids):
+            return
+        for rid, payload in payloads:
+            place = min(int(np.searchsorted(self.rids, rid)), len(self.rids) - 1)
+            if self.rids[place] == rid and self.codes[place] != _UNREAD:
+                self.codes[place] = self._code(read_field(parse_payload(payload), self.field))
 
     def align(self, rids: NDArray[np.int64]) -> None:
         """Keep the rows ``rids``, in this order."""

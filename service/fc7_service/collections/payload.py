@@ -31,15 +31,25 @@ def merge(id: str, stored: dict[str, Any], new: dict[str, Any], *, has_same_cont
             reason=Reason.ID_FROM_OTHER_PATH,
         )
     merged = stored | new
-    n_characters = len(json.dumps(merged, ensure_ascii=False, separators=(",", ":")))
+    check_size(id, merged, "To remove the stored keys, use --replace, or replace=True")
+    return merged
+
+
+def check_size(id: str, payload: dict[str, Any], remedy: str) -> None:
+    """Refuse the payload that an item would get if it is too large."""
+    n_characters = len(json.dumps(payload, ensure_ascii=False, separators=(",", ":")))
     if n_characters > LARGEST_PAYLOAD:
         raise InvalidArgument(
             f"the payload of {id!r} would have {n_characters} characters with the keys that are stored: at most "
-            f"{LARGEST_PAYLOAD}. To remove the stored keys, use --replace, or replace=True",
+            f"{LARGEST_PAYLOAD}. {remedy}",
             name="payload_json",
             reason=Reason.INVALID_PAYLOAD,
         )
-    return merged
+
+
+def is_equal(stored: dict[str, Any], payload: dict[str, Any]) -> bool:
+    """Compare as JSON, in which 1 and true differ and the order of keys does not matter."""
+    return json.dumps(stored, sort_keys=True) == json.dumps(payload, sort_keys=True)
 
 
 def read_label(id: str, payload: dict[str, Any], field: str) -> str | None:

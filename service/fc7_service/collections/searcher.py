@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.contract.filter import Filter
+from fc7.contract.filter import Filter, matches
 from fc7.errors import DataLoss, NotFound, Reason
 from fc7_service.collections.columns import Columns
-from fc7_service.collections.rows import DamagedRow, StoredRow, log_damaged
+from fc7_service.collections.rows import DamagedRow, StoredRow, log_damaged, parse_payload
 from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Store
 
@@ -28,6 +28,7 @@ class RowChanges:
 
     added: dict[int, StoredRow] = field(default_factory=dict)
     deleted: list[int] = field(default_factory=list)
+    updated: list[int] = field(default_factory=list)  # rids of rows with another payload than before
 
     def delete(self, rid: int) -> None:
         """Record that a row was deleted; one that this transaction added leaves no trace."""
@@ -74,6 +75,8 @@ class Searcher:
 
     def publish(self, changes: RowChanges) -> None:
         """Make a commit visible to searches. The caller holds the lock ``writing``."""
+        if changes.updated:
+            self._columns.note_changes(changes.updated)
         if self._missed is not None:
             self._missed.append(changes)
         if self._snapshot is None:
@@ -179,4 +182,6 @@ class Searcher:
         found = snapshot.search(vectors, k, mask)
         wanted = sorted({rid for hits in found for rid, _ in hits})
         rows = self._store.by_rid(wanted)
+        if where is not None:  # a payload that was changed meanwhile
+            is_complete = is_complete and all(matches(where, parse_payload(row.payload)) for row in rows.values())
         return found, rows, [rid for rid in wanted if rid not in rows], is_complete

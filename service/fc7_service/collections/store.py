@@ -125,6 +125,11 @@ class Store:
                 reason=Reason.COLLECTION_DAMAGED,
             )
 
+    @property
+    def last_place(self) -> int:
+        """A place that no row is behind. The rows of later transactions are."""
+        return int(self._last_rid)
+
     def count(self) -> int:
         """Return the number of rows."""
         with self._reading() as connection:
@@ -194,6 +199,14 @@ class Store:
                 return
             after = part[-1][0]
 
+    def payloads_of(self, rids: Sequence[int]) -> list[tuple[int, bytes]]:
+        """Return rid and payload of those ``rids`` that are stored, unchecked and in the same order."""
+        with self._pinned() as connection:
+            found = (
+                connection.execute("SELECT rid, payload FROM items WHERE rid = ?", (rid,)).fetchone() for rid in rids
+            )
+            return [row for row in found if row is not None]
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit everything that the block writes, on disk when it ends, or nothing. For one thread at a time."""
@@ -260,6 +273,13 @@ class Store:
         self._writer.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
         self._writer.execute("INSERT INTO vectors VALUES (?, ?)", (rid, blob))
         return StoredRow(rid, place, item.id, item.content_sha256, payload, vector)
+
+    def set_payload(self, row: StoredRow, payload: dict[str, Any]) -> None:
+        """Write the payload of a row in the open transaction; its rid, place and vector stay."""
+        text = json.dumps(payload, allow_nan=False, separators=(",", ":"))
+        blob = row.vector.tobytes()
+        checksum = row_checksum(row.place, row.id.encode(), row.content.encode(), text.encode(), blob)
+        self._writer.execute("UPDATE items SET payload = ?, crc = ? WHERE rid = ?", (text, checksum, row.rid))
 
     def drop(self, rid: int) -> None:
         """Delete a row in the open transaction."""

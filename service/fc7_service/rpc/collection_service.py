@@ -17,6 +17,7 @@ from fc7_service.collections.rows import Metric, StoredItem
 from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor
 from fc7_service.rpc.messages import check_answer, write_error, write_provenance, write_tensor, write_timing
 from fc7_service.rpc.payload import write_payload
+from fc7_service.rpc.payload_updates import delete_matching, update_payloads
 from fc7_service.rpc.query_items import check_query, read_queries, write_hits
 from fc7_service.rpc.upsert_items import upsert_items
 from fc7_service.telemetry.record import Record, ignore
@@ -26,7 +27,6 @@ _METRICS: dict[int, Metric] = {number: name for name, number in _METRIC_NUMBERS.
 _DEFAULT_PAGE, _LARGEST_PAGE = 1000, 10_000  # items
 _PAGE_BYTES = 16 * 2**20  # a page ends once it is as large
 _READ_AT_ONCE = 64  # items
-_DELETED_AT_ONCE = 10_000  # items that match a filter
 _LONGEST_TOKEN = 19  # digits
 
 
@@ -101,15 +101,19 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             if where is not None:
                 if request.ids:
                     raise InvalidArgument("ids and filter_json exclude each other. Send one of them", name="ids")
-                deleted, more = await asyncio.to_thread(collection.delete_where, where, _DELETED_AT_ONCE)
-                results = [pb.DeleteItemResult(id=name) for name in deleted]
-                return pb.DeleteItemsResponse(results=results, count=collection.count, more=more, filtered=True)
+                return await asyncio.to_thread(delete_matching, collection, where, request.page_token)
             were_there = await asyncio.to_thread(collection.delete, list(request.ids))
             results = [
                 pb.DeleteItemResult(id=name, error=None if was_there else write_error(_no_item(name, collection)))
                 for name, was_there in zip(request.ids, were_there, strict=True)
             ]
             return pb.DeleteItemsResponse(results=results, count=collection.count)
+
+    async def UpdatePayloads(self, request: pb.UpdatePayloadsRequest, context: Any) -> pb.UpdatePayloadsResponse:  # noqa: N802
+        """Change the payloads of items by id, or of those that match a filter."""
+        with await self._use(request.collection) as collection:
+            where = _read_filter(request.filter_json)
+            return await asyncio.to_thread(update_payloads, collection, request, where)
 
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Any) -> pb.QueryItemsResponse:  # noqa: N802
         """Find the nearest items of each query."""

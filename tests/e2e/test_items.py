@@ -1,0 +1,123 @@
+"""Items from end to end, embedded and remote, waited for and awaited, and by the command."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from test_cli import fc7 as command
+from test_cli import rows, serving
+
+import fc7
+from doors import private_door
+from fc7.v1 import collection_pb2 as pb
+from fc7.v1 import collection_pb2_grpc
+from fc7_service.rpc.cursor import write_cursor
+from servers import WAIT_S, jpeg
+
+N = 12
+
+
+@pytest.fixture(scope="module", params=["embedded", "remote"])
+def env(request: pytest.FixtureRequest, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    data = tmp_path_factory.mktemp("data")
+    if request.param == "embedded":
+        yield {"FC7_DATA": str(data), "FC7_MODEL": str(tiny_bundle)}, {"data": data, "models": [str(tiny_bundle)]}
+    else:
+        with serving("--model", tiny_bundle, "--data", data) as (address, _):
+            yield {"FC7_SERVER": address}, {"address": address}
+
+
+@pytest.fixture
+def photos(env: Any, request: pytest.FixtureRequest) -> Any:
+    with fc7.connect(**env[1]) as client:
+        name = request.node.name.partition("[")[0]
+        collection = client.create_collection(name)
+        payloads = [{"year": 1990 + i, "label": ("even", "odd")[i % 2]} for i in range(N)]
+        collection.add([jpeg(i) for i in range(N)], ids=list(map(str, range(N))), payloads=payloads)
+        yield collection
+        client.delete_collection(name)
+
+
+def stub_of(env: Any, stack: contextlib.ExitStack) -> Any:
+    address = env[1].get("address")
+    channel = stack.enter_context(grpc.insecure_channel(address)) if address else private_door(env[1]["data"])
+    return collection_pb2_grpc.CollectionServiceStub(channel)
+
+
+async def test_payloads_are_updated(env: Any, photos: Any) -> None:
+    told: list[str] = []
+    done = photos.update(["1", "nobody", "1"], set={"stars": 5}, report=lambda one: told.append(one.id))
+    assert [(one.id, one.status) for one in done] == [("1", "updated"), ("nobody", "failed")]
+    assert told == ["1", "nobody"]
+    assert isinstance(done[1].error, fc7.NotFound)
+    assert [one.status for one in photos.update({"1": {"stars": 5}, "2": {"stars": 4}})] == ["skipped", "updated"]
+    assert [item.id for item in photos.items(where="stars >= 4")] == ["1", "2"]
+    done = photos.update(where='label = "odd"', set={"label": "uneven"}, remove=["year"])
+    assert [(one.id, one.status) for one in done] == [(str(i), "updated") for i in range(1, N, 2)]
+    assert photos.get(["1"])[0].payload == {"label": "uneven", "stars": 5}
+    async with fc7.AsyncClient(**env[1]) as client:
+        same = await client.collection(photos.name)
+        assert (await same.update(["1"], set={"a": 1}, replace=True))[0].status == "updated"
+        assert (await same.get(["1"]))[0].payload == {"a": 1}
+    failed, good = photos.update({"1": {"bad": float("nan")}, "2": {"good": 1}})
+    assert isinstance(failed.error, fc7.InvalidArgument)
+    assert good.status == "updated"
+    for wrong in ({}, {"ids": ["1"]}, {"ids": ["1"], "where": "a = 1", "set": {"a": 1}}, {"ids": "1", "set": {"a": 1}},
+                  {"ids": {"1": {}}, "set": {"a": 1}}, {"ids": ["1"], "remove": "a"}):  # fmt: skip
+        with pytest.raises(fc7.InvalidArgument):
+            photos.update(**wrong)
+
+
+def test_the_command_updates(env: Any, photos: Any) -> None:
+    change = ("--set", "stars=5", "--set", "note=a = b", "--set", 'tags=["x"]', "--remove", "year")
+    assert command("collection", "update", photos.name, "1", "2", *change, env=env[0]).stdout.endswith(": 2 updated\n")
+    assert photos.get(["1"])[0].payload == {"label": "odd", "stars": 5, "note": "a = b", "tags": ["x"]}
+    where = ("--where", "stars = 5")
+    done = rows(command("collection", "update", photos.name, *where, "--set", "stars=5", "--json", env=env[0]))
+    assert done == [{"id": "1", "status": "skipped"}, {"id": "2", "status": "skipped"}]
+    failed = command("collection", "update", photos.name, "x", "--set", "a=NaN", code=1, env=env[0])
+    assert "has no item" in failed.stderr
+    for wrong in (
+        ("1",),
+        ("--set", "a=1"),
+        ("1", *where, "--set", "a=1"),
+        ("1", "--set", "a"),
+        ("1", "--set", "a.b=1"),
+    ):
+        command("collection", "update", photos.name, *wrong, code=2, env=env[0])
+
+
+def test_a_page_token_belongs_to_one_request(env: Any, photos: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        stub = stub_of(env, stack)
+        where = '{"field":"year","op":">=","value":1990}'
+        change = pb.PayloadChange(set_json='{"a": 1}')
+        token = write_cursor([3, N], "update", photos.name, where)
+        good = pb.UpdatePayloadsRequest(collection=photos.name, filter_json=where, change=change, page_token=token)
+        assert [one.id for one in stub.UpdatePayloads(good, timeout=WAIT_S).results] == [str(i) for i in range(3, N)]
+        other = '{"field":"year","op":"<=","value":1990}'
+        for wrong, text in [
+            (pb.DeleteItemsRequest(filter_json=where, page_token=token), "belongs to another"),
+            (pb.DeleteItemsRequest(filter_json=where, page_token="5"), "must be one that"),
+            (pb.UpdatePayloadsRequest(filter_json=other, change=change, page_token=token), "belongs to another"),
+            (pb.UpdatePayloadsRequest(filter_json=where, change=change, page_token="%%"), "must be one that"),
+            (pb.UpdatePayloadsRequest(), "updates is empty"),
+            (pb.UpdatePayloadsRequest(updates=[pb.PayloadUpdate(id="1")] * 2), "occurs twice"),
+            (pb.UpdatePayloadsRequest(updates=[pb.PayloadUpdate(id="1")], filter_json=where), "exclude each other"),
+        ]:
+            wrong.collection = photos.name
+            call = stub.DeleteItems if isinstance(wrong, pb.DeleteItemsRequest) else stub.UpdatePayloads
+            with pytest.raises(grpc.RpcError, match=text) as caught:
+                call(wrong, timeout=WAIT_S)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        updates = [
+            pb.PayloadUpdate(id="1", change=pb.PayloadChange(set_json="[1]")),
+            pb.PayloadUpdate(id="2", change=pb.PayloadChange(remove=["k"] * 1001)),
+            pb.PayloadUpdate(id="3", change=change),
+        ]
+        answer = stub.UpdatePayloads(pb.UpdatePayloadsRequest(collection=photos.name, updates=updates), timeout=WAIT_S)
+        assert [one.error.reason for one in answer.results] == ["INVALID_PAYLOAD", "INVALID_PAYLOAD", ""]
