@@ -25,6 +25,7 @@ class Served:
     address: str
     process: subprocess.Popen[str]
     log: list[str] = field(default_factory=list)  # lines of standard error so far
+    http: str = ""  # HOST:PORT of its HTTP door, if it has one
 
     def stop(self) -> int:
         """Ask it to end as a supervisor would; return its exit code."""
@@ -59,6 +60,8 @@ def serving(data: Path, *args: str) -> Iterator[Served]:
         line = process.stdout.readline()
         assert line.startswith("listening on "), f"server did not start: {served.log}"
         served.address = line.split()[-1]
+        if "--http" in args:
+            served.http = process.stdout.readline().split()[-1].rpartition("/")[2]
         yield served
     finally:
         if process.poll() is None:

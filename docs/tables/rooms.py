@@ -32,6 +32,7 @@ FRAMES = {
     },
     "service": {
         "server": Room("fc7_service", "connects the rooms"),
+        "http": Room("fc7_service.http", "calls over HTTP"),
         "rpc": Room("fc7_service.rpc", "messages and calls"),
         "settings": Room("fc7_service.settings fc7_service.tokens", "settings, tokens"),
         "telemetry": Room("fc7_service.telemetry", "metrics for operators"),

@@ -29,6 +29,7 @@ class RunningServer:
     token: str = ""  # one-time token that the private address asks for
     listen: str = ""  # public address, if there is one
     folder: str = ""  # the data folder; differs in a copy of it
+    http: str = ""  # URL of the HTTP door, if there is one
 
 
 class DataFolder:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -51,6 +51,7 @@ from fc7_service.telemetry.record import Record, ignore
 from fc7_service.tokens import METHODS, Tokens, digest, read_tokens
 
 if TYPE_CHECKING:
+    from fc7_service.http.web_server import WebServer
     from fc7_service.telemetry.exporter import Exporter, Gauge
 
 # Signals that end a server, once the running calls have ended.
@@ -130,7 +131,8 @@ class Server:
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        self._register()
+        self._register(self._grpc)
+        self._web = self._make_web_server() if settings.http is not None else None
 
         if self._door:
             address = f"unix:{self._door}/{SOCKET_NAME}"
@@ -145,7 +147,7 @@ class Server:
         self._is_started = True
         for name in _services():
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        holder = RunningServer(os.getpid(), address, one_time, listen)
+        holder = RunningServer(os.getpid(), address, one_time, listen, http=self._web.start() if self._web else "")
         self._folder.announce(holder)
         kept = [self._keep_door(), self._watch_folder()]
         if self._exporter:
@@ -162,6 +164,7 @@ class Server:
                 await self._health.enter_graceful_shutdown()
                 if self._settings.listen is not None:
                     await asyncio.sleep(_SETTLE_S)
+                web_stopping = asyncio.ensure_future(self._web.stop() if self._web else asyncio.sleep(0))
                 stopping = asyncio.ensure_future(self._grpc.stop(self._settings.drain_s))
                 await asyncio.wait(
                     (stopping, asyncio.ensure_future(self._interceptor.stop())), return_when="FIRST_COMPLETED"
@@ -170,6 +173,7 @@ class Server:
                 await asyncio.wait((stopping,), timeout=_FAREWELL_S)
                 await self._grpc.stop(None)
                 await stopping
+                await web_stopping
                 self._interceptor.close()
             self._heads.close()
             self._explainer.close()
@@ -200,9 +204,9 @@ class Server:
         if self._log:
             self._log("the data folder was deleted: restore it, then restart the server", data=str(self._folder.path))
 
-    def _register(self) -> None:
+    def _register(self, add: Any) -> None:
+        """Add every servicer to a gRPC server, or to what stands in for one."""
         extractor, collections, heads, explainer = self._extractor, self._collections, self._heads, self._explainer
-        add = self._grpc
         feature_pb2_grpc.add_FeatureServiceServicer_to_server(FeatureServicer(extractor), add)
         model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(extractor), add)
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(
@@ -239,6 +243,22 @@ class Server:
         }
         return Exporter(allowed, gauges)
 
+    def _make_web_server(self) -> WebServer:
+        from fc7_service.http.app import make_app  # brings a web framework
+        from fc7_service.http.door import Door, MethodHandlers
+        from fc7_service.http.web_server import WebServer
+
+        settings, handlers = self._settings, MethodHandlers()
+        self._register(handlers)
+        assert settings.http is not None  # the caller has looked
+        return WebServer(
+            make_app(Door(self._interceptor, handlers)),
+            settings.http,
+            tls=(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None,
+            n_connections=self._files.n_connections,
+            drain_s=settings.drain_s,
+        )
+
     def _serve_metrics(self) -> None:
         if self._exporter and self._settings.metrics:
             address = self._exporter.start(self._settings.metrics)
@@ -268,8 +288,8 @@ class Server:
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM, SIGINT or SIGHUP, let running calls end, and return the exit code 0.
 
-    Prints ``listening on HOST:PORT`` on standard output once every model is warm, and one JSON line per request on
-    standard error.
+    Prints ``listening on HOST:PORT`` on standard output once every model is warm, then ``serving URL`` if it serves
+    HTTP. Prints one JSON line per request on standard error.
 
     Raises
     ------
@@ -304,7 +324,10 @@ async def _serve(settings: Settings, folder: DataFolder, log: Log) -> None:
         starting.cancel()  # a signal came during the warm-up; otherwise this does nothing
         await asyncio.wait((starting,))
         if not starting.cancelled():
-            sys.stdout.write(f"listening on {starting.result().listen}\n")
+            holder = starting.result()
+            sys.stdout.write(f"listening on {holder.listen}\n")
+            if holder.http:
+                sys.stdout.write(f"serving {holder.http}\n")
             sys.stdout.flush()
             await stop
         for number in signals:

@@ -91,6 +91,15 @@ class Settings:
             "none: no metrics",
         ),
     ] = None
+    http: Annotated[
+        str | None,
+        About(
+            "Address that serves every call over HTTP, and the page for browsers ([how to call it]"
+            "(../guides/http.md)); port 0 takes a free one. An address that other machines reach needs tokens and TLS.",
+            "HOST:PORT",
+            "none: no HTTP",
+        ),
+    ] = None
     drain_s: Annotated[
         float,
         About(
@@ -120,14 +129,17 @@ class Settings:
                 raise NotFound(f"file {str(path)!r} does not exist", name=str(path), reason=Reason.FILE_NOT_FOUND)
         if self.metrics is not None:
             self._check_metrics(self.metrics)
-        if self.listen is None:
-            return
-        host, _ = split_address(self.listen, "listen")
+        for name, address in (("listen", self.listen), ("http", self.http)):
+            if address is not None:
+                self._check_reach(name, address)
+
+    def _check_reach(self, name: str, address: str) -> None:
+        host, _ = split_address(address, name)
         if not is_loopback(host) and not self.is_insecure and (self.token_file is None or self.tls_cert is None):
             raise InvalidArgument(
-                f"{self.listen} is reachable from other machines. Give --token-file, --tls-cert and --tls-key, "
+                f"{address} is reachable from other machines. Give --token-file, --tls-cert and --tls-key, "
                 "or allow it with --insecure",
-                name="listen",
+                name=name,
             )
 
     def _check_metrics(self, address: str) -> None:

@@ -39,8 +39,9 @@ class Session:
         self._open = contextlib.ExitStack()
         self._holder = self._open.enter_context(fc7.connect())  # commands find its server, and start none
         self._server: subprocess.Popen[str] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as other:
             self._address = f"127.0.0.1:{free.getsockname()[1]}"
+            self._http = f"127.0.0.1:{other.getsockname()[1]}"
 
     def close(self) -> None:
         self._stop_server()
@@ -51,6 +52,7 @@ class Session:
         if block.first:
             self._run_shell(block, block.first)
         code = re.sub(r"(127\.0\.0\.1|localhost):50051", self._address, block.code)
+        code = re.sub(r"(127\.0\.0\.1|localhost):8080", self._http, code)
         if block.language == "python":
             return self._run_python(block, code)
         calls = plain_commands(Block(block.page, block.line, block.language, code))

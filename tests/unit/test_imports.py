@@ -64,7 +64,11 @@ ROOMS = {
     "fc7.cli.model_study": Room("fc7 click", "fc7_models"),
     "fc7.cli.explain_study": Room("fc7 click", "fc7_models"),
     "fc7.cli.model_train": Room("fc7 click", "fc7_models"),
-    "fc7_service": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
+    "fc7_service": Room(
+        f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection", never="fc7_service.http"
+    ),
+    "fc7_service.server": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
+    "fc7_service.http": Room(f"{CONTRACT} {GRPC} fc7_service.rpc starlette uvicorn"),
     "fc7_service.settings": Room(CONTRACT_FILES),
     "fc7_service.telemetry": Room(CONTRACT_FILES),
     "fc7_service.telemetry.exporter": Room(f"{CONTRACT_FILES} fc7_service.telemetry prometheus_client"),

@@ -1,4 +1,4 @@
-"""`fc7 serve`: serve networks, collections and heads over gRPC."""
+"""`fc7 serve`: serve networks, collections and heads over gRPC and HTTP."""
 
 from __future__ import annotations
 
@@ -39,11 +39,17 @@ from fc7.cli.settings import engine_settings, setting
     metavar="HOST:PORT",
     help="Address that serves metrics to Prometheus, over HTTP without a token. By default, no metrics are served.",
 )
+@setting(
+    "--http",
+    metavar="HOST:PORT",
+    help="Address that serves every call over HTTP, and the page for browsers. By default, no HTTP is served.",
+)
 def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any) -> None:
     """Serve trained networks, collections and heads over gRPC.
 
-    Prints `listening on HOST:PORT` when every model is ready. Logs one line of JSON per request
-    to standard error. On SIGTERM, SIGHUP or Ctrl-C, the server first finishes the running calls.
+    Prints `listening on HOST:PORT` when every model is ready, and then `serving URL` if you ask
+    for HTTP. Logs one line of JSON per request to standard error. On SIGTERM, SIGHUP or Ctrl-C,
+    the server first finishes the running calls.
 
     Addresses that other machines can reach need tokens and TLS, or --insecure.
     """

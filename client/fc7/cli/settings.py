@@ -24,6 +24,7 @@ NAMES: dict[str, type] = {  # setting -> its type in the file
     "tls_key": str,
     "insecure": bool,
     "metrics": str,
+    "http": str,
 }
 _EXPECTED = {str: "a string", list: "a list of strings", int: "a whole number", bool: "true or false"}
 

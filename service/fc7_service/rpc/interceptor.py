@@ -22,7 +22,8 @@ from grpc_status import rpc_status
 from fc7.contract.request_id import REQUEST_ID
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason, ResourceExhausted, Unavailable
 from fc7_service.bundle.disk import is_out_of_files
-from fc7_service.rpc.message_limits import MAX_ITEMS, check_fields, malformed
+from fc7_service.rpc.codec import WIRE, Codec
+from fc7_service.rpc.message_limits import MAX_ITEMS
 from fc7_service.rpc.messages import check_answer
 from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
 from fc7_service.scheduling.call import CALL_ORIGIN, CallOrigin, WorkClass
@@ -79,7 +80,26 @@ class Interceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
         """Return a handler of raw bytes that wraps the handler of the method."""
         handler = await continuation(details)
-        return grpc.stream_stream_rpc_method_handler(_Call(self, details, handler).run, None, _to_bytes)
+        return grpc.stream_stream_rpc_method_handler(self.wrap(details, handler, WIRE), None, _to_bytes)
+
+    def wrap(self, details: Any, handler: Any, codec: Codec) -> Callable[..., AsyncGenerator[bytes]]:
+        """Return what answers one call.
+
+        Parameters
+        ----------
+        details
+            ``method`` and ``invocation_metadata`` of the call.
+        handler
+            The handler of the method; None if there is no such method.
+        codec
+            How requests and answers are written.
+
+        Returns
+        -------
+        callable
+            Takes the messages of the caller and the context of the call, and yields the answers.
+        """
+        return _Call(self, details, handler, codec).run
 
     def admit(self, method: str, authorization: str, *, is_known: bool) -> Caller:
         """Return the caller of a call; refuse it if the token does not allow it or too many calls are running."""
@@ -97,11 +117,17 @@ class Interceptor(grpc.aio.ServerInterceptor):
         """End the threads that parse. No call may be running."""
         self._parsers.shutdown()
 
-    async def parse(self, deserialize: Callable[[bytes], Any], data: bytes) -> Any:
+    async def parse(self, codec: Codec, kind: Any, data: bytes) -> Any:
         """Return the message of ``data``; a large one is parsed in a thread."""
         if len(data) <= _INLINE_BYTES:
-            return _parse(deserialize, data)
-        return await asyncio.get_running_loop().run_in_executor(self._parsers, _parse, deserialize, data)
+            return _parse(codec, kind, data)
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, _parse, codec, kind, data)
+
+    async def write(self, codec: Codec, answer: Any) -> bytes:
+        """Return the bytes of an answer; a large one is written in a thread."""
+        if answer.ByteSize() <= _INLINE_BYTES:
+            return codec.write(answer)
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, codec.write, answer)
 
     @property
     def n_calls(self) -> int:
@@ -120,8 +146,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
 class _Call:
     """One call."""
 
-    def __init__(self, guard: Interceptor, details: Any, handler: Any) -> None:
-        self._interceptor, self._method, self._handler = guard, details.method, handler
+    def __init__(self, guard: Interceptor, details: Any, handler: Any, codec: Codec) -> None:
+        self._interceptor, self._method, self._handler, self._codec = guard, details.method, handler, codec
         metadata = dict(details.invocation_metadata or ())
         self._authorization, self._class = str(metadata.get("authorization", "")), metadata.get(CLASS_KEY)
         sent_id = str(metadata.get(REQUEST_ID, ""))
@@ -129,7 +155,7 @@ class _Call:
         self._caller = NOBODY
         self._start, self._n_items, self._peer = time.monotonic(), 0, ""
 
-    async def run(self, messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    async def run(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
         """Answer the call; an error ends it with its status."""
         context.set_trailing_metadata(((REQUEST_ID, self._id),))
         self._peer = context.peer()  # asked now, because after the call gRPC ends a process that asks
@@ -164,7 +190,7 @@ class _Call:
             self._n_items = _count(request)
         if not inner.response_streaming:
             if (answer := await inner.unary_unary(request, context)) is not None:  # None: it ended the call itself
-                yield self._packed(answer)
+                yield await self._packed(answer)
             return
         answers = (inner.stream_stream or inner.unary_stream)(request, context)
         if not hasattr(answers, "__aiter__"):  # a coroutine that writes through the context, as health's Watch does
@@ -173,7 +199,7 @@ class _Call:
         async with aclosing(answers):
             async for answer in answers:
                 self._n_items += 1
-                yield self._packed(answer)
+                yield await self._packed(answer)
 
     def _origin(self, context: Any) -> CallOrigin:
         """Return who calls, until when, and how urgently."""
@@ -194,11 +220,14 @@ class _Call:
         data = await self._next(messages)
         if data is None:
             raise InvalidArgument("the request has no message", reason=Reason.MALFORMED_MESSAGE)
-        return await self._interceptor.parse(self._handler.request_deserializer, data)
+        return await self._parse(data)
 
     async def _each(self, messages: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         while (data := await self._next(messages)) is not None:
-            yield await self._interceptor.parse(self._handler.request_deserializer, data)
+            yield await self._parse(data)
+
+    async def _parse(self, data: bytes) -> Any:
+        return await self._interceptor.parse(self._codec, self._handler.request_deserializer.__self__, data)
 
     async def _next(self, messages: AsyncIterator[bytes]) -> bytes | None:
         """Return the next message, or None at the end."""
@@ -210,9 +239,9 @@ class _Call:
                 f"no message came for {_ARRIVAL_S:g} s. Call again", reason=Reason.ARRIVAL_TOO_SLOW
             ) from None
 
-    def _packed(self, answer: Any) -> bytes:
+    async def _packed(self, answer: Any) -> bytes:
         """Return the bytes of an answer; refuse one that no client could receive, with a clearer error than gRPC's."""
-        data: bytes = self._handler.response_serializer(answer)
+        data = await self._interceptor.write(self._codec, answer)
         check_answer(len(data), "items")
         return data
 
@@ -283,13 +312,9 @@ def _to_bytes(answer: Any) -> bytes:
     return answer if isinstance(answer, bytes) else bytes(answer.SerializeToString())
 
 
-def _parse(deserialize: Callable[[bytes], Any], data: bytes) -> Any:
-    """Return the message of ``data``, after its fields were counted."""
-    check_fields(data, deserialize.__self__.DESCRIPTOR)  # type: ignore[attr-defined]
-    try:
-        request = deserialize(data)
-    except Exception:  # protobuf raises errors of several types
-        raise malformed() from None
+def _parse(codec: Codec, kind: Any, data: bytes) -> Any:
+    """Return the message of ``data``, unless it holds too many items."""
+    request = codec.read(kind, data)
     if (count := _count(request)) > MAX_ITEMS:
         raise InvalidArgument(
             f"the request holds {count} items, but the limit is {MAX_ITEMS}. Send it in parts",

@@ -1,0 +1,172 @@
+"""Every method of the contract over HTTP, in Connect's form: `POST /fc7.v1.CollectionService/QueryItems`.
+
+A unary method takes and returns one message, as JSON or protobuf. A stream takes and returns one JSON object per line.
+https://connectrpc.com/docs/protocol/#unary-request
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from google.rpc import status_pb2
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from fc7.contract.request_id import REQUEST_ID
+from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument
+from fc7_service.http.body import Body
+from fc7_service.http.door import Door, Refusal
+from fc7_service.http.json_messages import JsonCodec
+from fc7_service.http.refusals import code_of, to_object, to_response
+from fc7_service.rpc.codec import WIRE, Codec
+from fc7_service.rpc.status import to_status
+
+JSON = JsonCodec()
+LINES = "application/x-ndjson"
+_TIMEOUT = "connect-timeout-ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the messages of one request are written."""
+
+    codec: Codec
+    messages: AsyncIterator[bytes]
+    content_type: str = "application/json"  # of the answer
+    is_stream: bool = False  # whether the answer is one
+    http_status: int = 0  # of the refusal, where the request has no form that is read
+
+
+class Calls:
+    """Answers the calls, as an ASGI application below ``/fc7.v1.SERVICE/METHOD``."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call, and drop it if its caller leaves."""
+        body = Body(receive)
+        answering = asyncio.create_task(self._answer(Request(scope, receive), body, send))
+        leaving = asyncio.create_task(body.until_caller_leaves())
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            answering.cancel()  # does nothing if it has answered
+            await asyncio.wait((answering,))
+        if not answering.cancelled():
+            answering.result()
+
+    async def _answer(self, request: Request, body: Body, send: Send) -> None:
+        method = f"/fc7.v1.{request.path_params['service']}/{request.path_params['method']}"
+        handler = self._door.handlers.get(method)
+        form = _read_form(request, method, handler, body)
+        writer = _Writer(request, send, form)
+        try:
+            timeout_s = _read_timeout(request)
+            async with asyncio.timeout(timeout_s):
+                calling = self._door.call(request, method, form.messages, form.codec, timeout_s)
+                async with aclosing(calling) as answers:
+                    async for answer in answers:
+                        await writer.write(answer)
+            await writer.end()
+        except Refusal as refusal:
+            await writer.refuse(refusal.status)
+        except TimeoutError:
+            late = DeadlineExceeded(f"the call did not end within {timeout_s:g} s, as {_TIMEOUT} asks")
+            await writer.refuse(to_status(late))
+        except Fc7Error as error:
+            await writer.refuse(to_status(error))
+
+
+class _Writer:
+    """Writes the answers of one call: a stream as they come, anything else as a whole."""
+
+    def __init__(self, request: Request, send: Send, form: Form) -> None:
+        self._request, self._send, self._form = request, send, form
+        self._answer, self._has_begun = b"", False
+
+    async def write(self, answer: bytes) -> None:
+        """Write one answer."""
+        if not self._form.is_stream:
+            self._answer = answer
+            return
+        await self._begin()
+        await self._send({"type": "http.response.body", "body": answer + b"\n", "more_body": True})
+
+    async def end(self) -> None:
+        """End an answer that succeeded."""
+        if self._form.is_stream:
+            await self._begin()
+            await self._send({"type": "http.response.body", "body": b""})
+        else:
+            await self._respond(Response(self._answer, 200, self._headers(), self._form.content_type))
+
+    async def refuse(self, status: status_pb2.Status) -> None:
+        """End an answer that failed. A stream that has begun ends with a line that is the error."""
+        if self._has_begun:
+            line = json.dumps(to_object(status), ensure_ascii=False).encode() + b"\n"
+            await self._send({"type": "http.response.body", "body": line})
+        else:
+            is_of_form = code_of(status) == "invalid_argument"  # not of the token, which is looked at earlier
+            response = to_response(status, http_status=self._form.http_status if is_of_form else 0)
+            response.headers.update(self._headers())
+            await self._respond(response)
+
+    async def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            start = Response(None, 200, self._headers(), self._form.content_type)
+            del start.headers["content-length"]
+            await self._send({"type": "http.response.start", "status": 200, "headers": start.raw_headers})
+
+    async def _respond(self, response: Response) -> None:
+        await response(self._request.scope, self._request.receive, self._send)
+
+    def _headers(self) -> dict[str, str]:
+        context = getattr(self._request.state, "call", None)  # none, if the request was refused before the call
+        return {REQUEST_ID: context.request_id} if context else {}
+
+
+def _read_form(request: Request, method: str, handler: Any, body: Body) -> Form:
+    """Return how a request is written. If it is written in no known way, its first message is an error."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method != "POST":
+        return _refused(405, f"call {method} with POST (got {request.method})", "method")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        return _refused(415, "send the body as it is: compressed bodies are not read", "content-encoding")
+    takes_stream = handler is not None and handler.request_streaming
+    is_stream = handler is not None and handler.response_streaming
+    read = {LINES: body.lines} if takes_stream else {"application/json": body.only}
+    if not is_stream and not takes_stream:
+        read["application/proto"] = body.only
+    if kind not in read:
+        return _refused(415, f"Content-Type must be {' or '.join(read)} (got {kind[:64]!r})", "content-type")
+    codec = WIRE if kind == "application/proto" else JSON
+    return Form(codec, read[kind](), LINES if is_stream else kind, is_stream)
+
+
+def _refused(http_status: int, text: str, name: str) -> Form:
+    async def messages() -> AsyncIterator[bytes]:
+        raise InvalidArgument(text, name=name)
+        yield
+
+    return Form(JSON, messages(), http_status=http_status)
+
+
+def _read_timeout(request: Request) -> float | None:
+    """Return the seconds that the caller waits; None if the caller does not say it."""
+    text = request.headers.get(_TIMEOUT)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        raise InvalidArgument(
+            f"{_TIMEOUT} must be a whole number of milliseconds of at most 10 digits (got {text[:32]!r})", name=_TIMEOUT
+        )
+    return int(text) / 1000

@@ -1,0 +1,185 @@
+"""Calls over HTTP, through the same interceptor and to the same servicers as those over gRPC."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from starlette.requests import HTTPConnection
+
+from fc7.contract.request_id import REQUEST_ID
+from fc7_service.rpc.codec import WIRE, Codec
+from fc7_service.rpc.interceptor import CLASS_KEY, Interceptor
+
+_METADATA = ("authorization", REQUEST_ID, CLASS_KEY)  # headers that mean what metadata of the same name mean
+_STATUS_KEY = "grpc-status-details-bin"
+
+
+class Refusal(Exception):  # noqa: N818  # what a call may end with
+    """The status with which the interceptor or a servicer ended a call."""
+
+    def __init__(self, status: status_pb2.Status, request_id: str = "") -> None:
+        super().__init__(status.message)
+        self.status, self.request_id = status, request_id
+
+
+class MethodHandlers(dict[str, Any]):
+    """The handlers of all methods by full name. Servicers are added to it as to a gRPC server."""
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
+        """Do nothing: the handlers come by their names too."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Add the handlers of a service."""
+        self.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class CallDetails:
+    """What the interceptor knows of a call before its first message."""
+
+    method: str  # full name, for example "/fc7.v1.FeatureService/Extract"
+    invocation_metadata: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class CallContext:
+    """What a call over HTTP offers in place of gRPC's context: the part that the interceptor and servicers use."""
+
+    address: str
+    deadline: float | None = None  # in monotonic seconds
+    request_id: str = ""
+    status: status_pb2.Status = field(default_factory=status_pb2.Status)
+    _done: list[Callable[[Any], None]] = field(default_factory=list)
+
+    def peer(self) -> str:
+        """Return the address of the caller."""
+        return self.address
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the deadline; None if there is none."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def set_trailing_metadata(self, metadata: Iterable[tuple[str, Any]]) -> None:
+        """Keep the id of the call."""
+        self.request_id = dict(metadata).get(REQUEST_ID, "")
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Have ``callback`` called once the call has ended."""
+        self._done.append(callback)
+
+    def finish(self) -> None:
+        """Call the callbacks."""
+        for callback in self._done:
+            callback(self)
+
+    def code(self) -> int:
+        """Return the number of the status code."""
+        return int(self.status.code)
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call with a status."""
+        self.status = status_pb2.Status(code=code.value[0], message=details)
+        raise grpc.aio.AbortError
+
+    async def abort_with_status(self, status: Any) -> None:
+        """End the call with a status that has details."""
+        self.status = status_pb2.Status.FromString(dict(status.trailing_metadata)[_STATUS_KEY])
+        raise grpc.aio.AbortError
+
+
+class Door:
+    """Makes the calls of one server.
+
+    Parameters
+    ----------
+    interceptor
+        Wraps every call.
+    handlers
+        The methods.
+    """
+
+    def __init__(self, interceptor: Interceptor, handlers: Mapping[str, Any]) -> None:
+        self._interceptor, self.handlers = interceptor, handlers
+
+    async def call(
+        self,
+        connection: HTTPConnection,
+        method: str,
+        messages: AsyncIterator[bytes],
+        codec: Codec,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[bytes]:
+        """Yield the answers of one call, as ``codec`` writes them.
+
+        Parameters
+        ----------
+        connection
+            Who calls.
+        method
+            Full name, for example "/fc7.v1.FeatureService/Extract".
+        messages
+            The messages of the caller. Nothing is taken from it before the caller is known.
+        timeout_s
+            When the caller stops waiting. Who consumes the answers must stop then.
+
+        Raises
+        ------
+        Refusal
+            The call failed.
+        """
+        client = connection.client
+        address = f"{client.host}:{client.port}" if client else ""
+        context = CallContext(address, None if timeout_s is None else time.monotonic() + timeout_s)
+        details = CallDetails(method, read_metadata(connection))
+        connection.state.call = context
+        run = self._interceptor.wrap(details, self.handlers.get(method), codec)
+        try:
+            async with aclosing(run(messages, context)) as answers:
+                async for answer in answers:
+                    yield answer
+        except grpc.aio.AbortError:
+            raise Refusal(context.status, context.request_id) from None
+        finally:
+            context.finish()
+
+    async def ask(self, connection: HTTPConnection, method: str, request: Message) -> Any:
+        """Make a unary call for the caller of an HTTP request; return its answer.
+
+        Raises
+        ------
+        Refusal
+            The call failed. Left alone, it becomes the answer of the HTTP request.
+        """
+
+        async def messages() -> AsyncIterator[bytes]:
+            yield request.SerializeToString()
+
+        answer = _AnswerKept()
+        async with aclosing(self.call(connection, method, messages(), answer)) as answers:
+            async for _ in answers:
+                pass
+        return answer.message
+
+
+class _AnswerKept:
+    """Keeps the answer as a message instead of writing it."""
+
+    read = staticmethod(WIRE.read)
+    message: Any = None
+
+    def write(self, answer: Any) -> bytes:
+        self.message = answer
+        return b""
+
+
+def read_metadata(connection: HTTPConnection) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a request that mean what gRPC's metadata of the same name mean."""
+    headers = connection.headers
+    return tuple((name, headers[name]) for name in _METADATA if name in headers)
