@@ -223,6 +223,27 @@ def wait_for_line(served: Served, request_id: str) -> dict[str, Any]:
     return dict(found[0])
 
 
+def test_a_picture_is_sent_as_it_is(served: Served) -> None:
+    """The same picture as JSON, as a body and in a form: one answer."""
+    picture = jpeg(3)
+    call(served.http, "CollectionService/CreateCollection", {"name": "pictures", "layer": "fc7"})
+    path, form = (
+        "/fc7.v1.CollectionService/UpsertItems?collection=pictures",
+        'form-data; name="image"; filename="p.jpg"',
+    )
+    body = f"--x\r\nContent-Disposition: {form}\r\n\r\n".encode() + picture + b"\r\n--x--\r\n"
+    added = ask(served.http, path, body, content_type="multipart/form-data; boundary=x").json
+    assert [(one["id"], one["status"]) for one in added["results"]] == [("p.jpg", "UPSERT_STATUS_ADDED")]
+    queries = [{"image": {"encoded": base64.b64encode(picture).decode()}}]
+    as_json = call(served.http, QUERY, {"collection": "pictures", "k": 5, "queries": queries}).json
+    path = f"/fc7.v1.{QUERY}?collection=pictures&k=5"
+    as_body = ask(served.http, path, picture, content_type="image/jpeg").json
+    assert as_body["results"] == as_json["results"]
+    assert [hit["id"] for hit in as_body["results"][0]["hits"]] == ["p.jpg"]
+    path = "/fc7.v1.CollectionService/CountItems?collection=pictures"
+    assert ask(served.http, path, b"{}", content_type=JSON).name == "collection"
+
+
 def test_a_running_call_ends_before_the_server_does(tiny_bundle: Path, tmp_path: Path) -> None:
     with serving(tmp_path, "--model", str(tiny_bundle), *HTTP) as served:
         with socket.create_connection(served.http.split(":"), WAIT_S) as connection:  # type: ignore[arg-type]

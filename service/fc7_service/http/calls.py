@@ -23,6 +23,7 @@ from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument
 from fc7_service.http.body import Body
 from fc7_service.http.door import Door, Refusal
 from fc7_service.http.json_messages import JsonCodec
+from fc7_service.http.picture_form import FORM, PictureCodec, places_of
 from fc7_service.http.refusals import code_of, to_object, to_response
 from fc7_service.rpc.codec import WIRE, Codec
 from fc7_service.rpc.status import to_status
@@ -146,10 +147,21 @@ def _read_form(request: Request, method: str, handler: Any, body: Body) -> Form:
     read = {LINES: body.lines} if takes_stream else {"application/json": body.only}
     if not is_stream and not takes_stream:
         read["application/proto"] = body.only
-    if kind not in read:
+    if handler is not None and not takes_stream and places_of(handler.request_deserializer.__self__.DESCRIPTOR):
+        read |= {"image/*": body.only, FORM: body.only}
+    known = "image/*" if kind.startswith("image/") else kind
+    if known not in read:
         return _refused(415, f"Content-Type must be {' or '.join(read)} (got {kind[:64]!r})", "content-type")
-    codec = WIRE if kind == "application/proto" else JSON
-    return Form(codec, read[kind](), LINES if is_stream else kind, is_stream)
+    parameters = request.query_params.multi_items()
+    if known in ("image/*", FORM):
+        codec: Codec = PictureCodec(request.headers["content-type"], parameters)
+    elif parameters:
+        text = "the address has parameters, which only a picture or a form may have. Put them into the body"
+        return _refused(400, text, parameters[0][0])
+    else:
+        codec = WIRE if kind == "application/proto" else JSON
+    content_type = LINES if is_stream else kind if codec is WIRE else "application/json"
+    return Form(codec, read[known](), content_type, is_stream)
 
 
 def _refused(http_status: int, text: str, name: str) -> Form:
