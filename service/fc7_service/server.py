@@ -35,6 +35,7 @@ from fc7_service.explain.explainer import Explainer
 from fc7_service.explain.prepared_image import ImageInput, PreparedImage
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.session import open_session
+from fc7_service.features.versions import library_versions
 from fc7_service.heads.registry import Heads
 from fc7_service.private_socket import make_socket_folder
 from fc7_service.resource_limits import file_limit, server_options, share_files
@@ -93,7 +94,10 @@ class Server:
         self._extractor = Extractor(bundles, device=settings.device, threads=settings.threads, record=self._record)
         self._files = share_files(file_limit(is_raised=False))
         self._collections = Collections(
-            folder.path / "collections", self._files.n_collections, may_use_gpu=settings.device != "cpu"
+            folder.path / "collections",
+            self._files.n_collections,
+            may_use_gpu=settings.device != "cpu",
+            versions=library_versions(),
         )
         self._heads = Heads(folder.path / "heads")
         self._explainer = Explainer(

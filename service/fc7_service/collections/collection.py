@@ -24,7 +24,7 @@ from fc7_service.collections.store import Store
 
 _LONGEST_ID_BYTES = 1024
 _FILTERED_AT_ONCE = 20_000  # items whose payloads are compared with a filter in one read
-_DELETED_AT_ONCE = 1000  # rows read at once, with their vectors, to be deleted by a filter
+_DELETED_AT_ONCE = 1000  # rows read at once, to be deleted by a filter
 _LARGEST_NORM = 1e18  # squares of differences stay within float32
 
 
@@ -78,6 +78,8 @@ class Collection:
         A folder that ``make_store`` filled. Only one ``Collection`` may have it open.
     may_use_gpu
         Whether its index may be placed on a GPU.
+    versions
+        Of the libraries behind the features that are stored from now on.
 
     Raises
     ------
@@ -87,9 +89,9 @@ class Collection:
         It cannot be opened now.
     """
 
-    def __init__(self, folder: Path, *, may_use_gpu: bool = False) -> None:
+    def __init__(self, folder: Path, *, may_use_gpu: bool = False, versions: dict[str, str] | None = None) -> None:
         self.name = folder.name
-        self._store = Store(folder)
+        self._store = Store(folder, versions)
         self._count = self._store.count()
         self._is_checked = False
         self._queue: list[_PendingUpsert] = []
@@ -121,6 +123,14 @@ class Collection:
     def index_name(self) -> str:
         """Name of the index in use, or of the one that the first search will build."""
         return self._searcher.name or choose_index(self._count, self.dim)
+
+    @property
+    def damaged_ids(self) -> list[str]:
+        """Ids, as far as they can be read, of the items that were found damaged since the collection was opened.
+
+        No search answers them. Adding such an item again repairs it.
+        """
+        return list(self._store.damaged.values())
 
     @property
     def is_rebuilding(self) -> bool:
@@ -167,6 +177,16 @@ class Collection:
                 reason=Reason.INVALID_VECTOR,
             )
 
+    def find_damage(self) -> None:
+        """Read all items, so that ``damaged_ids`` names all that are damaged now."""
+        with self._store.read_all() as (_, rows):
+            for _ in rows:
+                pass
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the libraries behind the newest commit."""
+        return self._store.versions()
+
     def get(self, ids: Sequence[str], with_features: bool = False) -> list[StoredItem | Fc7Error]:
         """Return each item, or ``NotFound`` or ``DataLoss`` in its place."""
         rows = self._store.by_id(ids)
@@ -175,9 +195,9 @@ class Collection:
     def page(self, after: int, size: int, with_features: bool = False) -> tuple[list[StoredItem], int | None]:
         """Return up to ``size`` items in the order of first insertion, and ``after`` of the next page or None.
 
-        Items whose checksum does not hold are left out.
+        Damaged items are left out; without features, only damage to the rest of an item shows.
         """
-        rows, rest = self._store.page(after, size)
+        rows, rest = self._store.page(after, size, with_vectors=with_features)
         return [row.item(with_vector=with_features) for row in intact_rows(rows, self.name)], rest
 
     def page_where(
@@ -187,7 +207,7 @@ class Collection:
 
         At most `_FILTERED_AT_ONCE` items are looked at, so the page may have no items although more match.
         """
-        rows, rest = self._store.matching_rows(where, after, size, _FILTERED_AT_ONCE)
+        rows, rest = self._store.matching_rows(where, after, size, _FILTERED_AT_ONCE, with_vectors=with_features)
         return [row.item(with_vector=with_features) for row in intact_rows(rows, self.name)], rest
 
     def count_where(self, where: Filter) -> int:
@@ -440,7 +460,7 @@ class Collection:
                 except Fc7Error as error:
                     return error
                 item = replace(item, payload=payload)
-            if is_same and is_equal(stored, item.payload):
+            if is_same and is_equal(stored, item.payload) and self._store.vector(old.rid) is not None:
                 return "skipped"
         if old is not None:
             self._store.drop(old.rid)
@@ -451,6 +471,7 @@ class Collection:
 
     def _publish(self, changes: RowChanges) -> None:
         self._count += len(changes.added) - len(changes.deleted)
+        self._store.forget_damage(changes.deleted)
         self._searcher.publish(changes)
 
     def _find_matching(

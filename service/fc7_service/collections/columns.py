@@ -6,6 +6,7 @@ their numbers. A column grows: a later search reads the newer rows, and once mor
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections import OrderedDict
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from fc7.contract.filter import And, Comparison, Filter, Not, Or, comparisons, holds, read_field
 from fc7.contract.filter_json import write_json
-from fc7_service.collections.rows import parse_payload
 from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Store
 
@@ -87,7 +87,7 @@ class Columns:
         if after < newest:
             behind = [column for column in found.values() if column.newest < newest]
             for part in self._store.payloads(after, newest):
-                payloads = [parse_payload(text) for _, text in part]
+                payloads = [json.loads(text) for _, text in part]
                 for column in behind:
                     column.append([rid for rid, _ in part], payloads)
         for column in found.values():

@@ -19,14 +19,19 @@ from fc7_service.bundle.disk import is_out_of_files, sync_folder
 
 _FILE = "acknowledged"
 _MAGIC = b"fc7n"
-# The number is a row in SQLite's table of counters. A table of our own would change the schema, and so the format.
-_READ = "SELECT coalesce(max(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHERE name = 'commits'"
 
 _log = logging.getLogger(__name__)
 
 
 class CommitCounter:
     """The number of commits in a database, and the number acknowledged in the file beside it. For one thread at a time.
+
+    Parameters
+    ----------
+    database
+        File of the database.
+    counted
+        Number of commits in it.
 
     Raises
     ------
@@ -36,9 +41,9 @@ class CommitCounter:
         The file cannot be read now.
     """
 
-    def __init__(self, database: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, database: Path, counted: int) -> None:
         self._path, self._name = database.with_name(_FILE), database.parent.name
-        self._acknowledged, counted = self._read(), _counted(connection)
+        self._acknowledged = self._read()
         if counted < self._acknowledged:
             n_lost = self._acknowledged - counted
             raise DataLoss(
@@ -48,12 +53,6 @@ class CommitCounter:
                 name=self._name,
                 reason=Reason.COLLECTION_DAMAGED,
             )
-
-    def count_commit(self, connection: sqlite3.Connection) -> None:
-        """Count the open transaction as a commit."""
-        number = (_counted(connection) + 1,)
-        if not connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'commits'", number).rowcount:
-            connection.execute("INSERT INTO sqlite_sequence VALUES ('commits', ?)", number)
 
     def acknowledge(self, connection: sqlite3.Connection) -> None:
         """Write the number of the last commit to the file, on disk when this returns.
@@ -65,7 +64,7 @@ class CommitCounter:
         Unavailable
             The file cannot be written.
         """
-        number = _counted(connection)
+        number = read_commits(connection)
         if number <= self._acknowledged:
             return
         try:
@@ -116,8 +115,17 @@ class CommitCounter:
         return 0
 
 
-def _counted(connection: sqlite3.Connection) -> int:
-    return int(connection.execute(_READ).fetchone()[0])
+def read_commits(connection: sqlite3.Connection) -> int:
+    """Return the number of commits in a database."""
+    return int(connection.execute("SELECT coalesce(max(CAST(number AS INTEGER)), 0) FROM commits").fetchone()[0])
+
+
+def count_commit(connection: sqlite3.Connection) -> int:
+    """Count the open transaction as a commit; return its number."""
+    number = read_commits(connection) + 1
+    if not connection.execute("UPDATE commits SET number = ?", (number,)).rowcount:
+        connection.execute("INSERT INTO commits VALUES (?)", (number,))
+    return number
 
 
 def _record(number: int) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from fc7.errors import DataLoss, Reason, ResourceExhausted, Unavailable
 from fc7_service.bundle.disk import can_open_files
 
-FORMAT = 1  # user_version: raise it with every change that an older fc7 cannot read
+FORMAT = 2  # user_version: raise it with every change that an older fc7 cannot read
 APPLICATION = 0x66633763  # "fc7c"
 _MAGIC = b"SQLite format 3\0"
 _WAL_BYTES = 64 * 2**20  # a write-ahead log that grew larger is cut to this
@@ -28,7 +28,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def open_for_inspection(path: Path) -> sqlite3.Connection:
     """Open the file to look at it. A write-ahead log is not checkpointed, so that it stays as evidence."""
-    _check_header(path)
+    read_format(path)
     log = path.with_name(path.name + "-wal")
     return connect(path, "ro" if log.exists() and log.stat().st_size else "rw")  # "rw" tidies up when it is closed
 
@@ -60,8 +60,8 @@ def configure_writer(writer: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _check_header(path: Path) -> None:
-    """Refuse a file that fc7 did not write, before SQLite touches it."""
+def read_format(path: Path) -> int:
+    """Return the format of a file, before SQLite touches it; refuse one that fc7 did not write, or a newer one."""
     name = path.parent.name
     try:
         size = os.stat(path).st_size
@@ -84,6 +84,7 @@ def _check_header(path: Path) -> None:
             name=name,
             reason=Reason.COLLECTION_DAMAGED,
         )
+    return version
 
 
 @contextlib.contextmanager

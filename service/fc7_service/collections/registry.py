@@ -20,7 +20,7 @@ from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.rows import Metric
-from fc7_service.collections.store import Definition, make_store
+from fc7_service.collections.schema import Definition, make_store
 
 _log = logging.getLogger(__name__)
 
@@ -77,10 +77,19 @@ class Collections:
         index is being rebuilt, is not closed, so that more may be open for a time.
     may_use_gpu
         Whether indexes may be placed on a GPU.
+    versions
+        Of the libraries that make and compare features. A collection records those behind its commits.
     """
 
-    def __init__(self, path: Path, most_open: int = 64, *, may_use_gpu: bool = False) -> None:
-        self._path, self._most_open, self._may_use_gpu = path, most_open, may_use_gpu
+    def __init__(
+        self,
+        path: Path,
+        most_open: int = 64,
+        *,
+        may_use_gpu: bool = False,
+        versions: dict[str, str] | None = None,
+    ) -> None:
+        self._path, self._most_open, self._may_use_gpu, self._versions = path, most_open, may_use_gpu, versions
         self._open: OrderedDict[str, _OpenCollection] = OrderedDict()  # least recently used first
         self._aside: dict[str, Damaged] = {}
         self._summaries: dict[str, Summary] = {}  # of closed collections, which cannot change
@@ -259,7 +268,8 @@ class Collections:
             return entry
         try:
             self._make_room(1)
-            entry = _OpenCollection(Collection(self._path / name, may_use_gpu=self._may_use_gpu), 1)
+            collection = Collection(self._path / name, may_use_gpu=self._may_use_gpu, versions=self._versions)
+            entry = _OpenCollection(collection, 1)
         except DataLoss as error:
             self._aside[name] = Damaged(name, error.message)
             raise _set_aside(self._aside[name]) from error

@@ -42,7 +42,7 @@ class StoredItem:
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A row whose checksum holds.
+    """A row whose checksums hold: that of its metadata, and that of its vector if it was read.
 
     Replacing an item gives it a new ``rid`` and keeps its ``place``: a rid stands for one version of an item for ever.
     """
@@ -52,7 +52,7 @@ class StoredRow:
     id: str
     content: str  # SHA-256, hex
     payload: str  # JSON, ASCII
-    vector: NDArray[Any]  # (D,) float16 or float32, raw
+    vector: NDArray[Any]  # (D,) float16 or float32, raw; (0,) if it was not read
 
     def item(self, *, with_vector: bool) -> StoredItem:
         """Return the item that the caller stored."""
@@ -62,21 +62,34 @@ class StoredRow:
 
 @dataclass(frozen=True, slots=True)
 class DamagedRow:
-    """A row whose checksum does not hold."""
+    """A row of which a checksum does not hold."""
 
     rid: int
     id: str  # as far as it can be read
 
 
+NO_VECTOR: NDArray[Any] = np.empty(0, np.float16)
+
+
 def read_row(row: tuple[Any, ...], dim: int) -> StoredRow | DamagedRow:
-    """Check a row of the database: rid, place, id, content, payload, checksum, vector."""
-    rid, place, id_bytes, content, payload, checksum, blob = row
-    dtypes = {dim * 2: "<f2", dim * 4: "<f4"}
-    has_types = isinstance(place, int) and all(isinstance(part, bytes) for part in (id_bytes, content, payload, blob))
-    if has_types and len(blob) in dtypes and row_checksum(place, id_bytes, content, payload, blob) == checksum:
-        vector = np.frombuffer(blob, dtypes[len(blob)])
+    """Check a row of the database: rid, place, id, content, payload and their checksum.
+
+    If the vector and its checksum follow, they are checked too.
+    """
+    rid, place, id_bytes, content, payload, checksum = row[:6]
+    vector: NDArray[Any] | None = read_vector(dim, rid, *row[6:]) if len(row) > 6 else NO_VECTOR
+    has_types = isinstance(place, int) and all(isinstance(part, bytes) for part in (id_bytes, content, payload))
+    if has_types and vector is not None and metadata_checksum(rid, place, id_bytes, content, payload) == checksum:
         return StoredRow(rid, place, id_bytes.decode(), content.decode(), payload.decode(), vector)
     return DamagedRow(rid, id_bytes.decode(errors="replace") if isinstance(id_bytes, bytes) else repr(id_bytes))
+
+
+def read_vector(dim: int, rid: int, blob: Any, checksum: Any) -> NDArray[Any] | None:
+    """Return the vector (D,) of a row, or None if its checksum does not hold."""
+    dtype = {dim * 2: "<f2", dim * 4: "<f4"}.get(len(blob)) if isinstance(blob, bytes) else None
+    if dtype is None or vector_checksum(rid, blob) != checksum:
+        return None
+    return np.frombuffer(blob, dtype)
 
 
 def parse_payload(payload: Any) -> dict[str, Any]:
@@ -88,9 +101,14 @@ def parse_payload(payload: Any) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def row_checksum(place: int, id_bytes: bytes, content: bytes, payload: bytes, blob: bytes) -> int:
-    """Return the CRC-32 over all that a row holds."""
-    return zlib.crc32(blob, zlib.crc32(b"\0".join((str(place).encode(), id_bytes, content, payload))))
+def metadata_checksum(rid: int, place: int, id_bytes: bytes, content: bytes, payload: bytes) -> int:
+    """Return the CRC-32 over all that a row holds but its vector."""
+    return zlib.crc32(b"\0".join((b"%d" % rid, b"%d" % place, id_bytes, content, payload)))
+
+
+def vector_checksum(rid: int, blob: bytes) -> int:
+    """Return the CRC-32 over a vector and the row that it belongs to."""
+    return zlib.crc32(blob, rid % 2**32)
 
 
 def compact(vector: NDArray[np.float32]) -> NDArray[Any]:
@@ -104,22 +122,20 @@ def compact(vector: NDArray[np.float32]) -> NDArray[Any]:
 
 
 def intact_rows(rows: Iterable[StoredRow | DamagedRow], collection: str) -> Iterator[StoredRow]:
-    """Yield the rows whose checksum holds; log the ids of the others."""
+    """Yield the rows whose checksums hold; log the ids of the others."""
     damaged = []
     for row in rows:
         if isinstance(row, StoredRow):
             yield row
         else:
-            damaged.append(row)
+            damaged.append(row.id)
     log_damaged(damaged, collection)
 
 
-def log_damaged(rows: Sequence[DamagedRow], collection: str) -> None:
+def log_damaged(ids: Sequence[str], collection: str) -> None:
     """Write one warning about all damaged rows of a collection."""
-    if rows:
-        ids = ", ".join(repr(row.id) for row in rows[:_MOST_IDS_LOGGED]) + (
-            ", ..." if len(rows) > _MOST_IDS_LOGGED else ""
-        )
+    if ids:
+        named = ", ".join(map(repr, ids[:_MOST_IDS_LOGGED])) + (", ..." if len(ids) > _MOST_IDS_LOGGED else "")
         _log.warning(
-            "collection %r: %d items do not match their checksum and are left out: %s", collection, len(rows), ids
+            "collection %r: %d items do not match their checksum and are left out: %s", collection, len(ids), named
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fc7.contract.filter import Filter, matches
 from fc7.errors import DataLoss, NotFound, Reason
 from fc7_service.collections.columns import Columns
-from fc7_service.collections.rows import DamagedRow, StoredRow, log_damaged, parse_payload
+from fc7_service.collections.rows import StoredRow, log_damaged, parse_payload
 from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Store
 
@@ -115,7 +115,7 @@ class Searcher:
         try:
             with contextlib.ExitStack() as stack:
                 with self._writing:
-                    count, rows = stack.enter_context(self._store.read_all())
+                    count, rows = stack.enter_context(self._store.read_vectors())
                     self._missed = missed
                 rids, places, vectors = self._load(count, rows)
             metric = self._store.definition.metric
@@ -128,30 +128,33 @@ class Searcher:
             self._missed = None
 
     def _load(
-        self, count: int, rows: Iterable[StoredRow | DamagedRow]
+        self, count: int, rows: Iterable[tuple[int, int, NDArray[Any] | None]]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        """Return rids, places and raw vectors (N, D) of those of ``count`` rows whose checksum holds."""
+        """Return rids, places and raw vectors (N, D) of those of ``count`` rows whose vectors are intact."""
         rids, places = np.empty(count, np.int64), np.empty(count, np.int64)
         vectors: NDArray[Any] = np.empty((count, self._store.definition.dim), np.float16)
-        n, damaged = 0, []
-        for row in rows:
-            if isinstance(row, DamagedRow):
-                damaged.append(row)
-                continue
-            if n + len(damaged) >= count:
+        n = n_read = 0
+        for rid, place, vector in rows:
+            n_read += 1
+            if n_read > count:
                 break
-            if row.vector.dtype == np.float32 and vectors.dtype == np.float16:
+            if vector is None:
+                continue
+            if vector.dtype == np.float32 and vectors.dtype == np.float16:
                 vectors = vectors.astype(np.float32)
-            rids[n], places[n], vectors[n] = row.rid, row.place, row.vector
+            rids[n], places[n], vectors[n] = rid, place, vector
             n += 1
-        if n + len(damaged) != count:
+        if n_read != count:
             raise DataLoss(
-                f"Collection {self._name!r} is damaged: only {n + len(damaged)} of its {count} rows can be read. "
+                f"Collection {self._name!r} is damaged: only {n_read} of its {count} rows can be read. "
                 "Restore it from a backup",
                 name=self._name,
                 reason=Reason.COLLECTION_DAMAGED,
             )
-        log_damaged(damaged, self._name)
+        if n == count:
+            self._store.forget_older_format()
+        else:
+            log_damaged(list(self._store.damaged.values()), self._name)
         return rids[:n], places[:n], vectors[:n]
 
     def search(

@@ -1,4 +1,4 @@
-"""One collection on disk: a SQLite database in which every row has a checksum.
+"""One collection on disk: a SQLite database in which every row has checksums.
 
 The database (WAL, ``synchronous=FULL``) is the only truth; indexes are derived from it. A single connection writes and
 checkpoints, because SQLite before 3.51.3 can corrupt a write-ahead log that two connections reset at once. Readers
@@ -11,67 +11,42 @@ import contextlib
 import json
 import sqlite3
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
+
+from numpy.typing import NDArray
 
 from fc7.contract.filter import Filter, matches
 from fc7.errors import DataLoss, Fc7Error, NotFound, Reason, Unavailable
-from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.commit_counter import CommitCounter
+from fc7_service.collections.commit_counter import CommitCounter, count_commit, read_commits
 from fc7_service.collections.database import (
-    APPLICATION,
-    FORMAT,
-    PAGE_BYTES,
     configure_writer,
     connect,
     open_for_inspection,
     primary_code,
     translate_errors,
 )
+from fc7_service.collections.migration import migrate, remove_copy
 from fc7_service.collections.rows import (
     DamagedRow,
     Item,
-    Metric,
     StoredRow,
     compact,
+    metadata_checksum,
     parse_payload,
     read_row,
-    row_checksum,
+    read_vector,
+    vector_checksum,
 )
+from fc7_service.collections.schema import FILE, last_rid, read_definition, read_versions, write_versions
 
-FILE = "collection.db"
 _PAYLOADS_AT_ONCE = 10_000  # rows; a reader that stays open would keep the write-ahead log from being reset
-_SCHEMA = """
-CREATE TABLE facts (text TEXT NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE items (rid INTEGER PRIMARY KEY AUTOINCREMENT, place INTEGER NOT NULL UNIQUE, id TEXT NOT NULL UNIQUE,
-                    content TEXT NOT NULL, payload TEXT NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE vectors (rid INTEGER PRIMARY KEY, vector BLOB NOT NULL);
-"""
-_LAST_RID = "SELECT coalesce(max(CAST(seq AS INTEGER)), 0) FROM sqlite_sequence WHERE name = 'items'"
-_ROWS = "SELECT rid, place, id, content, payload, crc, vector FROM items LEFT JOIN vectors USING (rid) "
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """What is fixed when a collection is created."""
-
-    provenance: Provenance
-    dim: int
-    metric: Metric
-
-
-def make_store(folder: Path, definition: Definition, name: str) -> None:
-    """Write an empty store into an empty folder, on disk when this returns; errors call it ``name``."""
-    text = json.dumps({**asdict(definition), "provenance": definition.provenance.to_dict()})
-    with translate_errors(name), contextlib.closing(connect(folder / FILE, "rwc")) as connection:
-        for pragma in (f"page_size={PAGE_BYTES}", "journal_mode=WAL", f"application_id={APPLICATION}"):
-            connection.execute(f"PRAGMA {pragma}")
-        connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={FORMAT};COMMIT;")
-        connection.execute("INSERT INTO facts VALUES (?, ?)", (text, _definition_checksum(connection, text.encode())))
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the header must be readable without SQLite
+_IDS_AT_ONCE = 500  # in one statement; SQLite takes 32,766 values, and older ones 999
+_METADATA = "SELECT rid, place, id, content, payload, items.crc FROM items "
+_ROWS = (
+    "SELECT rid, place, id, content, payload, items.crc, vector, vectors.crc FROM items LEFT JOIN vectors USING (rid) "
+)
 
 
 class Store:
@@ -80,27 +55,39 @@ class Store:
     Parameters
     ----------
     folder
-        Holds the database; it has the name of the collection.
+        Holds the database; it has the name of the collection. A database of format 1 is brought to format 2.
+    versions
+        Of the libraries behind what is written from now on.
+
+    Attributes
+    ----------
+    damaged
+        The id, as far as it can be read, of each rid that was found damaged since the store was opened.
 
     Raises
     ------
     DataLoss
         The file is damaged, has lost acknowledged commits, or is not one of ours or newer; it is not touched.
+    ResourceExhausted
+        It is of format 1, and the disk has no room to convert it.
     Unavailable
         It cannot be opened now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, versions: dict[str, str] | None = None) -> None:
         self.name, self._path = folder.name, folder / FILE
+        self._new_versions = versions  # None once they are recorded
+        self.damaged: dict[int, str] = {}
         self._fault = ""  # of the disk while writing; after one, nothing is written any more
         self._is_closed = False
         self._readers: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        migrate(folder)
         with translate_errors(self.name):
             with contextlib.closing(open_for_inspection(self._path)) as connection:
-                self.definition = self._read_definition(connection)
-                self._commits = CommitCounter(self._path, connection)
-                (self._last_rid,) = connection.execute(_LAST_RID).fetchone()
+                self.definition = read_definition(connection, self.name)
+                self._commits = CommitCounter(self._path, read_commits(connection))
+                self._last_rid = last_rid(connection)
             self._writer = connect(self._path, "rw")
             try:
                 configure_writer(self._writer, self._path)
@@ -135,8 +122,13 @@ class Store:
         with self._reading() as connection:
             return int(connection.execute("SELECT count(*) FROM items").fetchone()[0])
 
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the libraries behind the newest commit."""
+        with self._reading() as connection:
+            return read_versions(connection)
+
     def by_id(self, ids: Sequence[str]) -> dict[str, StoredRow | DamagedRow]:
-        """Return the rows of those ``ids`` that are stored."""
+        """Return the rows of those ``ids`` that are stored, with their vectors."""
         found: dict[str, StoredRow | DamagedRow] = {}
         with self._reading() as connection:
             for wanted in ids:
@@ -145,20 +137,25 @@ class Store:
                     found[wanted] = self._row(row)
         return found
 
-    def by_rid(self, rids: Sequence[int]) -> dict[int, StoredRow]:
-        """Return those of the rows ``rids`` whose checksum holds."""
+    def by_rid(self, rids: Sequence[int], *, with_vectors: bool = False) -> dict[int, StoredRow]:
+        """Return those of the rows ``rids`` that are intact as far as they are read."""
+        query = _ROWS if with_vectors else _METADATA
+        rows: list[StoredRow | DamagedRow] = []
         with self._reading() as connection:
-            found = (connection.execute(_ROWS + "WHERE rid = ?", (rid,)).fetchone() for rid in rids)
-            rows = [self._row(row) for row in found if row is not None]
+            for start in range(0, len(rids), _IDS_AT_ONCE):
+                part = rids[start : start + _IDS_AT_ONCE]
+                where = f"WHERE rid IN ({','.join('?' * len(part))})"
+                rows += [self._row(row) for row in connection.execute(query + where, part)]
         return {row.rid: row for row in rows if isinstance(row, StoredRow)}
 
-    def page(self, after: int, size: int) -> tuple[list[StoredRow | DamagedRow], int | None]:
+    def page(
+        self, after: int, size: int, *, with_vectors: bool = False
+    ) -> tuple[list[StoredRow | DamagedRow], int | None]:
         """Return up to ``size`` rows after place ``after``, in order, and ``after`` of the next page or None."""
         places = "SELECT place, rid FROM items WHERE place > ? ORDER BY place LIMIT ?"  # answered by an index alone
         with self._pinned() as connection:
             found = connection.execute(places, (min(after, 2**63 - 1), size + 1)).fetchall()
-            raw = [connection.execute(_ROWS + "WHERE rid = ?", (rid,)).fetchone() for _, rid in found[:size]]
-            rows = [self._row(row) for row in raw]
+            rows = self._rows(connection, found[:size], with_vectors)
         return rows, found[size - 1][0] if len(found) > size else None
 
     @contextlib.contextmanager
@@ -167,6 +164,17 @@ class Store:
         with self._pinned() as connection:
             (count,) = connection.execute("SELECT count(*) FROM items").fetchone()  # fixes what later reads see
             yield count, (self._row(row) for row in connection.execute(_ROWS + "ORDER BY rid"))
+
+    @contextlib.contextmanager
+    def read_vectors(self) -> Iterator[tuple[int, Iterator[tuple[int, int, NDArray[Any] | None]]]]:
+        """Yield the number of rows and rid, place and vector of each, sorted by rid, all as of now.
+
+        A vector whose checksum does not hold is None. The metadata are not checked.
+        """
+        query = "SELECT rid, place, id, vector, vectors.crc FROM items LEFT JOIN vectors USING (rid) ORDER BY rid"
+        with self._pinned() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM items").fetchone()
+            yield count, map(self._vector, connection.execute(query))
 
     def matching(
         self, where: Filter, after: int, size: int, most_read: int
@@ -179,22 +187,25 @@ class Store:
             return _matching(connection, where, after, size, most_read)
 
     def matching_rows(
-        self, where: Filter, after: int, size: int, most_read: int
+        self, where: Filter, after: int, size: int, most_read: int, *, with_vectors: bool = False
     ) -> tuple[list[StoredRow | DamagedRow], int | None]:
         """Return the rows that `matching` tells of, read as of the same moment, and ``after`` of the next page."""
         with self._pinned() as connection:
             found, rest = _matching(connection, where, after, size, most_read)
-            raw = [connection.execute(_ROWS + "WHERE rid = ?", (rid,)).fetchone() for _, rid in found]
-            return [self._row(row) for row in raw], rest
+            return self._rows(connection, found, with_vectors), rest
 
-    def payloads(self, after: int, last: int) -> Iterator[list[tuple[int, bytes]]]:
-        """Yield rid and payload of the rows after rid ``after`` up to ``last``, unchecked, in parts sorted by rid."""
-        query = "SELECT rid, payload FROM items WHERE rid > ? AND rid <= ? ORDER BY rid LIMIT ?"
+    def payloads(self, after: int, last: int) -> Iterator[list[tuple[int, str]]]:
+        """Yield rid and payload of the rows after rid ``after`` up to ``last``, in parts sorted by rid.
+
+        The payload of a damaged row is an empty object.
+        """
+        query = _METADATA + "WHERE rid > ? AND rid <= ? ORDER BY rid LIMIT ?"
         while True:
             with self._reading() as connection:
                 part = connection.execute(query, (after, last, _PAYLOADS_AT_ONCE)).fetchall()
             if part:
-                yield part
+                rows = map(self._row, part)
+                yield [(row.rid, row.payload if isinstance(row, StoredRow) else "{}") for row in rows]
             if len(part) < _PAYLOADS_AT_ONCE:
                 return
             after = part[-1][0]
@@ -225,9 +236,13 @@ class Store:
                 before = self._writer.total_changes
                 try:
                     yield
-                    if self._writer.total_changes != before:
-                        self._commits.count_commit(self._writer)
+                    if has_written := self._writer.total_changes != before:
+                        commit = count_commit(self._writer)
+                        if self._new_versions:
+                            write_versions(self._writer, commit, self._new_versions)
                     self._writer.execute("COMMIT")
+                    if has_written:
+                        self._new_versions = None
                 finally:
                     if self._writer.in_transaction:
                         self._writer.execute("ROLLBACK")
@@ -256,9 +271,14 @@ class Store:
             raise
 
     def find(self, id: str) -> StoredRow | DamagedRow | None:
-        """Return the row of ``id`` as the open transaction sees it."""
-        row = self._writer.execute(_ROWS + "WHERE id = ?", (id,)).fetchone()
+        """Return the row of ``id`` as the open transaction sees it, without its vector."""
+        row = self._writer.execute(_METADATA + "WHERE id = ?", (id,)).fetchone()
         return None if row is None else self._row(row)
+
+    def vector(self, rid: int) -> NDArray[Any] | None:
+        """Return the raw vector (D,) of a row as the open transaction sees it, or None if it is damaged."""
+        row = self._writer.execute("SELECT vector, crc FROM vectors WHERE rid = ?", (rid,)).fetchone()
+        return None if row is None else read_vector(self.definition.dim, rid, *row)
 
     def put(self, item: Item, place: int | None) -> StoredRow:
         """Write a row in the open transaction, at the place of the row that it replaces, or at the end for None."""
@@ -268,23 +288,32 @@ class Store:
         payload = json.dumps(item.payload, allow_nan=False, separators=(",", ":"))
         vector = compact(item.vector)
         blob = vector.tobytes()
-        checksum = row_checksum(place, item.id.encode(), item.content_sha256.encode(), payload.encode(), blob)
+        checksum = metadata_checksum(rid, place, item.id.encode(), item.content_sha256.encode(), payload.encode())
         row = (rid, place, item.id, item.content_sha256, payload, checksum)
         self._writer.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
-        self._writer.execute("INSERT INTO vectors VALUES (?, ?)", (rid, blob))
+        self._writer.execute("INSERT INTO vectors VALUES (?, ?, ?)", (rid, blob, vector_checksum(rid, blob)))
         return StoredRow(rid, place, item.id, item.content_sha256, payload, vector)
 
     def set_payload(self, row: StoredRow, payload: dict[str, Any]) -> None:
         """Write the payload of a row in the open transaction; its rid, place and vector stay."""
         text = json.dumps(payload, allow_nan=False, separators=(",", ":"))
-        blob = row.vector.tobytes()
-        checksum = row_checksum(row.place, row.id.encode(), row.content.encode(), text.encode(), blob)
+        checksum = metadata_checksum(row.rid, row.place, row.id.encode(), row.content.encode(), text.encode())
         self._writer.execute("UPDATE items SET payload = ?, crc = ? WHERE rid = ?", (text, checksum, row.rid))
 
     def drop(self, rid: int) -> None:
         """Delete a row in the open transaction."""
         self._writer.execute("DELETE FROM items WHERE rid = ?", (rid,))
         self._writer.execute("DELETE FROM vectors WHERE rid = ?", (rid,))
+
+    def forget_damage(self, rids: Iterable[int]) -> None:
+        """Take rows that are no longer stored off the list of damaged ones."""
+        for rid in rids:
+            self.damaged.pop(rid, None)
+
+    def forget_older_format(self) -> None:
+        """Remove the copy in format 1, if there is one, because all vectors were read and found intact."""
+        with contextlib.suppress(OSError):  # it costs room and nothing else
+            remove_copy(self._path.parent)
 
     def close(self) -> None:
         """Close. No write may be running; running reads continue, and then close their connections.
@@ -301,35 +330,25 @@ class Store:
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._writer.close()
 
-    def _read_definition(self, connection: sqlite3.Connection) -> Definition:
-        try:
-            ((text, crc),) = connection.execute("SELECT text, crc FROM facts").fetchall()
-            is_intact = _definition_checksum(connection, text) == crc
-        except (
-            sqlite3.OperationalError,
-            TypeError,
-            ValueError,
-        ) as error:  # not one row of text and number
-            if isinstance(error, sqlite3.Error) and primary_code(error) != sqlite3.SQLITE_ERROR:
-                raise  # the file cannot be opened or read now
-            is_intact = False
-        if not is_intact:
-            raise DataLoss(
-                f"{self._path.name} is damaged: its definition does not match the checksum",
-                name=self.name,
-                reason=Reason.COLLECTION_DAMAGED,
-            )
-        values = json.loads(text)
-        if values["metric"] not in get_args(Metric):
-            raise DataLoss(
-                f"{self._path.name} has the unknown metric {values['metric']!r}",
-                name=self.name,
-                reason=Reason.COLLECTION_DAMAGED,
-            )
-        return Definition(Provenance.from_dict(values["provenance"]), values["dim"], values["metric"])
-
     def _row(self, row: tuple[Any, ...]) -> StoredRow | DamagedRow:
-        return read_row(row, self.definition.dim)
+        checked = read_row(row, self.definition.dim)
+        if isinstance(checked, DamagedRow):
+            self.damaged[checked.rid] = checked.id
+        return checked
+
+    def _rows(
+        self, connection: sqlite3.Connection, found: Sequence[tuple[int, int]], with_vectors: bool
+    ) -> list[StoredRow | DamagedRow]:
+        """Return the rows of pairs of place and rid."""
+        query = (_ROWS if with_vectors else _METADATA) + "WHERE rid = ?"
+        return [self._row(connection.execute(query, (rid,)).fetchone()) for _, rid in found]
+
+    def _vector(self, row: tuple[Any, ...]) -> tuple[int, int, NDArray[Any] | None]:
+        rid, place, id_bytes, *stored = row
+        vector = read_vector(self.definition.dim, rid, *stored)
+        if vector is None:
+            self.damaged[rid] = id_bytes.decode(errors="replace") if isinstance(id_bytes, bytes) else repr(id_bytes)
+        return rid, place, vector
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -364,12 +383,6 @@ class Store:
                 yield connection
             finally:
                 connection.execute("ROLLBACK")
-
-
-def _definition_checksum(connection: sqlite3.Connection, text: bytes) -> int:
-    """Return the CRC-32 over the definition and the schema, without which no row can be found."""
-    schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").fetchall()
-    return zlib.crc32(text, zlib.crc32(repr(schema).encode()))
 
 
 def _closed(name: str) -> NotFound:
