@@ -146,14 +146,14 @@ class _Column:
             self.codes = np.append(self.codes, added[:, 1].astype(np.int32))
             self.newest = int(self.rids[-1])
 
-    def change(self, payloads: Sequence[tuple[int, Any]]) -> None:
+    def change(self, payloads: Sequence[tuple[int, str]]) -> None:
         """Set the values of rows that were read before, given sorted rids and payloads; others are passed over."""
         if not len(self.rids):
             return
         for rid, payload in payloads:
             place = min(int(np.searchsorted(self.rids, rid)), len(self.rids) - 1)
             if self.rids[place] == rid and self.codes[place] != _UNREAD:
-                self.codes[place] = self._code(read_field(parse_payload(payload), self.field))
+                self.codes[place] = self._code(read_field(json.loads(payload), self.field))
 
     def align(self, rids: NDArray[np.int64]) -> None:
         """Keep the rows ``rids``, in this order."""

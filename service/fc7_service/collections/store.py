@@ -204,19 +204,16 @@ class Store:
             with self._reading() as connection:
                 part = connection.execute(query, (after, last, _PAYLOADS_AT_ONCE)).fetchall()
             if part:
-                rows = map(self._row, part)
-                yield [(row.rid, row.payload if isinstance(row, StoredRow) else "{}") for row in rows]
+                yield list(map(self._payload, part))
             if len(part) < _PAYLOADS_AT_ONCE:
                 return
             after = part[-1][0]
 
-    def payloads_of(self, rids: Sequence[int]) -> list[tuple[int, bytes]]:
-        """Return rid and payload of those ``rids`` that are stored, unchecked and in the same order."""
+    def payloads_of(self, rids: Sequence[int]) -> list[tuple[int, str]]:
+        """Return rid and payload, as ``payloads`` does, of those ``rids`` that are stored, in the same order."""
         with self._pinned() as connection:
-            found = (
-                connection.execute("SELECT rid, payload FROM items WHERE rid = ?", (rid,)).fetchone() for rid in rids
-            )
-            return [row for row in found if row is not None]
+            found = (connection.execute(_METADATA + "WHERE rid = ?", (rid,)).fetchone() for rid in rids)
+            return [self._payload(row) for row in found if row is not None]
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -335,6 +332,10 @@ class Store:
         if isinstance(checked, DamagedRow):
             self.damaged[checked.rid] = checked.id
         return checked
+
+    def _payload(self, row: tuple[Any, ...]) -> tuple[int, str]:
+        checked = self._row(row)
+        return checked.rid, checked.payload if isinstance(checked, StoredRow) else "{}"
 
     def _rows(
         self, connection: sqlite3.Connection, found: Sequence[tuple[int, int]], with_vectors: bool
