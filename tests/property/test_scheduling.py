@@ -147,7 +147,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(passed_s=st.floats(0.001, 1))
     def take(self, passed_s: float) -> None:
         self.now += passed_s
-        bulk_waits = self.scheduler._lines[BULK].is_ready
+        bulk = self.scheduler._lines[BULK]
+        bulk_waits = bulk.is_ready and any(map(self._is_wanted, (p for c in bulk.queue.calls() for p in c.waiting)))
         picture = self.scheduler.take(self.now)
         for late in self.scheduler.expired:
             held = self.calls[late.call]
@@ -170,6 +171,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         is_passed = picture.call.work_class is INTERACTIVE and bulk_waits
         self.interactive_in_a_row = self.interactive_in_a_row + 1 if is_passed else 0
         assert self.interactive_in_a_row < BULK_TURN
+
+    def _is_wanted(self, picture: Picture) -> bool:
+        deadline = picture.call.origin.deadline
+        return not picture.is_abandoned and (deadline is None or deadline >= self.now)
 
     @precondition(lambda self: self.taken)
     @rule(n_bytes=st.integers(1, 150))

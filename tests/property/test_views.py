@@ -19,6 +19,7 @@ from fc7_service.bundle.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from fc7_service.features import extractor as module
 from fc7_service.features.ensemble import join
 from fc7_service.features.extractor import Extractor
+from fc7_service.features.image_features import extract_images
 from fc7_service.features.preprocess import preprocess, preprocess_pixels, preprocess_views
 
 RAW = Recipe(resize_px=20, crop_px=12, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -91,22 +92,22 @@ async def test_the_extractor_runs_every_view(tiny_bundle: Path) -> None:
     try:
         images = [noise(30, 24, seed) for seed in range(4)]
         found = await extractor.extract([images[0], b"junk", *images[1:]], model="", layer="fc7", n_views=10)
-        assert found.views.shape == (4, 10, 8)
-        assert [error is None for error in found.errors] == [True, False, True, True, True]
-        for image, views in zip(images, found.views, strict=True):
+        bad = found.rows.pop(1)
+        assert isinstance(bad, ImageDecodeError)
+        for image, views in zip(images, found.rows, strict=True):
+            assert isinstance(views, np.ndarray)
+            assert views.shape == (10, 8)
             cut = preprocess_views(image, bundle.recipe, 10)
             session = extractor._batchers["tiny"]._engine
             assert session is not None
             np.testing.assert_allclose(views, session.run(cut, ["fc7"])[0], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(found.values, found.views.mean(axis=1), rtol=1e-6)
         assert found.timing.compute_s > 0
         plain = [np.full((9, 7, 3), 90, np.uint8)]
-        one = (await extractor.extract(plain, model="", layer="fc7")).values
-        ten = (await extractor.extract(plain, model="", layer="fc7", n_views=10)).values
-        np.testing.assert_allclose(ten, one, rtol=1e-5, atol=1e-6)
+        one = await extract_images(extractor, plain, "", "fc7")
+        ten = await extract_images(extractor, plain, "", "fc7", 10)
+        np.testing.assert_allclose(ten.rows[0], one.rows[0], rtol=1e-5, atol=1e-6)
         nothing = await extractor.extract([b""], model="", layer="fc7", n_views=10)
-        assert nothing.views.shape == (0, 10, 8)
-        assert nothing.values.shape == (0, 8)
+        assert [type(row) for row in nothing.rows] == [ImageDecodeError]
     finally:
         extractor.close()
 
@@ -116,12 +117,12 @@ async def test_what_would_fill_the_memory_is_refused(tiny_bundle: Path, monkeypa
     try:
         images = [noise(9, 7, seed) for seed in range(40)]
         found = await extractor.extract(images, model="", layer="fc7", n_views=10)  # more than are let in at once
-        assert found.views.shape == (40, 10, 8)
+        assert np.shape(found.rows) == (40, 10, 8)
         monkeypatch.setattr(module, "MAX_WAITING_BYTES", 4 * 8 * 10 * 40 - 1)
         with pytest.raises(ResourceExhausted, match=r"over 10 views: at most .* fewer images") as refused:
             await extractor.extract(images, model="", layer="fc7", n_views=10)
         assert refused.value.retry_after_s is None
-        assert len((await extractor.extract(images, model="", layer="fc7")).values) == 40
+        assert len((await extractor.extract(images, model="", layer="fc7")).rows) == 40
     finally:
         extractor.close()
 

@@ -67,7 +67,7 @@ ROOMS = {
     "fc7_service": Room(
         f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection", never="fc7_service.http"
     ),
-    "fc7_service.server": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection"),
+    "fc7_service.server": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection uvloop"),
     "fc7_service.http": Room(f"{CONTRACT} {GRPC} fc7_service.rpc starlette uvicorn"),
     "fc7_service.settings": Room(CONTRACT_FILES),
     "fc7_service.telemetry": Room(CONTRACT_FILES),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 from fc7.errors import InvalidArgument
 
@@ -29,10 +30,7 @@ class Provenance:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over all fields except ``model``."""
-        fields = asdict(self)
-        del fields["model"]
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self)
 
     def to_dict(self) -> dict[str, str]:
         """Return all fields and the digest."""
@@ -70,3 +68,11 @@ class Provenance:
         if digest is not None and digest != provenance.digest:
             raise InvalidArgument("provenance does not match its digest", name="provenance")
         return provenance
+
+
+@lru_cache  # every call asks for the digests of few provenances
+def _digest(provenance: Provenance) -> str:
+    fields = asdict(provenance)
+    del fields["model"]
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from fc7.errors import InvalidArgument
@@ -111,6 +112,7 @@ class Recipe:
                     "The two must differ by at least 1e-6 and stay below 1e6"
                 )
 
+    @lru_cache  # noqa: B019  # every call asks for the digest of one of few recipes, which are small
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the recipe as canonical JSON."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))

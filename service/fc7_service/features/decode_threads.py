@@ -72,13 +72,13 @@ class DecodeThreads:
                 for _ in range(self._n_threads):
                     self._threads.append(threading.Thread(target=self._run, name="fc7-decode", daemon=True))
                     self._threads[-1].start()
-            self._changed.notify(len(call.waiting))
+            self._changed.notify()  # whoever takes a picture wakes the next thread
 
     def finish(self, picture: Picture, *, has_feature: bool) -> None:
         """Note that a picture is answered or given up."""
         with self._changed:
             self._scheduler.finish(picture, time.monotonic(), has_feature=has_feature)
-            self._changed.notify(picture.call.views)
+            self._wake()
 
     def leave(self, call: Call) -> None:
         """Drop what waits of a call."""
@@ -122,7 +122,9 @@ class DecodeThreads:
             with self._changed:
                 picture = None if self._is_closed else self._scheduler.take(time.monotonic())
                 late, self._scheduler.expired = self._scheduler.expired, []
-                if not (picture or late or self._is_closed):
+                if picture:
+                    self._wake()
+                elif not (late or self._is_closed):
                     self._changed.wait()
             for expired in late:
                 error = DeadlineExceeded("The deadline passed before the images were decoded. Allow more time")
@@ -147,7 +149,12 @@ class DecodeThreads:
     def _end(self, picture: Picture) -> None:
         with self._changed:
             self._scheduler.decoded(picture)
-            self._changed.notify_all()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake a thread if there is something to decode: a thread that wakes for nothing costs as much as a call."""
+        if self._scheduler.has_next:
+            self._changed.notify()
 
 
 def _refuse(waiting: list[Picture]) -> None:

@@ -34,14 +34,8 @@ _MAX_AHEAD = {WorkClass.INTERACTIVE: 4 * MAX_BATCH, WorkClass.BULK: 2 * MAX_BATC
 class Extraction:
     """Features of a list of images."""
 
-    views: NDArray[np.float32]  # (images without error, views, D), in the order given
-    errors: list[Fc7Error | None]  # one entry an image
+    rows: list[NDArray[np.float32] | Fc7Error]  # per image, in the order given: its views (V, D), or why there is none
     timing: Timing
-
-    @property
-    def values(self) -> NDArray[np.float32]:
-        """The mean of each image's views, (images without error, D)."""
-        return np.asarray(self.views.mean(axis=1))
 
 
 class Extractor:
@@ -136,10 +130,7 @@ class Extractor:
             (work, found) for work, found in zip(works, outcomes, strict=True) if isinstance(found, ComputedFeature)
         ]
         self._record_images(bundle.name, works, outcomes)
-        rows = [found.values for _, found in done]
-        stacked = await asyncio.to_thread(np.concatenate, rows) if rows else np.empty(0, np.float32)
-        views = stacked.reshape(-1, n_views, dim)
-        return Extraction(views, [o if isinstance(o, Fc7Error) else None for o in outcomes], _timing(done))
+        return Extraction([o if isinstance(o, Fc7Error) else o.values for o in outcomes], _timing(done))
 
     @property
     def n_waiting(self) -> int:

@@ -85,9 +85,8 @@ async def extract_views(
     extraction = await extractor.extract(
         [rows[i] for i in readable], model=model, layer=provenance.layer, n_views=n_views, can_wait=can_wait
     )
-    features = iter(extraction.views)
-    for i, error in zip(readable, extraction.errors, strict=True):
-        rows[i] = next(features) if error is None else error
+    for i, row in zip(readable, extraction.rows, strict=True):
+        rows[i] = row
     return ImageFeatures(rows, provenance, extraction.timing)
 
 

@@ -25,6 +25,7 @@ from fc7_service.rpc.messages import (
 from fc7_service.rpc.request_models import models_of_request
 
 _MOST_AT_ONCE = 32  # images of one stream
+_INLINE_BYTES = 2**18  # copying a smaller answer takes less time than waking a thread
 
 
 class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
@@ -42,6 +43,8 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
         parts = [
             await extract_images(self._extractor, images, model, plan.layer, plan.n_views) for model in plan.models
         ]
+        if 4 * dim * len(images) <= _INLINE_BYTES:
+            return _write_features(parts, plan.is_ensemble, dim)
         return await asyncio.to_thread(_write_features, parts, plan.is_ensemble, dim)  # copies up to a whole message
 
     async def StreamExtract(  # noqa: N802

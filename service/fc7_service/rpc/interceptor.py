@@ -34,6 +34,7 @@ MAX_CALLS = 1000  # running at once; a call that waits costs some kilobytes
 MAX_WATCHES = 100  # of health; callers without a token may watch, and must not displace other calls
 _RETRY_AFTER_S = 1.0
 _ARRIVAL_S = 300.0  # for each message; fc7's clients wait as long for an answer
+_EARLY_S = 0.005  # the timers of uvloop count milliseconds, and may fire one early
 _INLINE_BYTES = 64 * 2**10  # parsing a smaller message takes less time than waking a thread
 CLASS_KEY = "fc7-class"  # metadata by which a call says that it is interactive or bulk
 _WATCH = f"{HEALTH}Watch"
@@ -80,7 +81,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
         """Return a handler of raw bytes that wraps the handler of the method."""
         handler = await continuation(details)
-        return grpc.stream_stream_rpc_method_handler(self.wrap(details, handler, WIRE), None, _to_bytes)
+        if handler is None or handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(self.wrap(details, handler, WIRE), None, _to_bytes)
+        # gRPC sends the answer and the status together.
+        return grpc.stream_unary_rpc_method_handler(_Call(self, details, handler, WIRE).answer_once)
 
     def wrap(self, details: Any, handler: Any, codec: Codec) -> Callable[..., AsyncGenerator[bytes]]:
         """Return what answers one call.
@@ -99,7 +103,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         callable
             Takes the messages of the caller and the context of the call, and yields the answers.
         """
-        return _Call(self, details, handler, codec).run
+        return _Call(self, details, handler, codec).answer_in_turn
 
     def admit(self, method: str, authorization: str, *, is_known: bool) -> Caller:
         """Return the caller of a call; refuse it if the token does not allow it or too many calls are running."""
@@ -155,12 +159,21 @@ class _Call:
         self._caller = NOBODY
         self._start, self._n_items, self._peer = time.monotonic(), 0, ""
 
-    async def run(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
-        """Answer the call; an error ends it with its status."""
-        context.set_trailing_metadata(((REQUEST_ID, self._id),))
-        self._peer = context.peer()  # asked now, because after the call gRPC ends a process that asks
-        self._interceptor.count(1)
-        context.add_done_callback(lambda _: self._interceptor.count(-1))  # once its status is sent
+    async def answer_once(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
+        """Answer a call that has one answer; an error ends it with its status."""
+        self._begin(context)
+        try:
+            answer = await self._handle(await self._request(messages, context), context)
+        except BaseException as error:
+            failure = await self._fail(error, context)
+        else:
+            self._write("OK")
+            return answer
+        raise failure  # here it does not keep the first error alive, whose frames hold the message
+
+    async def answer_in_turn(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
+        """Answer a call, one answer after the other; an error ends it with its status."""
+        self._begin(context)
         try:
             async with aclosing(self._answers(messages, context)) as answers:
                 async for answer in answers:
@@ -173,9 +186,16 @@ class _Call:
         else:
             self._write("OK")
             return
-        raise failure  # here it does not keep the first error alive, whose frames hold the message
+        raise failure  # as above
 
-    async def _answers(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
+    def _begin(self, context: Any) -> None:
+        context.set_trailing_metadata(((REQUEST_ID, self._id),))
+        self._peer = context.peer()  # asked now, because after the call gRPC ends a process that asks
+        self._interceptor.count(1)
+        context.add_done_callback(lambda _: self._interceptor.count(-1))  # once its status is sent
+
+    async def _request(self, messages: AsyncIterator[bytes], context: Any) -> Any:
+        """Return the request of an allowed call, or its requests one after the other."""
         inner = self._handler
         self._caller = self._interceptor.admit(self._method, self._authorization, is_known=inner is not None)
         if inner is None:
@@ -184,15 +204,21 @@ class _Call:
             )
         CALL_ORIGIN.set(self._origin(context))
         if inner.request_streaming:
-            request: Any = self._each(messages)
-        else:
-            request = await self._only(messages)
-            self._n_items = _count(request)
-        if not inner.response_streaming:
-            if (answer := await inner.unary_unary(request, context)) is not None:  # None: it ended the call itself
-                yield await self._packed(answer)
+            return self._each(messages)
+        request = await self._only(messages)
+        self._n_items = _count(request)
+        return request
+
+    async def _handle(self, request: Any, context: Any) -> bytes:
+        answer = await (self._handler.unary_unary or self._handler.stream_unary)(request, context)
+        return b"" if answer is None else await self._packed(answer)  # None: it ended the call itself
+
+    async def _answers(self, messages: AsyncIterator[bytes], context: Any) -> AsyncGenerator[bytes]:
+        request = await self._request(messages, context)
+        if not self._handler.response_streaming:
+            yield await self._handle(request, context)
             return
-        answers = (inner.stream_stream or inner.unary_stream)(request, context)
+        answers = (self._handler.stream_stream or self._handler.unary_stream)(request, context)
         if not hasattr(answers, "__aiter__"):  # a coroutine that writes through the context, as health's Watch does
             await answers
             return
@@ -254,7 +280,7 @@ class _Call:
             task = asyncio.current_task()
             if task is not None and task.cancelling() and not self._interceptor.is_stopping:  # the caller cancelled
                 left_s = context.time_remaining()
-                self._write("CANCELLED" if left_s is None or left_s > 0 else "DEADLINE_EXCEEDED")
+                self._write("CANCELLED" if left_s is None or left_s > _EARLY_S else "DEADLINE_EXCEEDED")
                 return error
             error = Unavailable("the server is stopping. Send the call again", reason=Reason.SERVER_STOPPING)
         incident = ""

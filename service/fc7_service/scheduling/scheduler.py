@@ -107,6 +107,12 @@ class Scheduler:
             return picture
         return None
 
+    @property
+    def has_next(self) -> bool:
+        """Whether ``take`` would find something."""
+        is_parked_ready = bool(self._parked) and self._parked[0].decoding_bytes <= self._free_bytes
+        return is_parked_ready or self._choose() is not None
+
     def open(self, picture: Picture, n_bytes: int) -> bool:
         """Reserve the memory that a picture's header asks for.
 
