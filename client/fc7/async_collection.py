@@ -45,6 +45,13 @@ class AsyncCollection(CollectionFacts):
         "exact" or "rabitq".
     fault : str
         Why the collection was set aside; empty if it works.
+    damaged : int
+        Number of items that the server found damaged, as of the last answer. Searches and lists leave them out, and
+        adding such an item again repairs it.
+    damaged_ids : list of str
+        Their ids, as far as they can be read, at most 1000.
+    versions : dict
+        Versions of the libraries behind the newest items.
     """
 
     _session: AsyncSession
@@ -52,9 +59,9 @@ class AsyncCollection(CollectionFacts):
     def __aiter__(self) -> AsyncIterator[Item]:
         return self.items()
 
-    async def refresh(self, *, timeout_s: float | None = None) -> None:
+    async def refresh(self, *, find_damage: bool = False, timeout_s: float | None = None) -> None:
         """Ask the server for the attributes of this collection. See `Collection.refresh`."""
-        vars(self).update(vars(await self._session.run(collection.get(self.name), timeout_s)))
+        vars(self).update(vars(await self._session.run(collection.get(self.name, find_damage), timeout_s)))
 
     async def add(
         self,

@@ -39,6 +39,13 @@ class Collection(CollectionFacts):
         "exact" or "rabitq".
     fault : str
         Why the collection was set aside; empty if it works.
+    damaged : int
+        Number of items that the server found damaged, as of the last answer. Searches and lists leave them out, and
+        adding such an item again repairs it.
+    damaged_ids : list of str
+        Their ids, as far as they can be read, at most 1000.
+    versions : dict
+        Versions of the libraries behind the newest items.
     """
 
     _session: Session
@@ -56,15 +63,20 @@ class Collection(CollectionFacts):
     def __iter__(self) -> Iterator[Item]:
         return self.items()
 
-    def refresh(self, *, timeout_s: float | None = None) -> None:
+    def refresh(self, *, find_damage: bool = False, timeout_s: float | None = None) -> None:
         """Ask the server for the attributes of this collection.
+
+        Parameters
+        ----------
+        find_damage
+            Let the server read all items first, so that ``damaged_ids`` names all that are damaged.
 
         Raises
         ------
         NotFound
             The collection was deleted.
         """
-        vars(self).update(vars(self._session.run(collection.get(self.name), timeout_s)))
+        vars(self).update(vars(self._session.run(collection.get(self.name, find_damage), timeout_s)))
 
     def add(
         self,

@@ -186,6 +186,13 @@ class CollectionFacts:
         "exact" or "rabitq".
     fault : str
         Why the collection was set aside; empty if it works.
+    damaged : int
+        Number of items that the server found damaged. Searches and lists leave them out, and adding such an item again
+        repairs it.
+    damaged_ids : list of str
+        Their ids, as far as they can be read, at most 1000. A list of collections does not have them.
+    versions : dict
+        Versions of the libraries behind the newest items. Empty if they are not known, or in a list of collections.
     """
 
     name: str
@@ -195,6 +202,9 @@ class CollectionFacts:
     dim: int
     index: str
     fault: str
+    damaged: int = field(default=0, kw_only=True)
+    damaged_ids: list[str] = field(default_factory=list, kw_only=True)
+    versions: dict[str, str] = field(default_factory=dict, kw_only=True)
 
     def __repr__(self) -> str:
         known = f"{self.count} items, {self.metric}" if self.dim else "not asked for"

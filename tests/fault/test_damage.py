@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -118,3 +119,45 @@ def test_a_truncated_bundle_and_one_that_is_none(tiny_bundle: Path, tmp_path: Pa
         fc7.connect(data=tmp_path / "d", models=[str(bundle)])
     with pytest.raises(fc7.NotFound, match="nope"):
         fc7.connect(data=tmp_path / "d", models=["nope"])
+
+
+@pytest.mark.parametrize("door", ["embedded", "remote"])
+def test_damaged_items_are_said_named_and_repaired(data: Path, tiny_bundle: Path, door: str, tmp_path: Path) -> None:
+    with sqlite3.connect(data / "collections" / "good" / "collection.db") as database:
+        database.execute("UPDATE items SET payload = '[]' WHERE id = '2'")
+        database.execute("UPDATE vectors SET crc = crc + 1 WHERE rid = (SELECT rid FROM items WHERE id = '5')")
+    database.close()
+
+    def run(*args: str) -> tuple[list[dict[str, Any]], str]:
+        result = CliRunner().invoke(main, [*args, *options])
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")], result.stderr
+
+    def look(client: fc7.Client) -> None:
+        good = client.collection("good")
+        assert good.damaged == 0  # nobody looked
+        assert [item.id for item in good.items(with_features=True)] == list("013467")
+        assert good.damaged == 2
+        lines, _ = run("collection", "items", "good", "--json")
+        assert lines[-1] == {"damaged": 2}
+        assert "2 items of good" in run("collection", "items", "good")[1]
+        assert run("collection", "list", "--json")[0][1]["damaged"] == 2
+        (shown,), _ = run("collection", "show", "good", "--check", "--json")
+        assert (shown["damaged"], sorted(shown["damaged_ids"])) == (2, ["2", "5"])
+        assert shown["versions"]["numpy"]
+        assert "2, 5" in CliRunner().invoke(main, ["collection", "show", "good", *options]).stdout
+        added = good.add([jpeg(2), jpeg(5)], ids=["2", "5"])
+        assert [one.status for one in added] == ["replaced", "replaced"]
+        good.refresh(find_damage=True)
+        assert (good.damaged, good.damaged_ids, good.count) == (0, [], 8)
+        assert [hit.id for hit in good.search(jpeg(5), k=1)] == ["5"]
+        assert run("collection", "items", "good", "--json")[0][-1]["id"]
+
+    if door == "embedded":
+        options = ["--data", str(data)]
+        with fc7.connect(data=data, models=[str(tiny_bundle)]) as client:
+            look(client)
+    else:
+        with serving(data, "--model", str(tiny_bundle)) as served, fc7.connect(served.address) as client:
+            options = ["--server", served.address]
+            look(client)

@@ -63,9 +63,9 @@ def create(name: str, layer: str, model: str, metric: Metric) -> Operation[Colle
     return _read_facts(response.collection)
 
 
-def get(name: str) -> Operation[CollectionFacts]:
-    """Return one collection's facts."""
-    request = pb.GetCollectionRequest(name=check_text(name, "name"))
+def get(name: str, find_damage: bool = False) -> Operation[CollectionFacts]:
+    """Return one collection's facts; let the server read all items first to ``find_damage``."""
+    request = pb.GetCollectionRequest(name=check_text(name, "name"), find_damage=find_damage)
     response: pb.GetCollectionResponse = yield SendRequest(Stub, "GetCollection", request)
     return _read_facts(response.collection)
 
@@ -206,6 +206,7 @@ def list_items(collection: CollectionFacts, with_features: bool, where: Where | 
         )
         response: pb.ListItemsResponse = yield SendRequest(Stub, "ListItems", request)
         _check_filtered(where is not None, response.filtered)
+        collection.damaged = response.damaged
         for item in response.items:
             yield Emit(_read_item(item))
         token = response.next_page_token
@@ -398,6 +399,9 @@ def _read_facts(collection: pb.Collection) -> CollectionFacts:
         dim=collection.dim,
         index=collection.index,
         fault=collection.fault,
+        damaged=collection.damaged,
+        damaged_ids=list(collection.damaged_ids),
+        versions=dict(collection.versions),
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("added", "replaced", "skipped", "failed")
 _COLUMNS = ("name", "count", "model", "layer", "metric", "dim", "index", "fault")
+_SHOWN_IDS = 20  # of damaged items, without --json
 
 
 @click.group()
@@ -69,17 +70,28 @@ def list_(connection: Connection, as_json: bool) -> None:
 @example("fc7 collection show photos")
 @collection.command()
 @click.argument("name")
+@click.option("--check", is_flag=True, help="Read all items first, and name all that are damaged.")
 @json_option
 @connected
-def show(connection: Connection, name: str, as_json: bool) -> None:
-    """Show the size of a collection and how its features were made."""
+def show(connection: Connection, name: str, check: bool, as_json: bool) -> None:
+    """Show the size of a collection and how its features were made.
+
+    It names the items that the server found damaged since it opened the collection. Searches and
+    lists leave them out. `fc7 add` of the same pictures repairs them.
+    """
     with connection.open() as client:
-        facts = _facts(client.collection(name))
+        shown = client.collection(name)
+        if check:
+            shown.refresh(find_damage=True)
+    facts = _facts(shown) | {"damaged_ids": shown.damaged_ids, "versions": shown.versions}
     if as_json:
         print_json(facts)
     else:
-        provenance = {f"provenance {key}": value for key, value in facts.pop("provenance").items()}
-        print_table(("", ""), (facts | provenance).items())
+        nested = {
+            f"{group} {key}": value for group in ("provenance", "versions") for key, value in facts.pop(group).items()
+        }
+        facts["damaged_ids"] = _shortened(shown.damaged_ids)
+        print_table(("", ""), (facts | nested).items())
 
 
 @example("fc7 collection count photos --where 'year >= 2020'")
@@ -129,7 +141,12 @@ def _facts(collection: Collection) -> dict[str, Any]:
         "dim": collection.dim,
         "index": collection.index,
         "fault": collection.fault,
+        "damaged": collection.damaged,
     }
+
+
+def _shortened(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_SHOWN_IDS]) + (f", and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else "")
 
 
 def _print(collections: Sequence[Collection], as_json: bool) -> None:

@@ -21,6 +21,7 @@ from fc7.cli.output import (
     print_table,
     print_text,
     progress_bar,
+    tell_damage,
     whole_file,
     write_csv,
 )
@@ -54,7 +55,8 @@ def items(
     """List or export the items of a collection, oldest first.
 
     Prints a table, or with --csv or --json all items as they arrive. The `payload` is a JSON
-    object. A file given with --output appears when it is complete.
+    object. A file given with --output appears when it is complete. Damaged items are left out; if
+    there are any, a last line says how many: with --json {"damaged": N}, otherwise on standard error.
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other. Give one of them")
@@ -80,6 +82,7 @@ def items(
             if is_full and (count := _count(collection, where)) > len(rows):
                 shown = f"{len(rows)} of {count} items are shown"
                 print_text(f"{shown}. --limit N shows more; --csv and --json print all", err=True)
+        tell_damage(name, collection.damaged, as_json=as_json and output is None)
 
 
 def _count(collection: Collection, where: str | None) -> int:

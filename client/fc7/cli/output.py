@@ -153,6 +153,18 @@ def item_outcome(item_id: str, status: str, error: Fc7Error | None) -> dict[str,
     return {"id": item_id, "status": status} | ({} if error is None else {"error": str(error)})
 
 
+def tell_damage(name: str, n_damaged: int, *, as_json: bool) -> None:
+    """Say how many items of a collection are damaged, and so left out, if there are any."""
+    if as_json and n_damaged:
+        print_json({"damaged": n_damaged})
+    elif n_damaged:
+        print_text(
+            f"damaged, and left out: {counted(n_damaged, 'item')} of {name}. To see which, run: "
+            f"fc7 collection show {name}",
+            err=True,
+        )
+
+
 def exit_if_failed(n_failed: int) -> None:
     """Exit with code 1 if any item failed."""
     if n_failed:

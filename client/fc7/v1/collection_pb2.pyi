@@ -42,7 +42,14 @@ UPSERT_MODE_REPLACE: UpsertMode
 UPSERT_MODE_MERGE: UpsertMode
 
 class Collection(_message.Message):
-    __slots__ = ("name", "count", "provenance", "metric", "dim", "index", "fault")
+    __slots__ = ("name", "count", "provenance", "metric", "dim", "index", "fault", "damaged", "damaged_ids", "versions")
+    class VersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +57,9 @@ class Collection(_message.Message):
     DIM_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_IDS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     count: int
     provenance: _common_pb2.Provenance
@@ -57,7 +67,10 @@ class Collection(_message.Message):
     dim: int
     index: str
     fault: str
-    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., dim: _Optional[int] = ..., index: _Optional[str] = ..., fault: _Optional[str] = ...) -> None: ...
+    damaged: int
+    damaged_ids: _containers.RepeatedScalarFieldContainer[str]
+    versions: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., dim: _Optional[int] = ..., index: _Optional[str] = ..., fault: _Optional[str] = ..., damaged: _Optional[int] = ..., damaged_ids: _Optional[_Iterable[str]] = ..., versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("name", "model", "layer", "metric")
@@ -78,10 +91,12 @@ class CreateCollectionResponse(_message.Message):
     def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
 
 class GetCollectionRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "find_damage")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    FIND_DAMAGE_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    find_damage: bool
+    def __init__(self, name: _Optional[str] = ..., find_damage: bool = ...) -> None: ...
 
 class GetCollectionResponse(_message.Message):
     __slots__ = ("collection",)
@@ -212,14 +227,16 @@ class ListItemsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_features: bool = ..., filter_json: _Optional[str] = ...) -> None: ...
 
 class ListItemsResponse(_message.Message):
-    __slots__ = ("items", "next_page_token", "filtered")
+    __slots__ = ("items", "next_page_token", "filtered", "damaged")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     FILTERED_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     next_page_token: str
     filtered: bool
-    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., filtered: bool = ...) -> None: ...
+    damaged: int
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., filtered: bool = ..., damaged: _Optional[int] = ...) -> None: ...
 
 class CountItemsRequest(_message.Message):
     __slots__ = ("collection", "filter_json")

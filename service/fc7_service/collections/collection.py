@@ -125,11 +125,13 @@ class Collection:
         return self._searcher.name or choose_index(self._count, self.dim)
 
     @property
-    def damaged_ids(self) -> list[str]:
-        """Ids, as far as they can be read, of the items that were found damaged since the collection was opened.
+    def n_damaged(self) -> int:
+        """Number of items that were found damaged since the collection was opened. No search answers them."""
+        return len(self._store.damaged)
 
-        No search answers them. Adding such an item again repairs it.
-        """
+    @property
+    def damaged_ids(self) -> list[str]:
+        """Their ids, as far as they can be read. Adding such an item again repairs it."""
         return list(self._store.damaged.values())
 
     @property

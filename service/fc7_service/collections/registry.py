@@ -43,6 +43,7 @@ class Summary:
     metric: Metric
     dim: int
     index_name: str
+    n_damaged: int = 0  # items that were found damaged while it was open
 
 
 @dataclass(slots=True, eq=False)
@@ -320,6 +321,7 @@ def _summarise(collection: Collection) -> Summary:
         collection.metric,
         collection.dim,
         collection.index_name,
+        collection.n_damaged,
     )
 
 

@@ -28,6 +28,7 @@ _DEFAULT_PAGE, _LARGEST_PAGE = 1000, 10_000  # items
 _PAGE_BYTES = 16 * 2**20  # a page ends once it is as large
 _READ_AT_ONCE = 64  # items
 _LONGEST_TOKEN = 19  # digits
+_MOST_DAMAGED_IDS = 1000
 
 
 class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
@@ -51,8 +52,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
 
     async def GetCollection(self, request: pb.GetCollectionRequest, context: Any) -> pb.GetCollectionResponse:  # noqa: N802
         """Return what a collection is."""
-        collection = await asyncio.to_thread(self._collections.get, request.name)
-        return pb.GetCollectionResponse(collection=_write_collection(collection))
+        with await self._use(request.name) as collection:
+            described = await asyncio.to_thread(_describe, collection, request.find_damage)
+            return pb.GetCollectionResponse(collection=described)
 
     async def ListCollections(self, request: pb.ListCollectionsRequest, context: Any) -> pb.ListCollectionsResponse:  # noqa: N802
         """List the collections by name."""
@@ -180,6 +182,7 @@ def _get_page(
         items = [_write_item(item) for item in found]
         answer.items.extend(items)
         n_bytes += sum(item.ByteSize() for item in items)
+        answer.damaged = collection.n_damaged
         if following is None:
             return answer
         after = following
@@ -199,7 +202,17 @@ def _write_collection(collection: Collection | Summary | Damaged) -> pb.Collecti
         metric=_METRIC_NUMBERS[collection.metric],
         dim=collection.dim,
         index=collection.index_name,
+        damaged=collection.n_damaged,
     )
+
+
+def _describe(collection: Collection, find_damage: bool) -> pb.Collection:
+    if find_damage:
+        collection.find_damage()
+    described = _write_collection(collection)
+    described.damaged_ids.extend(collection.damaged_ids[:_MOST_DAMAGED_IDS])
+    described.versions.update(collection.versions())
+    return described
 
 
 def _write_item(item: StoredItem) -> pb.Item:
