@@ -54,6 +54,13 @@ def requests() -> dict[str, list[Message]]:
                 **in_c,
             )
         ],
+        "CollectionService.AddLabels": [
+            collection_pb2.AddLabelsRequest(labels=[collection_pb2.Label(id="1", label="dark", by="me")], **in_c)
+        ],
+        "CollectionService.ListLabels": [collection_pb2.ListLabelsRequest(**in_c)],
+        "CollectionService.UndoLabels": [
+            collection_pb2.UndoLabelsRequest(labels=[collection_pb2.LabelToUndo(id="1")], **in_c)
+        ],
         "CollectionService.QueryItems": [
             collection_pb2.QueryItemsRequest(queries=[collection_pb2.Query(image=pictures[0])], k=3, **in_c)
         ],

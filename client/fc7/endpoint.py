@@ -17,7 +17,7 @@ _SERVICES = ("Feature", "Model", "Collection", "Head", "Explain", "Admin")
 # Calls that are never repeated: the server may have done them, and a second call would fail or do something else.
 # gRPC itself still repeats a call that never left this process.
 SENT_ONCE = {
-    "CollectionService": ("CreateCollection", "DeleteCollection", "DeleteItems", "UpdatePayloads"),
+    "CollectionService": ("CreateCollection", "DeleteCollection", "DeleteItems", "UpdatePayloads", "UndoLabels"),
     "HeadService": ("TrainHead", "PublishHead", "DeleteHead"),
 }
 _RETRIED = {

@@ -14,7 +14,8 @@ from fc7.errors import InvalidArgument, PermissionDenied, Unauthenticated
 # Each scope includes those before it. The texts are a table of the docs.
 SCOPES = {
     "read": "Extract features, search, classify, explain, and read collections and heads.",
-    "write": "Also create and delete collections, add, change and remove items, and train, publish and delete heads.",
+    "write": "Also create and delete collections, add, change, label and remove items, and train, publish and delete "
+    "heads.",
     "admin": "Also read facts about the server's machine: paths, library versions, process id.",
 }
 
@@ -30,6 +31,7 @@ SCOPE_OF_CALL = {
     "/fc7.v1.CollectionService/GetItems": "read",
     "/fc7.v1.CollectionService/ListItems": "read",
     "/fc7.v1.CollectionService/CountItems": "read",
+    "/fc7.v1.CollectionService/ListLabels": "read",
     "/fc7.v1.CollectionService/QueryItems": "read",
     "/fc7.v1.HeadService/GetHead": "read",
     "/fc7.v1.HeadService/ListHeads": "read",
@@ -45,6 +47,8 @@ SCOPE_OF_CALL = {
     "/fc7.v1.CollectionService/UpsertItems": "write",
     "/fc7.v1.CollectionService/DeleteItems": "write",
     "/fc7.v1.CollectionService/UpdatePayloads": "write",
+    "/fc7.v1.CollectionService/AddLabels": "write",
+    "/fc7.v1.CollectionService/UndoLabels": "write",
     "/fc7.v1.HeadService/TrainHead": "write",
     "/fc7.v1.HeadService/PublishHead": "write",
     "/fc7.v1.HeadService/DeleteHead": "write",

@@ -80,7 +80,9 @@ class Reason(Enum):
         "Name the field that holds your labels, or add it to the payloads.",
     )
     INVALID_LABEL = ReasonRow(
-        "InvalidArgument", "A label in a payload is neither text nor an integer.", "Store labels as text."
+        "InvalidArgument",
+        "A label is not a line of text, or one in a payload is neither text nor an integer.",
+        "Use labels of 1 to 256 characters without line breaks.",
     )
     TOO_FEW_IMAGES = ReasonRow(
         "InvalidArgument",
@@ -114,6 +116,7 @@ class Reason(Enum):
         "NotFound", "There is no collection with this name.", "List the collections with `fc7 collection list`."
     )
     ITEM_NOT_FOUND = ReasonRow("NotFound", "The collection has no item with this id.", "Check the id.")
+    LABEL_NOT_FOUND = ReasonRow("NotFound", "The item has no such label record.", "List its records with `fc7 label`.")
     HEAD_NOT_FOUND = ReasonRow("NotFound", "There is no head with this name.", "Train it first, or check the name.")
     HEAD_VERSION_NOT_FOUND = ReasonRow(
         "NotFound", "The head has no such version.", "List the versions with `fc7 head list --all`."

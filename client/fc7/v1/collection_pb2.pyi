@@ -28,6 +28,13 @@ class UpsertMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UPSERT_MODE_UNSPECIFIED: _ClassVar[UpsertMode]
     UPSERT_MODE_REPLACE: _ClassVar[UpsertMode]
     UPSERT_MODE_MERGE: _ClassVar[UpsertMode]
+
+class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERDICT_UNSPECIFIED: _ClassVar[Verdict]
+    VERDICT_POSITIVE: _ClassVar[Verdict]
+    VERDICT_NEGATIVE: _ClassVar[Verdict]
+    VERDICT_UNSURE: _ClassVar[Verdict]
 METRIC_UNSPECIFIED: Metric
 METRIC_COSINE: Metric
 METRIC_L2: Metric
@@ -40,6 +47,10 @@ UPSERT_STATUS_FAILED: UpsertStatus
 UPSERT_MODE_UNSPECIFIED: UpsertMode
 UPSERT_MODE_REPLACE: UpsertMode
 UPSERT_MODE_MERGE: UpsertMode
+VERDICT_UNSPECIFIED: Verdict
+VERDICT_POSITIVE: Verdict
+VERDICT_NEGATIVE: Verdict
+VERDICT_UNSURE: Verdict
 
 class Collection(_message.Message):
     __slots__ = ("name", "count", "provenance", "metric", "dim", "index", "fault", "damaged", "damaged_ids", "versions")
@@ -335,6 +346,102 @@ class UpdatePayloadResult(_message.Message):
     changed: bool
     error: _common_pb2.ItemError
     def __init__(self, id: _Optional[str] = ..., changed: bool = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
+
+class Label(_message.Message):
+    __slots__ = ("id", "label", "verdict", "by", "head_version", "time", "outdated")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    OUTDATED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    label: str
+    verdict: Verdict
+    by: str
+    head_version: int
+    time: str
+    outdated: bool
+    def __init__(self, id: _Optional[str] = ..., label: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., by: _Optional[str] = ..., head_version: _Optional[int] = ..., time: _Optional[str] = ..., outdated: bool = ...) -> None: ...
+
+class AddLabelsRequest(_message.Message):
+    __slots__ = ("collection", "labels")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    labels: _containers.RepeatedCompositeFieldContainer[Label]
+    def __init__(self, collection: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ...) -> None: ...
+
+class AddLabelsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[AddLabelResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[AddLabelResult, _Mapping]]] = ...) -> None: ...
+
+class AddLabelResult(_message.Message):
+    __slots__ = ("written", "error")
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    written: bool
+    error: _common_pb2.ItemError
+    def __init__(self, written: bool = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
+
+class ListLabelsRequest(_message.Message):
+    __slots__ = ("collection", "ids", "label", "by", "page_size", "page_token")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    label: str
+    by: str
+    page_size: int
+    page_token: str
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., label: _Optional[str] = ..., by: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListLabelsResponse(_message.Message):
+    __slots__ = ("labels", "next_page_token")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.RepeatedCompositeFieldContainer[Label]
+    next_page_token: str
+    def __init__(self, labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UndoLabelsRequest(_message.Message):
+    __slots__ = ("collection", "labels")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    labels: _containers.RepeatedCompositeFieldContainer[LabelToUndo]
+    def __init__(self, collection: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[LabelToUndo, _Mapping]]] = ...) -> None: ...
+
+class LabelToUndo(_message.Message):
+    __slots__ = ("id", "label", "by")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    label: str
+    by: str
+    def __init__(self, id: _Optional[str] = ..., label: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class UndoLabelsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[UndoLabelResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[UndoLabelResult, _Mapping]]] = ...) -> None: ...
+
+class UndoLabelResult(_message.Message):
+    __slots__ = ("label", "error")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    label: Label
+    error: _common_pb2.ItemError
+    def __init__(self, label: _Optional[_Union[Label, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class Query(_message.Message):
     __slots__ = ("image", "vector", "id")

@@ -85,6 +85,21 @@ class CollectionServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_collection__pb2.UpdatePayloadsRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_collection__pb2.UpdatePayloadsResponse.FromString,
                 _registered_method=True)
+        self.AddLabels = channel.unary_unary(
+                '/fc7.v1.CollectionService/AddLabels',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.AddLabelsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.AddLabelsResponse.FromString,
+                _registered_method=True)
+        self.ListLabels = channel.unary_unary(
+                '/fc7.v1.CollectionService/ListLabels',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.ListLabelsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.ListLabelsResponse.FromString,
+                _registered_method=True)
+        self.UndoLabels = channel.unary_unary(
+                '/fc7.v1.CollectionService/UndoLabels',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsResponse.FromString,
+                _registered_method=True)
         self.QueryItems = channel.unary_unary(
                 '/fc7.v1.CollectionService/QueryItems',
                 request_serializer=fc7_dot_v1_dot_collection__pb2.QueryItemsRequest.SerializeToString,
@@ -168,6 +183,27 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddLabels(self, request, context):
+        """Record what somebody says about items. A label that fails has an error in its place.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLabels(self, request, context):
+        """List the label records page by page, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoLabels(self, request, context):
+        """Take back the newest label record of each item. An item without one has an error in its place.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def QueryItems(self, request, context):
         """Find the nearest items of each query. A query that fails has an error in its place.
         """
@@ -227,6 +263,21 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.UpdatePayloads,
                     request_deserializer=fc7_dot_v1_dot_collection__pb2.UpdatePayloadsRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_collection__pb2.UpdatePayloadsResponse.SerializeToString,
+            ),
+            'AddLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddLabels,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.AddLabelsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.AddLabelsResponse.SerializeToString,
+            ),
+            'ListLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLabels,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.ListLabelsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.ListLabelsResponse.SerializeToString,
+            ),
+            'UndoLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoLabels,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsResponse.SerializeToString,
             ),
             'QueryItems': grpc.unary_unary_rpc_method_handler(
                     servicer.QueryItems,
@@ -505,6 +556,87 @@ class CollectionService(object):
             '/fc7.v1.CollectionService/UpdatePayloads',
             fc7_dot_v1_dot_collection__pb2.UpdatePayloadsRequest.SerializeToString,
             fc7_dot_v1_dot_collection__pb2.UpdatePayloadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.CollectionService/AddLabels',
+            fc7_dot_v1_dot_collection__pb2.AddLabelsRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.AddLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.CollectionService/ListLabels',
+            fc7_dot_v1_dot_collection__pb2.ListLabelsRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.ListLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.CollectionService/UndoLabels',
+            fc7_dot_v1_dot_collection__pb2.UndoLabelsRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.UndoLabelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,12 @@ class CollectionServiceStub:
     """Change the payloads of items, by id or by filter. Their features stay as they are. An item that fails has an error in
     its place.
     """
+    AddLabels: _grpc.UnaryUnaryMultiCallable[_collection_pb2.AddLabelsRequest, _collection_pb2.AddLabelsResponse]
+    """Record what somebody says about items. A label that fails has an error in its place."""
+    ListLabels: _grpc.UnaryUnaryMultiCallable[_collection_pb2.ListLabelsRequest, _collection_pb2.ListLabelsResponse]
+    """List the label records page by page, oldest first."""
+    UndoLabels: _grpc.UnaryUnaryMultiCallable[_collection_pb2.UndoLabelsRequest, _collection_pb2.UndoLabelsResponse]
+    """Take back the newest label record of each item. An item without one has an error in its place."""
     QueryItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -89,6 +95,12 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     """Change the payloads of items, by id or by filter. Their features stay as they are. An item that fails has an error in
     its place.
     """
+    AddLabels: _aio.UnaryUnaryMultiCallable[_collection_pb2.AddLabelsRequest, _collection_pb2.AddLabelsResponse]  # type: ignore[assignment]
+    """Record what somebody says about items. A label that fails has an error in its place."""
+    ListLabels: _aio.UnaryUnaryMultiCallable[_collection_pb2.ListLabelsRequest, _collection_pb2.ListLabelsResponse]  # type: ignore[assignment]
+    """List the label records page by page, oldest first."""
+    UndoLabels: _aio.UnaryUnaryMultiCallable[_collection_pb2.UndoLabelsRequest, _collection_pb2.UndoLabelsResponse]  # type: ignore[assignment]
+    """Take back the newest label record of each item. An item without one has an error in its place."""
     QueryItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]  # type: ignore[assignment]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -178,6 +190,30 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Change the payloads of items, by id or by filter. Their features stay as they are. An item that fails has an error in
         its place.
         """
+
+    @_abc_1.abstractmethod
+    def AddLabels(
+        self,
+        request: _collection_pb2.AddLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.AddLabelsResponse, _abc.Awaitable[_collection_pb2.AddLabelsResponse]]:
+        """Record what somebody says about items. A label that fails has an error in its place."""
+
+    @_abc_1.abstractmethod
+    def ListLabels(
+        self,
+        request: _collection_pb2.ListLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.ListLabelsResponse, _abc.Awaitable[_collection_pb2.ListLabelsResponse]]:
+        """List the label records page by page, oldest first."""
+
+    @_abc_1.abstractmethod
+    def UndoLabels(
+        self,
+        request: _collection_pb2.UndoLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.UndoLabelsResponse, _abc.Awaitable[_collection_pb2.UndoLabelsResponse]]:
+        """Take back the newest label record of each item. An item without one has an error in its place."""
 
     @_abc_1.abstractmethod
     def QueryItems(

@@ -13,12 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.contract.filter import Filter, matches
-from fc7.errors import DataLoss, Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
+from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.index_choice import choose_index
+from fc7_service.collections.labels import Labels, forget
 from fc7_service.collections.payload import is_equal, merge, read_label
 from fc7_service.collections.payload_updates import PayloadChange, Updated, update_matching, update_row
-from fc7_service.collections.rows import DamagedRow, Item, Metric, StoredItem, StoredRow, intact_rows
+from fc7_service.collections.rows import (
+    DamagedRow,
+    Item,
+    Metric,
+    StoredItem,
+    StoredRow,
+    intact_rows,
+    why_absent,
+)
 from fc7_service.collections.searcher import RowChanges, Searcher
 from fc7_service.collections.store import Store
 
@@ -81,6 +90,11 @@ class Collection:
     versions
         Of the libraries behind the features that are stored from now on.
 
+    Attributes
+    ----------
+    labels
+        Its label records.
+
     Raises
     ------
     DataLoss
@@ -97,6 +111,7 @@ class Collection:
         self._queue: list[_PendingUpsert] = []
         self._queueing = threading.Lock()
         self._writing = threading.Lock()  # held for one transaction and its publication
+        self.labels = Labels(self._store, self._writing)
         self._searcher = Searcher(self._store, self._writing, may_use_gpu=may_use_gpu)
 
     @property
@@ -344,12 +359,13 @@ class Collection:
         """Delete items; return for each whether it existed."""
         were_there, changes = [], RowChanges()
         with self._writing:
-            with self._store.transaction():
+            with self._store.transaction() as writer:
                 for wanted in ids:
                     row = self._store.find(wanted)
                     were_there.append(row is not None)
                     if row is not None:
                         self._store.drop(row.rid)
+                        forget(writer, wanted)
                         changes.delete(row.rid)
             self._publish(changes)
             self._store.acknowledge()
@@ -382,13 +398,14 @@ class Collection:
         found, rest = self._find_matching(where, most, after, last)
         ids, changes = list[str](), RowChanges()
         with self._writing:
-            with self._store.transaction():
+            with self._store.transaction() as writer:
                 for own, rid, _ in found:
                     row = self._store.find(own)
                     if not isinstance(row, StoredRow) or row.rid != rid or not matches(where, json.loads(row.payload)):
                         continue  # deleted, replaced or changed meanwhile
                     ids.append(own)
                     self._store.drop(rid)
+                    forget(writer, own)
                     changes.delete(rid)
             self._publish(changes)
             self._store.acknowledge()
@@ -405,7 +422,7 @@ class Collection:
                     if isinstance(row, StoredRow):
                         done.append(update_row(self._store, row, change, rids))
                     else:
-                        done.append(Updated(own, False, self._fault_of(own, row)))
+                        done.append(Updated(own, False, why_absent(self.name, own, row)))
             self._publish(RowChanges(updated=rids))
             self._store.acknowledge()
         return done
@@ -494,13 +511,4 @@ class Collection:
     def _item(self, id: str, row: StoredRow | DamagedRow | None, with_features: bool) -> StoredItem | Fc7Error:
         if isinstance(row, StoredRow):
             return row.item(with_vector=with_features)
-        return self._fault_of(id, row)
-
-    def _fault_of(self, id: str, row: DamagedRow | None) -> Fc7Error:
-        if row is None:
-            return NotFound(f"Collection {self.name!r} has no item {id!r}", name=id, reason=Reason.ITEM_NOT_FOUND)
-        return DataLoss(
-            f"Item {id!r} of collection {self.name!r} does not match its checksum. Add it again",
-            name=id,
-            reason=Reason.ITEM_DAMAGED,
-        )
+        return why_absent(self.name, id, row)

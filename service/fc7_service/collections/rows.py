@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7.errors import DataLoss, Fc7Error, NotFound, Reason
+
 Metric = Literal["cosine", "l2", "dot"]
 
 _FP16_ERROR = 1e-3  # relative; rounding to fp16 stays below it, overflow and underflow do not
@@ -119,6 +121,17 @@ def compact(vector: NDArray[np.float32]) -> NDArray[Any]:
     if np.isfinite(half).all() and np.linalg.norm(half - wide) <= _FP16_ERROR * np.linalg.norm(wide):
         return half
     return vector.astype("<f4")
+
+
+def why_absent(collection: str, id: str, row: DamagedRow | None) -> Fc7Error:
+    """Return why there is no item ``id``: its row is damaged, or None."""
+    if row is None:
+        return NotFound(f"Collection {collection!r} has no item {id!r}", name=id, reason=Reason.ITEM_NOT_FOUND)
+    return DataLoss(
+        f"Item {id!r} of collection {collection!r} does not match its checksum. Add it again",
+        name=id,
+        reason=Reason.ITEM_DAMAGED,
+    )
 
 
 def intact_rows(rows: Iterable[StoredRow | DamagedRow], collection: str) -> Iterator[StoredRow]:

@@ -153,7 +153,7 @@ class Store:
     ) -> tuple[list[StoredRow | DamagedRow], int | None]:
         """Return up to ``size`` rows after place ``after``, in order, and ``after`` of the next page or None."""
         places = "SELECT place, rid FROM items WHERE place > ? ORDER BY place LIMIT ?"  # answered by an index alone
-        with self._pinned() as connection:
+        with self.pinned() as connection:
             found = connection.execute(places, (min(after, 2**63 - 1), size + 1)).fetchall()
             rows = self._rows(connection, found[:size], with_vectors)
         return rows, found[size - 1][0] if len(found) > size else None
@@ -161,7 +161,7 @@ class Store:
     @contextlib.contextmanager
     def read_all(self) -> Iterator[tuple[int, Iterator[StoredRow | DamagedRow]]]:
         """Yield the number of rows and the rows, sorted by rid, all as of now; later commits do not show."""
-        with self._pinned() as connection:
+        with self.pinned() as connection:
             (count,) = connection.execute("SELECT count(*) FROM items").fetchone()  # fixes what later reads see
             yield count, (self._row(row) for row in connection.execute(_ROWS + "ORDER BY rid"))
 
@@ -172,7 +172,7 @@ class Store:
         A vector whose checksum does not hold is None. The metadata are not checked.
         """
         query = "SELECT rid, place, id, vector, vectors.crc FROM items LEFT JOIN vectors USING (rid) ORDER BY rid"
-        with self._pinned() as connection:
+        with self.pinned() as connection:
             (count,) = connection.execute("SELECT count(*) FROM items").fetchone()
             yield count, map(self._vector, connection.execute(query))
 
@@ -183,14 +183,14 @@ class Store:
 
         Ends after ``size`` of them, or after ``most_read`` rows. Also returns ``after`` of the next page, or None.
         """
-        with self._pinned() as connection:
+        with self.pinned() as connection:
             return _matching(connection, where, after, size, most_read)
 
     def matching_rows(
         self, where: Filter, after: int, size: int, most_read: int, *, with_vectors: bool = False
     ) -> tuple[list[StoredRow | DamagedRow], int | None]:
         """Return the rows that `matching` tells of, read as of the same moment, and ``after`` of the next page."""
-        with self._pinned() as connection:
+        with self.pinned() as connection:
             found, rest = _matching(connection, where, after, size, most_read)
             return self._rows(connection, found, with_vectors), rest
 
@@ -211,12 +211,12 @@ class Store:
 
     def payloads_of(self, rids: Sequence[int]) -> list[tuple[int, str]]:
         """Return rid and payload, as ``payloads`` does, of those ``rids`` that are stored, in the same order."""
-        with self._pinned() as connection:
+        with self.pinned() as connection:
             found = (connection.execute(_METADATA + "WHERE rid = ?", (rid,)).fetchone() for rid in rids)
             return [self._payload(row) for row in found if row is not None]
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit everything that the block writes, on disk when it ends, or nothing. For one thread at a time."""
         if self._is_closed:
             raise _closed(self.name)
@@ -232,7 +232,7 @@ class Store:
                 self._writer.execute("BEGIN IMMEDIATE")
                 before = self._writer.total_changes
                 try:
-                    yield
+                    yield self._writer
                     if has_written := self._writer.total_changes != before:
                         commit = count_commit(self._writer)
                         if self._new_versions:
@@ -376,7 +376,7 @@ class Store:
             raise
 
     @contextlib.contextmanager
-    def _pinned(self) -> Iterator[sqlite3.Connection]:
+    def pinned(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection that sees one commit throughout."""
         with self._reading() as connection:
             connection.execute("BEGIN")

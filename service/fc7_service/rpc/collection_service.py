@@ -8,13 +8,14 @@ from typing import Any
 
 from fc7.contract.filter import Filter
 from fc7.contract.filter_json import read_json
-from fc7.errors import Fc7Error, InvalidArgument, NotFound, Reason, ResourceExhausted
+from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc, common_pb2
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.registry import Collections, Damaged, Summary, Use
-from fc7_service.collections.rows import Metric, StoredItem
+from fc7_service.collections.rows import Metric, StoredItem, why_absent
 from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor
+from fc7_service.rpc.label_records import add_labels, list_labels, undo_labels
 from fc7_service.rpc.messages import check_answer, write_error, write_provenance, write_tensor, write_timing
 from fc7_service.rpc.payload import write_payload
 from fc7_service.rpc.payload_updates import delete_matching, update_payloads
@@ -106,7 +107,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 return await asyncio.to_thread(delete_matching, collection, where, request.page_token)
             were_there = await asyncio.to_thread(collection.delete, list(request.ids))
             results = [
-                pb.DeleteItemResult(id=name, error=None if was_there else write_error(_no_item(name, collection)))
+                pb.DeleteItemResult(
+                    id=name, error=None if was_there else write_error(why_absent(collection.name, name, None))
+                )
                 for name, was_there in zip(request.ids, were_there, strict=True)
             ]
             return pb.DeleteItemsResponse(results=results, count=collection.count)
@@ -116,6 +119,21 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         with await self._use(request.collection) as collection:
             where = _read_filter(request.filter_json)
             return await asyncio.to_thread(update_payloads, collection, request, where)
+
+    async def AddLabels(self, request: pb.AddLabelsRequest, context: Any) -> pb.AddLabelsResponse:  # noqa: N802
+        """Record what somebody says about items."""
+        with await self._use(request.collection) as collection:
+            return await asyncio.to_thread(add_labels, collection, request)
+
+    async def ListLabels(self, request: pb.ListLabelsRequest, context: Any) -> pb.ListLabelsResponse:  # noqa: N802
+        """List the label records page by page."""
+        with await self._use(request.collection) as collection:
+            return await asyncio.to_thread(list_labels, collection, request)
+
+    async def UndoLabels(self, request: pb.UndoLabelsRequest, context: Any) -> pb.UndoLabelsResponse:  # noqa: N802
+        """Take back the newest label record of each item."""
+        with await self._use(request.collection) as collection:
+            return await asyncio.to_thread(undo_labels, collection, request)
 
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Any) -> pb.QueryItemsResponse:  # noqa: N802
         """Find the nearest items of each query."""
@@ -220,7 +238,3 @@ def _write_item(item: StoredItem) -> pb.Item:
     return pb.Item(
         id=item.id, payload_json=write_payload(item.payload), content_sha256=item.content_sha256, feature=feature
     )
-
-
-def _no_item(id: str, collection: Collection) -> NotFound:
-    return NotFound(f"Collection {collection.name!r} has no item {id!r}", name=id, reason=Reason.ITEM_NOT_FOUND)
