@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fc7._async_session import AsyncSession
 from fc7._operations import collection, new_items, payloads
+from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
 from fc7.errors import Fc7Error
 from fc7.features import Features
@@ -16,11 +17,11 @@ from fc7.images import ImageLike
 from fc7.results import (
     Added,
     CollectionFacts,
-    Hit,
     Item,
     Removed,
     Updated,
 )
+from fc7.searches import Example, Hits, Search
 
 
 @dataclass(repr=False, eq=False)
@@ -98,12 +99,15 @@ class AsyncCollection(CollectionFacts):
         *,
         id: str | None = None,
         features: Features | None = None,
-        k: int = 10,
+        examples: Sequence[Example] | None = None,
+        k: int | None = None,
         where: Where | None = None,
+        search: Search | None = None,
         timeout_s: float | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Return the nearest items, nearest first. See `Collection.search`."""
-        return await self._session.run(collection.search(self.name, image, id, features, k, where), timeout_s)
+        queries, asked = searching.Queries(image, id, features, examples), searching.options(k, where, search)
+        return await self._session.run(searching.search(self.name, queries, asked), timeout_s)
 
     async def search_many(
         self,
@@ -111,13 +115,15 @@ class AsyncCollection(CollectionFacts):
         *,
         ids: Iterable[str] | None = None,
         features: Features | None = None,
-        k: int = 10,
+        examples: Iterable[Sequence[Example]] | None = None,
+        k: int | None = None,
         where: Where | None = None,
+        search: Search | None = None,
         timeout_s: float | None = None,
-    ) -> list[list[Hit] | Fc7Error]:
+    ) -> list[Hits | Fc7Error]:
         """Return the nearest items of many queries, in input order. See `Collection.search_many`."""
-        operation = collection.search_many(self.name, images, ids, features, k, where)
-        return await self._session.run(operation, timeout_s)
+        queries, asked = searching.Queries(images, ids, features, examples), searching.options(k, where, search)
+        return await self._session.run(searching.search_many(self.name, queries, asked), timeout_s)
 
     async def get(
         self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fc7._operations import collection, new_items, payloads
+from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
 from fc7._session import Session
 from fc7.errors import Fc7Error
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.images import ImageLike
-from fc7.results import Added, CollectionFacts, Hit, Item, Removed, Updated
+from fc7.results import Added, CollectionFacts, Item, Removed, Updated
+from fc7.searches import Example, Hits, Search
 
 
 @dataclass(repr=False, eq=False)
@@ -175,13 +177,15 @@ class Collection(CollectionFacts):
         *,
         id: str | None = None,
         features: Features | None = None,
-        k: int = 10,
+        examples: Sequence[Example] | None = None,
+        k: int | None = None,
         where: Where | None = None,
+        search: Search | None = None,
         timeout_s: float | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Return the nearest items, nearest first.
 
-        Give one of ``image``, ``id`` and ``features``.
+        Give one of ``image``, ``id``, ``features`` and ``examples``.
 
         Parameters
         ----------
@@ -191,16 +195,26 @@ class Collection(CollectionFacts):
             Id of a stored item, which is left out of its own result.
         features
             Features of one row: ``features[i]``.
+        examples
+            Several `Example`, to look for or to keep away from. Items are ranked by their similarity to each example,
+            times its weight, summed up. Similarity is the metric; for "l2" it is minus the squared distance.
         k
-            How many items to return, at least 1.
+            How many items to return, at least 1. Defaults to 10.
         where
             Search only among the items that match this filter, such as ``fc7.F("year") >= 2020`` or the text
             ``"year >= 2020"``. As many as ``k`` of them are returned. Defaults to all items.
+        search
+            Everything else that a search can ask for. It holds ``k`` and ``where`` too.
+
+        Returns
+        -------
+        Hits
+            A list of `Hit`, with a `SearchReport` that says how the search was done.
 
         Raises
         ------
         InvalidArgument
-            ``k`` is less than 1, more than one query is given, or the filter cannot be read.
+            A value breaks a rule, more than one query is given, or the filter cannot be read.
         NotFound
             There is no such item or file.
         FailedPrecondition
@@ -210,8 +224,12 @@ class Collection(CollectionFacts):
         --------
         >>> [hit.id for hit in photos.search("a.jpg", k=1)]
         ['a.jpg']
+        >>> likes = [fc7.Example("a.jpg"), fc7.Example(id="rose1.jpg", weight=-0.5)]
+        >>> photos.search(examples=likes, search=fc7.Search(k=1, min_score=0.5))[0].id
+        'a.jpg'
         """
-        return self._session.run(collection.search(self.name, image, id, features, k, where), timeout_s)
+        queries, asked = searching.Queries(image, id, features, examples), searching.options(k, where, search)
+        return self._session.run(searching.search(self.name, queries, asked), timeout_s)
 
     def search_many(
         self,
@@ -219,13 +237,15 @@ class Collection(CollectionFacts):
         *,
         ids: Iterable[str] | None = None,
         features: Features | None = None,
-        k: int = 10,
+        examples: Iterable[Sequence[Example]] | None = None,
+        k: int | None = None,
         where: Where | None = None,
+        search: Search | None = None,
         timeout_s: float | None = None,
-    ) -> list[list[Hit] | Fc7Error]:
+    ) -> list[Hits | Fc7Error]:
         """Return the nearest items of many queries, in input order.
 
-        Give one of ``images``, ``ids`` and ``features``.
+        Give one of ``images``, ``ids``, ``features`` and ``examples``.
 
         Parameters
         ----------
@@ -235,18 +255,20 @@ class Collection(CollectionFacts):
             Ids of stored items. Each is left out of its own result.
         features
             Features, one query per row.
+        examples
+            Per query a list of `Example`. See `search`.
         k
-            How many items to return per query, at least 1.
-        where
+            How many items to return per query, at least 1. Defaults to 10.
+        where, search
             See `search`.
 
         Returns
         -------
         list
-            Per query a list of `Hit`, or the error of a query that failed.
+            Per query its `Hits`, or the error of a query that failed.
         """
-        operation = collection.search_many(self.name, images, ids, features, k, where)
-        return self._session.run(operation, timeout_s)
+        queries, asked = searching.Queries(images, ids, features, examples), searching.options(k, where, search)
+        return self._session.run(searching.search_many(self.name, queries, asked), timeout_s)
 
     def get(
         self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None

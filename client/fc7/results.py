@@ -291,25 +291,6 @@ class Item:
         return f"Item({self.id!r}, {self.payload})"
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One neighbour of a query.
-
-    Attributes
-    ----------
-    id : str
-        Id of the item.
-    score : float
-        A larger score is nearer. Cosine: 1 for the same direction. L2: minus the distance. Dot: the product.
-    payload : dict
-        JSON object that the caller attached to the item.
-    """
-
-    id: str
-    score: float
-    payload: dict[str, Any]
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Head:
     """One version of a classifier that was trained on a model's features.

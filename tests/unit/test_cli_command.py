@@ -26,7 +26,8 @@ from fc7.cli.output import confirm, exit_if_failed, print_json, print_note, prin
 from fc7.cli.settings import NAMES, setting
 from fc7.client import Client
 from fc7.errors import FAMILY, AlreadyExists, DataLoss, Fc7Error, InvalidArgument, NotFound, Unavailable
-from fc7.results import Classification, Head, Hit, Item, Model, Provenance
+from fc7.results import Classification, Head, Item, Model, Provenance
+from fc7.searches import Hit
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "reference" / "command.md").read_text(encoding="utf-8")

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, get_args
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fc7._operations.batches import BATCH_IMAGES, ROWS, call_with, next_request, split
 from fc7._operations.conversion import (
@@ -18,16 +12,15 @@ from fc7._operations.conversion import (
     read_payload,
     read_provenance,
     read_tensor,
-    write_tensor,
 )
+from fc7._operations.ids import split_ids
 from fc7._operations.new_items import NewItem
-from fc7._operations.steps import Emit, Operation, RunBlocking, SendRequest
-from fc7.errors import FailedPrecondition, Fc7Error, ImageDecodeError, InvalidArgument, NotFound
-from fc7.features import Features
+from fc7._operations.search import check_filtered
+from fc7._operations.steps import Emit, Operation, SendRequest
+from fc7.errors import Fc7Error, ImageDecodeError, InvalidArgument, NotFound
 from fc7.filters import Where, write_where
 from fc7.grpc_errors import read_item_error
-from fc7.images import ImageLike, InputImage, list_images, read_entries, write_image
-from fc7.results import Added, CollectionFacts, Hit, Item, Metric, Provenance, Removed, UpsertStatus
+from fc7.results import Added, CollectionFacts, Item, Metric, Provenance, Removed, UpsertStatus
 from fc7.v1 import MAX_MESSAGE_BYTES
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1.collection_pb2_grpc import CollectionServiceStub as Stub
@@ -44,7 +37,6 @@ _STATUSES: dict[int, UpsertStatus] = {
 }
 _IDS = 1000  # per request; an id has at most 1 KiB
 _ITEM_BYTES = 2**18  # a payload of 64 Ki characters, each of four bytes
-_HITS = 10_000  # per response, roughly, over all its queries
 
 T = TypeVar("T")
 
@@ -128,45 +120,6 @@ def upsert(
     return added
 
 
-def search(
-    collection: str, image: ImageLike | None, id: str | None, features: Features | None, k: int, where: Where | None
-) -> Operation[list[Hit]]:
-    """Return the neighbours of one image, stored item or feature."""
-    queries = pb.QueryItemsRequest(collection=collection, k=_checked(k), filter_json=write_where(where))
-    queries.queries.append((yield RunBlocking(partial(_write_query, image, id, features))))
-    (found,) = yield from _ask(SendRequest(Stub, "QueryItems", queries), where is not None)
-    if isinstance(found, Fc7Error):
-        raise found
-    return found
-
-
-def search_many(
-    collection: str,
-    images: ImageLike | Iterable[ImageLike] | None,
-    ids: Iterable[str] | None,
-    features: Features | None,
-    k: int,
-    where: Where | None,
-) -> Operation[list[list[Hit] | Fc7Error]]:
-    """Return the neighbours of each image, stored item or feature."""
-    answers: list[list[Hit] | Fc7Error] = []
-    filter_json = write_where(where)
-    most = BATCH_IMAGES if images is not None else ROWS
-    queries = _queries(images, ids, features)
-    batches = split(queries, lambda query: query.n_bytes, max(1, min(most, _HITS // _checked(k))))
-
-    def pack(batch: list[_Query]) -> pb.QueryItemsRequest:
-        request = pb.QueryItemsRequest(collection=collection, k=k, filter_json=filter_json)
-        for query in batch:
-            query.write(request.queries.add())
-        return request
-
-    while (work := (yield next_request(batches, pack)))[0]:
-        found = yield from _ask(call_with(Stub, "QueryItems", work), where is not None)
-        answers += [query.error or answer for query, answer in zip(work[0], found, strict=True)]
-    return answers
-
-
 def contains(collection: CollectionFacts, id: str) -> Operation[bool]:
     """Return whether an item is stored."""
     (item,) = yield from get_items(collection, [id], False)
@@ -180,7 +133,7 @@ def get_items(collection: CollectionFacts, ids: Iterable[str], with_features: bo
     items: list[Item | Fc7Error] = []
     if with_features and not collection.dim:
         collection = yield from get(collection.name)
-    for part in _parts(ids, _page_size(collection.dim, with_features)):
+    for part in split_ids(ids, _page_size(collection.dim, with_features)):
         sent = [own.sent for own in part]
         request = pb.GetItemsRequest(collection=collection.name, ids=sent, with_features=with_features)
         response: pb.GetItemsResponse = yield SendRequest(Stub, "GetItems", request)
@@ -205,7 +158,7 @@ def list_items(collection: CollectionFacts, with_features: bool, where: Where | 
             filter_json=filter_json,
         )
         response: pb.ListItemsResponse = yield SendRequest(Stub, "ListItems", request)
-        _check_filtered(where is not None, response.filtered)
+        check_filtered(where is not None, response.filtered)
         collection.damaged = response.damaged
         for item in response.items:
             yield Emit(_read_item(item))
@@ -242,13 +195,13 @@ def delete_items(
         more = True
         while more:
             response: pb.DeleteItemsResponse = yield SendRequest(Stub, "DeleteItems", request)
-            _check_filtered(True, response.filtered)
+            check_filtered(True, response.filtered)
             collection.count, more = response.count, response.more
             request.page_token = response.next_page_token
             for result in response.results:
                 add(Removed(result.id))
         return removed
-    for part in _parts(ids, _IDS):
+    for part in split_ids(ids, _IDS):
         request = pb.DeleteItemsRequest(collection=collection.name, ids=[own.sent for own in part])
         response = yield SendRequest(Stub, "DeleteItems", request)
         if response.HasField("count"):
@@ -256,119 +209,6 @@ def delete_items(
         for own, result in zip(part, response.results, strict=True):
             add(Removed(own.id, own.error or (read_item_error(result.error) if result.HasField("error") else None)))
     return removed
-
-
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """One of many queries to be sent."""
-
-    write: Callable[[pb.Query], object]
-    n_bytes: int
-    error: Fc7Error | None = None  # why the server cannot answer it
-
-
-def _queries(
-    images: ImageLike | Iterable[ImageLike] | None, ids: Iterable[str] | None, features: Features | None
-) -> Iterator[_Query]:
-    if sum(given is not None for given in (images, ids, features)) != 1:
-        raise InvalidArgument("search_many takes exactly one of images, ids= and features=", name="images")
-    if ids is not None:
-        for part in _parts(ids, ROWS):
-            for own in part:
-                yield _Query(partial(_write_id_to, own.sent), len(own.sent), own.error)
-    elif features is not None:
-        for row in features.values:
-            yield _Query(partial(_write_vector_to, row, features.provenance.digest), row.nbytes)
-    else:
-        for entry in read_entries(list_images(images)):
-            yield _Query(partial(_write_image_to, entry), entry.n_bytes, entry.error)
-
-
-def _write_id_to(id: str, query: pb.Query) -> None:
-    query.id = id
-
-
-def _write_vector_to(row: NDArray[np.float32], digest: str, query: pb.Query) -> None:
-    query.vector.values.CopyFrom(write_tensor(row))
-    query.vector.provenance_digest = digest
-
-
-def _write_image_to(entry: InputImage, query: pb.Query) -> None:
-    query.image.SetInParent()
-    entry.content.write(query.image)
-
-
-def _checked(k: int) -> int:
-    if not 1 <= k < 2**31:
-        raise InvalidArgument(
-            f"k must be at least 1 (got {k})" if k < 1 else f"k must be less than {2**31} (got {k})", name="k"
-        )
-    return k
-
-
-def _check_filtered(is_asked: bool, is_done: bool) -> None:
-    """Refuse the answer of a server that did not apply the filter."""
-    if is_asked and not is_done:
-        raise FailedPrecondition(
-            "The server does not know filters. Upgrade fc7 on the server, or leave the filter out",
-            name="where",
-        )
-
-
-def _ask(call: SendRequest, is_filtered: bool) -> Operation[list[list[Hit] | Fc7Error]]:
-    response: pb.QueryItemsResponse = yield call
-    _check_filtered(is_filtered, response.filtered)
-    answers: list[list[Hit] | Fc7Error] = yield RunBlocking(partial(_read_hits, response))
-    return answers
-
-
-def _read_hits(response: pb.QueryItemsResponse) -> list[list[Hit] | Fc7Error]:
-    return [
-        read_item_error(result.error)
-        if result.HasField("error")
-        else [Hit(hit.id, hit.score, read_payload(hit.payload_json)) for hit in result.hits]
-        for result in response.results
-    ]
-
-
-def _write_query(image: ImageLike | None, id: str | None, features: Features | None) -> pb.Query:
-    if sum(given is not None for given in (image, id, features)) != 1:
-        raise InvalidArgument("search takes exactly one of image, id= and features=", name="image")
-    if id is not None:
-        return pb.Query(id=check_text(id, "id"))
-    if features is not None:
-        if len(features) != 1:
-            raise InvalidArgument(
-                f"features has {len(features)} rows. Search for one row, features[i], or use search_many",
-                name="features",
-            )
-        digest = features.provenance.digest
-        return pb.Query(vector=pb.Vector(values=write_tensor(features.values[0]), provenance_digest=digest))
-    return pb.Query(image=write_image(image))  # type: ignore[arg-type]  # one of the three is given
-
-
-@dataclass(frozen=True, slots=True)
-class _Id:
-    """An id to be sent. An id that no message can hold is sent empty; no item has that id."""
-
-    id: str  # as the caller gave it
-    sent: str
-    error: Fc7Error | None = None
-
-
-def _parts(ids: Iterable[str], count: int) -> Iterator[list[_Id]]:
-    if isinstance(ids, str):
-        raise InvalidArgument(f"ids must be a list of ids (got the string {ids!r})", name="ids")
-    remaining = iter(ids)
-    while part := [_write_id(own) for own in islice(remaining, count)]:
-        yield part
-
-
-def _write_id(own: str) -> _Id:
-    try:
-        return _Id(own, check_text(own, "id"))
-    except InvalidArgument as error:
-        return _Id(str(own), "", error)
 
 
 def _page_size(dim: int, with_features: bool) -> int:

@@ -443,39 +443,105 @@ class UndoLabelResult(_message.Message):
     error: _common_pb2.ItemError
     def __init__(self, label: _Optional[_Union[Label, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
-class Query(_message.Message):
-    __slots__ = ("image", "vector", "id")
+class Crop(_message.Message):
+    __slots__ = ("left", "top", "right", "bottom")
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    RIGHT_FIELD_NUMBER: _ClassVar[int]
+    BOTTOM_FIELD_NUMBER: _ClassVar[int]
+    left: float
+    top: float
+    right: float
+    bottom: float
+    def __init__(self, left: _Optional[float] = ..., top: _Optional[float] = ..., right: _Optional[float] = ..., bottom: _Optional[float] = ...) -> None: ...
+
+class Example(_message.Message):
+    __slots__ = ("image", "vector", "id", "weight", "crop")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CROP_FIELD_NUMBER: _ClassVar[int]
     image: _common_pb2.Image
     vector: Vector
     id: str
-    def __init__(self, image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., id: _Optional[str] = ...) -> None: ...
+    weight: float
+    crop: Crop
+    def __init__(self, image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., id: _Optional[str] = ..., weight: _Optional[float] = ..., crop: _Optional[_Union[Crop, _Mapping]] = ...) -> None: ...
+
+class Query(_message.Message):
+    __slots__ = ("image", "vector", "id", "examples")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    image: _common_pb2.Image
+    vector: Vector
+    id: str
+    examples: _containers.RepeatedCompositeFieldContainer[Example]
+    def __init__(self, image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., id: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ...) -> None: ...
+
+class PayloadFields(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class QueryItemsRequest(_message.Message):
-    __slots__ = ("collection", "queries", "k", "filter_json")
+    __slots__ = ("collection", "queries", "k", "filter_json", "offset", "min_score", "excluded_ids", "exact", "payload_fields", "with_features")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_IDS_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    WITH_FEATURES_FIELD_NUMBER: _ClassVar[int]
     collection: str
     queries: _containers.RepeatedCompositeFieldContainer[Query]
     k: int
     filter_json: str
-    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ...) -> None: ...
+    offset: int
+    min_score: float
+    excluded_ids: _containers.RepeatedScalarFieldContainer[str]
+    exact: bool
+    payload_fields: PayloadFields
+    with_features: bool
+    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., exact: bool = ..., payload_fields: _Optional[_Union[PayloadFields, _Mapping]] = ..., with_features: bool = ...) -> None: ...
 
 class QueryItemsResponse(_message.Message):
-    __slots__ = ("results", "metric", "timing", "filtered")
+    __slots__ = ("results", "metric", "timing", "filtered", "report")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
     FILTERED_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[QueryResult]
     metric: Metric
     timing: _common_pb2.Timing
     filtered: bool
-    def __init__(self, results: _Optional[_Iterable[_Union[QueryResult, _Mapping]]] = ..., metric: _Optional[_Union[Metric, str]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., filtered: bool = ...) -> None: ...
+    report: SearchReport
+    def __init__(self, results: _Optional[_Iterable[_Union[QueryResult, _Mapping]]] = ..., metric: _Optional[_Union[Metric, str]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., filtered: bool = ..., report: _Optional[_Union[SearchReport, _Mapping]] = ...) -> None: ...
+
+class SearchReport(_message.Message):
+    __slots__ = ("index", "vectors_compared", "codes_compared", "read_s", "filter_s", "search_s", "load_s")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_COMPARED_FIELD_NUMBER: _ClassVar[int]
+    CODES_COMPARED_FIELD_NUMBER: _ClassVar[int]
+    READ_S_FIELD_NUMBER: _ClassVar[int]
+    FILTER_S_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_S_FIELD_NUMBER: _ClassVar[int]
+    LOAD_S_FIELD_NUMBER: _ClassVar[int]
+    index: str
+    vectors_compared: int
+    codes_compared: int
+    read_s: float
+    filter_s: float
+    search_s: float
+    load_s: float
+    def __init__(self, index: _Optional[str] = ..., vectors_compared: _Optional[int] = ..., codes_compared: _Optional[int] = ..., read_s: _Optional[float] = ..., filter_s: _Optional[float] = ..., search_s: _Optional[float] = ..., load_s: _Optional[float] = ...) -> None: ...
 
 class QueryResult(_message.Message):
     __slots__ = ("hits", "error")
@@ -486,11 +552,13 @@ class QueryResult(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("id", "score", "payload_json")
+    __slots__ = ("id", "score", "payload_json", "feature")
     ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_JSON_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
     id: str
     score: float
     payload_json: str
-    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., payload_json: _Optional[str] = ...) -> None: ...
+    feature: _common_pb2.Tensor
+    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., payload_json: _Optional[str] = ..., feature: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...

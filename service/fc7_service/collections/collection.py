@@ -17,7 +17,7 @@ from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.labels import Labels, forget
-from fc7_service.collections.payload import is_equal, merge, read_label
+from fc7_service.collections.payload import choose_fields, is_equal, merge, read_label
 from fc7_service.collections.payload_updates import PayloadChange, Updated, update_matching, update_row
 from fc7_service.collections.rows import (
     DamagedRow,
@@ -28,6 +28,7 @@ from fc7_service.collections.rows import (
     intact_rows,
     why_absent,
 )
+from fc7_service.collections.search import Hit, Query, Search, SearchReport
 from fc7_service.collections.searcher import RowChanges, Searcher
 from fc7_service.collections.store import Store
 
@@ -35,15 +36,6 @@ _LONGEST_ID_BYTES = 1024
 _FILTERED_AT_ONCE = 20_000  # items whose payloads are compared with a filter in one read
 _DELETED_AT_ONCE = 1000  # rows read at once, to be deleted by a filter
 _LARGEST_NORM = 1e18  # squares of differences stay within float32
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One neighbour."""
-
-    id: str
-    score: float  # larger is nearer: cosine, minus the Euclidean distance, or the inner product
-    payload: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -284,40 +276,31 @@ class Collection:
         excluded_ids: Sequence[str | None] | None = None,
         where: Filter | None = None,
     ) -> list[list[Hit]]:
-        """Return the k nearest items of each query, best first.
+        """Return the k nearest items of each of ``vectors`` (Q, D), best first: the plain case of `answer`.
 
-        Parameters
-        ----------
-        vectors
-            (Q, D) float32, raw.
-        k
-            At least 1. If there are fewer items, all are returned.
-        excluded_ids
-            One per query: an id that its answer leaves out, or None.
-        where
-            Which items to search among. Defaults to all.
+        Each answer leaves out the id at its place in ``excluded_ids``.
+        """
+        own_ids = excluded_ids or [None] * len(vectors)
+        queries = [Query(vector, (own,) if own else ()) for vector, own in zip(vectors, own_ids, strict=True)]
+        return self.answer(queries, Search(k=k, where=where))[0]
+
+    def answer(self, queries: Sequence[Query], search: Search) -> tuple[list[list[Hit]], SearchReport]:
+        """Return the hits of each query, best first, and how they were found.
 
         Raises
         ------
         InvalidArgument
-            ``k`` is below 1, or a vector cannot be compared.
+            A vector cannot be compared.
         DataLoss
             The database turned out to be damaged.
         """
-        if k < 1:
-            raise InvalidArgument(f"k must be at least 1 (got {k})", name="k")
-        for vector in vectors:
-            self.check_vector(vector)
-        excluded = excluded_ids or [None] * len(vectors)
-        found, rows = self._searcher.search(vectors, k + any(one is not None for one in excluded), where)
-        return [
-            [
-                Hit(rows[rid].id, score, json.loads(rows[rid].payload))
-                for rid, score in pairs
-                if rows[rid].id != excluded_id
-            ][:k]
-            for pairs, excluded_id in zip(found, excluded, strict=True)
-        ]
+        for query in queries:
+            self.check_vector(query.vector)
+        report = SearchReport(index=self.index_name)
+        if not queries:
+            return [], report
+        found, rows = self._searcher.search(queries, search, report)
+        return [[_hit(rows[rid], score, search) for rid, score in hits] for hits in found], report
 
     def upsert(self, items: Sequence[Item], *, is_merged: bool = False) -> list[str | Fc7Error]:
         """Store items; return "added", "replaced" or "skipped" per item once they are on disk.
@@ -512,3 +495,10 @@ class Collection:
         if isinstance(row, StoredRow):
             return row.item(with_vector=with_features)
         return why_absent(self.name, id, row)
+
+
+def _hit(row: StoredRow, score: float, search: Search) -> Hit:
+    payload = json.loads(row.payload)
+    if search.payload_fields is not None:
+        payload = choose_fields(payload, search.payload_fields)
+    return Hit(row.id, score, payload, row.vector.astype(np.float32) if search.has_features else None)

@@ -5,12 +5,22 @@ To add one: write ``index_NAME.py`` and give it a row in ``index_choice.py``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.collections.scoring import ScoredRows
+
+
+@dataclass(slots=True)
+class Work:
+    """How hard an index is to search; it adds up what it did."""
+
+    is_exact: bool = False  # compare every vector that may be answered
+    n_vectors: int = 0  # vectors that were compared with a query, over all queries
+    n_codes: int = 0  # short codes that were compared with a query, over all queries
 
 
 class Index(Protocol):
@@ -20,7 +30,9 @@ class Index(Protocol):
     from the metric that compares them.
     """
 
-    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_] | None) -> list[ScoredRows]:
+    def search(
+        self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_] | None, work: Work | None = None
+    ) -> list[ScoredRows]:
         """Return the best rows of each query.
 
         Parameters
@@ -31,6 +43,8 @@ class Index(Protocol):
             At least 1.
         alive
             (N,), False for rows that may not be answered; None if all may.
+        work
+            How hard to search; what was done is added to it. Defaults to as hard as usual.
 
         Returns
         -------

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.collections.faiss_threads import set_faiss_threads
+from fc7_service.collections.index import Work
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import ScoredRows, exact_scores, prepare_vectors, scan
 
@@ -44,10 +45,18 @@ class Exact:
             flat.add(self._rows)
             self._rows = faiss.rev_swig_ptr(flat.get_xb(), n * dim).reshape(n, dim)  # FAISS's own copy, not a second
 
-    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_] | None = None) -> list[ScoredRows]:
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        alive: NDArray[np.bool_] | None = None,
+        work: Work | None = None,
+    ) -> list[ScoredRows]:
         """Return the k best of each query, and what ties with them."""
         n = len(self._rows)
         n_dead = 0 if alive is None else n - int(np.count_nonzero(alive))
+        if work:
+            work.n_vectors += n * len(queries)
         wide = min(k + _SLACK + n_dead, n)
         if wide > _WIDEST or not (self._is_on_gpu or len(queries) < _FEWEST_FOR_SCAN):
             return scan([self._rows], queries, k, alive, self._metric)

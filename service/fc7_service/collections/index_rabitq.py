@@ -39,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.collections.faiss_threads import set_faiss_threads
+from fc7_service.collections.index import Work
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import ROUNDING, ScoredRows, exact_scores, may_be_best, prepare_vectors, scan
 
@@ -71,16 +72,26 @@ class RaBitQ:
             self._lengths[start : start + _BLOCK] = np.linalg.norm(self._decoded(raw), axis=1)
         self._measure_errors()
 
-    def search(self, queries: NDArray[np.float32], k: int, alive: NDArray[np.bool_] | None = None) -> list[ScoredRows]:
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        alive: NDArray[np.bool_] | None = None,
+        work: Work | None = None,
+    ) -> list[ScoredRows]:
         """Return the best of each query with their exact scores, widening its candidates until they suffice."""
+        work = work or Work()
         n_alive = len(self._vectors) if alive is None else int(np.count_nonzero(alive))
         wide = max(_CANDIDATES, _CANDIDATES_PER_K * k)
-        if wide * _SCAN_SHARE > n_alive:
+        if work.is_exact or wide * _SCAN_SHARE > n_alive:
+            work.n_vectors += n_alive * len(queries)
             return self._scan(np.arange(n_alive) if alive is None else np.flatnonzero(alive), queries, k)
         set_faiss_threads(len(queries))
         only_alive = None if alive is None else _Selection(alive)
         parameters = None if only_alive is None else only_alive.parameters
         estimates, rows = self._codes.search(queries, wide, params=parameters)
+        work.n_codes += n_alive * len(queries)
+        work.n_vectors += wide * len(queries)
         answers = [self._ranked(query, found, k) for query, found in zip(queries, rows, strict=True)]
         left = []  # queries of which too many rows may belong to the answer
         set_faiss_threads(1)  # a second pass has one query, and FAISS only divides work between queries
@@ -89,10 +100,14 @@ class RaBitQ:
             if self._is_beyond(estimates[i, -1], bound):
                 continue
             _, _, found = self._codes.range_search(query[None], bound, params=parameters)
+            work.n_codes += n_alive
             if len(found) * _SCAN_SHARE > n_alive:
                 left.append(i)
+                work.n_vectors += n_alive
             else:
-                answers[i] = self._ranked(query, np.union1d(found, rows[i]), k)
+                candidates = np.union1d(found, rows[i])
+                work.n_vectors += len(candidates)
+                answers[i] = self._ranked(query, candidates, k)
         if left:
             for i, answer in zip(left, scan(self._blocks(), queries[left], k, alive, self._metric), strict=True):
                 answers[i] = answer

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
+from fc7.contract.filter import read_field
 from fc7.errors import AlreadyExists, InvalidArgument, Reason
 
 LARGEST_PAYLOAD = 64 * 2**10  # characters of JSON
@@ -71,6 +73,20 @@ def read_label(id: str, payload: dict[str, Any], field: str) -> str | None:
         name=field,
         reason=Reason.INVALID_LABEL,
     )
+
+
+def choose_fields(payload: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of a payload that ``names`` name, nested as they were; an absent one is left out."""
+    chosen: dict[str, Any] = {}
+    for name in names:
+        value = read_field(payload, name)
+        if value is not None:
+            *keys, last = name.split(".")
+            place = chosen
+            for key in keys:
+                place = place.setdefault(key, {})
+            place[last] = value
+    return chosen
 
 
 def _is_same_file(one: str, other: str) -> bool:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.contract.filter import Filter, matches
+from fc7.contract.filter import matches
 from fc7.errors import DataLoss, NotFound, Reason
 from fc7_service.collections.columns import Columns
+from fc7_service.collections.index import Work
 from fc7_service.collections.rows import StoredRow, log_damaged, parse_payload
+from fc7_service.collections.search import Query, Search, SearchReport
 from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Store
+
+RankedRows = list[tuple[int, float]]  # rid and score, best first
+Rows = dict[int, StoredRow]  # by rid
 
 _log = logging.getLogger(__name__)
 
@@ -157,34 +164,55 @@ class Searcher:
             log_damaged(list(self._store.damaged.values()), self._name)
         return rids[:n], places[:n], vectors[:n]
 
-    def search(
-        self, vectors: NDArray[np.float32], k: int, where: Filter | None = None
-    ) -> tuple[list[list[tuple[int, float]]], dict[int, StoredRow]]:
-        """Return rid and score of the k best rows per query (Q, D), and these rows, all as of one commit.
+    def search(self, queries: Sequence[Query], search: Search, report: SearchReport) -> tuple[list[RankedRows], Rows]:
+        """Return rid and score of the rows that answer each query, best first, and these rows, all as of one commit.
 
-        With ``where``, only rows that match it are answered.
+        How that was done is added to the report.
         """
-        found, rows, missing, is_complete = self._look_up(self._current(), vectors, k, where)
+        found, rows, missing, is_complete = self._look_up(self._current(), queries, search, report)
         if is_complete and not missing:
             return found, rows
         # A commit deleted rows meanwhile. Under the lock none can, so a row that is missing then is damaged.
         with self._writing:
             while True:
                 assert self._snapshot is not None
-                found, rows, missing, _ = self._look_up(self._snapshot, vectors, k, where)
+                found, rows, missing, _ = self._look_up(self._snapshot, queries, search, report)
                 if not missing:
                     return found, rows
                 _log.warning("collection %r: %d rows no longer match their checksum", self._name, len(missing))
                 self._snapshot = self._snapshot.with_changes([], missing)
 
     def _look_up(
-        self, snapshot: Snapshot, vectors: NDArray[np.float32], k: int, where: Filter | None
-    ) -> tuple[list[list[tuple[int, float]]], dict[int, StoredRow], list[int], bool]:
+        self, snapshot: Snapshot, queries: Sequence[Query], search: Search, report: SearchReport
+    ) -> tuple[list[RankedRows], Rows, list[int], bool]:
         """Return hits, their rows, the rids of rows that cannot be read, and whether the filter saw all rows."""
-        mask, is_complete = (None, True) if where is None else self._columns.mask(where, snapshot)
-        found = snapshot.search(vectors, k, mask)
+        start = time.perf_counter()
+        mask, is_complete = (None, True) if search.where is None else self._columns.mask(search.where, snapshot)
+        filtered = time.perf_counter()
+        rids = self._store.rids({*search.excluded_ids, *(own for query in queries for own in query.own_ids)})
+        excluded = [{rids[one] for one in (*search.excluded_ids, *query.own_ids) if one in rids} for query in queries]
+        work = Work(is_exact=search.is_exact)
+        depth = search.offset + search.k + max(map(len, excluded))
+        ranked = snapshot.search(np.stack([query.vector for query in queries]), depth, mask, work)
+        found = [choose(*one, search) for one in zip(ranked, excluded, strict=True)]
+        searched = time.perf_counter()
         wanted = sorted({rid for hits in found for rid, _ in hits})
-        rows = self._store.by_rid(wanted)
-        if where is not None:  # a payload that was changed meanwhile
-            is_complete = is_complete and all(matches(where, parse_payload(row.payload)) for row in rows.values())
+        rows = self._store.by_rid(wanted, with_vectors=search.has_features)
+        if search.where is not None:  # a payload that was changed meanwhile
+            is_complete = is_complete and all(
+                matches(search.where, parse_payload(row.payload)) for row in rows.values()
+            )
+        report.index = snapshot.index_name
+        report.n_vectors += work.n_vectors
+        report.n_codes += work.n_codes
+        report.filter_s += filtered - start
+        report.search_s += searched - filtered
+        report.load_s += time.perf_counter() - searched
         return found, rows, [rid for rid in wanted if rid not in rows], is_complete
+
+
+def choose(ranked: RankedRows, excluded: Set[int], search: Search) -> RankedRows:
+    """Return those of the rows, best first, that answer one query."""
+    lowest = -math.inf if search.min_score is None else search.min_score
+    kept = [(rid, score) for rid, score in ranked if rid not in excluded and score >= lowest]
+    return kept[search.offset : search.offset + search.k]

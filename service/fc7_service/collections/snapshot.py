@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7_service.collections.index import Index
+from fc7_service.collections.index import Index, Work
 from fc7_service.collections.index_choice import build_index, choose_index
 from fc7_service.collections.rows import Metric, StoredRow
 from fc7_service.collections.scoring import NO_ROWS, ScoredRows, prepare_vectors, scan
@@ -102,7 +102,11 @@ class Snapshot:
         )
 
     def search(
-        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        allowed: NDArray[np.bool_] | None = None,
+        work: Work | None = None,
     ) -> list[list[tuple[int, float]]]:
         """Return rid and score of the k best rows per query, best first.
 
@@ -114,6 +118,8 @@ class Snapshot:
             At least 1. If there are fewer rows, all are returned.
         allowed
             (N + n_tail,): which rows, those of the tail last, may be answered if they are not deleted. Defaults to all.
+        work
+            See `Index.search`.
         """
         alive, tail_alive, n_alive = self.alive, self.tail_alive, self.n_alive
         if allowed is not None:
@@ -124,7 +130,9 @@ class Snapshot:
             return [[] for _ in queries]
         prepared = prepare_vectors(queries, self.metric)
         tail = scan([self.tail_vectors[: self.n_tail]], prepared, k, tail_alive, self.metric)
-        indexed = self.index.search(prepared, k, alive) if self.index else [NO_ROWS] * len(prepared)
+        indexed = self.index.search(prepared, k, alive, work) if self.index else [NO_ROWS] * len(prepared)
+        if work:
+            work.n_vectors += self.n_tail * len(prepared)
         return [self._best(*both, k) for both in zip(indexed, tail, strict=True)]
 
     def _best(self, indexed: ScoredRows, tail: ScoredRows, k: int) -> list[tuple[int, float]]:

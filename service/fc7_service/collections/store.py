@@ -137,6 +137,12 @@ class Store:
                     found[wanted] = self._row(row)
         return found
 
+    def rids(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return the rid of each of those ``ids`` that are stored."""
+        with self._reading() as connection:
+            found = ((one, connection.execute("SELECT rid FROM items WHERE id = ?", (one,)).fetchone()) for one in ids)
+            return {one: int(row[0]) for one, row in found if row is not None}
+
     def by_rid(self, rids: Sequence[int], *, with_vectors: bool = False) -> dict[int, StoredRow]:
         """Return those of the rows ``rids`` that are intact as far as they are read."""
         query = _ROWS if with_vectors else _METADATA

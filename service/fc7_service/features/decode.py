@@ -27,6 +27,7 @@ from fc7_service.bundle.recipe import Recipe
 from fc7_service.features import jpeg
 from fc7_service.features.colour import check_mode, over_white, without_alpha
 from fc7_service.features.image_format import detect_format
+from fc7_service.features.image_part import ImagePart
 from fc7_service.features.metadata import File, orientation, strip
 
 MAX_IMAGE_BYTES = 60 * 2**20  # little less than a message may have
@@ -69,10 +70,11 @@ class Picture:
     Parameters
     ----------
     image
-        An encoded file, or pixels, uint8 (H, W, 3) in RGB. The first image of an animation or of several pages counts.
+        An encoded file, pixels, uint8 (H, W, 3) in RGB, or a part of either. The first image of an animation or of
+        several pages counts.
     recipe
         Its version decides how colours are converted. The shorter side will be resized to its ``resize_px``, so the
-        image may be decoded at a reduced scale, but not below twice that size.
+        image may be decoded at a reduced scale, but not below twice that size. For a part, this is the part's side.
 
     Raises
     ------
@@ -84,12 +86,14 @@ class Picture:
 
     n_bytes: int  # most memory that ``upright`` takes
 
-    def __init__(self, image: bytes | NDArray[np.uint8], recipe: Recipe) -> None:
-        self._recipe = recipe
+    def __init__(self, image: bytes | NDArray[np.uint8] | ImagePart, recipe: Recipe) -> None:
+        self._recipe, self._part, self._side_px = recipe, None, float(recipe.resize_px)
+        if isinstance(image, ImagePart):
+            self._part, self._side_px, image = image, recipe.resize_px / image.smallest_side(), image.image
         self._file: File | None = None
         if not isinstance(image, bytes):
             self._image, self._name = from_pixels(image), ""
-            self._factor = _factor(self._image.size, recipe.resize_px)
+            self._factor = _factor(self._image.size, self._side_px)
             self.n_bytes = 4 * image.shape[0] * image.shape[1]
             return
         if not image:
@@ -107,7 +111,7 @@ class Picture:
         self._scale()
 
     def upright(self) -> Image.Image:
-        """Return the image in RGB, upright, possibly at a reduced scale.
+        """Return the image, or the part that counts, in RGB, upright, possibly at a reduced scale.
 
         Raises
         ------
@@ -122,7 +126,8 @@ class Picture:
                 rgb = over_white(image, 1 if self._name == "JPEG" else self._factor)
             file, info = self._file or File(b""), image.info  # the decoders of WebP and AVIF read EXIF themselves
             turn = _TURNS.get(orientation(file.exif or info.get("exif", b""), file.xmp or info.get("xmp", b"")))
-            return rgb if turn is None else rgb.transpose(turn)
+            whole = rgb if turn is None else rgb.transpose(turn)
+            return whole if self._part is None else whole.crop(self._part.box(*whole.size))
         except ImageDecodeError:
             raise
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, ...
@@ -136,7 +141,7 @@ class Picture:
         width, height = self._image.size
         n_pixels, n_buffered = width * height, 0
         n_copied = 4 if self._recipe.version == 1 else 0  # version 1 changes colours at full size
-        self._factor = _factor((width, height), self._recipe.resize_px)
+        self._factor = _factor((width, height), self._side_px)
         if isinstance(self._image, JpegImagePlugin.JpegImageFile):
             if jpeg.is_buffered(self._file.data):
                 n_buffered = 2 * n_pixels * max(1, self._image.layers)
@@ -230,9 +235,9 @@ def _check_webp(data: bytes) -> None:
         )
 
 
-def _factor(size: tuple[int, int], resize_px: int) -> int:
-    """Return 8, 4, 2 or 1: how many times smaller an image may be decoded, so that twice ``resize_px`` is left."""
+def _factor(size: tuple[int, int], side_px: float) -> int:
+    """Return 8, 4, 2 or 1: how many times smaller an image may be decoded, so that twice ``side_px`` is left."""
     width, height = size
-    shrink = 2 * resize_px / min(size)
+    shrink = 2 * side_px / min(size)
     spare = min(width // max(1, round(width * shrink)), height // max(1, round(height * shrink)))
     return next(factor for factor in (8, 4, 2, 1) if spare >= factor or factor == 1)

@@ -185,7 +185,7 @@ class Extractor:
         call = Call(origin, kind, bundle.name.partition(VERSION_MARK)[0], n_views, can_wait)
         batcher, tensor_bytes = self._batcher(bundle.name), n_views * 4 * 3 * recipe.crop_px**2
         for image in images:
-            n_bytes = image.nbytes if isinstance(image, np.ndarray) else len(image)
+            n_bytes = len(image) if isinstance(image, bytes) else image.nbytes
             work = ImageWork(image, recipe, n_views, layer, kind, batcher)
             picture = Picture(call, max(n_bytes, tensor_bytes), work)
             work.future.add_done_callback(partial(self._finish, picture))

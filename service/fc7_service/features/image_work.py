@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from fc7.errors import Fc7Error, ImageDecodeError, InvalidArgument
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import Batcher, ComputedFeature, Request
+from fc7_service.features.image_part import ImagePart
 from fc7_service.scheduling.call import WorkClass
 
 if TYPE_CHECKING:
     from fc7_service.features.decode import Picture
 
-ImageInput = bytes | NDArray[Any]  # an encoded file, or pixels uint8 (H, W, 3) in RGB
+ImageInput = bytes | NDArray[Any] | ImagePart  # an encoded file, pixels uint8 (H, W, 3) in RGB, or a part of either
 
 
 class ImageWork:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.decode import Picture
+from fc7_service.features.image_part import ImagePart
 
 
 def decode_upright(image: bytes | NDArray[np.uint8], recipe: Recipe) -> Image.Image:
@@ -78,7 +79,7 @@ def preprocess_views(image: bytes | NDArray[np.uint8], recipe: Recipe, n_views: 
     return cut_views(open_views(image, recipe, n_views), recipe, n_views)
 
 
-def open_views(image: bytes | NDArray[np.uint8], recipe: Recipe, n_views: int) -> Picture:
+def open_views(image: bytes | NDArray[np.uint8] | ImagePart, recipe: Recipe, n_views: int) -> Picture:
     """Read the header of an image, to cut views from it later with ``cut_views``."""
     return Picture(image, recipe if n_views == 1 else recipe.with_margin())
 

@@ -19,7 +19,8 @@ from fc7_service.rpc.label_records import add_labels, list_labels, undo_labels
 from fc7_service.rpc.messages import check_answer, write_error, write_provenance, write_tensor, write_timing
 from fc7_service.rpc.payload import write_payload
 from fc7_service.rpc.payload_updates import delete_matching, update_payloads
-from fc7_service.rpc.query_items import check_query, read_queries, write_hits
+from fc7_service.rpc.query_items import read_queries, write_hits, write_report
+from fc7_service.rpc.read_search import read_search
 from fc7_service.rpc.upsert_items import upsert_items
 from fc7_service.telemetry.record import Record, ignore
 
@@ -138,19 +139,19 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Any) -> pb.QueryItemsResponse:  # noqa: N802
         """Find the nearest items of each query."""
         with await self._use(request.collection) as collection:
-            check_query(request, collection.count)
-            where = _read_filter(request.filter_json)
-            _check_memory(collection, len(request.queries))
-            features, timing = await read_queries(collection, self._extractor, request.queries)
-            excluded_ids = [query.id or None for query in request.queries]  # a stored item does not find itself
             start = time.monotonic()
-            results = await asyncio.to_thread(write_hits, collection, features, request.k, excluded_ids, where)
-            self._record("fc7_search_seconds", time.monotonic() - start, index=collection.index_name)
+            search = read_search(request, collection.count)
+            _check_memory(collection, sum(max(1, len(query.examples)) for query in request.queries))
+            queries, timing = await read_queries(collection, self._extractor, request.queries)
+            read = time.monotonic()
+            results, report = await asyncio.to_thread(write_hits, collection, queries, search)
+            self._record("fc7_search_seconds", time.monotonic() - read, index=report.index)
             return pb.QueryItemsResponse(
                 results=results,
                 metric=_METRIC_NUMBERS[collection.metric],
                 timing=write_timing(timing),
-                filtered=where is not None,
+                filtered=search.where is not None,
+                report=write_report(report, read - start),
             )
 
     async def _use(self, name: str) -> Use:

@@ -15,7 +15,6 @@ from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, Re
 from fc7.v1 import MAX_MESSAGE_BYTES, collection_pb2, common_pb2
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.features.extractor import VIEWS
-from fc7_service.features.image_work import ImageInput
 
 _MOST_AXES, _LARGEST_AXIS = 8, 2**31
 
@@ -49,7 +48,7 @@ def write_tensor(array: NDArray[Any]) -> common_pb2.Tensor:
     return common_pb2.Tensor(dtype=array.dtype.name, shape=array.shape, data=little_endian.tobytes())
 
 
-def read_image(image: common_pb2.Image) -> ImageInput | Fc7Error:
+def read_image(image: common_pb2.Image) -> bytes | NDArray[Any] | Fc7Error:
     """Return what the extractor takes, or why this image cannot be read."""
     try:
         if image.WhichOneof("source") == "pixels":

@@ -8,91 +8,95 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.contract.filter import Filter
 from fc7.contract.timing import Timing
-from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
+from fc7.errors import Fc7Error
 from fc7.v1 import collection_pb2 as pb
 from fc7_service.collections.collection import Collection
+from fc7_service.collections.search import Example, Hit, Query, Search, SearchReport, combine
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import extract_images
-from fc7_service.rpc.messages import check_answer, read_image, read_vector, write_error
+from fc7_service.rpc.messages import check_answer, read_vector, write_error, write_tensor
 from fc7_service.rpc.payload import write_payload
+from fc7_service.rpc.read_search import Source, check_sources, sources
 from fc7_service.rpc.request_models import model_of_provenance
 
-_MOST_HITS = 100_000  # of one call
 _SEARCHED_AT_ONCE = 64  # queries
 
 Feature = NDArray[np.float32]  # (D,)
 
 
-def check_query(request: pb.QueryItemsRequest, count: int) -> None:
-    """Refuse a query that asks for nothing or for too much of a collection of ``count`` items."""
-    if request.k < 1:
-        raise InvalidArgument(f"k must be at least 1 (got {request.k})", name="k")
-    if not request.queries:
-        raise InvalidArgument("queries is empty. Send at least one", name="queries")
-    n_hits = len(request.queries) * min(request.k, count)
-    if n_hits > _MOST_HITS:
-        raise ResourceExhausted(
-            f"the answer would have {n_hits} hits, but the limit is {_MOST_HITS}. Send fewer queries or a smaller k",
-            name="k",
-            reason=Reason.ANSWER_TOO_LARGE,
-        )
-
-
 async def read_queries(
     collection: Collection, extractor: Extractor, queries: Sequence[pb.Query]
-) -> tuple[list[Feature | Fc7Error], Timing]:
-    """Return the feature of each query or its error, and where the time of extracting images went."""
-    found = await asyncio.to_thread(_read_features, collection, queries)
+) -> tuple[list[Query | Fc7Error], Timing]:
+    """Return each query with its vector, or its error, and where the time of extracting images went."""
+    parts = [list(sources(query)) for query in queries]
+    flat = [source for part in parts for source in part]
+    found = await asyncio.to_thread(_read_features, collection, flat)
     images = [i for i, feature in enumerate(found) if feature is None]
     timing = Timing()
     if images:
         provenance = collection.provenance
         model = model_of_provenance(extractor, provenance, f"collection {collection.name!r}")
-        sent = [read_image(queries[i].image) for i in images]
+        sent = [flat[i].image() for i in images]
         extracted = await extract_images(extractor, sent, model, provenance.layer)
         for i, feature in zip(images, extracted.rows, strict=True):
-            found[i] = _checked(collection, feature)
+            found[i] = feature
         timing = extracted.timing
-    return [feature for feature in found if feature is not None], timing
+    features = iter(found)
+    return [
+        _read_query(collection, query, part, [next(features) for _ in part])
+        for query, part in zip(queries, parts, strict=True)
+    ], timing
 
 
 def write_hits(
-    collection: Collection,
-    features: Sequence[Feature | Fc7Error],
-    k: int,
-    excluded_ids: Sequence[str | None],
-    where: Filter | None = None,
-) -> list[pb.QueryResult]:
-    """Search; return the hits of each feature, or its error in the same place."""
-    results = [pb.QueryResult(error=write_error(one) if isinstance(one, Fc7Error) else None) for one in features]
-    valid = [(i, feature) for i, feature in enumerate(features) if not isinstance(feature, Fc7Error)]
+    collection: Collection, queries: Sequence[Query | Fc7Error], search: Search
+) -> tuple[list[pb.QueryResult], SearchReport]:
+    """Search; return the hits of each query, or its error in the same place, and how they were found."""
+    results = [pb.QueryResult(error=write_error(one) if isinstance(one, Fc7Error) else None) for one in queries]
+    valid = [(i, query) for i, query in enumerate(queries) if not isinstance(query, Fc7Error)]
+    total = SearchReport(index=collection.index_name)
     n_bytes = 0
     for start in range(0, len(valid), _SEARCHED_AT_ONCE):
         part = valid[start : start + _SEARCHED_AT_ONCE]
-        answers = collection.search(np.stack([f for _, f in part]), k, [excluded_ids[i] for i, _ in part], where)
+        answers, report = collection.answer([query for _, query in part], search)
+        total += report
         for (i, _), hits in zip(part, answers, strict=True):
-            results[i].hits.extend(
-                pb.Hit(id=hit.id, score=hit.score, payload_json=write_payload(hit.payload)) for hit in hits
-            )
+            results[i].hits.extend(_write_hit(hit) for hit in hits)
             n_bytes += results[i].ByteSize()
             check_answer(n_bytes, "queries, or a smaller k")
-    return results
+    return results, total
 
 
-def _read_features(collection: Collection, queries: Sequence[pb.Query]) -> list[Feature | Fc7Error | None]:
-    """Return the feature of each query that brings one or names an item, or its error; None for images."""
-    stored = iter(collection.get([query.id for query in queries if query.WhichOneof("source") == "id"], True))
+def write_report(report: SearchReport, read_s: float) -> pb.SearchReport:
+    """Return the message that says how a search was done, after its queries had been read in ``read_s``."""
+    return pb.SearchReport(
+        index=report.index,
+        vectors_compared=report.n_vectors,
+        codes_compared=report.n_codes,
+        read_s=read_s,
+        filter_s=report.filter_s,
+        search_s=report.search_s,
+        load_s=report.load_s,
+    )
+
+
+def _write_hit(hit: Hit) -> pb.Hit:
+    feature = None if hit.vector is None else write_tensor(hit.vector)
+    return pb.Hit(id=hit.id, score=hit.score, payload_json=write_payload(hit.payload), feature=feature)
+
+
+def _read_features(collection: Collection, parts: Sequence[Source]) -> list[Feature | Fc7Error | None]:
+    """Return the feature of each source that brings one or names an item, or its error; None for images."""
+    stored = iter(collection.get([source.message.id for source in parts if source.kind == "id"], True))
     found: list[Feature | Fc7Error | None] = []
-    for query in queries:
-        kind = query.WhichOneof("source")
-        if kind == "id":
+    for source in parts:
+        if source.kind == "id":
             item = next(stored)
             found.append(item if isinstance(item, Fc7Error) else item.vector)
-        elif kind == "vector":
+        elif source.kind == "vector":
             try:
-                found.append(_checked(collection, read_vector(query.vector, collection.provenance)))
+                found.append(read_vector(source.message.vector, collection.provenance))
             except Fc7Error as error:
                 found.append(error)
         else:
@@ -100,11 +104,21 @@ def _read_features(collection: Collection, queries: Sequence[pb.Query]) -> list[
     return found
 
 
-def _checked(collection: Collection, feature: Feature | Fc7Error) -> Feature | Fc7Error:
-    """Return a feature, or why the collection cannot compare it: that of a black image has no direction."""
+def _read_query(
+    collection: Collection, query: pb.Query, parts: Sequence[Source], features: Sequence[Feature | Fc7Error | None]
+) -> Query | Fc7Error:
+    """Return a query as one vector, or why the collection cannot compare it: a black image has no direction."""
     try:
-        if not isinstance(feature, Fc7Error):
+        check_sources(query)
+        examples = []
+        for source, feature in zip(parts, features, strict=True):
+            if isinstance(feature, Fc7Error):
+                return feature
+            assert feature is not None  # images were extracted
             collection.check_vector(feature)
+            examples.append(Example(feature, source.weight))
+        vector = combine(examples, collection.metric)
+        collection.check_vector(vector)
     except Fc7Error as error:
         return error
-    return feature
+    return Query(vector, tuple(source.message.id for source in parts if source.kind == "id"))

@@ -1,0 +1,251 @@
+"""Searches from end to end: embedded, remote and awaited clients, and the command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from test_cli import fc7 as command
+from test_cli import rows, serving
+
+import fc7
+from doors import private_door
+from fc7.v1 import collection_pb2 as pb
+from fc7.v1 import collection_pb2_grpc
+from servers import WAIT_S, jpeg
+
+N = 12
+PIXELS = np.random.default_rng(5).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+CORNER = (0.5, 0.25, 1.0, 0.75)  # of PIXELS: rows 16 to 48, columns 48 to 96
+
+
+@pytest.fixture(scope="module", params=["embedded", "remote"])
+def env(request: pytest.FixtureRequest, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    data = tmp_path_factory.mktemp("data")
+    if request.param == "embedded":
+        yield {"FC7_DATA": str(data), "FC7_MODEL": str(tiny_bundle)}, {"data": data, "models": [str(tiny_bundle)]}
+    else:
+        with serving("--model", tiny_bundle, "--data", data) as (address, _):
+            yield {"FC7_SERVER": address}, {"address": address}
+
+
+@pytest.fixture(scope="module")
+def client(env: Any) -> Any:
+    with fc7.connect(**env[1]) as client:
+        photos = client.create_collection("c")
+        payloads = [{"label": ("even", "odd")[i % 2], "camera": {"model": "X", "iso": i}} for i in range(N)]
+        photos.add([jpeg(i) for i in range(N)], ids=list(map(str, range(N))), payloads=payloads)
+        photos.add([PIXELS[16:48, 48:96]], ids=["corner"])
+        yield client
+
+
+def ids(hits: Any) -> list[str]:
+    return [hit.id for hit in hits]
+
+
+async def test_every_option(client: fc7.Client, env: Any) -> None:
+    photos = client.collection("c")
+    async with fc7.AsyncClient(**env[1]) as other:
+        later = await other.collection("c")
+
+        async def found(search: fc7.Search, **query: Any) -> fc7.Hits:
+            hits = photos.search(**query, search=search)
+            assert await later.search(**query, search=search) == hits
+            return hits
+
+        everything = await found(fc7.Search(k=100), image=jpeg(3))
+        assert ids(everything)[0] == "3"
+        assert len(everything) == N + 1
+        assert ids(await found(fc7.Search(k=4, offset=3), image=jpeg(3))) == ids(everything)[3:7]
+        assert await found(fc7.Search(offset=100), image=jpeg(3)) == []
+        least = everything[4].score
+        assert ids(await found(fc7.Search(k=100, min_score=least), image=jpeg(3))) == ids(everything)[:5]
+        assert ids(await found(fc7.Search(k=3, exclude=["3", "none"]), image=jpeg(3))) == ids(everything)[1:4]
+        assert ids(await found(fc7.Search(k=3, exact=True), image=jpeg(3))) == ids(everything)[:3]
+        assert (await found(fc7.Search(k=1, payload_fields=["camera.iso", "x"]), image=jpeg(3)))[0].payload == {
+            "camera": {"iso": 3}
+        }
+        assert (await found(fc7.Search(k=1, payload_fields=[]), image=jpeg(3)))[0].payload == {}
+        (hit,) = await found(fc7.Search(k=1, with_features=True), image=jpeg(3))
+        (stored,) = photos.get(["3"], with_features=True)
+        assert isinstance(stored, fc7.Item)
+        assert np.array_equal(hit.feature, stored.feature)
+        assert hit.payload == stored.payload
+        report = everything.report
+        assert (report.index, report.vectors_compared, report.codes_compared) == ("exact", N + 1, 0)
+        assert report.seconds.keys() == {"read", "filter", "search", "load"}
+        assert report.extraction.compute_s > 0
+
+
+async def test_examples(client: fc7.Client, env: Any) -> None:
+    photos, features = client.collection("c"), client.extract([jpeg(1), jpeg(2)])
+    E = fc7.Example
+    liked = [E(jpeg(1)), E(id="2", weight=2), E(features=features[1], weight=-0.5)]
+    hits = photos.search(examples=liked, k=100)
+    assert "2" not in ids(hits)  # an example by id is left out
+    items = photos.get(list(map(str, range(N))), with_features=True)
+    units = {item.id: item.feature / np.linalg.norm(item.feature) for item in items if isinstance(item, fc7.Item)}
+    wanted = features.values / np.linalg.norm(features.values, axis=1, keepdims=True)
+    total = {own: unit @ (wanted[0] + 2 * units["2"] - 0.5 * wanted[1]) for own, unit in units.items()}
+    ranked = [own for own in sorted(total, key=lambda own: -total[own]) if own != "2"]
+    assert [own for own in ids(hits) if own != "corner"] == ranked
+    assert photos.search(examples=[E(jpeg(3), weight=7)])[0].score == pytest.approx(1, abs=1e-4)
+
+    (cropped, *_) = photos.search(examples=[E(PIXELS, crop=CORNER)], k=3)
+    assert cropped.id == "corner"
+    assert cropped.score == pytest.approx(1, abs=1e-4)  # stored as fp16
+    assert photos.search(PIXELS, k=1)[0].score < cropped.score
+
+    several = [[E(jpeg(3))], [E(PIXELS, crop=CORNER)], liked]
+    found = photos.search_many(examples=several, k=2)
+    assert [ids(one) for one in found] == [["3", ids(found[0])[1]], ids(found[1]), ids(hits)[:2]]
+    async with fc7.AsyncClient(**env[1]) as other:
+        later = await other.collection("c")
+        assert await later.search_many(examples=several, k=2) == found
+        assert await later.search(examples=liked, k=100) == hits
+
+
+def test_a_bad_query_fails_alone(client: fc7.Client) -> None:
+    photos, features = client.collection("c"), client.extract([jpeg(1)] * 3)
+    features.values[1, 2] = np.nan
+    found = photos.search_many(features=features, k=1)
+    assert [one[0].id if isinstance(one, list) else one.reason for one in found] == ["1", "INVALID_VECTOR", "1"]
+    E = fc7.Example
+    bad = [
+        ([E(jpeg(1)), E(id="none")], "NOT_FOUND", "none"),
+        ([E(jpeg(1)), E(b"no image")], "INVALID_ARGUMENT", "image"),
+        ([E(jpeg(1)), E("gone.jpg")], "NOT_FOUND", "gone.jpg"),
+        ([E(jpeg(1)), E(jpeg(1), weight=-1)], "INVALID_ARGUMENT", "cancel out"),
+        ([E(jpeg(1), weight=0)], "INVALID_ARGUMENT", r"not 0 \(got 0"),
+        ([E(jpeg(1), weight=float("nan"))], "INVALID_ARGUMENT", "finite"),
+        ([E(jpeg(1), crop=(0.5, 0, 0.5, 1))], "INVALID_ARGUMENT", "left < right"),
+        ([E(jpeg(1), crop=(0, 0, 1, 1.5))], "INVALID_ARGUMENT", "0 to 1"),
+        ([E(jpeg(1), crop=(0, float("nan"), 1, 1))], "INVALID_ARGUMENT", "0 to 1"),
+        ([E(id=str(i % N)) for i in range(257)], "INVALID_ARGUMENT", "256"),
+    ]
+    found = photos.search_many(examples=[[E(id="1")], *(examples for examples, _, _ in bad)], k=1)
+    assert isinstance(found[0], fc7.Hits)
+    for error, (examples, code, text) in zip(found[1:], bad, strict=True):
+        assert isinstance(error, fc7.Fc7Error), examples
+        assert error.code == code, error
+        with pytest.raises(type(error), match=text):
+            photos.search(examples=examples)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"k": 0}, "k must be at least 1"),
+        ({"k": 2**31}, "less than"),
+        ({"offset": -1}, "offset must be at least 0"),
+        ({"min_score": float("nan")}, "min_score"),
+        ({"exclude": [str(i) for i in range(1001)]}, "1000"),
+        ({"exclude": "abc"}, "list of names"),
+        ({"payload_fields": "label"}, "list of names"),
+        ({"where": "label ="}, "cannot be read"),
+    ],
+)
+def test_a_search_that_breaks_a_rule_is_refused(client: fc7.Client, values: dict[str, Any], text: str) -> None:
+    with pytest.raises(fc7.InvalidArgument, match=text):
+        client.collection("c").search(jpeg(1), search=fc7.Search(**values))
+
+
+def test_what_cannot_be_a_call_is_refused(client: fc7.Client) -> None:
+    photos = client.collection("c")
+    for wrong in (
+        {"k": 3, "search": fc7.Search()},
+        {"where": "label = 'x'", "search": fc7.Search()},
+        {"id": "1", "examples": [fc7.Example(id="1")]},
+        {"examples": []},
+        {"examples": fc7.Example(id="1")},
+        {"examples": ["1.jpg"]},
+    ):
+        with pytest.raises(fc7.InvalidArgument):
+            photos.search(**wrong)
+    for example in (
+        {},
+        {"image": jpeg(1), "id": "1"},
+        {"id": "1", "crop": (0, 0, 1, 1)},
+        {"image": "a", "crop": (0, 0)},
+    ):
+        with pytest.raises(fc7.InvalidArgument, match=r"exactly one|four numbers"):
+            fc7.Example(**example)
+    with pytest.raises(fc7.ResourceExhausted, match="offset"):
+        photos.search(jpeg(1), search=fc7.Search(offset=10**6))
+
+
+def test_the_server_refuses_what_no_client_of_ours_sends(client: fc7.Client, env: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        address = env[1].get("address")
+        door = grpc.insecure_channel(address) if address else private_door(env[1]["data"])
+        channel = stack.enter_context(door) if address else door
+        stub = collection_pb2_grpc.CollectionServiceStub(channel)
+        whole = pb.Crop(right=1, bottom=1)
+        for query in (
+            pb.Query(examples=[pb.Example(id="1", crop=whole)]),
+            pb.Query(examples=[pb.Example()]),
+            pb.Query(),
+            pb.Query(examples=[pb.Example(id="1", weight=float("inf"))]),
+        ):
+            queries = [query, pb.Query(id="1"), pb.Query(id="1", examples=[pb.Example(id="2", weight=0.5)])]
+            answer = stub.QueryItems(pb.QueryItemsRequest(collection="c", k=100, queries=queries), timeout=WAIT_S)
+            assert answer.results[0].error.code == "INVALID_ARGUMENT", query
+            assert len(answer.results[1].hits) == N
+            assert not {"1", "2"} & {hit.id for hit in answer.results[2].hits}
+        many = [pb.Query(examples=[pb.Example(id="1")] * 256)] * 17
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.QueryItems(pb.QueryItemsRequest(collection="c", k=1, queries=many), timeout=WAIT_S)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "4352 examples" in caught.value.details()
+
+
+def test_the_command(client: fc7.Client, env: Any, tmp_path: Path) -> None:
+    for i in (1, 3):
+        (tmp_path / f"{i}.jpg").write_bytes(jpeg(i))
+    client.extract([jpeg(4), jpeg(5)]).save(tmp_path / "f.npz")
+    photos = client.collection("c")
+
+    def run(*args: Any, code: int = 0) -> Any:
+        return command("search", "c", *args, env=env[0], code=code, cwd=tmp_path)
+
+    one = rows(run("1.jpg", "-k", 2, "--json"))
+    assert [hit["id"] for hit in one] == ids(photos.search(jpeg(1), k=2))
+    assert all("query" not in hit for hit in one)
+    several = rows(run("1.jpg", "3.jpg", "--id", 5, "--features", "f.npz", "-k", 1, "--json"))
+    assert [(hit["query"], hit["id"]) for hit in several] == [
+        ("1.jpg", "1"), ("3.jpg", "3"), ("5", ids(photos.search(id="5", k=1))[0]), ("row 0", "4"), ("row 1", "5"),
+    ]  # fmt: skip
+    examples = [fc7.Example(jpeg(1)), fc7.Example(jpeg(3), weight=-0.5), fc7.Example(id="5", weight=2)]
+    liked = rows(run("1.jpg", "--example", -0.5, "3.jpg", "--example-id", 2, "5", "-k", 4, "--json"))
+    assert [hit["id"] for hit in liked] == ids(photos.search(examples=examples, k=4))
+    assert rows(run("--example", 1, "1.jpg", "-k", 2, "--json")) == one
+    cropped = rows(run("1.jpg", "--crop", "0,0,0.5,1", "-k", 1, "--json"))
+    part = photos.search(examples=[fc7.Example(jpeg(1), crop=(0, 0, 0.5, 1))], k=1)
+    assert [(hit["id"], hit["score"]) for hit in cropped] == [(hit.id, hit.score) for hit in part]
+    everything = rows(run("1.jpg", "-k", 100, "--json"))
+    options = ("--offset", 1, "--min-score", everything[5]["score"], "--exclude-id", everything[2]["id"], "--exact")
+    assert [hit["id"] for hit in rows(run("1.jpg", "-k", 100, *options, "--json"))] == [
+        everything[i]["id"] for i in (1, 3, 4, 5)
+    ]
+    *hits, last = rows(run("1.jpg", "-k", 1, "--field", "label", "--with-features", "--verbose", "--json"))
+    assert [hit["payload"] for hit in hits] == [{"label": "odd"}]
+    assert len(hits[0]["feature"]) == photos.dim
+    assert last["report"]["index"] == "exact"
+    assert last["report"]["vectors_compared"] == N + 1
+    assert last["report"]["seconds"].keys() == {"read", "filter", "search", "load", "decode", "queue", "compute"}
+    assert f"index exact: compared {N + 1} vectors; read " in run("1.jpg", "--verbose").stderr
+    assert "query" in run("1.jpg", "3.jpg").stdout
+
+    failed = run("1.jpg", "--id", "none", "-k", 1, "--json", code=1)
+    assert [json.loads(line)["id"] for line in failed.stdout.splitlines()] == ["1"]
+    assert "none" in failed.stderr
+    run("--id", "none", code=3)
+    for wrong in ((), ("--id", 1, "--crop", "0,0,1,1"), ("1.jpg", "--crop", "0,0,1"), ("1.jpg", "--with-features")):
+        run(*wrong, code=2)
+    run("1.jpg", "3.jpg", "--sheet", "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
