@@ -207,7 +207,9 @@ def test_the_server_refuses_what_no_client_of_ours_sends(client: fc7.Client, env
 def test_the_command(client: fc7.Client, env: Any, tmp_path: Path) -> None:
     for i in (1, 3):
         (tmp_path / f"{i}.jpg").write_bytes(jpeg(i))
-    client.extract([jpeg(4), jpeg(5)]).save(tmp_path / "f.npz")
+        (tmp_path / "f").mkdir(exist_ok=True)
+        (tmp_path / "f" / f"{i + 1}.jpg").write_bytes(jpeg(i + 1))
+    command("extract", "f", "--output", "f.npz", env=env[0], cwd=tmp_path)
     photos = client.collection("c")
 
     def run(*args: Any, code: int = 0) -> Any:
@@ -218,7 +220,7 @@ def test_the_command(client: fc7.Client, env: Any, tmp_path: Path) -> None:
     assert all("query" not in hit for hit in one)
     several = rows(run("1.jpg", "3.jpg", "--id", 5, "--features", "f.npz", "-k", 1, "--json"))
     assert [(hit["query"], hit["id"]) for hit in several] == [
-        ("1.jpg", "1"), ("3.jpg", "3"), ("5", ids(photos.search(id="5", k=1))[0]), ("row 0", "4"), ("row 1", "5"),
+        ("1.jpg", "1"), ("3.jpg", "3"), ("5", ids(photos.search(id="5", k=1))[0]), ("2.jpg", "2"), ("4.jpg", "4"),
     ]  # fmt: skip
     examples = [fc7.Example(jpeg(1)), fc7.Example(jpeg(3), weight=-0.5), fc7.Example(id="5", weight=2)]
     liked = rows(run("1.jpg", "--example", -0.5, "3.jpg", "--example-id", 2, "5", "-k", 4, "--json"))
@@ -245,6 +247,11 @@ def test_the_command(client: fc7.Client, env: Any, tmp_path: Path) -> None:
     assert [json.loads(line)["id"] for line in failed.stdout.splitlines()] == ["1"]
     assert "none" in failed.stderr
     run("--id", "none", code=3)
+    (tmp_path / "bad.npz").write_bytes((tmp_path / "f.npz").read_bytes()[:-30])
+    np.savez(tmp_path / "other.npz", values=np.ones(3))
+    np.savez(tmp_path / "pickle.npz", ids=np.array([{}]), features=np.ones((1, 3), np.float32), provenance="{}")
+    for name, exit_code in (("bad.npz", 2), ("other.npz", 2), ("pickle.npz", 2), ("1.jpg", 2), ("gone.npz", 3)):
+        assert name in run("--features", name, code=exit_code).stderr
     for wrong in ((), ("--id", 1, "--crop", "0,0,1,1"), ("1.jpg", "--crop", "0,0,1"), ("1.jpg", "--with-features")):
         run(*wrong, code=2)
     run("1.jpg", "3.jpg", "--sheet", "sheet.png")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fc7.cli.connection import Connection, connected
+from fc7.cli.features_file import read_features
 from fc7.cli.image_arguments import ImageLocation, as_text, read_query
 from fc7.cli.options import example, file_type, json_option, positive, where_option
 from fc7.cli.output import check_writable, exit_if_failed, print_json, print_note, print_table, print_text
@@ -25,25 +26,24 @@ class _Asked:
 
     images: tuple[Path | str, ...]
     ids: tuple[str, ...]
-    features_file: Path | None
+    names: list[str]  # of the rows of features
+    features: Features | None
     crop: tuple[float, float, float, float] | None
-    beside: list[Example] = field(default_factory=list)
+    beside: list[Example]
 
-    def names(self, features: Features | None) -> list[str]:
+    def titles(self) -> list[str]:
         """Return what to call each query."""
         images = [as_text(image) if isinstance(image, Path) else image for image in self.images]
-        rows = [] if features is None else [f"row {i}" for i in range(len(features))]
-        return [*images, *self.ids, *rows] or ["examples"]
+        return [*images, *self.ids, *self.names] or ["examples"]
 
-    def queries(self, features: Features | None) -> list[list[Example]]:
+    def queries(self) -> list[list[Example]]:
         """Return the examples of each query."""
         from fc7 import Example
 
-        first = [
-            *(Example(read_query(image), crop=self.crop) for image in self.images),
-            *(Example(id=own) for own in self.ids),
-            *(Example(features=features[i]) for i in range(len(features or ())) if features is not None),
-        ]
+        first = [Example(read_query(image), crop=self.crop) for image in self.images]
+        first += [Example(id=own) for own in self.ids]
+        if self.features is not None:
+            first += [Example(features=self.features[i]) for i in range(len(self.features))]
         return [[one, *self.beside] for one in first] or [self.beside]
 
 
@@ -160,12 +160,12 @@ def search(
         raise click.UsageError("--with-features needs --json")
     if sheet is not None:
         _check_sheet(sheet)
-    from fc7 import Example, Features, Search
+    from fc7 import Example, Search
 
     beside = [Example(read_query(image), weight=weight) for weight, image in example_images]
     beside += [Example(id=own, weight=weight) for weight, own in example_ids]
-    asked = _Asked(images, item_ids, features, crop, beside)
-    rows = None if features is None else Features.load(features)
+    names, rows = ([], None) if features is None else read_features(features)
+    asked = _Asked(images, item_ids, names, rows, crop, beside)
     how = Search(
         k=k,
         offset=offset,
@@ -178,11 +178,11 @@ def search(
     )
     with connection.open() as client:
         collection = client.collection(name, check=False)
-        answers = _search(collection, asked.queries(rows), how)
-        names = asked.names(rows)
+        answers = _search(collection, asked.queries(), how)
+        titles = asked.titles()
         if sheet is not None:
-            _draw(sheet, [_query_tile(collection, asked, i, own) for i, own in enumerate(names)], answers)
-    _print(names, answers, as_json=as_json)
+            _draw(sheet, [_query_tile(collection, asked, i, own) for i, own in enumerate(titles)], answers)
+    _print(titles, answers, as_json=as_json)
     if verbose:
         _print_report(answers, as_json=as_json)
     exit_if_failed(sum(isinstance(answer, Fc7Error) for answer in answers))
