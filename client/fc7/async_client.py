@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from fc7.results import (
     Head,
     Metric,
     Model,
+    ReloadedModel,
     ServerInfo,
 )
 
@@ -136,6 +138,27 @@ class AsyncClient:
     async def golden(self, name: str = "", *, timeout_s: float | None = None) -> Golden:
         """Return a model's reference pictures and their features. See `Client.golden`."""
         return await self._session.run(model.get_golden(name), timeout_s)
+
+    async def load_model(
+        self, bundle: str | os.PathLike[str], *, default: bool = False, timeout_s: float | None = None
+    ) -> Model:
+        """Have the server serve one more model. See `Client.load_model`."""
+        return await self._session.run(model.load(bundle, default), timeout_s)
+
+    async def reload_model(
+        self,
+        name: str = "",
+        bundle: str | os.PathLike[str] = "",
+        *,
+        keep_old: bool = False,
+        timeout_s: float | None = None,
+    ) -> ReloadedModel:
+        """Have the server replace a model by a newer version of it. See `Client.reload_model`."""
+        return await self._session.run(model.reload(name, bundle, keep_old), timeout_s)
+
+    async def unload_model(self, name: str, *, timeout_s: float | None = None) -> int:
+        """Have the server stop serving a model. See `Client.unload_model`."""
+        return await self._session.run(model.unload(name), timeout_s)
 
     async def create_collection(
         self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine", timeout_s: float | None = None

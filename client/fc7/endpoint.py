@@ -19,6 +19,7 @@ _SERVICES = ("Feature", "Model", "Collection", "Head", "Explain", "Admin")
 SENT_ONCE = {
     "CollectionService": ("CreateCollection", "DeleteCollection", "DeleteItems", "UpdatePayloads", "UndoLabels"),
     "HeadService": ("TrainHead", "PublishHead", "DeleteHead"),
+    "ModelService": ("ReloadModel", "UnloadModel"),
 }
 _RETRIED = {
     "name": [{"service": f"fc7.v1.{name}Service"} for name in _SERVICES],

@@ -124,6 +124,10 @@ class Model:
     recommended_layers : dict of str to str
         Task -> layer that the model's makers recommend for it: "views" (find altered copies of a picture), "classes"
         (tell classes apart). Empty if they recommend none.
+    version : int
+        Tells models of the same name apart. The server counts them from 1 since it started.
+    running_calls : int
+        Number of calls that used it when the server answered.
     """
 
     name: str
@@ -136,9 +140,30 @@ class Model:
     provider: str
     default_layer: str
     recommended_layers: dict[str, str] = field(default_factory=dict)
+    version: int = 0
+    running_calls: int = 0
 
     def __repr__(self) -> str:
         return f"Model({self.name}, layers {' '.join(layer.name for layer in self.layers)})"
+
+
+@dataclass(frozen=True)
+class ReloadedModel:
+    """What became of a model that was reloaded.
+
+    Attributes
+    ----------
+    model : Model
+        The new version.
+    old_version : int
+        The version that it replaced.
+    running_calls : int
+        Number of calls that still use the old version. Its memory is given back when they have ended.
+    """
+
+    model: Model
+    old_version: int
+    running_calls: int
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

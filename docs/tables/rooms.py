@@ -41,6 +41,7 @@ FRAMES = {
         "explain": Room("fc7_service.explain", "explanations"),
         "features": Room("fc7_service.features", "pictures to features"),
         "scheduling": Room("fc7_service.scheduling", "who is served next"),
+        "served": Room("fc7_service.served", "which networks there are"),
         "bundle": Room("fc7_service.bundle", "the files of a network"),
     },
     "models": {

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from fc7_service.data_folder import SOCKET_NAME, DataFolder, RunningServer
 from fc7_service.explain.explainer import Explainer
 from fc7_service.explain.prepared_image import ImageInput, PreparedImage
 from fc7_service.features.extractor import Extractor
+from fc7_service.features.golden_check import try_out
 from fc7_service.features.session import open_session
 from fc7_service.features.versions import library_versions
 from fc7_service.heads.registry import Heads
@@ -46,6 +47,8 @@ from fc7_service.rpc.feature_service import FeatureServicer
 from fc7_service.rpc.head_service import HeadServicer
 from fc7_service.rpc.interceptor import MAX_CALLS, Interceptor, Log
 from fc7_service.rpc.model_service import ModelServicer
+from fc7_service.served.changes import ModelChanges
+from fc7_service.served.table import ModelTable
 from fc7_service.settings import Settings
 from fc7_service.telemetry.process import count_threads, watch_event_loop
 from fc7_service.telemetry.record import Record, ignore
@@ -89,9 +92,11 @@ class Server:
         bundles = [open_model(name) for name in names]
         if len({bundle.name for bundle in bundles}) < len(bundles):
             raise InvalidArgument("two of the models have the same name: name each once", name="models")
-        self._exporter = self._make_exporter([bundle.name for bundle in bundles]) if settings.metrics else None
+        self._models = ModelTable(bundles)
+        self._exporter = self._make_exporter() if settings.metrics else None
         self._record: Record = self._exporter.record if self._exporter else ignore
-        self._extractor = Extractor(bundles, device=settings.device, threads=settings.threads, record=self._record)
+        self._extractor = Extractor(self._models, device=settings.device, threads=settings.threads, record=self._record)
+        self._changes = ModelChanges(self._models, partial(try_out, self._extractor))
         self._files = share_files(file_limit(is_raised=False))
         self._collections = Collections(
             folder.path / "collections",
@@ -101,7 +106,7 @@ class Server:
         )
         self._heads = Heads(folder.path / "heads")
         self._explainer = Explainer(
-            bundles,
+            self._models,
             open_session=partial(open_session, device=settings.device, threads=settings.threads, keeps_memory=False),
             prepare_image=_prepare_image,
             folder=folder.path / "explain",
@@ -212,7 +217,7 @@ class Server:
         """Add every servicer to a gRPC server, or to what stands in for one."""
         extractor, collections, heads, explainer = self._extractor, self._collections, self._heads, self._explainer
         feature_pb2_grpc.add_FeatureServiceServicer_to_server(FeatureServicer(extractor), add)
-        model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(extractor), add)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(extractor, self._changes), add)
         collection_pb2_grpc.add_CollectionServiceServicer_to_server(
             CollectionServicer(collections, extractor, self._record), add
         )
@@ -228,14 +233,14 @@ class Server:
             (*_services(), reflection.SERVICE_NAME, "grpc.health.v1.Health"), self._grpc
         )
 
-    def _make_exporter(self, models: Sequence[str]) -> Exporter:
+    def _make_exporter(self) -> Exporter:
         from fc7_service.telemetry.exporter import Exporter  # brings an HTTP server
 
         allowed = {
             "method": [method.removeprefix("/") for method in METHODS],
             "code": [code.name for code in grpc.StatusCode],
             "reason": ["", *Reason.__members__],
-            "model": models,
+            "model": self._models.names,
         }
         gauges: dict[str, Gauge] = {
             "fc7_requests_running": lambda: {(): self._interceptor.n_calls},
@@ -243,7 +248,7 @@ class Server:
             "fc7_open_collections": lambda: {(): self._collections.n_open},
             "fc7_threads": count_threads,
             "fc7_info": lambda: {(importlib.metadata.version("fc7"),): 1},
-            "fc7_model_info": lambda: {(model, self._extractor.provider(model)): 1 for model in models},
+            "fc7_model_info": self._count_models,
         }
         return Exporter(allowed, gauges)
 
@@ -262,6 +267,9 @@ class Server:
             n_connections=self._files.n_connections,
             drain_s=settings.drain_s,
         )
+
+    def _count_models(self) -> dict[tuple[str, ...], float]:
+        return {(name, self._extractor.provider(model)): 1 for name, model in self._models.models.items()}
 
     def _serve_metrics(self) -> None:
         if self._exporter and self._settings.metrics:

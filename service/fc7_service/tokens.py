@@ -16,7 +16,8 @@ SCOPES = {
     "read": "Extract features, search, classify, explain, and read collections and heads.",
     "write": "Also create and delete collections, add, change, label and remove items, and train, publish and delete "
     "heads.",
-    "admin": "Also read facts about the server's machine: paths, library versions, process id.",
+    "admin": "Also load, reload and unload networks, and read facts about the server's machine: paths, library "
+    "versions, process id.",
 }
 
 # The scope that each call needs. Health checks need none; a call that is missing here needs "admin".
@@ -52,6 +53,9 @@ SCOPE_OF_CALL = {
     "/fc7.v1.HeadService/TrainHead": "write",
     "/fc7.v1.HeadService/PublishHead": "write",
     "/fc7.v1.HeadService/DeleteHead": "write",
+    "/fc7.v1.ModelService/LoadModel": "admin",
+    "/fc7.v1.ModelService/ReloadModel": "admin",
+    "/fc7.v1.ModelService/UnloadModel": "admin",
     "/fc7.v1.AdminService/GetServerInfo": "admin",
 }
 HEALTH = "/grpc.health.v1.Health/"

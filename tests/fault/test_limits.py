@@ -22,6 +22,7 @@ from fc7_service.features.batcher import Batcher, Request
 from fc7_service.features.extractor import Extractor
 from fc7_service.rpc import collection_service, interceptor, messages
 from fc7_service.rpc.interceptor import MAX_ITEMS
+from fc7_service.served.table import ModelTable
 from fc7_service.server import Server
 from fc7_service.settings import Settings
 from servers import WAIT_S, jpeg, serving
@@ -140,7 +141,7 @@ async def test_ids_alone_do_not_bring_more_features_than_the_memory_holds(
     made = library.create("c", open_bundle(tiny_bundle).provenance("conv5"), 4)
     monkeypatch.setattr(collection_service, "MAX_WAITING_BYTES", 2 * 4 * made.dim)
     servicer = collection_service.CollectionServicer(
-        library, Extractor([open_bundle(tiny_bundle)], device="cpu", threads=1)
+        library, Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=1)
     )
     items = [collection_pb2.NewItem(id=str(i), content_sha256="0" * 64) for i in range(3)]
     queries = [collection_pb2.Query(id=str(i)) for i in range(3)]
@@ -251,7 +252,7 @@ def test_a_stream_that_is_left_leaves_nothing_behind(tiny_bundle: Path, tmp_path
     from fc7_service.rpc.feature_service import FeatureServicer
 
     async def run() -> None:
-        made = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=1)
+        made = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=1)
         servicer = FeatureServicer(made)
 
         async def requests():  # type: ignore[no-untyped-def]

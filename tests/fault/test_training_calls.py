@@ -242,10 +242,10 @@ def features(labels: str, n_rows: int | None = None, dim: int = 8, dtype: str = 
 
 
 async def test_features_are_of_a_model_that_is_here(door: Door) -> None:
-    provenance = door.server._extractor.bundle("tiny").provenance("fc7")
+    provenance = door.server._extractor.models.bundle("tiny").provenance("fc7")
     message = common_pb2.Provenance(**provenance.to_dict())
     plan = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", provenance=message))
-    dim = door.server._extractor.bundle("tiny").layers["fc7"].dim
+    dim = door.server._extractor.models.bundle("tiny").layers["fc7"].dim
     assert (await door.train(plan, features("aabb", dim=dim), features("ab", dim=dim)))[-1].head.count == 6
     await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h", all_versions=True), timeout=SOON_S)
 

@@ -21,6 +21,7 @@ from fc7_service.features.ensemble import join
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import extract_images
 from fc7_service.features.preprocess import preprocess, preprocess_pixels, preprocess_views
+from fc7_service.served.table import ModelTable
 
 RAW = Recipe(resize_px=20, crop_px=12, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 RECIPES = st.sampled_from(
@@ -88,7 +89,7 @@ def test_files_have_views_too_and_their_errors() -> None:
 
 async def test_the_extractor_runs_every_view(tiny_bundle: Path) -> None:
     bundle = open_bundle(tiny_bundle)
-    extractor = Extractor([bundle], device="cpu", threads=2)
+    extractor = Extractor(ModelTable([bundle]), device="cpu", threads=2)
     try:
         images = [noise(30, 24, seed) for seed in range(4)]
         found = await extractor.extract([images[0], b"junk", *images[1:]], model="", layer="fc7", n_views=10)
@@ -98,7 +99,7 @@ async def test_the_extractor_runs_every_view(tiny_bundle: Path) -> None:
             assert isinstance(views, np.ndarray)
             assert views.shape == (10, 8)
             cut = preprocess_views(image, bundle.recipe, 10)
-            session = extractor._batchers["tiny"]._engine
+            session = extractor._batcher(extractor.models.default)._engine
             assert session is not None
             np.testing.assert_allclose(views, session.run(cut, ["fc7"])[0], rtol=1e-4, atol=1e-5)
         assert found.timing.compute_s > 0
@@ -113,7 +114,7 @@ async def test_the_extractor_runs_every_view(tiny_bundle: Path) -> None:
 
 
 async def test_what_would_fill_the_memory_is_refused(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    extractor = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
+    extractor = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=2)
     try:
         images = [noise(9, 7, seed) for seed in range(40)]
         found = await extractor.extract(images, model="", layer="fc7", n_views=10)  # more than are let in at once

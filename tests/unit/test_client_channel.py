@@ -81,7 +81,7 @@ def test_every_call_is_known_to_be_safe_to_repeat_or_not() -> None:
     """A new call is listed here, or in `SENT_ONCE` if the server must not get it twice."""
     repeated = {
         "FeatureService": {"Extract", "StreamExtract"},
-        "ModelService": {"ListModels", "GetModel", "GetGolden"},
+        "ModelService": {"ListModels", "GetModel", "GetGolden", "LoadModel"},
         "CollectionService": {
             *("GetCollection", "ListCollections", "UpsertItems", "GetItems", "ListItems", "CountItems", "QueryItems"),
             *("AddLabels", "ListLabels"),

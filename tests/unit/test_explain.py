@@ -44,6 +44,7 @@ from fc7_service.explain.projection import Projection
 from fc7_service.explain.top_images import TopImages, TopImagesStore
 from fc7_service.features.preprocess import preprocess_with_crop
 from fc7_service.features.session import open_session
+from fc7_service.served.table import ModelTable
 from servers import jpeg
 from tiny import PX, make_tiny_bundle
 
@@ -65,7 +66,7 @@ def whole(bundle: Bundle) -> ort.InferenceSession:
 
 def make_explainer(folder: Path, *bundles: Bundle) -> Explainer:
     return Explainer(
-        bundles,
+        ModelTable(bundles),
         open_session=partial(open_session, device="cpu", threads=1),
         prepare_image=lambda image, recipe: PreparedImage(*preprocess_with_crop(image, recipe)),
         folder=folder,

@@ -31,6 +31,7 @@ from fc7_service.explain.prepared_image import PreparedImage
 from fc7_service.explain.top_images import TopImages, TopImagesStore
 from fc7_service.features.preprocess import preprocess_with_crop
 from fc7_service.features.session import open_session
+from fc7_service.served.table import ModelTable
 from servers import WAIT_S, jpeg
 from tiny import PX, RECIPE
 
@@ -47,7 +48,7 @@ OPEN = partial(open_session, device="cpu", threads=1)
 
 def make_explainer(folder: Path, *bundles: Bundle, open_session: Callable[[bytes, str], Any] = OPEN) -> Explainer:
     return Explainer(
-        bundles,
+        ModelTable(bundles),
         open_session=open_session,
         prepare_image=lambda image, recipe: PreparedImage(*preprocess_with_crop(image, recipe)),
         folder=folder,
@@ -92,21 +93,19 @@ async def test_sessions_of_all_networks_are_few(
     monkeypatch.setattr(session_cache, "_MAX_SESSIONS", 3)
     other = make_explained_bundle(tmp_path / "other", name="other", seed=1)
     explainer = make_explainer(tmp_path, bundle, other)
-    (network, *_) = explainer._networks.values()
-    kept = network._sessions._sessions
+    kept = explainer._sessions._sessions
     first: dict[tuple[str, str], float] = {}
     for _, model, layer in itertools.product(range(2), ("tiny", "other"), ("conv5", "fc6", "fc7", "logits")):
         _, found, _ = await explainer.project_units(model, layer, picture(1), **UNIT)
         assert len(kept) <= 3
         assert first.setdefault((model, layer), found[0].place.value) == found[0].place.value
-    assert len({id(one._sessions) for one in explainer._networks.values()}) == 1
     explainer.close()
 
 
 async def test_sessions_of_large_graphs_are_fewer(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_cache, "_MAX_BYTES", 1)
     await explainer.explain_match("tiny", WHITE, picture(1), picture(2), n_strongest=1, rule="")
-    assert len(explainer._networks["tiny"]._sessions._sessions) == 1
+    assert len(explainer._network("tiny")._sessions._sessions) == 1
 
 
 def test_sessions_of_explanations_keep_no_memory_of_runs(

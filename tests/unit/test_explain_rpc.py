@@ -27,6 +27,7 @@ from fc7_service.rpc import explain_service as rpc
 from fc7_service.rpc import messages
 from fc7_service.rpc.explain_service import ExplainServicer
 from fc7_service.rpc.messages import content_sha256
+from fc7_service.served.table import ModelTable
 from servers import jpeg
 from tiny import PX
 
@@ -42,9 +43,9 @@ def images(*some: common_pb2.Image) -> pb.TopUnitsRequest:
 @pytest.fixture
 def servicer(tmp_path: Path) -> Iterator[ExplainServicer]:
     bundle = make_explained_bundle(tmp_path / "tiny")
-    extractor = Extractor([bundle], device="cpu", threads=1)
+    extractor = Extractor(ModelTable([bundle]), device="cpu", threads=1)
     explainer = Explainer(
-        [bundle],
+        ModelTable([bundle]),
         open_session=partial(open_session, device="cpu", threads=1),
         prepare_image=lambda image, recipe: PreparedImage(*preprocess_with_crop(image, recipe)),
         folder=tmp_path / "explain",
@@ -132,7 +133,7 @@ async def test_an_answer_that_no_message_holds_is_refused_before_the_work(
         with pytest.raises(ResourceExhausted, match=f"the answer would have .* Ask for fewer {name}") as caught:
             await method(request, None)
         assert caught.value.name == name
-    assert not servicer._explainer._networks["tiny"]._sessions._sessions
+    assert not servicer._explainer._network("tiny")._sessions._sessions
     assert len((await servicer.ExplainMatch(pb.ExplainMatchRequest(strongest=2, **pair), None)).query.projections) == 2
     monkeypatch.undo()
     with pytest.raises(InvalidArgument, match=r"at most 64 units \(got 65\)"):
@@ -158,7 +159,7 @@ async def test_long_messages_are_read_and_written_beside_the_event_loop(
 
 
 def test_what_is_seen_is_what_is_extracted(servicer: ExplainServicer) -> None:
-    recipe, wide = servicer._extractor.bundle("").recipe, jpeg(4, (60, 30))
+    recipe, wide = servicer._extractor.models.bundle("").recipe, jpeg(4, (60, 30))
     pixels, tensor, crop = preprocess_with_crop(wide, recipe)
     np.testing.assert_array_equal(tensor, preprocess(wide, recipe))
     assert pixels.shape == (recipe.crop_px, recipe.crop_px, 3)

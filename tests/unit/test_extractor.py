@@ -23,11 +23,12 @@ from fc7_service.features import extractor as module
 from fc7_service.features.extractor import Extraction, Extractor
 from fc7_service.features.image_work import ImageInput
 from fc7_service.features.session import CPU, CUDA, open_session
+from fc7_service.served.table import ModelTable
 
 
 @pytest.fixture
 async def extractor(tiny_bundle: Path) -> AsyncIterator[Extractor]:
-    made = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
+    made = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=2)
     yield made
     made.close()
 
@@ -45,7 +46,7 @@ def features(found: Extraction) -> NDArray[np.float32]:
 
 
 async def test_meets_the_golden_vectors_of_every_layer(extractor: Extractor) -> None:
-    bundle = extractor.bundle("")
+    bundle = extractor.models.bundle("")
     golden = read_golden(bundle)
     for layer, wanted in golden.layers.items():
         found = features(await extractor.extract(list(golden.pixels), model="", layer=layer))
@@ -54,9 +55,9 @@ async def test_meets_the_golden_vectors_of_every_layer(extractor: Extractor) -> 
 
 
 async def test_nothing_is_loaded_before_it_is_needed(extractor: Extractor) -> None:
-    assert extractor.provider("tiny") == ""
+    assert extractor.provider(extractor.models.default) == ""
     await extractor.warm_up()
-    assert extractor.provider("tiny") == "CPUExecutionProvider"
+    assert extractor.provider(extractor.models.default) == "CPUExecutionProvider"
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -66,7 +67,7 @@ def test_rows_keep_order_and_ownership_under_concurrency(tiny_bundle: Path, call
     images: dict[int, ImageInput] = {i: jpeg(i) for i in range(6)} | {-1: b"", -2: b"junk"}
 
     async def run() -> None:
-        shared = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
+        shared = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=2)
         alone = {i: features(await shared.extract([images[i]], model="", layer="fc7"))[0] for i in range(6)}
         answers = await asyncio.gather(
             *(shared.extract([images[i] for i in call], model="", layer="fc7") for call in calls if call)
@@ -91,7 +92,7 @@ async def test_unknown_names_are_refused_with_the_known_ones(extractor: Extracto
 
 async def test_a_full_queue_says_when_to_come_back(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING_IMAGES", 10)
-    extractor = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
+    extractor = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=2)
     calls = [extractor.extract([jpeg(0)] * 6, model="", layer="fc7") for _ in range(3)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     refused = [o for o in outcomes if isinstance(o, ResourceExhausted)]
@@ -105,7 +106,7 @@ async def test_a_full_queue_says_when_to_come_back(tiny_bundle: Path, monkeypatc
 async def test_the_tensors_of_every_view_count(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tensor_bytes = 4 * 3 * 16 * 16  # more than the file and than the feature
     monkeypatch.setattr(module, "MAX_WAITING_BYTES", 20 * tensor_bytes)
-    extractor = Extractor([open_bundle(tiny_bundle)], device="cpu", threads=2)
+    extractor = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=2)
     images = [b"junk"] * 2  # read as errors: their places are held until then
     calls = [extractor.extract(images, model="", layer="fc7", n_views=10) for _ in range(2)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -123,7 +124,7 @@ async def test_a_damaged_graph_is_reported_and_cuda_is_never_silently_the_cpu(
     data = bytearray((folder / "model.onnx").read_bytes())
     data[100] ^= 1
     (folder / "model.onnx").write_bytes(data)
-    damaged = Extractor([bundle], device="cpu", threads=1)
+    damaged = Extractor(ModelTable([bundle]), device="cpu", threads=1)
     with pytest.raises(DataLoss, match="hash"):
         await damaged.extract([jpeg(0)], model="", layer="fc7")
     damaged.close()
@@ -131,7 +132,7 @@ async def test_a_damaged_graph_is_reported_and_cuda_is_never_silently_the_cpu(
     import onnxruntime
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        no_gpu = Extractor([open_bundle(tiny_bundle)], device="cuda", threads=1)
+        no_gpu = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cuda", threads=1)
         with pytest.raises(FailedPrecondition, match="cuda"):
             await no_gpu.warm_up()
         no_gpu.close()

@@ -36,8 +36,8 @@ CONTRACT_FILES = "fc7.errors fc7.contract"
 CONTRACT = f"fc7.v1 {CONTRACT_FILES}"
 ABOVE_THE_CLIENT = "fc7.cli fc7.demo fc7.drawing"
 SERVICE = (
-    "fc7_service.bundle fc7_service.scheduling fc7_service.features fc7_service.collections fc7_service.heads "
-    "fc7_service.explain"
+    "fc7_service.bundle fc7_service.served fc7_service.scheduling fc7_service.features "
+    "fc7_service.collections fc7_service.heads fc7_service.explain"
 )
 RECORD = "fc7_service.telemetry.record"
 DOORS = "fc7_service.rpc fc7_service.settings fc7_service.tokens"
@@ -75,13 +75,15 @@ ROOMS = {
     "fc7_service.rpc": Room(RPC, never="sqlite3"),
     "fc7_service.rpc.admin_service": Room(RPC),  # tells SQLite's version, opens nothing
     "fc7_service.bundle": Room("fc7.errors numpy"),
+    "fc7_service.served": Room("fc7.errors fc7_service.bundle"),
     "fc7_service.scheduling": Room("fc7.errors"),
     "fc7_service.features": Room(
-        f"{CONTRACT_FILES} {RECORD} fc7_service.bundle fc7_service.scheduling numpy PIL", "onnxruntime"
+        f"{CONTRACT_FILES} {RECORD} fc7_service.bundle fc7_service.served fc7_service.scheduling numpy PIL",
+        "onnxruntime",
     ),
     "fc7_service.collections": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy faiss"),
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
-    "fc7_service.explain": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy"),
+    "fc7_service.explain": Room(f"{CONTRACT_FILES} fc7_service.bundle fc7_service.served numpy"),
     "fc7_models": Room("fc7_service.bundle platformdirs", never="fc7_models"),  # a new file belongs in a room below
     "fc7_models.networks": Room(f"{MODELS} torch"),
     "fc7_models.data": Room(f"{MODELS} PIL torch onnxruntime"),

@@ -25,6 +25,7 @@ from fc7_service.features.batcher import Batcher, ComputedFeature, Request
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.preprocess import preprocess_pixels
 from fc7_service.features.session import Session
+from fc7_service.served.table import ModelTable
 from tiny import PX, RECIPE
 
 WIDE = replace(RECIPE, resize_px=3 * PX, crop_px=2 * PX)
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def extractor(folder: Path) -> AsyncIterator[Extractor]:
-    made = Extractor([open_bundle(folder)], device="cpu", threads=2)
+    made = Extractor(ModelTable([open_bundle(folder)]), device="cpu", threads=2)
     yield made
     made.close()
 
@@ -109,11 +110,11 @@ def test_a_malformed_recipe_of_a_layer_is_damage(folder: Path, tmp_path: Path, c
 
 async def test_every_layer_meets_its_golden_vectors_at_its_own_size(extractor: Extractor) -> None:
     await extractor.warm_up()
-    golden = read_golden(extractor.bundle(""))
+    golden = read_golden(extractor.models.bundle(""))
     for layer, wanted in golden.layers.items():
         pixels = golden.own_pixels.get(layer, golden.pixels)
         found = await extractor.extract(list(pixels), model="", layer=layer)
-        np.testing.assert_allclose(found.values, wanted, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(np.stack([row[0] for row in found.rows]), wanted, rtol=1e-4, atol=1e-5)
 
 
 async def test_calls_for_both_sizes_at_once_each_get_their_own(extractor: Extractor) -> None:
@@ -123,7 +124,9 @@ async def test_calls_for_both_sizes_at_once_each_get_their_own(extractor: Extrac
     alone = {layer: await extractor.extract(images, model="", layer=layer) for layer in set(layers)}
     calls = [extractor.extract(images, model="", layer=layer) for layer in layers]
     for layer, found in zip(layers, await asyncio.gather(*calls), strict=True):
-        np.testing.assert_allclose(found.values, alone[layer].values, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            [row[0] for row in found.rows], [row[0] for row in alone[layer].rows], rtol=1e-5, atol=1e-6
+        )
 
 
 async def test_waiting_tensors_of_another_size_neither_join_nor_break_a_batch() -> None:

@@ -26,7 +26,7 @@ COMMANDS = {
     "head": ("head", "Train, evaluate, publish, list, show and delete heads."),
     "classify": ("classify", "Classify images with a head or with the network's own classes."),
     "explain": ("explain", "Show which pixels a network's answers rest on."),
-    "model": ("model", "List, show, verify, train, export, evaluate, probe, pull and import networks."),
+    "model": ("model", "List, show, verify, load, train, export, evaluate, probe, pull and import networks."),
     "doctor": ("doctor", "Check this installation and its server, and say how to fix each problem."),
     "health": ("health", "Tell whether the server is ready."),
     "demo": ("demo", "Run real pictures through all of fc7."),

@@ -1,4 +1,4 @@
-"""`fc7 model`: list, show, verify, export, pull and import networks."""
+"""`fc7 model`: list, show, verify, export, pull and import networks; other files hold its other commands."""
 
 from __future__ import annotations
 
@@ -10,24 +10,28 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fc7.cli.connection import Connection, connected
+from fc7.cli.model_serving import load, model_facts, reload, unload
 from fc7.cli.model_study import curve, evaluate, inspect, probe, quantize
 from fc7.cli.model_train import ablate, train
 from fc7.cli.options import bundle_name_option, bundle_output_option, example, json_option, path_type
 from fc7.cli.output import print_bundle, print_json, print_table, print_text, printable, progress_bar
+from fc7.contract.golden import TOLERANCE
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
-    from fc7 import Client, Model
+    from fc7 import Client
 
-TOLERANCE = 1e-4  # share of the layer's largest golden value
 _TASKS = {"views": "find altered copies of a picture", "classes": "tell classes apart"}
 
 
 @click.group()
 def model() -> None:
-    """List, show, verify, train, export, evaluate, probe, pull and import networks."""
+    """List, show, verify, load, train, export, evaluate, probe, pull and import networks."""
 
 
+model.add_command(load)
+model.add_command(reload)
+model.add_command(unload)
 model.add_command(evaluate)
 model.add_command(probe)
 model.add_command(curve)
@@ -47,13 +51,20 @@ def list_(connection: Connection, as_json: bool) -> None:
         models = client.models()
     if as_json:
         for each in models:
-            print_json(_facts(each))
+            print_json(model_facts(each))
     else:
         rows = [
-            (each.name, each.network, " ".join(layer.name for layer in each.layers), each.default_layer, each.provider)
+            (
+                each.name,
+                each.network,
+                " ".join(layer.name for layer in each.layers),
+                each.default_layer,
+                each.provider,
+                each.version,
+            )
             for each in models
         ]
-        print_table(("name", "network", "layers", "default layer", "provider"), rows)
+        print_table(("name", "network", "layers", "default layer", "provider", "version"), rows)
 
 
 @example("fc7 model show alexnet-64")
@@ -235,9 +246,3 @@ def _compare(client: Client, name: str) -> Iterator[dict[str, Any]]:
         difference = float(np.abs(values - wanted).max())
         limit = TOLERANCE * float(np.abs(wanted).max())
         yield {"layer": layer, "max_difference": difference, "limit": limit, "ok": difference <= limit}
-
-
-def _facts(model: Model) -> dict[str, Any]:
-    facts = asdict(model)
-    del facts["classes"], facts["card"]
-    return facts

@@ -154,6 +154,11 @@ class Reason(Enum):
     HEAD_NOT_PUBLISHED = ReasonRow(
         "FailedPrecondition", "No version of the head is published.", "Publish one with `fc7 head publish`."
     )
+    MODEL_IS_DEFAULT = ReasonRow(
+        "FailedPrecondition",
+        "The model is the server's default model.",
+        "Make another one the default first: `fc7 model load BUNDLE --default`.",
+    )
     HEAD_PUBLISHED = ReasonRow(
         "FailedPrecondition", "The version is published.", "Publish another version first, or delete the whole head."
     )
@@ -224,6 +229,11 @@ class Reason(Enum):
     ARRIVAL_TOO_SLOW = ReasonRow("DeadlineExceeded", "The rest of a stream did not arrive in time.", "Repeat the call.")
 
     DATA_LOSS = ReasonRow("DataLoss", "A file does not match its checksum.", "Restore it from a backup.")
+    GOLDEN_MISMATCH = ReasonRow(
+        "DataLoss",
+        "The network does not compute its golden values.",
+        "Install or export the model again, or check the machine with `fc7 model verify`.",
+    )
     BUNDLE_DAMAGED = ReasonRow("DataLoss", "The bundle of a model is damaged.", "Install or export the model again.")
     COLLECTION_DAMAGED = ReasonRow(
         "DataLoss", "The collection is damaged and was set aside.", "Restore it from a backup, or delete it."

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("name", "network", "layers", "recipe_json", "graph_sha256", "classes", "card", "provider", "default_layer", "recommended_layers")
+    __slots__ = ("name", "network", "layers", "recipe_json", "graph_sha256", "classes", "card", "provider", "default_layer", "recommended_layers", "version", "running_calls")
     class RecommendedLayersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,8 @@ class Model(_message.Message):
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_LAYER_FIELD_NUMBER: _ClassVar[int]
     RECOMMENDED_LAYERS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_CALLS_FIELD_NUMBER: _ClassVar[int]
     name: str
     network: str
     layers: _containers.RepeatedCompositeFieldContainer[Layer]
@@ -36,7 +38,9 @@ class Model(_message.Message):
     provider: str
     default_layer: str
     recommended_layers: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., network: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., recipe_json: _Optional[str] = ..., graph_sha256: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassLabel, _Mapping]]] = ..., card: _Optional[str] = ..., provider: _Optional[str] = ..., default_layer: _Optional[str] = ..., recommended_layers: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    version: int
+    running_calls: int
+    def __init__(self, name: _Optional[str] = ..., network: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., recipe_json: _Optional[str] = ..., graph_sha256: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassLabel, _Mapping]]] = ..., card: _Optional[str] = ..., provider: _Optional[str] = ..., default_layer: _Optional[str] = ..., recommended_layers: _Optional[_Mapping[str, str]] = ..., version: _Optional[int] = ..., running_calls: _Optional[int] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "dim", "shape", "provenance_digest", "transform", "recipe_json")
@@ -109,3 +113,49 @@ class GoldenLayer(_message.Message):
     values: _common_pb2.Tensor
     pixels: _common_pb2.Tensor
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., pixels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class LoadModelRequest(_message.Message):
+    __slots__ = ("bundle", "is_default")
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    bundle: str
+    is_default: bool
+    def __init__(self, bundle: _Optional[str] = ..., is_default: bool = ...) -> None: ...
+
+class LoadModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class ReloadModelRequest(_message.Message):
+    __slots__ = ("name", "bundle", "keep_old")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_OLD_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    bundle: str
+    keep_old: bool
+    def __init__(self, name: _Optional[str] = ..., bundle: _Optional[str] = ..., keep_old: bool = ...) -> None: ...
+
+class ReloadModelResponse(_message.Message):
+    __slots__ = ("model", "old_version", "running_calls")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    OLD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_CALLS_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    old_version: int
+    running_calls: int
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., old_version: _Optional[int] = ..., running_calls: _Optional[int] = ...) -> None: ...
+
+class UnloadModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class UnloadModelResponse(_message.Message):
+    __slots__ = ("running_calls",)
+    RUNNING_CALLS_FIELD_NUMBER: _ClassVar[int]
+    running_calls: int
+    def __init__(self, running_calls: _Optional[int] = ...) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """The networks that a server runs.
+    """The networks that a server runs. What is loaded here is forgotten when the server ends.
     """
 
     def __init__(self, channel):
@@ -50,10 +50,25 @@ class ModelServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_model__pb2.GetGoldenRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_model__pb2.GetGoldenResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/fc7.v1.ModelService/LoadModel',
+                request_serializer=fc7_dot_v1_dot_model__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_model__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.ReloadModel = channel.unary_unary(
+                '/fc7.v1.ModelService/ReloadModel',
+                request_serializer=fc7_dot_v1_dot_model__pb2.ReloadModelRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_model__pb2.ReloadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/fc7.v1.ModelService/UnloadModel',
+                request_serializer=fc7_dot_v1_dot_model__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_model__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
-    """The networks that a server runs.
+    """The networks that a server runs. What is loaded here is forgotten when the server ends.
     """
 
     def ListModels(self, request, context):
@@ -77,6 +92,28 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadModel(self, request, context):
+        """Serve one more network. Its golden vectors are checked first. A network that is served already is not loaded again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadModel(self, request, context):
+        """Replace a network by a newer version of it. Its golden vectors are checked first; if it fails, the old one stays.
+        Calls that began before finish with the old version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Serve a network no longer. Calls that began before finish with it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +132,21 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=fc7_dot_v1_dot_model__pb2.GetGoldenRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_model__pb2.GetGoldenResponse.SerializeToString,
             ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=fc7_dot_v1_dot_model__pb2.LoadModelRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_model__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'ReloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadModel,
+                    request_deserializer=fc7_dot_v1_dot_model__pb2.ReloadModelRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_model__pb2.ReloadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=fc7_dot_v1_dot_model__pb2.UnloadModelRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_model__pb2.UnloadModelResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'fc7.v1.ModelService', rpc_method_handlers)
@@ -104,7 +156,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """The networks that a server runs.
+    """The networks that a server runs. What is loaded here is forgotten when the server ends.
     """
 
     @staticmethod
@@ -178,6 +230,87 @@ class ModelService(object):
             '/fc7.v1.ModelService/GetGolden',
             fc7_dot_v1_dot_model__pb2.GetGoldenRequest.SerializeToString,
             fc7_dot_v1_dot_model__pb2.GetGoldenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.ModelService/LoadModel',
+            fc7_dot_v1_dot_model__pb2.LoadModelRequest.SerializeToString,
+            fc7_dot_v1_dot_model__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.ModelService/ReloadModel',
+            fc7_dot_v1_dot_model__pb2.ReloadModelRequest.SerializeToString,
+            fc7_dot_v1_dot_model__pb2.ReloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.ModelService/UnloadModel',
+            fc7_dot_v1_dot_model__pb2.UnloadModelRequest.SerializeToString,
+            fc7_dot_v1_dot_model__pb2.UnloadModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """The networks that a server runs."""
+    """The networks that a server runs. What is loaded here is forgotten when the server ends."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -39,10 +39,18 @@ class ModelServiceStub:
     """Return one model with its classes and its card."""
     GetGolden: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetGoldenRequest, _model_pb2.GetGoldenResponse]
     """Return the golden vectors of a model: send the pictures through Extract and compare the answers with them."""
+    LoadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]
+    """Serve one more network. Its golden vectors are checked first. A network that is served already is not loaded again."""
+    ReloadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.ReloadModelRequest, _model_pb2.ReloadModelResponse]
+    """Replace a network by a newer version of it. Its golden vectors are checked first; if it fails, the old one stays.
+    Calls that began before finish with the old version.
+    """
+    UnloadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]
+    """Serve a network no longer. Calls that began before finish with it."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """The networks that a server runs."""
+    """The networks that a server runs. What is loaded here is forgotten when the server ends."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -51,9 +59,17 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Return one model with its classes and its card."""
     GetGolden: _aio.UnaryUnaryMultiCallable[_model_pb2.GetGoldenRequest, _model_pb2.GetGoldenResponse]  # type: ignore[assignment]
     """Return the golden vectors of a model: send the pictures through Extract and compare the answers with them."""
+    LoadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]  # type: ignore[assignment]
+    """Serve one more network. Its golden vectors are checked first. A network that is served already is not loaded again."""
+    ReloadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.ReloadModelRequest, _model_pb2.ReloadModelResponse]  # type: ignore[assignment]
+    """Replace a network by a newer version of it. Its golden vectors are checked first; if it fails, the old one stays.
+    Calls that began before finish with the old version.
+    """
+    UnloadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]  # type: ignore[assignment]
+    """Serve a network no longer. Calls that began before finish with it."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The networks that a server runs."""
+    """The networks that a server runs. What is loaded here is forgotten when the server ends."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -78,5 +94,31 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.GetGoldenResponse, _abc.Awaitable[_model_pb2.GetGoldenResponse]]:
         """Return the golden vectors of a model: send the pictures through Extract and compare the answers with them."""
+
+    @_abc_1.abstractmethod
+    def LoadModel(
+        self,
+        request: _model_pb2.LoadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.LoadModelResponse, _abc.Awaitable[_model_pb2.LoadModelResponse]]:
+        """Serve one more network. Its golden vectors are checked first. A network that is served already is not loaded again."""
+
+    @_abc_1.abstractmethod
+    def ReloadModel(
+        self,
+        request: _model_pb2.ReloadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.ReloadModelResponse, _abc.Awaitable[_model_pb2.ReloadModelResponse]]:
+        """Replace a network by a newer version of it. Its golden vectors are checked first; if it fails, the old one stays.
+        Calls that began before finish with the old version.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadModel(
+        self,
+        request: _model_pb2.UnloadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.UnloadModelResponse, _abc.Awaitable[_model_pb2.UnloadModelResponse]]:
+        """Serve a network no longer. Calls that began before finish with it."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, Reason
-from fc7_service.bundle.bundle import Bundle, find_bundle
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.explain import occlusion
 from fc7_service.explain.classes import Classes, classes_of_last_layer, network_classes
@@ -21,6 +21,7 @@ from fc7_service.explain.prepared_image import ImageInput, PreparedImage, Prepar
 from fc7_service.explain.projection import Place, Projection
 from fc7_service.explain.session_cache import OpenSession, SessionCache
 from fc7_service.explain.top_images import DIGEST_BYTES, TopImages, TopImagesStore
+from fc7_service.served.table import ModelTable
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class Explainer:
 
     Parameters
     ----------
-    bundles
+    models
         The networks.
     open_session
         Opens a session over an ONNX file, with the same settings as for features.
@@ -46,15 +47,16 @@ class Explainer:
     """
 
     def __init__(
-        self, bundles: Iterable[Bundle], *, open_session: OpenSession, prepare_image: PrepareImage, folder: Path
+        self, models: ModelTable, *, open_session: OpenSession, prepare_image: PrepareImage, folder: Path
     ) -> None:
         self._thread = ExplainThread()
         self._sessions = SessionCache(open_session, self._thread.check)
-        self._bundles = {bundle.name: bundle for bundle in bundles}
-        self._networks = {name: Network(bundle, self._sessions) for name, bundle in self._bundles.items()}
+        self._models = models
         self._prepare_image = prepare_image
         self._top_images = TopImagesStore(folder)
-        self._own: dict[str, Classes] = {}  # own classes with the weights of their last layer
+        self._own: WeakKeyDictionary[Network, Classes] = (
+            WeakKeyDictionary()
+        )  # own classes with the weights of their last layer
 
     def close(self) -> None:
         """Let the running job end."""
@@ -268,16 +270,14 @@ class Explainer:
                 await self._thread.run(stopwatch, lambda: self._top_images.save(provenance, digests, top))
 
     def _network(self, model: str) -> Network:
-        """Return a network by the name of a model, as `find_bundle` takes it."""
-        if model not in self._networks:
-            self._networks[model] = Network(find_bundle(self._bundles, model), self._sessions)
-        return self._networks[model]
+        """Return a network by the name of a model, as `ModelTable.choose` takes it."""
+        served, bundle = self._models.choose(model)
+        return served.open((Network, bundle.name), lambda: Network(bundle, self._sessions))
 
     def _own_classes(self, network: Network) -> Classes:
-        name = network.bundle.name
-        if name not in self._own:
-            self._own[name] = classes_of_last_layer(network, network_classes(network))
-        return self._own[name]
+        if network not in self._own:
+            self._own[network] = classes_of_last_layer(network, network_classes(network))
+        return self._own[network]
 
     def _view(self, network: Network, layer: str, image: ImageInput, stopwatch: Stopwatch) -> PreparedImage:
         with stopwatch.decoding():

@@ -64,6 +64,10 @@ class Network:
         self._deconv: dict[str, DeconvLayer] | None = None
         self._sums: dict[str, tuple[str, ...]] | None = None
 
+    def close(self) -> None:
+        """Close its sessions."""
+        self._sessions.drop(self.bundle)
+
     def run(
         self,
         outputs: Sequence[str],

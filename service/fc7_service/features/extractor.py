@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error, Reason, ResourceExhausted
-from fc7_service.bundle.bundle import VERSION_MARK, Bundle, find_bundle
+from fc7_service.bundle.bundle import Bundle
+from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import MAX_BATCH, Batcher, ComputedFeature
 from fc7_service.features.decode_threads import DecodeThreads
 from fc7_service.features.image_work import ImageInput, ImageWork
 from fc7_service.scheduling.call import CALL_ORIGIN, Call, Picture, WorkClass, class_of
 from fc7_service.scheduling.scheduler import Limits, Scheduler
+from fc7_service.served.call_models import hold_models
+from fc7_service.served.served_model import ServedModel
+from fc7_service.served.table import ModelTable
 from fc7_service.telemetry.record import Record, ignore
 
 VIEWS = (1, 10)  # how many views of an image may be asked for: its centre; centre, corners, and these mirrored
@@ -39,12 +43,12 @@ class Extraction:
 
 
 class Extractor:
-    """The networks of a server.
+    """Computes features with the networks of a server.
 
     Parameters
     ----------
-    bundles
-        The default one first. No graph is loaded before it is needed.
+    models
+        The networks. No graph is loaded before it is needed.
     device
         "auto", "cpu" or "cuda".
     threads
@@ -53,27 +57,17 @@ class Extractor:
         Gets the metrics of images and of runs.
     """
 
-    def __init__(self, bundles: Sequence[Bundle], *, device: str, threads: int, record: Record = ignore) -> None:
-        self.bundles = {bundle.name: bundle for bundle in bundles}
+    def __init__(self, models: ModelTable, *, device: str, threads: int, record: Record = ignore) -> None:
+        self.models = models
         limits = Limits(MAX_WAITING_IMAGES, MAX_WAITING_BYTES, _MAX_DECODING_BYTES, _MAX_AHEAD)
         self._threads = DecodeThreads(Scheduler(limits), threads)
+        self._device, self._n_threads = device, threads
         self._record = record
-        self._batchers = {
-            b.name: Batcher(
-                _loader(b, device, threads),
-                partial(self._threads.n_coming, b.name),
-                partial(self._record_run, b.name),
-            )
-            for b in bundles
-        }
 
-    def bundle(self, model: str) -> Bundle:
-        """Return a model's bundle; names and errors as `find_bundle` takes and raises them."""
-        return find_bundle(self.bundles, model)
-
-    def provider(self, model: str) -> str:
-        """Return the execution provider that ``model`` runs on; empty before its first use."""
-        return self._batcher(model).provider
+    def provider(self, model: ServedModel) -> str:
+        """Return the execution provider that a network runs on; empty before its first use."""
+        batcher = model.opened(Batcher)
+        return batcher.provider if isinstance(batcher, Batcher) else ""
 
     async def extract(
         self, images: Sequence[ImageInput], *, model: str, layer: str, n_views: int = 1, can_wait: bool = False
@@ -101,7 +95,25 @@ class Extractor:
         DeadlineExceeded
             The deadline passed before the images were decoded.
         """
-        bundle = self.bundle(model)
+        with hold_models():
+            return await self.extract_with(
+                *self.models.choose(model), images, layer=layer, n_views=n_views, can_wait=can_wait
+            )
+
+    async def extract_with(
+        self,
+        model: ServedModel,
+        bundle: Bundle,
+        images: Sequence[ImageInput],
+        *,
+        layer: str,
+        n_views: int = 1,
+        can_wait: bool = False,
+    ) -> Extraction:
+        """Extract with a network that the caller has acquired; ``bundle`` is its bundle in one version of the recipes.
+
+        The other parameters and the errors are those of `extract`.
+        """
         layer = bundle.provenance(layer).layer
         dim = bundle.layers[layer].dim
         if (n_bytes := 4 * dim * n_views * len(images)) > MAX_WAITING_BYTES:
@@ -111,7 +123,7 @@ class Extractor:
                 name="images",
                 reason=Reason.WORK_TOO_LARGE,
             )
-        call = self._call(images, bundle, layer, n_views, can_wait=can_wait)
+        call = self._call(model, images, bundle.recipe_of(layer), layer, n_views, can_wait=can_wait)
         works: list[ImageWork] = [picture.work for picture in call.waiting]  # type: ignore[misc]
         try:
             self._threads.admit(call)
@@ -129,7 +141,7 @@ class Extractor:
         done = [
             (work, found) for work, found in zip(works, outcomes, strict=True) if isinstance(found, ComputedFeature)
         ]
-        self._record_images(bundle.name, works, outcomes)
+        self._record_images(model.bundle.name, works, outcomes)
         return Extraction([o if isinstance(o, Fc7Error) else o.values for o in outcomes], _timing(done))
 
     @property
@@ -142,9 +154,8 @@ class Extractor:
         self._record("fc7_compute_seconds", seconds, model=model)
 
     def _record_images(
-        self, name: str, works: Sequence[ImageWork], outcomes: Sequence[ComputedFeature | Fc7Error]
+        self, model: str, works: Sequence[ImageWork], outcomes: Sequence[ComputedFeature | Fc7Error]
     ) -> None:
-        model = name.partition(VERSION_MARK)[0]
         for work, outcome in zip(works, outcomes, strict=True):
             if isinstance(outcome, Fc7Error):
                 self._record("fc7_unreadable_images_total", reason=outcome.reason)
@@ -153,7 +164,12 @@ class Extractor:
                 self._record("fc7_queue_seconds", max(0.0, outcome.batch.taken - work.ready), model=model)
 
     async def warm_up(self) -> None:
-        """Load every network; run it on one image, then on a queue of a full batch, of each size that it sees.
+        """Warm up every network; see `warm_up_model`."""
+        for model in self.models.models.values():
+            await self.warm_up_model(model)
+
+    async def warm_up_model(self, model: ServedModel) -> None:
+        """Load a network; run it on one image, then on a queue of a full batch, of each size that it sees.
 
         Raises
         ------
@@ -162,28 +178,43 @@ class Extractor:
         DataLoss
             A graph is damaged.
         """
-        for name, bundle in self.bundles.items():
-            for recipe, (layer, *_) in bundle.layers_by_recipe().items():
-                grey = np.zeros((recipe.crop_px, recipe.crop_px, 3), np.uint8)
-                await self.extract([grey], model=name, layer=layer)
-                await self.extract([grey] * MAX_BATCH, model=name, layer=layer)
+        for recipe, (layer, *_) in model.bundle.layers_by_recipe().items():
+            grey = np.zeros((recipe.crop_px, recipe.crop_px, 3), np.uint8)
+            for n_images in (1, MAX_BATCH):
+                await self.extract_with(model, model.bundle, [grey] * n_images, layer=layer, can_wait=True)
 
     def close(self) -> None:
         """Let runs under way end and give the networks' memory back."""
         self._threads.close()
-        for batcher in self._batchers.values():
-            batcher.close()
+        self.models.close()
 
-    def _batcher(self, model: str) -> Batcher:
+    def _batcher(self, model: ServedModel) -> Batcher:
         """Return the queue of a network, the same for every version of its recipes."""
-        return self._batchers[model.partition(VERSION_MARK)[0]]
 
-    def _call(self, images: Sequence[ImageInput], bundle: Bundle, layer: str, n_views: int, *, can_wait: bool) -> Call:
+        def make() -> Batcher:
+            return Batcher(
+                _loader(model.bundle, self._device, self._n_threads),
+                partial(self._threads.n_coming, model.key),
+                partial(self._record_run, model.bundle.name),
+            )
+
+        return model.open(Batcher, make)
+
+    def _call(
+        self,
+        model: ServedModel,
+        images: Sequence[ImageInput],
+        recipe: Recipe,
+        layer: str,
+        n_views: int,
+        *,
+        can_wait: bool,
+    ) -> Call:
         """Return the call that the scheduler is to admit."""
-        origin, recipe = CALL_ORIGIN.get(), bundle.recipe_of(layer)
+        origin = CALL_ORIGIN.get()
         kind = class_of(origin, n_views * len(images), is_stream=can_wait)
-        call = Call(origin, kind, bundle.name.partition(VERSION_MARK)[0], n_views, can_wait)
-        batcher, tensor_bytes = self._batcher(bundle.name), n_views * 4 * 3 * recipe.crop_px**2
+        call = Call(origin, kind, model.key, n_views, can_wait)
+        batcher, tensor_bytes = self._batcher(model), n_views * 4 * 3 * recipe.crop_px**2
         for image in images:
             n_bytes = len(image) if isinstance(image, bytes) else image.nbytes
             work = ImageWork(image, recipe, n_views, layer, kind, batcher)

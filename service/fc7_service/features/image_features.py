@@ -75,7 +75,7 @@ async def extract_views(
     can_wait: bool = False,
 ) -> ImageFeatures:
     """Extract like ``extract_images``, but keep the views apart; the provenance is that of one view."""
-    provenance = extractor.bundle(model).provenance(layer)
+    provenance = extractor.models.bundle(model).provenance(layer)
     if not images:
         raise InvalidArgument("images is empty. Send at least one", name="images")
     rows: list[Any] = list(images)

@@ -27,16 +27,16 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.GetServerInfoRequest, context: Any
     ) -> admin_pb2.GetServerInfoResponse:
         """Return versions, device, limits and the data folder."""
-        models = list(self._extractor.bundles)
+        models = self._extractor.models.models
         return admin_pb2.GetServerInfoResponse(
             version=_version("fc7"),
             libraries=_libraries(),
             device=self._settings.device,
-            provider=self._extractor.provider(models[0]),
+            provider=self._extractor.provider(self._extractor.models.default),
             threads=self._settings.threads,
             data=str(self._settings.data.resolve()),
             max_message_bytes=MAX_MESSAGE_BYTES,
-            models=models,
+            models=list(models),
             pid=os.getpid(),
             uptime_s=time.monotonic() - self._started,
             telemetry=TELEMETRY,

@@ -35,7 +35,7 @@ async def find_classifiers(request: pb.ClassifyRequest, extractor: Extractor, he
     """Return what a request classifies with: a head, a network, or the networks of an ensemble."""
     if not request.head:
         names = models_of_request(extractor, request.model, request.ensemble)
-        bundles = [extractor.bundle(name) for name in names]
+        bundles = [extractor.models.bundle(name) for name in names]
         check_same_classes(bundles)
         classes = tuple(c.name for c in bundles[0].classes)
         return [ImageClassifier(bundle.name, "logits", classes, softmax) for bundle in bundles]

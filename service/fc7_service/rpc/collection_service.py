@@ -41,7 +41,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest, context: Any) -> pb.CreateCollectionResponse:  # noqa: N802
         """Create an empty collection."""
-        bundle = self._extractor.bundle(request.model)
+        bundle = self._extractor.models.bundle(request.model)
         provenance = bundle.provenance(request.layer)
         metric = _METRICS.get(request.metric or pb.METRIC_COSINE)
         if metric is None:

@@ -46,7 +46,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
 
     async def ProjectUnit(self, request: pb.ProjectUnitRequest, context: Any) -> pb.ProjectUnitResponse:  # noqa: N802
         """Project units of a layer to the pixels that made them fire."""
-        model, layer = self._extractor.bundle(request.model).name, request.layer or _LAYER
+        model, layer = self._extractor.models.bundle(request.model).name, request.layer or _LAYER
         n_strongest = _count(request.strongest, _UNITS)
         n_named = min(len(request.units), MAX_UNITS)  # more are refused in other words
         self._check_room(model, layer, n_named or n_strongest, "units" if n_named else "strongest")
@@ -74,7 +74,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
         if first is None or first.WhichOneof("part") != "plan":
             raise InvalidArgument("the first message of TopUnits must be the plan", name="plan")
         plan = first.plan
-        model, layer = self._extractor.bundle(plan.model).name, plan.layer or _LAYER
+        model, layer = self._extractor.models.bundle(plan.model).name, plan.layer or _LAYER
         if not plan.digests or len(plan.digests) % DIGEST_BYTES:
             raise InvalidArgument(
                 f"digests must have {DIGEST_BYTES} bytes per image, for at least one image "
@@ -174,7 +174,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
     async def _pair(self, request: pb.ExplainMatchRequest) -> tuple[str, str]:
         """Return the model and the layer of a match."""
         if not request.collection:
-            bundle = self._extractor.bundle(request.model)
+            bundle = self._extractor.models.bundle(request.model)
             return bundle.name, bundle.provenance(request.layer).layer
         for field, value in (("model", request.model), ("layer", request.layer)):
             if value:
@@ -190,7 +190,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
     async def _classes(self, head: str, model: str) -> tuple[str, Classes | None]:
         """Return the model and the classes of a head; no classes where a network's own are meant."""
         if not head:
-            return self._extractor.bundle(model).name, None
+            return self._extractor.models.bundle(model).name, None
         if model:
             raise InvalidArgument(
                 f"model {model[:64]!r} cannot be combined with a head, which has its own. Leave it empty", name="model"

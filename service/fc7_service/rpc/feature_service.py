@@ -91,7 +91,7 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
         n_views = read_views(request.views)
         models = models_of_request(self._extractor, request.model, request.ensemble)
         for model in models:
-            self._extractor.bundle(model).provenance(request.layer)
+            self._extractor.models.bundle(model).provenance(request.layer)
         return _Plan(models, request.layer, n_views, bool(request.ensemble))
 
     async def _extract_one(self, image: common_pb2.Image, plan: _Plan) -> ImageFeatures:
@@ -102,7 +102,7 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
         return join_networks(parts) if plan.is_ensemble else parts[0]
 
     def _dim(self, model: str, layer: str) -> int:
-        bundle = self._extractor.bundle(model)
+        bundle = self._extractor.models.bundle(model)
         return bundle.layers[bundle.provenance(layer).layer].dim
 
 

@@ -27,6 +27,7 @@ from fc7_service.rpc.message_limits import MAX_ITEMS
 from fc7_service.rpc.messages import check_answer
 from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
 from fc7_service.scheduling.call import CALL_ORIGIN, CallOrigin, WorkClass
+from fc7_service.served.call_models import CALL_MODELS, CallModels
 from fc7_service.telemetry.record import Record, ignore
 from fc7_service.tokens import HEALTH, NOBODY, Caller, Tokens
 
@@ -193,6 +194,8 @@ class _Call:
         self._peer = context.peer()  # asked now, because after the call gRPC ends a process that asks
         self._interceptor.count(1)
         context.add_done_callback(lambda _: self._interceptor.count(-1))  # once its status is sent
+        CALL_MODELS.set(models := CallModels())
+        context.add_done_callback(lambda _: models.close())
 
     async def _request(self, messages: AsyncIterator[bytes], context: Any) -> Any:
         """Return the request of an allowed call, or its requests one after the other."""

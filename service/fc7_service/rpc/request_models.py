@@ -32,13 +32,13 @@ def model_of_provenance(extractor: Extractor, provenance: Provenance, made: str)
     FailedPrecondition
         No model of this server does. The error names the one that did, and those that there are.
     """
-    maker = find_maker(extractor.bundles, provenance)
+    maker = find_maker(extractor.models.bundles, provenance)
     if maker is not None:
-        return maker.name
+        return extractor.models.bundle(maker.name).name  # the call keeps it from now on
     raise FailedPrecondition(
         f"{made} was made with {provenance.model} {provenance.layer} of provenance {provenance.digest[:12]!r}, "
-        f"but no model of this server has it ({', '.join(extractor.bundles)}). Start the server with that bundle "
-        "(fc7 serve --model BUNDLE), or name it in FC7_MODELS for a command without a server",
+        f"but no model of this server has it ({', '.join(extractor.models.bundles)}). Start the server with that "
+        "bundle (fc7 serve --model BUNDLE), or name it in FC7_MODELS for a command without a server",
         name=provenance.model,
         reason=Reason.MODEL_NOT_SERVED,
     )
@@ -55,10 +55,10 @@ def models_of_request(extractor: Extractor, model: str, ensemble: Sequence[str])
         There is no such model.
     """
     if not ensemble:
-        return [extractor.bundle(model).name]
+        return [extractor.models.bundle(model).name]
     if model:
         raise InvalidArgument(f"name an ensemble or a model, not both (got model {model[:64]!r})", name="ensemble")
-    names = [extractor.bundle(name).name for name in ensemble]
+    names = [extractor.models.bundle(name).name for name in ensemble]
     if len(names) < 2 or len(set(names)) < len(names):
         raise InvalidArgument(
             f"an ensemble needs at least two models, each once (got {', '.join(names[:8])})", name="ensemble"

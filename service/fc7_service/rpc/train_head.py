@@ -51,7 +51,7 @@ class Trainer:
                     head = await self._heads.train_in_turn(plan.name, read, collection.provenance)
         else:
             model, layer = self._find_source(plan)
-            provenance = self._extractor.bundle(model).provenance(layer)
+            provenance = self._extractor.models.bundle(model).provenance(layer)
             kind = "features" if plan.HasField("provenance") else "images"
             with closing(LabelledRows(self._extractor, model, provenance, self._memory)) as rows:
                 async for request in requests:
@@ -153,7 +153,7 @@ class LabelledRows:
 
     def add_features(self, part: pb.LabelledFeatures) -> pb.TrainProgress:
         """Keep some features; return the progress."""
-        dim = self._extractor.bundle(self._model).layers[self._provenance.layer].dim
+        dim = self._extractor.models.bundle(self._model).layers[self._provenance.layer].dim
         values = read_tensor(part.values, "values")
         if values.dtype != np.float32 or values.shape != (len(part.labels), dim):
             raise InvalidArgument(
