@@ -9,6 +9,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fc7.errors import Fc7Error
+from fc7_service.http import documents
 from fc7_service.http.calls import Calls
 from fc7_service.http.door import Door, Refusal
 from fc7_service.http.refusals import answer_refusal
@@ -21,7 +22,8 @@ def make_app(door: Door) -> Starlette:
     return Starlette(
         routes=[
             Route("/fc7.v1.{service}/{method}", Calls(door)),
-            Mount("/page", StaticFiles(directory=PAGE, check_dir=False)),
+            Mount("/page", StaticFiles(directory=PAGE)),
+            *documents.routes(door),
         ],
         exception_handlers={Refusal: answer_refusal, Fc7Error: answer_refusal},
     )
