@@ -149,8 +149,9 @@ class Server:
         else:
             address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
         listen = self._bind() if settings.listen is not None else ""
-        if listen:
+        if listen or settings.device == "cuda":  # a device that was asked for and cannot be had ends the start
             await self._extractor.warm_up()
+        if listen:
             self._reflect()
         await self._grpc.start()
         self._is_started = True
@@ -310,10 +311,13 @@ def serve(settings: Settings) -> int:
     InvalidArgument, NotFound, DataLoss
         A setting, a file or a bundle is not valid.
     """
+    from threadpoolctl import threadpool_limits
+
     from fc7_service.log import JsonLog
 
     settings.check()
     file_limit(is_raised=True)
+    threadpool_limits(settings.threads)  # BLAS would use every core of the machine, whatever a container may use
     folder, log = DataFolder(settings.data), JsonLog()
     try:
         with asyncio.Runner(loop_factory=_event_loop()) as runner:

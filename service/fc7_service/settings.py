@@ -61,7 +61,7 @@ class Settings:
         About(
             "Threads for networks, and as many for decoding. Lower it to leave cores to other programs.",
             "threads",
-            "one per core that this process may use",
+            "one per core that this process may use: its affinity mask and its container's limit count",
         ),
     ] = field(default_factory=usable_cores)
     token_file: Annotated[

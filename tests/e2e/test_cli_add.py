@@ -177,10 +177,10 @@ def test_labels_of_text_and_numbers_are_one_class(here: Here) -> None:
 
 def test_what_is_passed_over_is_the_last_line(here: Here) -> None:
     write_jpegs(here.folder / "p", ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg", "b/@eaDir/3.jpg", "c/.4.jpg"])
-    for name in ("c/5.HEIC", "c/6.heic", "notes.txt"):
+    for name in ("c/5.JXL", "c/6.jxl", "notes.txt"):
         (here.folder / "p" / name).write_bytes(b"x")
-    said = "passed over: 2 HEIC (not read: convert them to JPEG or PNG), 1 in @eaDir, 1 hidden, 1 other file (.txt)"
-    counted = {"HEIC": 2, "@eaDir": 1, "hidden": 1, "other": 1}
+    said = "passed over: 2 JPEG XL (not read: convert them to JPEG or PNG), 1 in @eaDir, 1 hidden, 1 other file (.txt)"
+    counted = {"JPEG XL": 2, "@eaDir": 1, "hidden": 1, "other": 1}
     for words in (
         ("add", "c", here.folder / "p"),
         ("extract", here.folder / "p", "--output", here.folder / "f.npz"),

@@ -389,3 +389,14 @@ async def test_a_start_that_a_cancelled_call_began_is_taken_over(tiny_bundle: Pa
         assert (await client.server_info()).pid == os.getpid()
         await client.close()
     DataFolder(tmp_path).release()
+
+
+def test_a_device_that_cannot_be_had_ends_the_start(tiny_bundle: Path, tmp_path: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this machine has one")
+    with pytest.raises(fc7.FailedPrecondition, match="device cuda cannot be used"):
+        fc7.connect(data=tmp_path, models=[str(tiny_bundle)], device="cuda")
+    with fc7.connect(data=tmp_path, models=[str(tiny_bundle)], device="cpu") as client:  # the folder was given back
+        assert client.server_info().device == "cpu"

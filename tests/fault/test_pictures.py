@@ -17,7 +17,7 @@ from PIL import Image
 
 import fc7
 from fc7.cli import main
-from pictures import HEIC, cases, encode, scene
+from pictures import cases, encode, scene
 from servers import serving
 
 MODEL = "alexnet-64"
@@ -105,7 +105,7 @@ def test_the_command_gives_what_python_gives(door: Door, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "data", "text"),
     [
-        ("iphone.heic", HEIC, "HEIC, which fc7 does not read. Convert it to JPEG or PNG"),
+        ("new.jxl", b"\xff\x0a" + bytes(64), "JPEG XL, which fc7 does not read. Convert it to JPEG or PNG"),
         ("half.jpg", CASES["whole-.jpg"][: len(CASES["whole-.jpg"]) // 2], r"\d+ of its 180 rows are there"),
         ("notes.png", b"Dear diary", "not an image: they begin with b'Dear dia'"),
         ("page.png", b"<!DOCTYPE html><html>", "the file is HTML"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, Unavailable
+from fc7_service.features import batcher as module
 from fc7_service.features.batcher import MAX_BATCH, Batcher, ComputedFeature, Request
 
 
@@ -159,3 +160,31 @@ def test_rows_belong_to_their_callers(calls: list[tuple[int, str, int, bool]]) -
         await asyncio.to_thread(batcher.close)
 
     asyncio.run(run())
+
+
+async def test_the_memory_of_large_batches_is_given_back_once_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Swelling(Doubler):
+        def __init__(self) -> None:
+            super().__init__()
+            self.given_back: list[int] = []
+            self.is_slim = threading.Event()
+
+        def give_back(self) -> None:
+            self.given_back.append(len(self.sizes))
+            self.is_slim.set()
+            if len(self.given_back) == 2:
+                raise RuntimeError("cannot")
+
+    monkeypatch.setattr(module, "_IDLE_S", 0.01)
+    engines = [Swelling()]
+    batcher = Batcher(lambda: engines[-1])
+    for _ in range(2):
+        await submit(batcher, np.concatenate([tensor(0), tensor(1)]), "two")
+        await until(engines[0].is_slim)
+        engines[0].is_slim.clear()
+    assert engines[0].given_back == [1, 2]
+    engines.append(Swelling())
+    await submit(batcher, tensor(1), "two")  # the engine that could not give back is not used again
+    assert engines[1].sizes == [1]
+    batcher.close()
+    assert engines[1].given_back == []  # a batch of one takes no more than the engine needs anyway

@@ -26,8 +26,8 @@ def ids(folder: Path, scan: FolderScan) -> list[str]:
 
 
 def test_every_picture_is_taken_or_counted_with_its_reason(tmp_path: Path) -> None:
-    write(tmp_path, "a/1.jpg", "a/2.png", "a/3.HEIC", "b/4.heif", "5.psd", "6.svg")
-    write(tmp_path, ".7.jpg", ".cache/8.jpg", ".cache/x/9.png", ".cache/x/text.txt", ".DS_Store", ".10.heic")
+    write(tmp_path, "a/1.jpg", "a/2.png", "a/3.JXL", "b/4.jxl", "5.psd", "6.svg")
+    write(tmp_path, ".7.jpg", ".cache/8.jpg", ".cache/x/9.png", ".cache/x/text.txt", ".DS_Store", ".10.jxl")
     write(
         tmp_path,
         "a/@eaDir/11.jpg",
@@ -40,12 +40,12 @@ def test_every_picture_is_taken_or_counted_with_its_reason(tmp_path: Path) -> No
     scan = FolderScan()
     assert ids(tmp_path, scan) == ["a/1.jpg", "a/2.png"]
     assert scan.to_dict() == {
-        "HEIC": 2, "Photoshop": 1, "SVG": 1, "hidden": 5, "other": 4,
+        "JPEG XL": 2, "Photoshop": 1, "SVG": 1, "hidden": 5, "other": 4,
         "@eaDir": 1, "__MACOSX": 1, "#recycle": 1, "lost+found": 1,
     }  # fmt: skip
     text = str(scan)
     assert text.startswith("passed over: ")
-    for part in ("2 HEIC", "(not read: convert them to JPEG or PNG)", "5 hidden", "1 in @eaDir", "1 in lost+found"):
+    for part in ("2 JPEG XL", "(not read: convert them to JPEG or PNG)", "5 hidden", "1 in @eaDir", "1 in lost+found"):
         assert part in text
     assert "4 other files (.mov, no suffix, .txt)" in text
     assert str(FolderScan()) == ""
@@ -110,15 +110,15 @@ def test_a_linked_class_is_a_class(tmp_path: Path) -> None:
 
 
 def test_of_a_data_set_the_training_part_gives_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path, "train/a/1.jpg", "train/b/x/2.jpg", "train/c/3.heic", "val/a/4.jpg", "val/d/5.jpg", "Test/6.jpg")
+    write(tmp_path, "train/a/1.jpg", "train/b/x/2.jpg", "train/c/3.jxl", "val/a/4.jpg", "val/d/5.jpg", "Test/6.jpg")
     scan = FolderScan()
     images, labels = labelled_images(tmp_path, scan)
     assert [image.id for image in images] == ["train/a/1.jpg", "train/b/x/2.jpg"]
     assert labels == ["a", "b"]
-    assert scan.to_dict() == {"HEIC": 1, "val": 2, "Test": 1}
+    assert scan.to_dict() == {"JPEG XL": 1, "val": 2, "Test": 1}
     said = capsys.readouterr().err
     assert "classes are the folders in train/; Test/ and val/ left out" in said
-    assert f"{tmp_path}/train/c: not a class, because fc7 can read no image in this folder. It holds 1 HEIC" in said
+    assert f"{tmp_path}/train/c: not a class, because fc7 can read no image in this folder. It holds 1 JPEG XL" in said
     assert folder_labels(find_images([tmp_path], FolderScan())) == [None, "a", "b", "a", "d"]
 
 
@@ -148,11 +148,11 @@ def test_folders_that_name_no_classes(names: list[str], said: str, tmp_path: Pat
 
 
 def test_a_class_folder_without_a_picture_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path, "a/1.jpg", "b/2.jpg", "phone/3.HEIC", "phone/x/4.heic", ".git/5.jpg", "@eaDir/6.jpg")
+    write(tmp_path, "a/1.jpg", "b/2.jpg", "phone/3.JXL", "phone/x/4.jxl", ".git/5.jpg", "@eaDir/6.jpg")
     (tmp_path / "empty").mkdir()
     assert labelled_images(tmp_path, FolderScan())[1] == ["a", "b"]
     said = capsys.readouterr().err.splitlines()
     assert said == [
         f"fc7: {tmp_path}/empty: not a class, because fc7 can read no image in this folder. It holds nothing",
-        f"fc7: {tmp_path}/phone: not a class, because fc7 can read no image in this folder. It holds 2 HEIC",
+        f"fc7: {tmp_path}/phone: not a class, because fc7 can read no image in this folder. It holds 2 JPEG XL",
     ]

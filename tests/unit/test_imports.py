@@ -67,7 +67,9 @@ ROOMS = {
     "fc7_service": Room(
         f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection", never="fc7_service.http"
     ),
-    "fc7_service.server": Room(f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection uvloop"),
+    "fc7_service.server": Room(
+        f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection threadpoolctl uvloop"
+    ),
     "fc7_service.http": Room(f"{CONTRACT} {GRPC} fc7_service.rpc starlette uvicorn"),
     "fc7_service.settings": Room(CONTRACT_FILES),
     "fc7_service.telemetry": Room(CONTRACT_FILES),
@@ -79,7 +81,7 @@ ROOMS = {
     "fc7_service.scheduling": Room("fc7.errors"),
     "fc7_service.features": Room(
         f"{CONTRACT_FILES} {RECORD} fc7_service.bundle fc7_service.served fc7_service.scheduling numpy PIL",
-        "onnxruntime",
+        "onnxruntime pi_heif",
     ),
     "fc7_service.collections": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy faiss"),
     "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),

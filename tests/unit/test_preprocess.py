@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from fc7.contract.formats import READ
 from fc7.errors import ImageDecodeError, InvalidArgument
@@ -26,6 +26,7 @@ from fc7_service.features import metadata
 from fc7_service.features.colour import over_white
 from fc7_service.features.decode import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_JPEG_PIXELS, Picture
 from fc7_service.features.preprocess import decode_upright, preprocess, preprocess_pixels, resize_and_crop, to_tensor
+from pictures import HEIC, HEIC_TURNED, chunk
 
 RECIPE = Recipe(resize_px=64, crop_px=64, scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
@@ -419,3 +420,73 @@ def test_the_documentation_names_every_format_and_limit() -> None:
     assert f"{MAX_IMAGE_BYTES >> 20} MiB" in rows["Bytes of a file"]
     assert f"{MAX_IMAGE_PIXELS // 10**6} million" in rows["Pixels"]
     assert f"{MAX_JPEG_PIXELS // 10**6} million" in rows["Pixels of a JPEG that is not progressive"]
+
+
+def test_a_heic_is_turned_once_whether_exif_says_it_too() -> None:
+    pytest.importorskip("pi_heif")
+    plain, turned = (np.asarray(decode_upright(data, RECIPE)).astype(int) for data in (HEIC, HEIC_TURNED))
+    assert plain.shape == (48, 64, 3)
+    for at, colour in (((4, 4), (255, 0, 0)), ((4, 60), (0, 255, 0)), ((44, 4), (0, 0, 255)), ((44, 60), (255,) * 3)):
+        assert np.abs(plain[at] - colour).max() <= 3
+    assert np.abs(np.rot90(plain, -1) - turned).max() <= 6
+
+
+def test_a_heic_that_lies_about_its_size_is_refused() -> None:
+    pytest.importorskip("pi_heif")
+    at = HEIC.index(b"ispe") + 8
+    for size in ((20_000, 20_000), (8, 8)):
+        with pytest.raises(ImageDecodeError, match=r"damaged: .*size"):
+            preprocess(HEIC[:at] + struct.pack(">LL", *size) + HEIC[at + 8 :], RECIPE)
+
+
+def test_a_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for suffix in (".heic", ".heif"):
+        monkeypatch.delitem(READ, suffix, raising=False)
+    with pytest.raises(ImageDecodeError, match=r"HEIC, which fc7 does not read. Install 'fc7\[heif\]'"):
+        preprocess(HEIC, RECIPE)
+
+
+@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_a_colour_profile_changes_nothing(fmt: str) -> None:
+    """Swapped primaries would exchange red and blue if they were obeyed."""
+    image, profile = Image.fromarray(ramp(90, 70)), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    red, blue = profile.index(b"rXYZ"), profile.index(b"bXYZ")
+    swapped = bytearray(profile)
+    swapped[red : red + 4], swapped[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    plain, tagged = (preprocess(encode(image, fmt, **more), RECIPE) for more in ({}, {"icc_profile": bytes(swapped)}))
+    assert len(encode(image, fmt, icc_profile=bytes(swapped))) > len(encode(image, fmt)) + 300
+    np.testing.assert_array_equal(plain, tagged)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("fmt", ["PNG", "TIFF"])
+def test_of_16_bits_the_high_byte_counts(fmt: str, channels: int) -> None:
+    """Alpha of 16 bits lies on white as alpha of 8 bits does."""
+    high = np.dstack([ramp(80, 64), np.full((64, 80), 128, np.uint8)])[..., :channels]
+    values = high.astype(np.uint16) * 256 + 200
+    plain = np.repeat(high, 3, axis=2) if channels == 1 else high
+    wanted = preprocess(encode(Image.fromarray(plain)), RECIPE)
+    np.testing.assert_array_equal(preprocess(_deep(values, fmt), RECIPE), wanted)
+
+
+def _deep(values: NDArray[np.uint16], fmt: str) -> bytes:
+    """A file of 16 bits per channel, which Pillow does not write in colour."""
+    (height, width, channels), big = values.shape, values.astype(">u2").tobytes()
+    if fmt == "PNG":
+        rows = b"".join(b"\0" + values[y].astype(">u2").tobytes() for y in range(height))
+        header = struct.pack(">LLBBBBB", width, height, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+        parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in parts)
+    tags = [(256, 4, width), (257, 4, height), (258, 3, 16), (259, 3, 1), (262, 3, 2 if channels > 1 else 1)]
+    tags += [(277, 3, channels), (278, 4, height), (279, 4, len(big))]
+    if channels == 4:
+        tags.append((338, 3, 2))  # alpha that colours are not multiplied with
+    n_tags = len(tags) + 1
+    start = 8 + 2 + 12 * n_tags + 4 + 8
+    at_bits = start - 8
+    entries = {tag: (kind, 1, value << 16 if kind == 3 else value) for tag, kind, value in tags}
+    if channels > 1:
+        entries[258] = (3, channels, at_bits)
+    entries[273] = (4, 1, start)
+    directory = b"".join(struct.pack(">HHLL", tag, *entries[tag]) for tag in sorted(entries))
+    return b"MM\0*" + struct.pack(">LH", 8, n_tags) + directory + bytes(4) + struct.pack(">4H", *[16] * 4) + big

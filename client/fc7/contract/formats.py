@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 READ = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -15,8 +17,6 @@ READ = {
     ".avif": "AVIF",
 }
 NOT_READ = {
-    ".heic": "HEIC",
-    ".heif": "HEIC",
     ".jxl": "JPEG XL",
     ".jp2": "JPEG 2000",
     ".svg": "SVG",
@@ -32,6 +32,7 @@ NOT_READ = {
     ".raf": "camera raw",
     ".rw2": "camera raw",
 }
+(READ if find_spec("pi_heif") else NOT_READ).update({".heic": "HEIC", ".heif": "HEIC"})  # the extra `heif` brings it
 ADVICE = "convert them to JPEG or PNG"  # for files of formats that are not read
 
 

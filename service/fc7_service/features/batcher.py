@@ -25,6 +25,7 @@ from fc7_service.scheduling.call import WorkClass
 MAX_BATCH = 32  # on a CPU, 32 images per batch are within 2 % of the rate of 64, at half the delay
 STOPPING = "the server is stopping: send the call again"
 _LOOK_AGAIN_S = 0.01  # while the engine waits for more
+_IDLE_S = 30.0  # after which the memory of large batches is given back
 
 
 class Engine(Protocol):
@@ -34,6 +35,10 @@ class Engine(Protocol):
 
     def run(self, batch: NDArray[np.float32], layers: Sequence[str]) -> list[NDArray[np.float32]]:
         """Return each layer (N, D) of ``batch`` (N, 3, H, W)."""
+        ...
+
+    def give_back(self) -> None:
+        """Give the memory of large batches back to the machine."""
         ...
 
 
@@ -99,6 +104,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self.n_batches = 0  # runs of the engine so far
+        self._is_swollen = False  # holds the memory of a batch of several views
 
     @property
     def provider(self) -> str:
@@ -146,7 +152,8 @@ class Batcher:
         with self._changed:
             while not self._is_closed:
                 if not any(self._waiting.values()):
-                    self._changed.wait()
+                    if not self._changed.wait(_IDLE_S if self._is_swollen else None):
+                        self._give_back()
                 elif (chosen := self._choose()) is None:
                     self._changed.wait(_LOOK_AGAIN_S)  # what is coming may also have failed or been given up
                 elif batch := self._pick(*chosen):
@@ -156,6 +163,14 @@ class Batcher:
             for waiting in self._waiting.values():
                 waiting.clear()
             return None
+
+    def _give_back(self) -> None:
+        self._is_swollen = False
+        try:
+            if self._engine is not None:
+                self._engine.give_back()
+        except Exception:  # whatever is wrong with the engine: the next request loads another one, and gets the error
+            self._engine = None
 
     def _choose(self) -> tuple[WorkClass, int] | None:
         now = time.monotonic()
@@ -191,6 +206,7 @@ class Batcher:
         tensors = np.concatenate([request.tensors for request in requests])
         outputs = dict(zip(layers, self._engine.run(tensors, layers), strict=True))
         self.n_batches += 1
+        self._is_swollen |= len(tensors) > 1
         now = time.monotonic()
         is_bulk_ready = bool(self._waiting[WorkClass.BULK])
         self._choice.ran(kind, len(tensors), now - taken, now, is_bulk_ready=is_bulk_ready)

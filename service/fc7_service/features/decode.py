@@ -52,6 +52,7 @@ _BYTES_PER_PX = {
     "BMP": 4,
     "TIFF": 8,
     "AVIF": 16,
+    "HEIC": 16,
 }  # most memory per pixel while decoding
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -125,7 +126,7 @@ class Picture:
             else:
                 rgb = over_white(image, 1 if self._name == "JPEG" else self._factor)
             file, info = self._file or File(b""), image.info  # the decoders of WebP and AVIF read EXIF themselves
-            turn = _TURNS.get(orientation(file.exif or info.get("exif", b""), file.xmp or info.get("xmp", b"")))
+            turn = _TURNS.get(orientation(file.exif or info.get("exif") or b"", file.xmp or info.get("xmp") or b""))
             whole = rgb if turn is None else rgb.transpose(turn)
             return whole if self._part is None else whole.crop(self._part.box(*whole.size))
         except ImageDecodeError:
@@ -206,7 +207,7 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
     try:
         if name == "WebP":
             _check_webp(data)
-        return _PLUGINS[name](io.BytesIO(data))
+        return _plugin(name)(io.BytesIO(data))
     except ImageDecodeError:
         raise
     except Image.DecompressionBombError as error:
@@ -217,6 +218,18 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
         raise ImageDecodeError(
             f"the header of the {name} image is truncated or damaged: {error}", reason=Reason.IMAGE_DAMAGED
         ) from error
+
+
+def _plugin(name: str) -> type[ImageFile.ImageFile]:
+    """Return the class that reads a format. A HEIC says in boxes of its own how it is turned; its class obeys them."""
+    if name != "HEIC":
+        return _PLUGINS[name]
+    from pi_heif import options
+    from pi_heif.as_plugin import HeifImageFile
+
+    options.DECODE_THREADS = 1  # the pictures of several calls keep the cores busy
+    plugin: type[ImageFile.ImageFile] = HeifImageFile
+    return plugin
 
 
 def _check_webp(data: bytes) -> None:

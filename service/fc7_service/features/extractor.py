@@ -15,7 +15,7 @@ from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error, Reason, ResourceExhausted
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.batcher import MAX_BATCH, Batcher, ComputedFeature
+from fc7_service.features.batcher import MAX_BATCH, Batcher, ComputedFeature, Request
 from fc7_service.features.decode_threads import DecodeThreads
 from fc7_service.features.image_work import ImageInput, ImageWork
 from fc7_service.scheduling.call import CALL_ORIGIN, Call, Picture, WorkClass, class_of
@@ -169,7 +169,7 @@ class Extractor:
             await self.warm_up_model(model)
 
     async def warm_up_model(self, model: ServedModel) -> None:
-        """Load a network; run it on one image, then on a queue of a full batch, of each size that it sees.
+        """Load a network; run it on one image, then on a full batch, of each size that it sees.
 
         Raises
         ------
@@ -180,8 +180,11 @@ class Extractor:
         """
         for recipe, (layer, *_) in model.bundle.layers_by_recipe().items():
             grey = np.zeros((recipe.crop_px, recipe.crop_px, 3), np.uint8)
-            for n_images in (1, MAX_BATCH):
-                await self.extract_with(model, model.bundle, [grey] * n_images, layer=layer, can_wait=True)
+            await self.extract_with(model, model.bundle, [grey], layer=layer, can_wait=True)
+            whole = np.zeros((MAX_BATCH, 3, recipe.crop_px, recipe.crop_px), np.float32)
+            future: asyncio.Future[ComputedFeature] = asyncio.get_running_loop().create_future()
+            self._batcher(model).put(Request(whole, layer, future))
+            await future
 
     def close(self) -> None:
         """Let runs under way end and give the networks' memory back."""

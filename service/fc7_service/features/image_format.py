@@ -54,8 +54,11 @@ def detect_format(data: bytes) -> str:
         return name
     are_read = ", ".join(dict.fromkeys(READ.values()))
     if name:
+        advice = f"Convert it to JPEG or PNG. fc7 reads {are_read}"
+        if name == "HEIC":
+            advice = "Install 'fc7[heif]' where the server runs, or convert it to JPEG or PNG"
         raise ImageDecodeError(
-            f"the file is {name}, which fc7 does not read. Convert it to JPEG or PNG. fc7 reads {are_read}",
+            f"the file is {name}, which fc7 does not read. {advice}",
             reason=Reason.UNSUPPORTED_FORMAT,
         )
     raise ImageDecodeError(

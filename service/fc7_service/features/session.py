@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,6 +88,19 @@ class Session:
             outputs |= zip(names, values, strict=True)
         return [self._feature(layer, outputs[layer], len(batch)) for layer in layers]
 
+    def give_back(self) -> None:
+        """Give the memory of large batches back to the machine; the next large batch takes it again."""
+        import onnxruntime as ort
+
+        if self.provider != CPU:
+            return  # a GPU's memory has its own allocator, which nobody else waits for
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        for layer, session in {id(session): (layer, session) for layer, session in self._sessions.items()}.values():
+            px = self._bundle.recipe_of(layer).crop_px
+            session.run([layer], {self._input: np.zeros((1, 3, px, px), np.float32)}, options)
+        _trim()
+
     def _feature(self, layer: str, output: Any, n: int) -> NDArray[np.float32]:
         """Return the ``n`` rows of a layer, and refuse a shape that differs from the manifest."""
         declared = self._bundle.layers[layer]
@@ -132,6 +147,13 @@ def open_session(graph: bytes, name: str, *, device: str, threads: int, keeps_me
         raise DataLoss(
             f"the graph of bundle {name!r} cannot be loaded: {error}", name=name, reason=Reason.BUNDLE_DAMAGED
         ) from error
+
+
+def _trim() -> None:
+    """Return free memory of the C library to the machine, where the library is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _check_size(session: Any, bundle: Bundle, layer: str) -> None:
