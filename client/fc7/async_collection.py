@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fc7._async_session import AsyncSession
 from fc7._operations import collection, new_items, payloads
+from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
 from fc7.errors import Fc7Error
@@ -18,6 +19,8 @@ from fc7.results import (
     Added,
     CollectionFacts,
     Item,
+    Label,
+    Labelled,
     Removed,
     Updated,
 )
@@ -155,6 +158,33 @@ class AsyncCollection(CollectionFacts):
         """Change payloads, and leave the features alone. See `Collection.update`."""
         operation = payloads.update(self.name, ids, where, set, remove, replace, report)
         return await self._session.run(operation, timeout_s)
+
+    async def add_labels(
+        self,
+        labels: Iterable[Label],
+        *,
+        timeout_s: float | None = None,
+        report: Callable[[Labelled], object] | None = None,
+    ) -> list[Labelled]:
+        """Record what somebody says about items. See `Collection.add_labels`."""
+        return await self._session.run(label_records.add(self.name, labels, report), timeout_s)
+
+    def labels(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        label: str = "",
+        by: str = "",
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[Label]:
+        """Yield label records, oldest first. See `Collection.labels`."""
+        return self._session.iterate(label_records.list_all(self.name, ids, label, by), timeout_s)
+
+    async def undo_labels(
+        self, ids: Iterable[str], *, label: str = "", by: str = "", timeout_s: float | None = None
+    ) -> list[Label | Fc7Error]:
+        """Take back the newest label record of each item. See `Collection.undo_labels`."""
+        return await self._session.run(label_records.undo(self.name, ids, label, by), timeout_s)
 
     async def remove(
         self,

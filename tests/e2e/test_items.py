@@ -91,6 +91,72 @@ def test_the_command_updates(env: Any, photos: Any) -> None:
         command("collection", "update", photos.name, *wrong, code=2, env=env[0])
 
 
+async def test_labels_are_recorded_listed_and_undone(env: Any, photos: Any) -> None:
+    told: list[str] = []
+    labels = [
+        fc7.Label("1", "cat", by="ann"),
+        fc7.Label("1", "cat", "negative", by="bob", time="2026-05-01T12:00:00+02:00"),
+        fc7.Label("nobody", "cat"),
+        fc7.Label("2", "x" * 300),
+        fc7.Label("2", "cat", "maybe"),  # type: ignore[arg-type]
+        fc7.Label("2", "cat", head_version=2**40),
+        fc7.Label("2", "cat", by="places", head_version=3),
+    ]
+    done = photos.add_labels(labels, report=lambda one: told.append(one.status))
+    assert told == [one.status for one in done] == ["labelled", "labelled", *["failed"] * 4, "labelled"]
+    assert [type(one.error) for one in done[2:6]] == [fc7.NotFound, *[fc7.InvalidArgument] * 3]
+    assert photos.add_labels(labels[:1])[0].status == "skipped"
+    first, second, third = photos.labels()
+    assert (first.id, first.verdict, first.by, first.outdated) == ("1", "positive", "ann", False)
+    assert second.time == "2026-05-01T10:00:00.000+00:00"
+    assert (third.by, third.head_version) == ("places", 3)
+    assert list(photos.labels(["2", "nobody"])) == [third]
+    assert list(photos.labels(label="cat", by="bob")) == [second]
+    async with fc7.AsyncClient(**env[1]) as client:
+        same = await client.collection(photos.name)
+        assert [one async for one in same.labels()] == [first, second, third]
+        gone, missing = await same.undo_labels(["1", "3"])
+        assert gone == second
+        assert isinstance(missing, fc7.NotFound)
+        assert (await same.add_labels([fc7.Label("1", "dog")]))[0].status == "labelled"
+    photos.add([jpeg(99)], ids=["1"])
+    assert [one.outdated for one in photos.labels(["1"])] == [True, True]
+    photos.remove(["1"])
+    assert list(photos.labels()) == [third]
+    with pytest.raises(fc7.InvalidArgument, match="got one Label"):
+        photos.add_labels(fc7.Label("1", "cat"))
+
+
+def test_the_command_labels(env: Any, photos: Any, tmp_path: Path) -> None:
+    label = ("label", photos.name)
+    assert command(*label, "1", "cat", "--by", "ann", env=env[0]).stdout == "1: cat (positive) by ann\n"
+    assert "recorded before" in command(*label, "1", "cat", "--by", "ann", env=env[0]).stdout
+    assert rows(command(*label, "2", "cat", "--negative", "--json", env=env[0])) == [{"id": "2", "status": "labelled"}]
+    assert rows(command(*label, "2", "dog", "--unsure", "--json", env=env[0])) == [{"id": "2", "status": "labelled"}]
+    listed = rows(command(*label, "--json", env=env[0]))
+    assert [(one["id"], one["label"], one["verdict"]) for one in listed] == [
+        ("1", "cat", "positive"), ("2", "cat", "negative"), ("2", "dog", "unsure")
+    ]  # fmt: skip
+    assert listed[1]["by"] not in ("", "ann")  # the login name
+    assert rows(command(*label, "1", "--json", env=env[0])) == listed[:1]
+    file = tmp_path / "labels.csv"
+    assert "wrote 3 records" in command(*label, "--export", file, env=env[0]).stdout
+    assert command(*label, "--import", file, env=env[0]).stdout.endswith("0 records added, 3 were recorded before\n")
+    assert rows(command(*label, "2", "--undo", "--json", env=env[0]))[0]["label"] == "dog"
+    assert "took back cat (negative)" in command(*label, "2", "cat", "--undo", env=env[0]).stdout
+    assert "has no label" in command(*label, "2", "--undo", code=3, env=env[0]).stderr
+    assert command(*label, "--import", file, env=env[0]).stdout.endswith("2 records added, 1 were recorded before\n")
+    assert rows(command(*label, "--json", env=env[0])) == listed
+    file.write_text("id,label\n3,cat\nnobody,cat\n")
+    failed = command(*label, "--import", file, "--by", "ann", code=1, env=env[0])
+    assert failed.stdout.endswith("1 record added\n")
+    assert "fc7: nobody: " in failed.stderr
+    command(*label, "nobody", "cat", code=3, env=env[0])
+    for wrong in (("1", "--negative"), ("--undo",), ("1", "--export", file), ("1", "cat", "--undo", "--unsure"),
+                  ("--export", tmp_path / "labels.txt"), ("--import", tmp_path / "labels")):  # fmt: skip
+        command(*label, *wrong, code=2, env=env[0])
+
+
 def test_a_page_token_belongs_to_one_request(env: Any, photos: Any) -> None:
     with contextlib.ExitStack() as stack:
         stub = stub_of(env, stack)
@@ -114,6 +180,25 @@ def test_a_page_token_belongs_to_one_request(env: Any, photos: Any) -> None:
             with pytest.raises(grpc.RpcError, match=text) as caught:
                 call(wrong, timeout=WAIT_S)
             assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        labels = [pb.Label(id=str(i), label="x") for i in range(3)]
+        assert all(one.written for one in stub.AddLabels(
+            pb.AddLabelsRequest(collection=photos.name, labels=labels), timeout=WAIT_S).results)  # fmt: skip
+        page = stub.ListLabels(pb.ListLabelsRequest(collection=photos.name, page_size=2), timeout=WAIT_S)
+        assert [one.id for one in page.labels] == ["0", "1"]
+        following = pb.ListLabelsRequest(collection=photos.name, page_token=page.next_page_token)
+        assert [one.id for one in stub.ListLabels(following, timeout=WAIT_S).labels] == ["2"]
+        for refused, text in [
+            (pb.ListLabelsRequest(page_token=page.next_page_token, label="x"), "belongs to another"),
+            (pb.ListLabelsRequest(page_size=10_001), "page_size must be"),
+            (pb.ListLabelsRequest(ids=["x"] * 501), "the limit is 500"),
+            (pb.AddLabelsRequest(), "labels is empty"),
+        ]:
+            refused.collection = photos.name
+            ask = stub.AddLabels if isinstance(refused, pb.AddLabelsRequest) else stub.ListLabels
+            with pytest.raises(grpc.RpcError, match=text):
+                ask(refused, timeout=WAIT_S)
+        odd = pb.AddLabelsRequest(collection=photos.name, labels=[pb.Label(id="1", label="x", verdict=9)])  # type: ignore[arg-type]
+        assert stub.AddLabels(odd, timeout=WAIT_S).results[0].error.reason == "UNKNOWN_ENUM_VALUE"
         updates = [
             pb.PayloadUpdate(id="1", change=pb.PayloadChange(set_json="[1]")),
             pb.PayloadUpdate(id="2", change=pb.PayloadChange(remove=["k"] * 1001)),

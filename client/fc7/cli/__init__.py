@@ -22,6 +22,7 @@ COMMANDS = {
     ),
     "add": ("add", "Add images to a collection, and create it if it does not exist."),
     "remove": ("remove", "Remove items from a collection."),
+    "label": ("label", "Record which label fits an item of a collection."),
     "search": ("search", "Find the items nearest to an image or to a stored item."),
     "head": ("head", "Train, evaluate, publish, list, show and delete heads."),
     "classify": ("classify", "Classify images with a head or with the network's own classes."),

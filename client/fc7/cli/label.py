@@ -1,0 +1,178 @@
+"""`fc7 label`: say which label fits an item, and list, export and import what was said."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fc7.cli.connection import Connection, connected
+from fc7.cli.options import example, file_type, json_option
+from fc7.cli.output import (
+    check_writable,
+    counted,
+    exit_if_failed,
+    item_outcome,
+    print_json,
+    print_note,
+    print_table,
+    print_text,
+    progress_bar,
+    whole_file,
+)
+
+if TYPE_CHECKING:
+    from fc7 import Collection, Label, Labelled
+    from fc7.results import Verdict
+
+_TABLE_ROWS = 100
+_COLUMNS = ("id", "label", "verdict", "by", "head_version", "time", "outdated")
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return ""
+
+
+@example("fc7 label photos beach/a.jpg beach")
+@click.command()
+@click.argument("name")
+@click.argument("id", required=False)
+@click.argument("label", required=False)
+@click.option("--negative", is_flag=True, help="The label does not fit.")
+@click.option("--unsure", is_flag=True, help="It cannot be told whether the label fits.")
+@click.option("--undo", is_flag=True, help="Take back the newest record of the item, or that of LABEL.")
+@click.option("--by", metavar="NAME", help="Who says so. Defaults to your login name; when listing, to everybody.")
+@click.option("--export", type=file_type, metavar="FILE", help="Write all records to a file (.csv).")
+@click.option("--import", "import_", type=file_type, metavar="FILE", help="Record the labels of a file (.csv).")
+@json_option
+@connected
+def label(
+    connection: Connection,
+    name: str,
+    id: str | None,
+    label: str | None,
+    negative: bool,
+    unsure: bool,
+    undo: bool,
+    by: str | None,
+    export: Path | None,
+    import_: Path | None,
+    as_json: bool,
+) -> None:
+    """Record which label fits an item of a collection.
+
+    Every record says who said it, and when. For one item and label the newest record holds, and a
+    person's record outranks a head's. Without LABEL, the command lists the records of the item, or
+    of the whole collection.
+    """
+    n_modes = sum((negative, unsure, undo, export is not None, import_ is not None))
+    if n_modes > 1:
+        raise click.UsageError(
+            "--negative, --unsure, --undo, --export and --import exclude each other. Give one of them"
+        )
+    if (export or import_) and id is not None:
+        raise click.UsageError("--export and --import are about the whole collection. Leave ID out")
+    if (negative or unsure) and label is None:
+        raise click.UsageError("--negative and --unsure need ID and LABEL")
+    if undo and id is None:
+        raise click.UsageError("--undo needs ID")
+    with connection.open() as client:
+        collection = client.collection(name, check=False)
+        if import_ is not None:
+            _import(collection, import_, _login() if by is None else by, as_json)
+        elif export is not None:
+            _export(collection, export, by or "", as_json)
+        elif undo:
+            assert id is not None
+            _undo(collection, id, label or "", by or "", as_json)
+        elif id is not None and label is not None:
+            verdict: Verdict = "negative" if negative else "unsure" if unsure else "positive"
+            _add(collection, id, label, verdict, _login() if by is None else by, as_json)
+        else:
+            _list(collection.labels(None if id is None else [id], by=by or ""), as_json)
+
+
+def _add(collection: Collection, id: str, label: str, verdict: Verdict, by: str, as_json: bool) -> None:
+    from fc7 import Label
+
+    (done,) = collection.add_labels([Label(id, label, verdict, by)])
+    if done.error is not None:
+        raise done.error
+    if as_json:
+        print_json(item_outcome(done.id, done.status, None))
+    elif done.status == "skipped":
+        print_text(f"{id}: {label} ({verdict}) was recorded before")
+    else:
+        print_text(f"{id}: {label} ({verdict}){f' by {by}' if by else ''}")
+
+
+def _undo(collection: Collection, id: str, label: str, by: str, as_json: bool) -> None:
+    from fc7 import Label
+
+    (gone,) = collection.undo_labels([id], label=label, by=by)
+    if not isinstance(gone, Label):
+        raise gone
+    if as_json:
+        print_json(asdict(gone))
+    else:
+        print_text(f"{id}: took back {gone.label} ({gone.verdict}){f' by {gone.by}' if gone.by else ''}")
+
+
+def _list(labels: Iterable[Label], as_json: bool) -> None:
+    if as_json:
+        for label in labels:
+            print_json(asdict(label))
+        return
+    found = list(islice(labels, _TABLE_ROWS + 1))
+    print_table(_COLUMNS, [[getattr(label, column) or "" for column in _COLUMNS] for label in found[:_TABLE_ROWS]])
+    if len(found) > _TABLE_ROWS:
+        print_text(f"the first {_TABLE_ROWS} records are shown. --json and --export print all", err=True)
+
+
+def _export(collection: Collection, output: Path, by: str, as_json: bool) -> None:
+    from fc7.label_files import csv_lines
+
+    _check_suffix(output, "--export")
+    check_writable(output)
+    with whole_file(output) as part, part.open("w", encoding="utf-8", newline="") as file:
+        n_records = sum(1 for line in csv_lines(collection.labels(by=by)) if file.write(line)) - 1
+    if as_json:
+        print_json({"name": collection.name, "records": n_records, "output": str(output)})
+    else:
+        print_text(f"wrote {counted(n_records, 'record')} of {collection.name} to {output}")
+
+
+def _import(collection: Collection, source: Path, by: str, as_json: bool) -> None:
+    from fc7.label_files import read_csv
+
+    _check_suffix(source, "--import")
+    labels = read_csv(source, by)
+    counts = {"labelled": 0, "skipped": 0, "failed": 0}
+    with progress_bar("import", len(labels), as_json=as_json) as move:
+
+        def report(done: Labelled) -> None:
+            counts[done.status] += 1
+            if done.error is not None:
+                print_note(done.id, done.error)
+            if as_json:
+                print_json(item_outcome(done.id, done.status, done.error))
+            move(sum(counts.values()))
+
+        collection.add_labels(labels, report=report)
+    if not as_json:
+        known = f", {counts['skipped']} were recorded before" if counts["skipped"] else ""
+        print_text(f"{collection.name}: {counted(counts['labelled'], 'record')} added{known}")
+    exit_if_failed(counts["failed"])
+
+
+def _check_suffix(path: Path, option: str) -> None:
+    if path.suffix.lower() != ".csv":
+        raise click.UsageError(f"{option} {str(path)!r} must end in .csv")
