@@ -70,6 +70,7 @@ def requests() -> dict[str, list[Message]]:
         ],
         "HeadService.PublishHead": [head_pb2.PublishHeadRequest(name="h")],
         "HeadService.GetHead": [head_pb2.GetHeadRequest(name="h")],
+        "HeadService.GetHeadReport": [head_pb2.GetHeadReportRequest(name="h")],
         "HeadService.ListHeads": [head_pb2.ListHeadsRequest()],
         "HeadService.Classify": [head_pb2.ClassifyRequest(images=pictures, **h)],
         "ExplainService.ProjectUnit": [explain_pb2.ProjectUnitRequest(layer="conv5", image=pictures[0], strongest=1)],

@@ -11,6 +11,7 @@ from fc7._async_session import AsyncSession
 from fc7._connect import connect_local, find_server
 from fc7._operations import admin, collection, feature, model
 from fc7._operations import head as heads
+from fc7._operations import head_report as head_reports
 from fc7._operations.feature import OnError, OnStreamError
 from fc7._session import Session
 from fc7.async_collection import AsyncCollection
@@ -18,6 +19,7 @@ from fc7.endpoint import Endpoint
 from fc7.explain import AsyncExplain
 from fc7.feature_stream import AsyncFeatureStream
 from fc7.features import Features
+from fc7.head_report import HeadReport
 from fc7.images import ImageLike
 from fc7.results import (
     Classification,
@@ -188,14 +190,16 @@ class AsyncClient:
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
         labels: Iterable[str] | None = None,
+        ids: Iterable[str] | None = None,
+        source: str = "",
         layer: str = "",
         model: str = "",
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> Head:
         """Train the next version of a head. See `Client.train_head`."""
-        plan = heads.plan(name, collection, label, layer, model, features)
-        return await self._session.run(heads.train(plan, images, features, labels, report), timeout_s)
+        plan = heads.plan(name, collection, label, layer, model, features, source)
+        return await self._session.run(heads.train(plan, images, features, labels, report, ids), timeout_s)
 
     async def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Make a version the one that `classify` uses. See `Client.publish_head`."""
@@ -204,6 +208,10 @@ class AsyncClient:
     async def head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Return one version of a head. See `Client.head`."""
         return await self._session.run(heads.get(name, version), timeout_s)
+
+    async def head_report(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> HeadReport:
+        """Return what is known about a version and its training pictures. See `Client.head_report`."""
+        return await self._session.run(head_reports.get(name, version), timeout_s)
 
     async def heads(self, *, all_versions: bool = False, timeout_s: float | None = None) -> list[Head]:
         """Return the newest version of every head, or all versions. See `Client.heads`."""

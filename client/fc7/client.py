@@ -8,12 +8,14 @@ from types import TracebackType
 
 from fc7._operations import admin, collection, feature, model
 from fc7._operations import head as heads
+from fc7._operations import head_report as head_reports
 from fc7._operations.feature import OnError, OnStreamError
 from fc7._session import Session
 from fc7.collection import Collection
 from fc7.explain import Explain
 from fc7.feature_stream import FeatureStream
 from fc7.features import Features
+from fc7.head_report import HeadReport
 from fc7.images import ImageLike
 from fc7.results import Classification, CollectionFacts, Golden, Head, Metric, Model, ReloadedModel, ServerInfo
 
@@ -347,6 +349,8 @@ class Client:
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
         labels: Iterable[str] | None = None,
+        ids: Iterable[str] | None = None,
+        source: str = "",
         layer: str = "",
         model: str = "",
         timeout_s: float | None = None,
@@ -370,6 +374,10 @@ class Client:
             Features to train on. A model of the server must have made them, each from one view.
         labels
             One label per image or row.
+        ids
+            What to call each image or row in reports. Defaults to the paths of images, and to the numbers of rows.
+        source
+            Where the data comes from, for the record, such as a folder. Defaults to the collection.
         layer, model
             Layer and model that the images go through. They default to the model's default layer and the server's
             default model.
@@ -396,8 +404,8 @@ class Client:
         >>> client.train_head("flowers", images=paths, labels=["rose", "rose", "tulip", "tulip"]).classes
         ['rose', 'tulip']
         """
-        plan = heads.plan(name, collection, label, layer, model, features)
-        return self._session.run(heads.train(plan, images, features, labels, report), timeout_s)
+        plan = heads.plan(name, collection, label, layer, model, features, source)
+        return self._session.run(heads.train(plan, images, features, labels, report, ids), timeout_s)
 
     def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Make a version the one that `classify` uses.
@@ -432,6 +440,33 @@ class Client:
             There is no such head or version.
         """
         return self._session.run(heads.get(name, version), timeout_s)
+
+    def head_report(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> HeadReport:
+        """Return what is known about a version: how good it is, and its answer for every training picture.
+
+        Each answer comes from a head that was fitted without that picture.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        version
+            Version; 0 for the newest.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        FailedPrecondition
+            The version was trained before release 0.3. Train it again.
+
+        Examples
+        --------
+        >>> report = client.head_report("flowers")
+        >>> len(report.rows), report.measures.count
+        (4, 4)
+        """
+        return self._session.run(head_reports.get(name, version), timeout_s)
 
     def heads(self, *, all_versions: bool = False, timeout_s: float | None = None) -> list[Head]:
         """Return the newest version of every head, sorted by name; or all versions, oldest first."""

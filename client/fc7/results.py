@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import Fc7Error
+from fc7.measures import HeadMeasures
 
 Metric = Literal["cosine", "l2", "dot"]
 UpsertStatus = Literal["added", "replaced", "skipped", "failed"]
@@ -404,6 +405,12 @@ class Head:
         Accuracy on the held-out pictures if the answer were always the largest class.
     failed : list of Failure
         Images that this training left out.
+    measures : HeadMeasures or None
+        How good it is on all its pictures. None for heads trained before release 0.3.
+    warnings : list of str
+        What to know before trusting the head; empty if there is nothing.
+    source : str
+        Where the training data came from, as the caller named it.
     """
 
     name: str
@@ -421,6 +428,9 @@ class Head:
     parent_version: int
     majority_accuracy: float | None = None
     failed: list[Failure] = field(default_factory=list)
+    measures: HeadMeasures | None = None
+    warnings: list[str] = field(default_factory=list)
+    source: str = ""
 
     def __repr__(self) -> str:
         return f"Head({self.name!r} version {self.version}, {len(self.classes)} classes, accuracy {self.accuracy:.3f})"

@@ -35,6 +35,7 @@ SCOPE_OF_CALL = {
     "/fc7.v1.CollectionService/ListLabels": "read",
     "/fc7.v1.CollectionService/QueryItems": "read",
     "/fc7.v1.HeadService/GetHead": "read",
+    "/fc7.v1.HeadService/GetHeadReport": "read",
     "/fc7.v1.HeadService/ListHeads": "read",
     "/fc7.v1.HeadService/Classify": "read",
     "/fc7.v1.ExplainService/ProjectUnit": "read",

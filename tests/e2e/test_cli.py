@@ -200,6 +200,13 @@ def test_a_head_from_beginning_to_end(run: Run, images: Path, bad: Path, tmp_pat
     assert rows(run("head", "train", "colour", images, "--json"))[-1]["version"] == 2
     run("head", "publish", "colour")
     run("head", "publish", "colour", "--version", 1)
+    about = rows(run("head", "report", "colour", "--json", "--output", tmp_path / "report.html"))[0]
+    assert (about["version"], about["published"]["version"]) == (2, 1)
+    assert {row["id"] for row in about["rows"]} >= {"red/0.png", "blue/0.png"}
+    page = (tmp_path / "report.html").read_text()
+    assert "Head colour, version 2" in page
+    assert "version 1, which is published" in page
+    run("head", "report", "colour", "--output", tmp_path / "missing" / "report.html", code=4)
     run("head", "publish", "colour", "--version", 9, code=3)
     assert rows(run("head", "show", "colour", "--json"))[0]["published_version"] == 1
     assert "colour" in run("head", "list").stdout

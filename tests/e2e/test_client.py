@@ -113,6 +113,18 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     answers["head"] = (head.version, head.classes, head.count, head.accuracy, head.method, head.weights_sha256)
     other = await got(client.train_head("kind", images=[*images, broken], labels=[*LABELS, "above"]))
     answers["other head"] = (other.version, other.count, str(other.failed), other.parent_version)
+    about = await got(client.head_report("kind", 1))
+    answers["report"] = (
+        about.head.source,
+        len(about.rows),
+        about.measures,
+        about.curve,
+        [row.id for row in about.rows],
+    )
+    assert about.evaluate().accuracy == pytest.approx(about.measures.accuracy.value)
+    assert about.head.measures == head.measures == about.measures
+    of_images = (await got(client.head_report("kind"))).rows
+    assert [row.id for row in of_images] == [f"image {i}" for i in range(len(images))]
     kept = await got(client.extract(images))
     on_features = await got(client.train_head("kept", features=kept, labels=LABELS))
     assert (on_features.classes, on_features.provenance) == (["above", "below"], kept.provenance)

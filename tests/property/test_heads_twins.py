@@ -9,7 +9,10 @@ from sklearn.linear_model import LogisticRegression
 
 from fc7.evaluation import wilson_interval
 from fc7_service.bundle.softmax import softmax
+from fc7_service.heads.label_errors import find_label_errors
 from fc7_service.heads.logistic import fit_logistic
+from fc7_service.heads.measures import N_BINS, calibration_error, mcnemar, measure
+from fc7_service.heads.near_duplicates import near_duplicates
 from fc7_service.heads.ridge import fit_ridge
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.temperature import fit_temperature
@@ -76,3 +79,68 @@ def test_softmax_is_the_powers_over_their_sum(seed: int, n: int, n_classes: int,
 def test_the_wilson_interval_holds_every_share_that_fits(count: int, data: st.DataObject) -> None:
     n_right = data.draw(st.integers(0, count))
     np.testing.assert_allclose(wilson_interval(n_right, count), wilson.wilson_interval(n_right, count), atol=1e-4)
+
+
+def make_probabilities(seed: int, n: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    return softmax((3 * rng.standard_normal((n, n_classes)) + 2 * np.eye(n_classes)[y]).astype(np.float32)), y
+
+
+@given(SEEDS, st.integers(1, 60), st.integers(2, 5))
+def test_suspected_labels_are_off_the_diagonal_of_the_confident_joint(seed: int, n: int, n_classes: int) -> None:
+    probabilities, y = make_probabilities(seed, n, n_classes)
+    found = find_label_errors(probabilities, y).tolist()
+    close = np.abs(
+        probabilities - np.stack([probabilities[y == c, c].mean() if (y == c).any() else 2 for c in range(n_classes)])
+    )
+    if close.min() > 1e-6:  # a row exactly at a threshold may fall on either side
+        assert set(found) == slow.suspected_labels(probabilities.astype(np.float64), y.tolist())
+    others = np.where(np.eye(n_classes, dtype=bool)[y], -1, probabilities).max(axis=1)
+    margins = (probabilities[np.arange(n), y] - others)[found]
+    assert (np.diff(margins) >= -1e-6).all(), "the most suspicious first"
+
+
+@given(SEEDS, st.integers(1, 80), st.integers(2, 7))
+def test_the_calibration_error_is_that_of_the_bins(seed: int, n: int, n_classes: int) -> None:
+    probabilities, y = make_probabilities(seed, n, n_classes)
+    confidences, is_right = probabilities.max(axis=1).astype(np.float64), probabilities.argmax(axis=1) == y
+    ours = calibration_error(confidences, is_right, np.ones(n))
+    assert abs(ours - slow.calibration_error(confidences.tolist(), is_right.tolist(), N_BINS)) < 1e-9
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemars_test_counts_coins(first: int, second: int) -> None:
+    assert abs(mcnemar(first, second) - slow.mcnemar(first, second)) < 1e-9
+
+
+@settings(max_examples=20)
+@given(SEEDS, st.integers(2, 40), st.integers(2, 7))
+def test_every_interval_holds_its_figure(seed: int, n: int, n_classes: int) -> None:
+    probabilities, y = make_probabilities(seed, n, n_classes)
+    found = measure(probabilities, y, np.arange(n), tuple(map(str, range(n_classes))))
+    for one in (found.accuracy, found.balanced_accuracy, found.log_loss, found.calibration_error):
+        assert 0 <= one.low <= one.value <= one.high
+    assert found.accuracy.value == np.mean(probabilities.argmax(axis=1) == y)
+    recalls = [np.mean(probabilities[y == c].argmax(axis=1) == c) for c in set(y.tolist())]
+    np.testing.assert_allclose(found.balanced_accuracy.value, np.mean(recalls))
+    assert (found.top5 is None) == (n_classes <= 5)
+    assert found.majority_accuracy == np.bincount(y).max() / n
+
+
+@settings(max_examples=20)
+@given(SEEDS, st.integers(2, 40), st.sampled_from([3, 64, 400]))
+def test_near_duplicates_are_the_pairs_with_a_high_cosine(seed: int, n: int, dim: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, dim)).astype(np.float32)
+    copies = x[rng.integers(0, n, 5)] + 0.05 * rng.standard_normal((5, dim)).astype(np.float32)
+    x = np.concatenate([x, copies]).astype(np.float32)
+    centred = x.astype(np.float64) - x.astype(np.float64).mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    cosines = centred @ centred.T
+    wanted = {(i, j) for i in range(len(x)) for j in range(i) if cosines[i, j] >= 0.95}
+    unclear = {(i, j) for i in range(len(x)) for j in range(i) if abs(cosines[i, j] - 0.95) < 1e-4}
+    found = near_duplicates(x)
+    assert {(pair.second, pair.first) for pair in found} - unclear == wanted - unclear
+    for pair in found:
+        assert abs(pair.similarity - cosines[pair.first, pair.second]) < 1e-4

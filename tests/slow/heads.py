@@ -67,3 +67,39 @@ def best_temperature(logits: np.ndarray, y: list[int]) -> float:
 def _log_sum_exp(values: list[float]) -> float:
     largest = max(values)
     return largest + math.log(sum(math.exp(value - largest) for value in values))
+
+
+def suspected_labels(probabilities: np.ndarray, y: list[int]) -> set[int]:
+    """Return the rows off the diagonal of the confident joint (Northcutt et al. 2021, equations 1 and 2)."""
+    n_classes = probabilities.shape[1]
+    thresholds = {}
+    for c in range(n_classes):
+        own = [float(row[c]) for row, label in zip(probabilities, y, strict=True) if label == c]
+        if own:
+            thresholds[c] = sum(own) / len(own)
+    found = set()
+    for i, row in enumerate(probabilities):
+        reached = [c for c, threshold in thresholds.items() if float(row[c]) >= threshold]
+        if reached and max(reached, key=lambda c: float(row[c])) != y[i]:
+            found.add(i)
+    return found
+
+
+def calibration_error(confidences: list[float], is_right: list[bool], n_bins: int) -> float:
+    """Return the mean over the rows of their bin's |accuracy - confidence| (Guo et al. 2017, equation 3)."""
+    total = 0.0
+    for b in range(n_bins):
+        inside = [i for i, p in enumerate(confidences) if min(int(p * n_bins), n_bins - 1) == b]
+        if inside:
+            accuracy = sum(is_right[i] for i in inside) / len(inside)
+            confidence = sum(confidences[i] for i in inside) / len(inside)
+            total += len(inside) / len(confidences) * abs(accuracy - confidence)
+    return total
+
+
+def mcnemar(n_only_first: int, n_only_second: int) -> float:
+    """Return the chance that fair coins, one per picture on which two classifiers differ, fall as unevenly."""
+    n = n_only_first + n_only_second
+    ways = [math.comb(n, k) for k in range(n + 1)]
+    uneven = sum(ways[k] for k in range(n + 1) if abs(2 * k - n) >= abs(n_only_first - n_only_second))
+    return uneven / 2**n

@@ -174,10 +174,11 @@ def test_labelled(photos):
         [item("a", [1] * 8, label="x"), item("b", [3] * 8, label=3), item("c"), item("d", [2] * 8, label="3")]
     )
     photos.upsert([item("e", label=None)])
-    features, labels, groups = photos.labelled_features("label", 3)
+    features, labels, groups, ids = photos.labelled_features("label", 3)
     assert (features.dtype, labels) == (np.float32, ["x", "3", "3"])  # a whole number is its text
     np.testing.assert_array_equal(features, [[1] * 8, [3] * 8, [2] * 8])
     assert groups == [hashlib.sha256(name).hexdigest() for name in (b"a", b"b", b"d")]
+    assert ids == ["a", "b", "d"]
     with pytest.raises(InvalidArgument, match="'place'"):
         photos.labelled_features("place", 2)
     with pytest.raises(ResourceExhausted, match="'photos' has more than 1 items with a label in 'label'"):

@@ -21,21 +21,29 @@ from fc7.errors import Aborted, Fc7Error, InvalidArgument, Reason
 from fc7.features import Features
 from fc7.grpc_errors import read_item_error
 from fc7.images import ImageLike, InputImage, list_images, read_entries
+from fc7.measures import Estimate, HeadMeasures
 from fc7.results import Classification, Failure, Head
 from fc7.v1 import head_pb2 as pb
 from fc7.v1.head_pb2_grpc import HeadServiceStub as Stub
 
 _SHOWN = 5  # unreadable images that the text of an error lists
+_ID_CHARS = 1024  # of the longest id
 _TRAINING_S = 24 * 3600.0  # a training call ends after a day at the latest
 
 Report = Callable[[int], object]
 
 
 def plan(
-    name: str, collection: str | None, label: str, layer: str, model: str, features: Features | None
+    name: str,
+    collection: str | None,
+    label: str,
+    layer: str,
+    model: str,
+    features: Features | None,
+    source: str = "",
 ) -> pb.HeadPlan:
     """Return what to train. A collection and features bring their model and layer."""
-    plan = pb.HeadPlan(name=check_text(name, "name"))
+    plan = pb.HeadPlan(name=check_text(name, "name"), source=check_text(source, "source"))
     if collection is not None:
         plan.collection, plan.label_field = check_text(collection, "collection"), check_text(label, "label")
     elif features is not None:
@@ -55,6 +63,7 @@ def train(
     features: Features | None,
     labels: Iterable[str] | None,
     report: Report | None,
+    ids: Iterable[str] | None = None,
 ) -> Operation[Head]:
     """Train on a collection, on labelled features, or on labelled images, which are read while the server works."""
     n_sources = bool(plan.collection) + (images is not None) + (features is not None)
@@ -62,22 +71,25 @@ def train(
         raise InvalidArgument(
             "train_head takes collection=, or images= with labels=, or features= with labels=", name="collection"
         )
+    if ids is not None and plan.collection:
+        raise InvalidArgument("the items of a collection have their own ids. Leave out ids=", name="ids")
     unreadable: dict[int, Fc7Error] = {}
     names: list[str] = []  # of the images sent
 
     def requests() -> Iterator[pb.TrainHeadRequest]:
         yield pb.TrainHeadRequest(plan=plan)
         if features is not None and labels is not None:
-            yield from _labelled(features, labels)
+            yield from _features(features, labels, ids)
         if images is None or labels is None:
             return
-        pairs: Iterator[tuple[InputImage, str]] = align(read_entries(list_images(images)), labels, "images", "labels")
-        for batch in split(pairs, lambda pair: pair[0].n_bytes):
-            names.extend(entry.name for entry, _ in batch)
-            unreadable.update({entry.index: entry.error for entry, _ in batch if entry.error})
+        rows = _labelled(read_entries(list_images(images)), labels, ids, "images")
+        for batch in split(rows, lambda row: int(row[0].n_bytes)):
+            names.extend(entry.name for entry, _, _ in batch)
+            unreadable.update({entry.index: entry.error for entry, _, _ in batch if entry.error})
             request = pb.TrainHeadRequest()
-            request.images.labels.extend(check_text(label, "label") for _, label in batch)
-            write_images((entry for entry, _ in batch), request.images.images)
+            request.images.labels.extend(check_text(label, "label") for _, label, _ in batch)
+            request.images.ids.extend(check_text(own or entry.name[-_ID_CHARS:], "id") for entry, _, own in batch)
+            write_images((entry for entry, _, _ in batch), request.images.images)
             yield request
 
     stream = yield OpenStream(Stub, "TrainHead", requests(), _TRAINING_S)
@@ -85,7 +97,7 @@ def train(
     while (answer := (yield from _next_progress(stream, names, failed))) is not None:
         if answer.WhichOneof("part") == "head":
             yield from read_to_end(stream)
-            return _read_head(answer.head, failed)
+            return read_head(answer.head, failed)
         progress = answer.progress
         failed += [Failure(f.index, unreadable.get(f.index) or read_item_error(f.error)) for f in progress.failed]
         if report:
@@ -93,14 +105,26 @@ def train(
     raise Aborted("the server ended the training without a head. Train again")
 
 
-def _labelled(features: Features, labels: Iterable[str]) -> Iterator[pb.TrainHeadRequest]:
+def _features(features: Features, labels: Iterable[str], ids: Iterable[str] | None) -> Iterator[pb.TrainHeadRequest]:
     """Yield features with their labels, in parts that fit a message."""
-    pairs: Iterator[tuple[Any, str]] = align(features.values, labels, "features", "labels")
-    for batch in split(pairs, lambda pair: int(pair[0].nbytes), ROWS):
+    for batch in split(_labelled(features.values, labels, ids, "features"), lambda row: int(row[0].nbytes), ROWS):
         request = pb.TrainHeadRequest()
-        request.features.values.CopyFrom(write_tensor(np.stack([row for row, _ in batch])))
-        request.features.labels.extend(check_text(label, "label") for _, label in batch)
+        request.features.values.CopyFrom(write_tensor(np.stack([row for row, _, _ in batch])))
+        request.features.labels.extend(check_text(label, "label") for _, label, _ in batch)
+        if ids is not None:
+            request.features.ids.extend(check_text(own, "id") for _, _, own in batch)
         yield request
+
+
+def _labelled(
+    rows: Iterable[Any], labels: Iterable[str], ids: Iterable[str] | None, name: str
+) -> Iterator[tuple[Any, str, str]]:
+    """Yield each row with its label and its id, which is empty if there are none."""
+    pairs = align(rows, labels, name, "labels")
+    if ids is None:
+        yield from ((row, label, "") for row, label in pairs)
+    else:
+        yield from ((row, label, own) for (row, label), own in align(pairs, ids, name, "ids"))
 
 
 def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure]) -> Operation[Any]:
@@ -118,30 +142,30 @@ def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure])
 
 def publish(name: str, version: int) -> Operation[Head]:
     """Publish a version."""
-    request = pb.PublishHeadRequest(name=check_text(name, "name"), version=_checked(version))
+    request = pb.PublishHeadRequest(name=check_text(name, "name"), version=check_version(version))
     response: pb.PublishHeadResponse = yield SendRequest(Stub, "PublishHead", request)
-    return _read_head(response.head)
+    return read_head(response.head)
 
 
 def get(name: str, version: int) -> Operation[Head]:
     """Return one version of a head."""
-    request = pb.GetHeadRequest(name=check_text(name, "name"), version=_checked(version))
+    request = pb.GetHeadRequest(name=check_text(name, "name"), version=check_version(version))
     response: pb.GetHeadResponse = yield SendRequest(Stub, "GetHead", request)
-    return _read_head(response.head)
+    return read_head(response.head)
 
 
 def list_all(all_versions: bool) -> Operation[list[Head]]:
     """Return the newest version of each head, or all versions."""
     request = pb.ListHeadsRequest(all_versions=all_versions)
     response: pb.ListHeadsResponse = yield SendRequest(Stub, "ListHeads", request)
-    return [_read_head(head) for head in response.heads]
+    return [read_head(head) for head in response.heads]
 
 
 def delete(name: str, version: int | None, all_versions: bool) -> Operation[None]:
     """Delete one version of a head, or all of them."""
     request = pb.DeleteHeadRequest(
         name=check_text(name, "name"),
-        version=None if version is None else _checked(version),
+        version=None if version is None else check_version(version),
         all_versions=all_versions,
     )
     yield SendRequest(Stub, "DeleteHead", request)
@@ -163,7 +187,7 @@ def classify(
     head, model = check_text(head, "head"), check_text(model, "model")
     plan = pb.ClassifyRequest(
         head=head,
-        head_version=_checked(head_version),
+        head_version=check_version(head_version),
         model=model,
         top=top,
         views=check_views(views),
@@ -186,7 +210,8 @@ def classify(
     return results
 
 
-def _checked(version: int) -> int:
+def check_version(version: int) -> int:
+    """Return a version; refuse what is none."""
     if not 0 <= version < 2**31:
         raise InvalidArgument(
             f"version must be from 1 to {2**31 - 1}, or 0 for the default (got {version})", name="version"
@@ -200,7 +225,8 @@ def _read_result(entry: InputImage, result: pb.ClassifyResult) -> Classification
     return Classification([(prediction.label, prediction.probability) for prediction in result.top])
 
 
-def _read_head(head: pb.Head, failed: Iterable[Failure] = ()) -> Head:
+def read_head(head: pb.Head, failed: Iterable[Failure] = ()) -> Head:
+    """Return the facts about a version."""
     facts: dict[str, Any] = {
         name: getattr(head, name)
         for name in ("name", "version", "published_version", "count", "accuracy", "held_out", "method", "seconds")
@@ -214,4 +240,25 @@ def _read_head(head: pb.Head, failed: Iterable[Failure] = ()) -> Head:
         parent_version=head.parent_version,
         majority_accuracy=head.majority_accuracy if head.HasField("majority_accuracy") else None,
         failed=list(failed),
+        measures=_read_measures(head.measures) if head.HasField("measures") else None,
+        warnings=list(head.warnings),
+        source=head.source,
+    )
+
+
+def _read_measures(measures: pb.HeadMeasures) -> HeadMeasures:
+    def estimate(name: str) -> Estimate:
+        found = getattr(measures, name)
+        return Estimate(found.value, found.low, found.high)
+
+    return HeadMeasures(
+        count=measures.count,
+        accuracy=estimate("accuracy"),
+        balanced_accuracy=estimate("balanced_accuracy"),
+        top5=estimate("top5") if measures.HasField("top5") else None,
+        log_loss=estimate("log_loss"),
+        calibration_error=estimate("calibration_error"),
+        majority_label=measures.majority_label,
+        majority_accuracy=measures.majority_accuracy,
+        majority_p=measures.majority_p,
     )

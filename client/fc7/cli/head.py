@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import click
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.head_evaluate import evaluate
+from fc7.cli.head_report import report
 from fc7.cli.image_arguments import finish
 from fc7.cli.options import (
     example,
@@ -36,10 +37,11 @@ _COLUMNS = ("name", "version", "published", "classes", "count", "accuracy", "maj
 
 @click.group()
 def head() -> None:
-    """Train, evaluate, publish, list, show and delete heads."""
+    """Train, evaluate, report on, publish, list, show and delete heads."""
 
 
 head.add_command(evaluate)
+head.add_command(report)
 
 
 @example("fc7 head train places holiday")
@@ -83,8 +85,8 @@ def train(
     from fc7.cli.folder_labels import labelled_images
 
     images, labels = ([], []) if folder is None else labelled_images(folder, scan)
-    with connection.open() as client, progress_bar("train", len(images) or None, as_json=as_json) as report:
-        if collection is not None:
+    with connection.open() as client, progress_bar("train", len(images) or None, as_json=as_json) as bar:
+        if folder is None:
             trained = client.train_head(name, collection=collection, label=label or "label")
         else:
             trained = client.train_head(
@@ -93,7 +95,9 @@ def train(
                 labels=labels,
                 layer=layer,
                 model=model,
-                report=report,
+                ids=[image.id for image in images],
+                source=str(folder.resolve()),
+                report=bar,
             )
     for failed in trained.failed:
         print_note(images[failed.index].name, failed.error)
@@ -101,13 +105,10 @@ def train(
         print_json(_facts(trained) | {"passed_over": scan.to_dict()})
     else:
         print_heads([trained], as_json)
-    if trained.majority_accuracy is not None and trained.accuracy <= trained.majority_accuracy:
-        print_text(
-            "fc7: the head is no better than always answering the largest class: its accuracy is "
-            f"{trained.accuracy:.3f} on {counted(trained.held_out, 'held-out picture')}, against "
-            f"{trained.majority_accuracy:.3f}. Add pictures of the other classes, and see `fc7 head evaluate`",
-            err=True,
-        )
+        if trained.measures is not None:
+            print_text(f"\njudged on all {trained.measures.count} pictures: accuracy {trained.measures.accuracy}")
+    for warning in trained.warnings or _warnings_of_older_server(trained):
+        print_text(f"fc7: {warning}. See `fc7 head report`", err=True)
     finish(scan, len(trained.failed), as_json=as_json)
 
 
@@ -151,7 +152,13 @@ def show(connection: Connection, name: str, version: int | None, as_json: bool) 
         print_json(facts)
     else:
         provenance = {f"provenance {key}": value for key, value in facts.pop("provenance").items()}
-        print_table(("", ""), (facts | {"classes": ", ".join(facts["classes"])} | provenance).items())
+        texts = {"classes": ", ".join(facts["classes"]), "warnings": ". ".join(facts["warnings"])}
+        measures = {
+            name.replace("_", " "): f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})"
+            for name, one in (facts.pop("measures") or {}).items()
+            if isinstance(one, dict)
+        }
+        print_table(("", ""), (facts | texts | {f"judged {k}": v for k, v in measures.items()} | provenance).items())
 
 
 @example("fc7 head delete places --version 2")
@@ -181,9 +188,21 @@ def delete(connection: Connection, name: str, version: int | None, is_all: bool,
         print_text(f"deleted head {name}" if version is None else f"deleted version {version} of head {name}")
 
 
+def _warnings_of_older_server(head: Head) -> list[str]:
+    """Return what a server before release 0.3 does not say itself."""
+    if head.measures is not None or head.majority_accuracy is None or head.accuracy > head.majority_accuracy:
+        return []
+    pictures = counted(head.held_out, "held-out picture")
+    return [
+        "the head is no better than always answering the largest class: its accuracy is "
+        f"{head.accuracy:.3f} on {pictures}, against {head.majority_accuracy:.3f}. Add pictures of the other classes"
+    ]
+
+
 def _facts(head: Head) -> dict[str, Any]:
     values = {field.name: getattr(head, field.name) for field in fields(head) if field.name != "failed"}
-    return values | {"provenance": head.provenance.to_dict()}
+    measures = None if head.measures is None else asdict(head.measures)
+    return values | {"provenance": head.provenance.to_dict(), "measures": measures}
 
 
 def print_heads(heads: Sequence[Head], as_json: bool) -> None:

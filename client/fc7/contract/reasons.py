@@ -162,6 +162,9 @@ class Reason(Enum):
     HEAD_PUBLISHED = ReasonRow(
         "FailedPrecondition", "The version is published.", "Publish another version first, or delete the whole head."
     )
+    HEAD_WITHOUT_REPORT = ReasonRow(
+        "FailedPrecondition", "The version was trained before heads had reports.", "Train the head again."
+    )
     NO_CLASSES = ReasonRow("FailedPrecondition", "The model has no classes of its own.", "Name a head.")
     NO_DECONVNET = ReasonRow(
         "FailedPrecondition", "The model has no deconvnet.", "Use `fc7 explain occlude`, which does not need one."

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Head(_message.Message):
-    __slots__ = ("name", "version", "published_version", "provenance", "classes", "count", "accuracy", "held_out", "method", "seconds", "weights_sha256", "created", "parent_version", "majority_accuracy")
+    __slots__ = ("name", "version", "published_version", "provenance", "classes", "count", "accuracy", "held_out", "method", "seconds", "weights_sha256", "created", "parent_version", "majority_accuracy", "measures", "warnings", "source")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,9 @@ class Head(_message.Message):
     CREATED_FIELD_NUMBER: _ClassVar[int]
     PARENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     MAJORITY_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    MEASURES_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     published_version: int
@@ -37,7 +40,42 @@ class Head(_message.Message):
     created: str
     parent_version: int
     majority_accuracy: float
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., published_version: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., held_out: _Optional[int] = ..., method: _Optional[str] = ..., seconds: _Optional[float] = ..., weights_sha256: _Optional[str] = ..., created: _Optional[str] = ..., parent_version: _Optional[int] = ..., majority_accuracy: _Optional[float] = ...) -> None: ...
+    measures: HeadMeasures
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    source: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., published_version: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., held_out: _Optional[int] = ..., method: _Optional[str] = ..., seconds: _Optional[float] = ..., weights_sha256: _Optional[str] = ..., created: _Optional[str] = ..., parent_version: _Optional[int] = ..., majority_accuracy: _Optional[float] = ..., measures: _Optional[_Union[HeadMeasures, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., source: _Optional[str] = ...) -> None: ...
+
+class Estimate(_message.Message):
+    __slots__ = ("value", "low", "high")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    low: float
+    high: float
+    def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+
+class HeadMeasures(_message.Message):
+    __slots__ = ("count", "accuracy", "balanced_accuracy", "top5", "log_loss", "calibration_error", "majority_label", "majority_accuracy", "majority_p")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    BALANCED_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    TOP5_FIELD_NUMBER: _ClassVar[int]
+    LOG_LOSS_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_ERROR_FIELD_NUMBER: _ClassVar[int]
+    MAJORITY_LABEL_FIELD_NUMBER: _ClassVar[int]
+    MAJORITY_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    MAJORITY_P_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    top5: Estimate
+    log_loss: Estimate
+    calibration_error: Estimate
+    majority_label: str
+    majority_accuracy: float
+    majority_p: float
+    def __init__(self, count: _Optional[int] = ..., accuracy: _Optional[_Union[Estimate, _Mapping]] = ..., balanced_accuracy: _Optional[_Union[Estimate, _Mapping]] = ..., top5: _Optional[_Union[Estimate, _Mapping]] = ..., log_loss: _Optional[_Union[Estimate, _Mapping]] = ..., calibration_error: _Optional[_Union[Estimate, _Mapping]] = ..., majority_label: _Optional[str] = ..., majority_accuracy: _Optional[float] = ..., majority_p: _Optional[float] = ...) -> None: ...
 
 class TrainHeadRequest(_message.Message):
     __slots__ = ("plan", "images", "features")
@@ -50,36 +88,42 @@ class TrainHeadRequest(_message.Message):
     def __init__(self, plan: _Optional[_Union[HeadPlan, _Mapping]] = ..., images: _Optional[_Union[LabelledImages, _Mapping]] = ..., features: _Optional[_Union[LabelledFeatures, _Mapping]] = ...) -> None: ...
 
 class HeadPlan(_message.Message):
-    __slots__ = ("name", "collection", "label_field", "model", "layer", "provenance")
+    __slots__ = ("name", "collection", "label_field", "model", "layer", "provenance", "source")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     label_field: str
     model: str
     layer: str
     provenance: _common_pb2.Provenance
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., label_field: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ...) -> None: ...
+    source: str
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., label_field: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class LabelledImages(_message.Message):
-    __slots__ = ("images", "labels")
+    __slots__ = ("images", "labels", "ids")
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     labels: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., labels: _Optional[_Iterable[str]] = ..., ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LabelledFeatures(_message.Message):
-    __slots__ = ("values", "labels")
+    __slots__ = ("values", "labels", "ids")
     VALUES_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
     values: _common_pb2.Tensor
     labels: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TrainHeadResponse(_message.Message):
     __slots__ = ("progress", "head")
@@ -134,6 +178,96 @@ class GetHeadResponse(_message.Message):
     HEAD_FIELD_NUMBER: _ClassVar[int]
     head: Head
     def __init__(self, head: _Optional[_Union[Head, _Mapping]] = ...) -> None: ...
+
+class GetHeadReportRequest(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class GetHeadReportResponse(_message.Message):
+    __slots__ = ("report", "rows")
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    report: HeadReport
+    rows: JudgedRows
+    def __init__(self, report: _Optional[_Union[HeadReport, _Mapping]] = ..., rows: _Optional[_Union[JudgedRows, _Mapping]] = ...) -> None: ...
+
+class HeadReport(_message.Message):
+    __slots__ = ("head", "suspected", "duplicates", "curve", "labels_for_one_point", "published")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    SUSPECTED_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    CURVE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FOR_ONE_POINT_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    head: Head
+    suspected: _containers.RepeatedScalarFieldContainer[int]
+    duplicates: _containers.RepeatedCompositeFieldContainer[NearDuplicate]
+    curve: _containers.RepeatedCompositeFieldContainer[CurvePoint]
+    labels_for_one_point: int
+    published: HeadComparison
+    def __init__(self, head: _Optional[_Union[Head, _Mapping]] = ..., suspected: _Optional[_Iterable[int]] = ..., duplicates: _Optional[_Iterable[_Union[NearDuplicate, _Mapping]]] = ..., curve: _Optional[_Iterable[_Union[CurvePoint, _Mapping]]] = ..., labels_for_one_point: _Optional[int] = ..., published: _Optional[_Union[HeadComparison, _Mapping]] = ...) -> None: ...
+
+class JudgedRows(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[JudgedRow]
+    def __init__(self, rows: _Optional[_Iterable[_Union[JudgedRow, _Mapping]]] = ...) -> None: ...
+
+class JudgedRow(_message.Message):
+    __slots__ = ("id", "label", "predicted", "probability", "label_probability", "fold")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    LABEL_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    FOLD_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    label: int
+    predicted: int
+    probability: float
+    label_probability: float
+    fold: int
+    def __init__(self, id: _Optional[str] = ..., label: _Optional[int] = ..., predicted: _Optional[int] = ..., probability: _Optional[float] = ..., label_probability: _Optional[float] = ..., fold: _Optional[int] = ...) -> None: ...
+
+class NearDuplicate(_message.Message):
+    __slots__ = ("first", "second", "similarity")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    second: int
+    similarity: float
+    def __init__(self, first: _Optional[int] = ..., second: _Optional[int] = ..., similarity: _Optional[float] = ...) -> None: ...
+
+class CurvePoint(_message.Message):
+    __slots__ = ("count", "accuracy")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    accuracy: float
+    def __init__(self, count: _Optional[int] = ..., accuracy: _Optional[float] = ...) -> None: ...
+
+class HeadComparison(_message.Message):
+    __slots__ = ("version", "count", "accuracy", "other_accuracy", "only_this", "only_other", "p_value")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    ONLY_THIS_FIELD_NUMBER: _ClassVar[int]
+    ONLY_OTHER_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    count: int
+    accuracy: float
+    other_accuracy: float
+    only_this: int
+    only_other: int
+    p_value: float
+    def __init__(self, version: _Optional[int] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., other_accuracy: _Optional[float] = ..., only_this: _Optional[int] = ..., only_other: _Optional[int] = ..., p_value: _Optional[float] = ...) -> None: ...
 
 class ListHeadsRequest(_message.Message):
     __slots__ = ("all_versions",)

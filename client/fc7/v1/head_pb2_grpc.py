@@ -51,6 +51,11 @@ class HeadServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_head__pb2.GetHeadRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_head__pb2.GetHeadResponse.FromString,
                 _registered_method=True)
+        self.GetHeadReport = channel.unary_stream(
+                '/fc7.v1.HeadService/GetHeadReport',
+                request_serializer=fc7_dot_v1_dot_head__pb2.GetHeadReportRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.GetHeadReportResponse.FromString,
+                _registered_method=True)
         self.ListHeads = channel.unary_unary(
                 '/fc7.v1.HeadService/ListHeads',
                 request_serializer=fc7_dot_v1_dot_head__pb2.ListHeadsRequest.SerializeToString,
@@ -95,6 +100,14 @@ class HeadServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHeadReport(self, request, context):
+        """Return what is known about a version: how good it is, its prediction for every training picture by a head that was
+        fitted without that picture, and what follows from these. The first message has everything but the rows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListHeads(self, request, context):
         """List the newest version of every head, or all versions, by name.
         """
@@ -133,6 +146,11 @@ def add_HeadServiceServicer_to_server(servicer, server):
                     servicer.GetHead,
                     request_deserializer=fc7_dot_v1_dot_head__pb2.GetHeadRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_head__pb2.GetHeadResponse.SerializeToString,
+            ),
+            'GetHeadReport': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetHeadReport,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.GetHeadReportRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.GetHeadReportResponse.SerializeToString,
             ),
             'ListHeads': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHeads,
@@ -233,6 +251,33 @@ class HeadService(object):
             '/fc7.v1.HeadService/GetHead',
             fc7_dot_v1_dot_head__pb2.GetHeadRequest.SerializeToString,
             fc7_dot_v1_dot_head__pb2.GetHeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHeadReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fc7.v1.HeadService/GetHeadReport',
+            fc7_dot_v1_dot_head__pb2.GetHeadReportRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.GetHeadReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

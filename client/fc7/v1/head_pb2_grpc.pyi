@@ -43,6 +43,10 @@ class HeadServiceStub:
     """Make a version the one that Classify uses. Publishing an older version undoes a newer one."""
     GetHead: _grpc.UnaryUnaryMultiCallable[_head_pb2.GetHeadRequest, _head_pb2.GetHeadResponse]
     """Return one version of a head."""
+    GetHeadReport: _grpc.UnaryStreamMultiCallable[_head_pb2.GetHeadReportRequest, _head_pb2.GetHeadReportResponse]
+    """Return what is known about a version: how good it is, its prediction for every training picture by a head that was
+    fitted without that picture, and what follows from these. The first message has everything but the rows.
+    """
     ListHeads: _grpc.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]
     """List the newest version of every head, or all versions, by name."""
     DeleteHead: _grpc.UnaryUnaryMultiCallable[_head_pb2.DeleteHeadRequest, _head_pb2.DeleteHeadResponse]
@@ -65,6 +69,10 @@ class HeadServiceAsyncStub(HeadServiceStub):
     """Make a version the one that Classify uses. Publishing an older version undoes a newer one."""
     GetHead: _aio.UnaryUnaryMultiCallable[_head_pb2.GetHeadRequest, _head_pb2.GetHeadResponse]  # type: ignore[assignment]
     """Return one version of a head."""
+    GetHeadReport: _aio.UnaryStreamMultiCallable[_head_pb2.GetHeadReportRequest, _head_pb2.GetHeadReportResponse]  # type: ignore[assignment]
+    """Return what is known about a version: how good it is, its prediction for every training picture by a head that was
+    fitted without that picture, and what follows from these. The first message has everything but the rows.
+    """
     ListHeads: _aio.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]  # type: ignore[assignment]
     """List the newest version of every head, or all versions, by name."""
     DeleteHead: _aio.UnaryUnaryMultiCallable[_head_pb2.DeleteHeadRequest, _head_pb2.DeleteHeadResponse]  # type: ignore[assignment]
@@ -102,6 +110,16 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_head_pb2.GetHeadResponse, _abc.Awaitable[_head_pb2.GetHeadResponse]]:
         """Return one version of a head."""
+
+    @_abc_1.abstractmethod
+    def GetHeadReport(
+        self,
+        request: _head_pb2.GetHeadReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_head_pb2.GetHeadReportResponse], _abc.AsyncIterator[_head_pb2.GetHeadReportResponse]]:
+        """Return what is known about a version: how good it is, its prediction for every training picture by a head that was
+        fitted without that picture, and what follows from these. The first message has everything but the rows.
+        """
 
     @_abc_1.abstractmethod
     def ListHeads(

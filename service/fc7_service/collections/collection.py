@@ -228,8 +228,10 @@ class Collection:
             count += len(places)
         return count
 
-    def labelled_features(self, field: str, max_rows: int) -> tuple[NDArray[np.float32], list[str], list[str]]:
-        """Return features (N, D), labels and content hashes of the items that have a label in ``field``.
+    def labelled_features(
+        self, field: str, max_rows: int
+    ) -> tuple[NDArray[np.float32], list[str], list[str], list[str]]:
+        """Return features (N, D), labels, content hashes and ids of the items that have a label in ``field``.
 
         A label is text, or an integer, which counts as its text. An item without the field, or with null in it, has no
         label.
@@ -242,7 +244,7 @@ class Collection:
             More than ``max_rows`` items have a label.
         """
         vectors: list[NDArray[Any]] = []
-        labels, contents = [], []
+        labels, contents, ids = [], [], []
         with self._store.read_all() as (_, rows):
             for row in intact_rows(rows, self.name):
                 label = read_label(row.id, json.loads(row.payload), field)
@@ -257,6 +259,7 @@ class Collection:
                     vectors.append(row.vector)
                     labels.append(label)
                     contents.append(row.content)
+                    ids.append(row.id)
         if not vectors:
             raise InvalidArgument(
                 f"Collection {self.name!r} has no item with a label in {field!r}. Name the field that holds your "
@@ -267,7 +270,7 @@ class Collection:
         features = np.empty((len(vectors), self.dim), np.float32)
         for i, vector in enumerate(vectors):
             features[i] = vector
-        return features, labels, contents
+        return features, labels, contents, ids
 
     def search(
         self,

@@ -11,8 +11,14 @@ from fc7.errors import DataLoss, FailedPrecondition, NotFound, Reason, Unavailab
 from fc7_service.bundle.disk import hide_folder, new_folder, remove_leftovers, sync_folder
 from fc7_service.heads.classifier import Classifier
 from fc7_service.heads.head_version import HeadVersion
+from fc7_service.heads.judgement import Judgement
 from fc7_service.heads.records import describe, read_record, translated_disk_errors, write_record
-from fc7_service.heads.version_files import read_classifier, read_version, write_version
+from fc7_service.heads.version_files import (
+    read_classifier,
+    read_judgement,
+    read_version,
+    write_version,
+)
 
 PUBLICATION = "published.json"
 _N_NAMED = 10  # versions that one message lists
@@ -75,7 +81,12 @@ class HeadFolders:
         """Return a version with its weights; errors as ``read_version`` and ``read_classifier``."""
         return read_classifier(self._folder(name, version), self.read(name, version))
 
-    def add(self, version: HeadVersion, weights: bytes, report: dict[str, float]) -> None:
+    def read_judgement(self, name: str, version: int) -> tuple[HeadVersion, Judgement]:
+        """Return a version and what was found out about it; errors as ``read_version`` and ``read_judgement``."""
+        record = self.read(name, version)
+        return record, read_judgement(self._folder(name, version), record)
+
+    def add(self, version: HeadVersion, weights: bytes, judgement: bytes, report: dict[str, float]) -> None:
         """Store a new version; it is on disk when this returns.
 
         Raises
@@ -96,7 +107,7 @@ class HeadFolders:
             sync_folder(self._root.parent)
             sync_folder(self._root)
             with new_folder(final, self._root) as folder:
-                write_version(folder, version, weights, report)
+                write_version(folder, version, weights, judgement, report)
 
     def remove(self, name: str, version: int = 0) -> None:
         """Delete a version, or with 0 the whole head: it is out of sight in one step."""

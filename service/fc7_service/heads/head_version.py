@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fc7_service.bundle.provenance import Provenance
+from fc7_service.heads.measures import Measures
 
 UNREADABLE = "unreadable"  # `HeadVersion.method` in a list, when the version's files cannot be read
 
@@ -26,3 +27,6 @@ class HeadVersion:
     created: str  # ISO 8601, UTC
     parent_version: int  # newest version at that time; 0 if there was none
     majority_accuracy: float | None = None  # of always answering the largest class; None before release 0.2
+    measures: Measures | None = None  # of the out-of-fold predictions; None before release 0.3
+    source: str = ""  # where the rows came from, as the user named it; empty before release 0.3
+    judgement_sha256: str = ""  # of the file with the out-of-fold predictions, hex; empty before release 0.3

@@ -20,12 +20,10 @@ from fc7_service.heads.classifier import Classifier
 from fc7_service.heads.fit import fit_head
 from fc7_service.heads.head_folders import HeadFolders, Publication
 from fc7_service.heads.head_version import UNREADABLE, HeadVersion
+from fc7_service.heads.judgement import Judgement, judge, pack_judgement
 from fc7_service.heads.stop_check import StopCheck, never_stop
 from fc7_service.heads.training_queue import TrainingQueue
 from fc7_service.heads.version_files import pack_weights
-
-# Features (N, D) float32, and for each row its label and its content hash
-TrainingRows = tuple[NDArray[np.float32], Sequence[str], Sequence[str]]
 
 
 class Heads:
@@ -64,8 +62,11 @@ class Heads:
         groups: Sequence[str],
         provenance: Provenance,
         check_stop: StopCheck = never_stop,
+        *,
+        ids: Sequence[str] = (),
+        source: str = "",
     ) -> HeadVersion:
-        """Fit the next version of a head and store it, unpublished.
+        """Fit the next version of a head, judge it and store it, unpublished.
 
         Parameters
         ----------
@@ -81,6 +82,10 @@ class Heads:
             What made the features.
         check_stop
             Called now and then, for the last time before the version is stored. What it raises ends the training.
+        ids
+            What the user calls each row. Defaults to their numbers, from 0.
+        source
+            Where the rows came from, as the user named it.
 
         Returns
         -------
@@ -99,6 +104,8 @@ class Heads:
         start = time.monotonic()
         fitted = fit_head(features, labels, groups, check_stop)
         seconds, weights = time.monotonic() - start, pack_weights(fitted.softmax)
+        judgement = judge(features, labels, groups, ids or [str(i) for i in range(len(labels))], fitted, check_stop)
+        kept = pack_judgement(judgement)
         with self._lock:
             check_stop()
             parent = max(self._folders.versions(name), default=0)
@@ -116,21 +123,28 @@ class Heads:
                 weights_sha256=hashlib.sha256(weights).hexdigest(),
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 parent_version=parent,
+                measures=judgement.measures,
+                source=source,
+                judgement_sha256=hashlib.sha256(kept).hexdigest(),
             )
-            self._folders.add(version, weights, {"nll": fitted.nll, "strength": fitted.strength})
+            self._folders.add(version, weights, kept, {"nll": fitted.nll, "strength": fitted.strength})
         return version
 
     async def train_in_turn(
-        self, name: str, read_rows: Callable[[], TrainingRows], provenance: Provenance
+        self,
+        name: str,
+        read_rows: Callable[[], tuple[NDArray[np.float32], Sequence[str], Sequence[str], Sequence[str]]],
+        provenance: Provenance,
+        source: str = "",
     ) -> HeadVersion:
         """Train as ``train`` does, after earlier trainings have ended; if this is cancelled, nothing is stored.
 
         Parameters
         ----------
-        name, provenance
+        name, provenance, source
             As for ``train``.
         read_rows
-            Returns features, labels and groups. It is called when the turn comes, so that callers who wait hold no
+            Returns features, labels, groups and ids. It is called when the turn comes, so that callers who wait hold no
             rows in memory.
 
         Raises
@@ -138,9 +152,12 @@ class Heads:
         Unavailable
             ``close`` was called before the end.
         """
-        return await self._queue.run(
-            name, lambda check_stop: self.train(name, *read_rows(), provenance, check_stop=check_stop)
-        )
+
+        def train(check_stop: StopCheck) -> HeadVersion:
+            features, labels, groups, ids = read_rows()
+            return self.train(name, features, labels, groups, provenance, check_stop, ids=ids, source=source)
+
+        return await self._queue.run(name, train)
 
     def close(self) -> None:
         """Stop the training that is running, and wait until it has ended; nothing of it is stored."""
@@ -175,6 +192,21 @@ class Heads:
         """
         with self._lock:
             return self._folders.read(name, self._version_or_newest(name, version))
+
+    def judgement(self, name: str, version: int = 0) -> tuple[HeadVersion, Judgement]:
+        """Return a version (0 for the newest) and what was found out about it.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        FailedPrecondition
+            It was trained before release 0.3, or a newer fc7 wrote it.
+        DataLoss
+            Its files are damaged.
+        """
+        with self._lock:
+            return self._folders.read_judgement(name, self._version_or_newest(name, version))
 
     def list(self, *, all_versions: bool = False) -> list[HeadVersion]:
         """Return the newest version of each head by name, or all versions, oldest first.

@@ -1,26 +1,38 @@
-"""The two files of a head's version: its manifest and its weights."""
+"""The files of a head's version: its manifest, its weights and what was found out about it."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fc7.errors import DataLoss, InvalidArgument, Reason
+from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, Reason
 from fc7_service.bundle.disk import write_file
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.classifier import Classifier, SoftmaxLayer
 from fc7_service.heads.head_version import HeadVersion
+from fc7_service.heads.judgement import Judgement, unpack_judgement
+from fc7_service.heads.measures import Estimate, Measures
 from fc7_service.heads.records import REMEDY, describe, read_file, read_record, write_record
 
-MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+MANIFEST, WEIGHTS, JUDGEMENT = "manifest.json", "weights.safetensors", "judgement.safetensors"
+
+# Values of manifests that were written before release 0.2 or 0.3
+_ADDED_LATER = {"majority_accuracy": None, "measures": None, "source": "", "judgement_sha256": ""}
 
 
-def write_version(folder: Path, version: HeadVersion, weights: bytes, report: dict[str, float]) -> None:
-    """Write a version's manifest and its weights, as ``pack_weights`` returns them, into an empty folder."""
+def write_version(
+    folder: Path, version: HeadVersion, weights: bytes, judgement: bytes, report: dict[str, float]
+) -> None:
+    """Write the files of a version into an empty folder.
+
+    The weights are as ``pack_weights`` returns them, the judgement is as ``pack_judgement`` does.
+    """
     write_file(folder / WEIGHTS, weights)
+    write_file(folder / JUDGEMENT, judgement)
     values = asdict(version) | {"provenance": version.provenance.to_dict(), "report": report}
     write_record(folder / MANIFEST, values)
 
@@ -38,9 +50,10 @@ def read_version(folder: Path, head: str, number: int) -> HeadVersion:
     path = folder / MANIFEST
     values = read_record(path, head)
     try:
-        values.setdefault("majority_accuracy", None)  # written since release 0.2
+        values = _ADDED_LATER | values
         known = {field.name: values[field.name] for field in fields(HeadVersion)}
         known |= {"classes": tuple(values["classes"]), "provenance": Provenance.from_dict(values["provenance"])}
+        known["measures"] = _read_measures(values["measures"])
         version = HeadVersion(**known)
     except (KeyError, TypeError, InvalidArgument) as error:
         raise DataLoss(
@@ -73,6 +86,43 @@ def read_classifier(folder: Path, version: HeadVersion) -> Classifier:
             reason=Reason.HEAD_DAMAGED,
         )
     return Classifier(version, SoftmaxLayer(**load(data)))
+
+
+def read_judgement(folder: Path, version: HeadVersion) -> Judgement:
+    """Return what was found out about a version; the checksum is verified before anything is parsed.
+
+    Raises
+    ------
+    FailedPrecondition
+        The version was trained before release 0.3.
+    DataLoss
+        The file is missing or damaged.
+    """
+    if version.measures is None:
+        raise FailedPrecondition(
+            f"version {version.version} of head {version.name!r} has no report, because an older fc7 trained it: "
+            "train the head again",
+            name=version.name,
+            reason=Reason.HEAD_WITHOUT_REPORT,
+        )
+    data = read_file(folder / JUDGEMENT, version.name)
+    if hashlib.sha256(data).hexdigest() != version.judgement_sha256:
+        raise DataLoss(
+            f"{describe(folder / JUDGEMENT, version.name)} is missing or damaged: restore it from a backup, or train "
+            "the head again. The head itself still classifies",
+            name=version.name,
+            reason=Reason.HEAD_DAMAGED,
+        )
+    return unpack_judgement(data, version.measures)
+
+
+def _read_measures(values: dict[str, Any] | None) -> Measures | None:
+    if values is None:
+        return None
+    read: dict[str, Any] = {
+        name: Estimate(**value) if isinstance(value, dict) else value for name, value in values.items()
+    }
+    return Measures(**read)
 
 
 def pack_weights(softmax: SoftmaxLayer) -> bytes:

@@ -15,8 +15,16 @@ from fc7_service.collections.registry import Collections
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import extract_views
 from fc7_service.heads.head_version import HeadVersion
+from fc7_service.heads.measures import warnings
 from fc7_service.heads.registry import Heads
 from fc7_service.rpc.classify import average_probabilities, find_classifiers, most_probable
+from fc7_service.rpc.head_report import (
+    ROWS_PER_MESSAGE,
+    compare_with_published,
+    write_measures,
+    write_report,
+    write_rows,
+)
 from fc7_service.rpc.messages import (
     read_image,
     read_views,
@@ -61,6 +69,18 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         head = await asyncio.to_thread(self._heads.get, request.name, request.version)
         await asyncio.to_thread(self._heads.check_published, request.name)
         return pb.GetHeadResponse(head=await asyncio.to_thread(self._write_head, head))
+
+    async def GetHeadReport(  # noqa: N802
+        self, request: pb.GetHeadReportRequest, context: Any
+    ) -> AsyncIterator[pb.GetHeadReportResponse]:
+        """Return what is known about a version."""
+        head, judgement = await asyncio.to_thread(self._heads.judgement, request.name, request.version)
+        facts = await asyncio.to_thread(self._write_head, head)
+        other = await asyncio.to_thread(compare_with_published, self._heads, head, judgement)
+        yield pb.GetHeadReportResponse(report=write_report(facts, judgement, other))
+        for first in range(0, len(judgement.ids), ROWS_PER_MESSAGE):
+            rows = await asyncio.to_thread(write_rows, judgement, first)
+            yield pb.GetHeadReportResponse(rows=rows)
 
     async def ListHeads(self, request: pb.ListHeadsRequest, context: Any) -> pb.ListHeadsResponse:  # noqa: N802
         """List the newest version of every head, or all versions."""
@@ -123,4 +143,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             created=head.created,
             parent_version=head.parent_version,
             majority_accuracy=head.majority_accuracy,
+            measures=None if head.measures is None else write_measures(head.measures),
+            warnings=[] if head.measures is None else warnings(head.measures),
+            source=head.source,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 
@@ -19,13 +19,14 @@ from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import extract_images
 from fc7_service.heads import limits
 from fc7_service.heads.head_version import HeadVersion
-from fc7_service.heads.registry import Heads, TrainingRows
+from fc7_service.heads.registry import Heads
 from fc7_service.rpc.messages import content_sha256, read_image, read_tensor, write_error
 from fc7_service.rpc.request_models import model_of_provenance
 
 _MOST_TRAININGS = 8  # that fit, or wait for their turn
 _MOST_ROW_BYTES = 4 * 2**30  # of features that all training calls hold together
 _RETRY_AFTER_S = 10.0
+_MOST_ID_CHARS, _MOST_SOURCE_CHARS = 1024, 4096
 
 
 class Trainer:
@@ -40,6 +41,7 @@ class Trainer:
     ) -> AsyncIterator[pb.TrainProgress | HeadVersion]:
         """Yield the progress of one call, and at the end the head that it trained."""
         self._heads.check_name(plan.name)
+        _check_length(plan.source, _MOST_SOURCE_CHARS, "source")
         if plan.collection:
             await _read_to_end(requests, plan)
             with await asyncio.to_thread(self._collections.use, plan.collection) as collection:
@@ -48,7 +50,8 @@ class Trainer:
                 )
                 with self._training_place():
                     yield pb.TrainProgress(extracted=collection.count, stage="fit")
-                    head = await self._heads.train_in_turn(plan.name, read, collection.provenance)
+                    source = plan.source or f"collection {plan.collection}"
+                    head = await self._heads.train_in_turn(plan.name, read, collection.provenance, source)
         else:
             model, layer = self._find_source(plan)
             provenance = self._extractor.models.bundle(model).provenance(layer)
@@ -62,7 +65,7 @@ class Trainer:
                         yield await rows.add_images(request.images)
                 with self._training_place():
                     yield pb.TrainProgress(extracted=len(rows.labels), stage="fit")
-                    head = await self._heads.train_in_turn(plan.name, rows.take_all, provenance)
+                    head = await self._heads.train_in_turn(plan.name, rows.take_all, provenance, plan.source)
         yield head
 
     def _find_source(self, plan: pb.HeadPlan) -> tuple[str, str]:
@@ -127,6 +130,7 @@ class LabelledRows:
         self._classes: set[str] = set()
         self.labels: list[str] = []
         self.groups: list[str] = []  # content digest of each image; copies stay on one side of the split
+        self.ids: list[str] = []
 
     async def add_images(self, part: pb.LabelledImages) -> pb.TrainProgress:
         """Extract some images; return the progress, with the images that could not be read."""
@@ -134,8 +138,7 @@ class LabelledRows:
             raise InvalidArgument(
                 f"send one label per image (got {len(part.images)} images and {len(part.labels)} labels)", name="labels"
             )
-        for label in part.labels:
-            limits.check_label(label)
+        _check_names(part.labels, part.ids)
         images = [read_image(image) for image in part.images]
         found = await extract_images(self._extractor, images, self._model, self._provenance.layer, can_wait=True)
         failed = []
@@ -144,7 +147,7 @@ class LabelledRows:
                 failed.append(pb.FailedImage(index=self._seen + i, error=write_error(row)))
                 continue
             row = row.copy()  # the row is a view, and would keep the whole batch in memory
-            self._keep(row, part.labels[i], content_sha256(part.images[i]))
+            self._keep(row, part.labels[i], content_sha256(part.images[i]), part.ids[i] if part.ids else "", i)
         self._seen += len(part.images)
         self._classes.update(part.labels)
         if self._values:
@@ -162,29 +165,31 @@ class LabelledRows:
                 name="values",
                 reason=Reason.INVALID_VECTOR,
             )
-        for label in part.labels:
-            limits.check_label(label)
-        for row, label in zip(values, part.labels, strict=True):
-            self._keep(row, label, hashlib.sha256(row.tobytes()).hexdigest())
+        _check_names(part.labels, part.ids)
+        for i, (row, label) in enumerate(zip(values, part.labels, strict=True)):
+            self._keep(row, label, hashlib.sha256(row.tobytes()).hexdigest(), part.ids[i] if part.ids else "", i)
+        self._seen += len(values)
         self._classes.update(part.labels)
         limits.check_size(len(self._values), dim, len(self._classes))
         return pb.TrainProgress(extracted=len(self.labels), stage="extract")
 
-    def _keep(self, row: NDArray[np.float32], label: str, group: str) -> None:
+    def _keep(self, row: NDArray[np.float32], label: str, group: str, id: str, place: int) -> None:
+        """Keep a row; ``place`` is its position in the part that is being added."""
         self._memory.take(row.nbytes)
         self._n_bytes += row.nbytes
         self._values.append(row)
         self.labels.append(label)
         self.groups.append(group)
+        self.ids.append(id or str(self._seen + place))
 
-    def take_all(self) -> TrainingRows:
-        """Return the features (N, D), the labels and the content digests, and keep no features."""
+    def take_all(self) -> tuple[NDArray[np.float32], list[str], list[str], list[str]]:
+        """Return the features (N, D), the labels, the content digests and the ids, and keep no features."""
         if not self._values:
             raise InvalidArgument(
                 "there is no image to train on. Send at least two classes", name="images", reason=Reason.TOO_FEW_IMAGES
             )
         values, self._values = self._values, []
-        return np.stack(values), self.labels, self.groups
+        return np.stack(values), self.labels, self.groups, self.ids
 
     def close(self) -> None:
         """Give the memory back."""
@@ -216,3 +221,18 @@ def _check_part(request: pb.TrainHeadRequest, kind: str) -> None:
         raise InvalidArgument(
             f"the plan is for {kind}, but {part} were sent. A plan with a provenance is for features", name=part
         )
+
+
+def _check_names(labels: Sequence[str], ids: Sequence[str]) -> None:
+    """Refuse labels that cannot name a class, and ids that are too long or not one per label."""
+    for label in labels:
+        limits.check_label(label)
+    if ids and len(ids) != len(labels):
+        raise InvalidArgument(f"send one id per label, or none (got {len(ids)} ids, {len(labels)} labels)", name="ids")
+    for name in ids:
+        _check_length(name, _MOST_ID_CHARS, "ids")
+
+
+def _check_length(text: str, most: int, name: str) -> None:
+    if len(text) > most:
+        raise InvalidArgument(f"{text[:32]!r}... has {len(text)} characters. The limit is {most}", name=name)

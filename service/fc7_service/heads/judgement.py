@@ -1,0 +1,118 @@
+"""What is found out about a head while its training rows are at hand, and how it is kept beside the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7_service.heads.fit import FittedHead
+from fc7_service.heads.folds import NO_FOLD, assign_folds
+from fc7_service.heads.label_errors import find_label_errors
+from fc7_service.heads.learning_curve import CurvePoint, learning_curve
+from fc7_service.heads.measures import Measures, measure
+from fc7_service.heads.near_duplicates import Pair, near_duplicates
+from fc7_service.heads.out_of_fold import calibrate_out_of_fold, predict_out_of_fold
+from fc7_service.heads.stop_check import StopCheck
+
+_MOST_DUPLICATES = 1000  # pairs that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The out-of-fold predictions of every training row, and what follows from them."""
+
+    ids: tuple[str, ...]  # N: what the user calls each row
+    contents: tuple[str, ...]  # N: content hash of each row, by which the versions of a head are compared
+    y: NDArray[np.int32]  # (N,): class number of each label
+    folds: NDArray[np.int8]  # (N,): 0 is held out; -1 for a picture with two labels
+    probabilities: NDArray[np.float32]  # (N, C), each row by a head that was fitted without it
+    suspected: NDArray[np.int32]  # (S,): rows whose labels are probably wrong, most suspicious first
+    duplicates: tuple[Pair, ...]  # rows of different classes that are almost the same picture, most similar first
+    curve: tuple[CurvePoint, ...]
+    measures: Measures
+
+
+def judge(
+    features: NDArray[np.float32],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    ids: Sequence[str],
+    fitted: FittedHead,
+    check_stop: StopCheck,
+) -> Judgement:
+    """Predict every row by a head that was fitted without it, with the method and strength of ``fitted``.
+
+    Parameters
+    ----------
+    features, labels, groups, check_stop
+        As for ``fit_head``.
+    ids
+        What the user calls each row.
+    """
+    from threadpoolctl import threadpool_limits
+
+    folds = assign_folds(labels, groups)
+    numbers = {label: i for i, label in enumerate(fitted.classes)}
+    y = np.array([numbers[label] for label in labels])
+    n_classes, method, strength = len(fitted.classes), fitted.method, fitted.strength
+    with threadpool_limits(1, user_api="blas"):  # see fit_head
+        logits = predict_out_of_fold(features, y, folds, n_classes, method, strength, check_stop)
+        probabilities = calibrate_out_of_fold(logits, y, folds, check_stop)
+        is_right = probabilities.argmax(axis=1) == y
+        curve = learning_curve(features, y, folds, groups, method, strength, is_right, check_stop)
+        pairs = near_duplicates(features, check_stop=check_stop)
+    is_judged = folds != NO_FOLD
+    group_numbers = np.unique(np.array(groups)[is_judged], return_inverse=True)[1]
+    return Judgement(
+        ids=tuple(ids),
+        contents=tuple(groups),
+        y=y.astype(np.int32),
+        folds=folds,
+        probabilities=probabilities,
+        suspected=find_label_errors(probabilities, y).astype(np.int32),
+        duplicates=tuple(pair for pair in pairs if y[pair.first] != y[pair.second])[:_MOST_DUPLICATES],
+        curve=tuple(curve),
+        measures=measure(probabilities[is_judged], y[is_judged], group_numbers, fitted.classes),
+    )
+
+
+def pack_judgement(judgement: Judgement) -> bytes:
+    """Return the content of the file that keeps a judgement, in the format of safetensors.
+
+    Probabilities are kept in half precision. The measures are in the manifest.
+    """
+    from safetensors.numpy import save
+
+    texts = {"ids": judgement.ids, "contents": judgement.contents}
+    lists = {"duplicates": judgement.duplicates, "curve": judgement.curve}
+    tensors = {
+        "labels": judgement.y,
+        "folds": judgement.folds,
+        "probabilities": judgement.probabilities.astype(np.float16),
+        "suspected": judgement.suspected,
+        "texts": np.frombuffer(json.dumps(texts | lists).encode(), np.uint8),
+    }
+    return save({name: np.ascontiguousarray(values) for name, values in tensors.items()})
+
+
+def unpack_judgement(data: bytes, measures: Measures) -> Judgement:
+    """Return what ``pack_judgement`` wrote; the caller has verified the checksum."""
+    from safetensors.numpy import load
+
+    tensors = load(data)
+    texts = json.loads(tensors["texts"].tobytes())
+    return Judgement(
+        ids=tuple(texts["ids"]),
+        contents=tuple(texts["contents"]),
+        y=tensors["labels"],
+        folds=tensors["folds"],
+        probabilities=tensors["probabilities"].astype(np.float32),
+        suspected=tensors["suspected"],
+        duplicates=tuple(Pair(*one) for one in texts["duplicates"]),
+        curve=tuple(CurvePoint(*one) for one in texts["curve"]),
+        measures=measures,
+    )
