@@ -131,7 +131,8 @@ class Server:
         one_time = secrets.token_urlsafe(32)
         if scopes or settings.listen is None:
             scopes[digest(one_time)] = "admin"
-        self._interceptor = Interceptor(Tokens(scopes), self._log, self._record)
+        tokens = Tokens(scopes)
+        self._interceptor = Interceptor(tokens, self._log, self._record)
         self._serve_metrics()
         self._grpc = grpc.aio.server(
             interceptors=(self._interceptor,),
@@ -141,7 +142,7 @@ class Server:
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         self._register(self._grpc)
-        self._web = self._make_web_server() if settings.http is not None else None
+        self._web = self._make_web_server(tokens) if settings.http is not None else None
 
         if self._door:
             address = f"unix:{self._door}/{SOCKET_NAME}"
@@ -253,16 +254,17 @@ class Server:
         }
         return Exporter(allowed, gauges)
 
-    def _make_web_server(self) -> WebServer:
+    def _make_web_server(self, tokens: Tokens) -> WebServer:
         from fc7_service.http.app import make_app  # brings a web framework
         from fc7_service.http.door import Door, MethodHandlers
+        from fc7_service.http.sessions import Sessions
         from fc7_service.http.web_server import WebServer
 
         settings, handlers = self._settings, MethodHandlers()
         self._register(handlers)
         assert settings.http is not None  # the caller has looked
         return WebServer(
-            make_app(Door(self._interceptor, handlers)),
+            make_app(Door(self._interceptor, handlers, Sessions(tokens)), settings, self._log),
             settings.http,
             tls=(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None,
             n_connections=self._files.n_connections,

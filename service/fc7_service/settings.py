@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, get_type_hints
@@ -100,6 +101,32 @@ class Settings:
             "none: no HTTP",
         ),
     ] = None
+    http_hosts: Annotated[
+        tuple[str, ...],
+        About(
+            "Names by which callers reach the HTTP address, beside `localhost` and IP addresses. Requests for other "
+            "names are refused.",
+            "host names",
+            "none",
+        ),
+    ] = ()
+    http_origins: Annotated[
+        tuple[str, ...],
+        About(
+            "Other sites whose pages may call the HTTP address (CORS), for example `https://photos.example.org`.",
+            "origins",
+            "none",
+        ),
+    ] = ()
+    pictures: Annotated[
+        tuple[Path, ...],
+        About(
+            "Folders on the server's disk whose pictures the HTTP address may show. An item's picture is the file that "
+            "its payload names as `path`.",
+            "folders",
+            "none: no picture is shown",
+        ),
+    ] = ()
     drain_s: Annotated[
         float,
         About(
@@ -129,6 +156,15 @@ class Settings:
                 raise NotFound(f"file {str(path)!r} does not exist", name=str(path), reason=Reason.FILE_NOT_FOUND)
         if self.metrics is not None:
             self._check_metrics(self.metrics)
+        for folder in self.pictures:
+            if not folder.is_dir():
+                raise NotFound(f"folder {str(folder)!r} does not exist", name=str(folder), reason=Reason.FILE_NOT_FOUND)
+        for origin in self.http_origins:
+            if not re.fullmatch(r"https?://[^/\s]+/?", origin):
+                raise InvalidArgument(
+                    f"origin {origin!r} must be a scheme and a host, for example https://photos.example.org",
+                    name="http_origins",
+                )
         for name, address in (("listen", self.listen), ("http", self.http)):
             if address is not None:
                 self._check_reach(name, address)

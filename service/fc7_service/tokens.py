@@ -87,6 +87,21 @@ class Tokens:
     def __init__(self, scopes: Mapping[str, str]) -> None:
         self._scopes = dict(scopes)
 
+    @property
+    def are_asked_for(self) -> bool:
+        """Whether callers need a token."""
+        return bool(self._scopes)
+
+    def scope_of(self, authorization: str) -> str:
+        """Return the scope of a token, given as "Bearer TOKEN"; empty if it is not known."""
+        if not self._scopes:
+            return _EVERYBODY.scope
+        sent, scope = digest(authorization.removeprefix("Bearer ")), ""
+        for known, its_scope in self._scopes.items():
+            if hmac.compare_digest(known, sent) and authorization.startswith("Bearer "):
+                scope = its_scope
+        return scope
+
     def check(self, method: str, authorization: str, *, is_known: bool = True) -> Caller:
         """Return the caller of a call that is allowed.
 
@@ -108,10 +123,7 @@ class Tokens:
         """
         if not self._scopes:
             return _EVERYBODY
-        sent, scope = digest(authorization.removeprefix("Bearer ")), ""
-        for known, its_scope in self._scopes.items():
-            if hmac.compare_digest(known, sent) and authorization.startswith("Bearer "):
-                scope = its_scope
+        scope = self.scope_of(authorization)
         if not scope and method.startswith(HEALTH):
             return NOBODY
         if not scope:
@@ -122,7 +134,7 @@ class Tokens:
         if ranks.index(scope) < ranks.index(needed):
             name = method.rpartition("/")[2]
             raise PermissionDenied(f"{name} needs a token of scope {needed!r}, but this one has {scope!r}", name=name)
-        return Caller(scope, sent[:8])
+        return Caller(scope, digest(authorization.removeprefix("Bearer "))[:8])
 
 
 def digest(token: str) -> str:

@@ -70,7 +70,10 @@ ROOMS = {
     "fc7_service.server": Room(
         f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection threadpoolctl uvloop"
     ),
-    "fc7_service.http": Room(f"{CONTRACT} {GRPC} fc7_service.rpc starlette uvicorn"),
+    "fc7_service.http": Room(
+        f"{CONTRACT} {GRPC} fc7_service.rpc fc7_service.settings fc7_service.tokens fc7_service.bundle "
+        "fc7_service.features PIL starlette uvicorn"
+    ),
     "fc7_service.settings": Room(CONTRACT_FILES),
     "fc7_service.telemetry": Room(CONTRACT_FILES),
     "fc7_service.telemetry.exporter": Room(f"{CONTRACT_FILES} fc7_service.telemetry prometheus_client"),

@@ -44,6 +44,27 @@ from fc7.cli.settings import engine_settings, setting
     metavar="HOST:PORT",
     help="Address that serves every call over HTTP, and the page for browsers. By default, no HTTP is served.",
 )
+@setting(
+    "--http-host",
+    "http_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Name by which browsers reach the HTTP address, beside localhost and IP addresses. Repeatable.",
+)
+@setting(
+    "--http-origin",
+    "http_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Another site whose pages may call the HTTP address (CORS), such as https://example.org. Repeatable.",
+)
+@setting(
+    "--pictures",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder whose pictures the HTTP address may show, as thumbnails and whole. Repeatable.",
+)
 def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any) -> None:
     """Serve trained networks, collections and heads over gRPC.
 

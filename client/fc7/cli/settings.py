@@ -25,6 +25,9 @@ NAMES: dict[str, type] = {  # setting -> its type in the file
     "insecure": bool,
     "metrics": str,
     "http": str,
+    "http_hosts": list,
+    "http_origins": list,
+    "pictures": list,
 }
 _EXPECTED = {str: "a string", list: "a list of strings", int: "a whole number", bool: "true or false"}
 

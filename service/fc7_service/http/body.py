@@ -17,10 +17,12 @@ class Body:
     ----------
     receive
         ASGI's callable. Nobody else may call it.
+    limit_bytes
+        Most bytes of one message.
     """
 
-    def __init__(self, receive: Any) -> None:
-        self._receive = receive
+    def __init__(self, receive: Any, limit_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        self._receive, self._limit_bytes = receive, limit_bytes
         self._has_ended = asyncio.Event()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -45,7 +47,7 @@ class Body:
         data = bytearray()
         async for chunk in self.chunks():
             data += chunk
-            check_size(len(data))
+            self._check_size(len(data))
         return bytes(data)
 
     async def only(self) -> AsyncIterator[bytes]:
@@ -65,30 +67,29 @@ class Body:
             *lines, last = chunk.split(b"\n")
             for line in lines:
                 rest += line
-                check_size(len(rest))
+                self._check_size(len(rest))
                 if rest.strip():
                     yield bytes(rest)
                 rest.clear()
             rest += last
-            check_size(len(rest))
+            self._check_size(len(rest))
         if rest.strip():
             yield bytes(rest)
+
+    def _check_size(self, n_bytes: int) -> None:
+        """Refuse a message that is too large, as gRPC does."""
+        if n_bytes > self._limit_bytes:
+            raise ResourceExhausted(
+                f"the body has more than {self._limit_bytes} bytes. Send less per request",
+                name="body",
+                reason=Reason.WORK_TOO_LARGE,
+            )
 
     async def until_caller_leaves(self) -> None:
         """Wait, once the body was read, until the caller closes the connection."""
         await self._has_ended.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-
-def check_size(n_bytes: int) -> None:
-    """Refuse a message that is too large, as gRPC does."""
-    if n_bytes > MAX_MESSAGE_BYTES:
-        raise ResourceExhausted(
-            f"the body has more than {MAX_MESSAGE_BYTES} bytes. Send fewer images per call",
-            name="body",
-            reason=Reason.WORK_TOO_LARGE,
-        )
 
 
 async def _cancel_this_task() -> None:

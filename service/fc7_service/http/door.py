@@ -14,10 +14,12 @@ from google.rpc import status_pb2
 from starlette.requests import HTTPConnection
 
 from fc7.contract.request_id import REQUEST_ID
+from fc7_service.http.hidden_paths import PathsHidden
+from fc7_service.http.sessions import Sessions
 from fc7_service.rpc.codec import WIRE, Codec
 from fc7_service.rpc.interceptor import CLASS_KEY, Interceptor
 
-_METADATA = ("authorization", REQUEST_ID, CLASS_KEY)  # headers that mean what metadata of the same name mean
+_METADATA = (REQUEST_ID, CLASS_KEY)  # headers that mean what metadata of the same name mean
 _STATUS_KEY = "grpc-status-details-bin"
 
 
@@ -103,10 +105,12 @@ class Door:
         Wraps every call.
     handlers
         The methods.
+    sessions
+        Say which token a request has.
     """
 
-    def __init__(self, interceptor: Interceptor, handlers: Mapping[str, Any]) -> None:
-        self._interceptor, self.handlers = interceptor, handlers
+    def __init__(self, interceptor: Interceptor, handlers: Mapping[str, Any], sessions: Sessions) -> None:
+        self._interceptor, self.handlers, self.sessions = interceptor, handlers, sessions
 
     async def call(
         self,
@@ -115,6 +119,8 @@ class Door:
         messages: AsyncIterator[bytes],
         codec: Codec,
         timeout_s: float | None = None,
+        *,
+        shows_paths: bool = False,
     ) -> AsyncGenerator[bytes]:
         """Yield the answers of one call, as ``codec`` writes them.
 
@@ -128,6 +134,8 @@ class Door:
             The messages of the caller. Nothing is taken from it before the caller is known.
         timeout_s
             When the caller stops waiting. Who consumes the answers must stop then.
+        shows_paths
+            Keep paths of files in the answers for a caller who may only read too: the answers are not for the caller.
 
         Raises
         ------
@@ -137,8 +145,10 @@ class Door:
         client = connection.client
         address = f"{client.host}:{client.port}" if client else ""
         context = CallContext(address, None if timeout_s is None else time.monotonic() + timeout_s)
-        details = CallDetails(method, read_metadata(connection))
+        details = CallDetails(method, self._read_metadata(connection))
         connection.state.call = context
+        if not shows_paths and self._may_only_read(connection):
+            codec = PathsHidden(codec)
         run = self._interceptor.wrap(details, self.handlers.get(method), codec)
         try:
             async with aclosing(run(messages, context)) as answers:
@@ -149,8 +159,8 @@ class Door:
         finally:
             context.finish()
 
-    async def ask(self, connection: HTTPConnection, method: str, request: Message) -> Any:
-        """Make a unary call for the caller of an HTTP request; return its answer.
+    async def ask(self, connection: HTTPConnection, method: str, request: Message, *, shows_paths: bool = False) -> Any:
+        """Make a unary call for the caller of an HTTP request; return its answer. The arguments are those of `call`.
 
         Raises
         ------
@@ -162,10 +172,31 @@ class Door:
             yield request.SerializeToString()
 
         answer = _AnswerKept()
-        async with aclosing(self.call(connection, method, messages(), answer)) as answers:
+        asking = self.call(connection, method, messages(), answer, shows_paths=shows_paths)
+        async with aclosing(asking) as answers:
             async for _ in answers:
                 pass
         return answer.message
+
+    def check(self, connection: HTTPConnection, name: str) -> None:
+        """Refuse a request that is no call, unless its token may do what is called ``name``.
+
+        Raises
+        ------
+        Unauthenticated, PermissionDenied
+            There is no token, or its scope is too weak.
+        """
+        self.sessions.tokens.check(name, self.sessions.authorization(connection))
+
+    def _may_only_read(self, connection: HTTPConnection) -> bool:
+        """Return whether the token of a request has the weakest scope."""
+        return self.sessions.tokens.scope_of(self.sessions.authorization(connection)) in ("", "read")
+
+    def _read_metadata(self, connection: HTTPConnection) -> tuple[tuple[str, str], ...]:
+        """Return the token of a request, and the headers that mean what gRPC's metadata of the same name mean."""
+        headers = connection.headers
+        token = ("authorization", self.sessions.authorization(connection))
+        return (token, *((name, headers[name]) for name in _METADATA if name in headers))
 
 
 class _AnswerKept:
@@ -177,9 +208,3 @@ class _AnswerKept:
     def write(self, answer: Any) -> bytes:
         self.message = answer
         return b""
-
-
-def read_metadata(connection: HTTPConnection) -> tuple[tuple[str, str], ...]:
-    """Return the headers of a request that mean what gRPC's metadata of the same name mean."""
-    headers = connection.headers
-    return tuple((name, headers[name]) for name in _METADATA if name in headers)

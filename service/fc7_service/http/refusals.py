@@ -12,10 +12,11 @@ from typing import Any
 
 from google.protobuf import duration_pb2, json_format
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from fc7.contract.request_id import REQUEST_ID
-from fc7.errors import Fc7Error
+from fc7.errors import Fc7Error, InvalidArgument, NotFound
 from fc7_service.http.door import Refusal
 from fc7_service.rpc.status import to_status
 
@@ -73,9 +74,15 @@ def to_response(status: status_pb2.Status, *, request_id: str = "", http_status:
 
 
 def answer_refusal(request: Any, error: Exception) -> Response:
-    """Answer a request that ended with a `Refusal` or an error of the family."""
+    """Answer a request that ended with a `Refusal`, an error of the family, or an error of the web framework."""
     if isinstance(error, Refusal):
         return to_response(error.status, request_id=error.request_id)
+    if isinstance(error, HTTPException):
+        path, method = request.url.path[:256], request.method
+        found: Fc7Error = NotFound(f"there is nothing at {path!r}", name="path")
+        if error.status_code == 405:
+            found = InvalidArgument(f"{path!r} takes no {method}", name="method")
+        return to_response(to_status(found), http_status=error.status_code)
     assert isinstance(error, Fc7Error)
     return to_response(to_status(error))
 

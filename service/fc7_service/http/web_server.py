@@ -7,14 +7,17 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fc7.contract.address import split_address
 from fc7.errors import FailedPrecondition, Reason
 
 _BACKLOG = 512
+_HEAD_S = 10.0  # for the head of a request, as gRPC allows for its handshake
 _KEEP_ALIVE_S = 60  # an idle connection is kept for the next call
 
 
@@ -42,7 +45,7 @@ class WebServer:
         cert, key = tls or (None, None)
         self._config = uvicorn.Config(
             app,
-            http="h11",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -87,6 +90,36 @@ class WebServer:
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
+
+
+class _Protocol(H11Protocol):
+    """Closes connections whose next request does not come: uvicorn waits for the rest of a request's head forever."""
+
+    _ending: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Read, and wait for the rest of a head, or of a body that nobody reads any more."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        super().connection_lost(exc)
+        if self._ending is not None:
+            self._ending.cancel()
+
+    def _watch(self) -> None:
+        is_waiting = self.cycle is None or self.cycle.response_complete
+        if not is_waiting and self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+        elif is_waiting and self._ending is None:
+            self._ending = self.loop.call_later(_HEAD_S, self.transport.close)
 
 
 class _Server(uvicorn.Server):
