@@ -169,6 +169,25 @@ class ReloadedModel:
     running_calls: int
 
 
+@dataclass(frozen=True, eq=False)
+class GoldenFile:
+    """An encoded picture, and one layer of it as computed where the model was exported.
+
+    Attributes
+    ----------
+    encoded : bytes
+        The file.
+    layer : str
+        Name of the layer.
+    values : NDArray[np.float32]
+        (D,).
+    """
+
+    encoded: bytes
+    layer: str
+    values: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Golden:
     """Reference pictures of a model, and their features as computed where the model was exported.
@@ -183,12 +202,15 @@ class Golden:
         (N, D) for each layer.
     own_pixels : dict of str to NDArray[np.uint8]
         Pixels for layers with a recipe of their own, which replace `pixels` for them.
+    files : dict of str to GoldenFile
+        Encoded files by name. Empty for a bundle of release 0.1.
     """
 
     pixels: NDArray[np.uint8]
     inputs: NDArray[np.float32]
     layers: dict[str, NDArray[np.float32]]
     own_pixels: dict[str, NDArray[np.uint8]]
+    files: dict[str, GoldenFile] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Golden({len(self.pixels)} images, layers {' '.join(self.layers)})"

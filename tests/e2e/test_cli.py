@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -16,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import fc7 as fc7_package
 from fc7_service.bundle.folder import write_bundle
+from fc7_service.bundle.golden import GoldenFile, write_golden_files
+from fc7_service.features.preprocess import preprocess
 from servers import WAIT_S
 from tiny import LAYERS, make_tiny_bundle
 
@@ -303,7 +308,7 @@ def test_models(run: Run) -> None:
     assert {"layers", "recipe", "card", "classes"} <= shown.keys()
     assert shown["card"] in run("model", "show").stdout
     checked = rows(run("model", "verify", name, "--json"))
-    assert [row["layer"] for row in checked] == [layer["name"] for layer in shown["layers"]]
+    assert [row["layer"] for row in checked if not row["file"]] == [layer["name"] for layer in shown["layers"]]
     assert all(row["ok"] and row["max_difference"] <= row["limit"] for row in checked)
     assert "fc7" in run("model", "verify").stdout
     run("model", "show", "nope", code=3)
@@ -319,6 +324,29 @@ def test_a_network_that_computes_otherwise_is_found(tmp_path: Path) -> None:
         done = fc7("model", "verify", "--json", code=8, env={"FC7_SERVER": address})
     assert [row["layer"] for row in rows(done) if not row["ok"]] == ["fc6"]
     assert "layers fc6 differ" in done.stderr
+
+
+def test_a_server_that_decodes_otherwise_is_found(tmp_path: Path) -> None:
+    """Each file has the logits that its network gives, but those of one were made from another picture."""
+    made = make_tiny_bundle(tmp_path / "odd")
+    session = onnxruntime.InferenceSession(made.graph(), providers=["CPUExecutionProvider"])
+    tensors = np.stack([preprocess(data, made.recipe) for data in (png("red"), png("blue"))])
+    (values,) = session.run(["logits"], {"image": tensors})
+    named = zip(("right.png", "wrong.png"), (png("red"), png("green")), values, strict=True)
+    write_golden_files(made.path, [GoldenFile(name, data, "logits", row) for name, data, row in named])
+    write_bundle(made.path, name="odd", network="tiny", layers=LAYERS, recipe=made.recipe, versions=made.versions)
+    with serving("--model", made.path, "--data", tmp_path / "data") as (address, _):
+        done = fc7("model", "verify", "--json", code=8, env={"FC7_SERVER": address})
+        with fc7_package.connect(address) as client:
+            assert list(client.golden().files) == ["right.png", "wrong.png"]
+    assert [(row["layer"], row["file"]) for row in rows(done) if not row["ok"]] == [("logits", "wrong.png")]
+    assert "golden files wrong.png give features that differ" in done.stderr
+
+
+def png(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 30), colour).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def test_doctor_finds_all_well(run: Run) -> None:

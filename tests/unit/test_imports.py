@@ -94,7 +94,7 @@ ROOMS = {
     "fc7_models.data": Room(f"{MODELS} PIL torch onnxruntime"),
     "fc7_models.deconv": Room(f"{MODELS} onnx"),
     "fc7_models.training": Room(f"{MODELS} torch onnx {LOWEST_FLOOR}"),
-    "fc7_models.export": Room(f"{MODELS} torch onnx onnxscript onnxruntime {LOWEST_FLOOR} fc7_models.training"),
+    "fc7_models.export": Room(f"{MODELS} PIL torch onnx onnxscript onnxruntime {LOWEST_FLOOR} fc7_models.training"),
     "fc7_models.zoo": Room(
         f"{MODELS} torch onnx onnxruntime {BELOW_THE_TOP}", "torchvision timm efficientnet_lite_pytorch"
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fc7._operations.conversion import check_text, read_tensor
 from fc7._operations.steps import Operation, SendRequest
-from fc7.results import Golden, Layer, Model, ReloadedModel
+from fc7.results import Golden, GoldenFile, Layer, Model, ReloadedModel
 from fc7.v1 import model_pb2 as pb
 from fc7.v1.model_pb2_grpc import ModelServiceStub
 
@@ -37,6 +37,7 @@ def get_golden(name: str) -> Operation[Golden]:
         inputs=read_tensor(response.inputs),
         layers={layer.name: read_tensor(layer.values) for layer in response.layers},
         own_pixels={layer.name: read_tensor(layer.pixels) for layer in response.layers if layer.HasField("pixels")},
+        files={file.name: GoldenFile(file.encoded, file.layer, read_tensor(file.values)) for file in response.files},
     )
 
 

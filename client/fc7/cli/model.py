@@ -15,10 +15,12 @@ from fc7.cli.model_study import curve, evaluate, inspect, probe, quantize
 from fc7.cli.model_train import ablate, train
 from fc7.cli.options import bundle_name_option, bundle_output_option, example, json_option, path_type
 from fc7.cli.output import print_bundle, print_json, print_table, print_text, printable, progress_bar
-from fc7.contract.golden import TOLERANCE
+from fc7.contract.golden import FILE_TOLERANCE, TOLERANCE
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fc7 import Client
 
 _TASKS = {"views": "find altered copies of a picture", "classes": "tell classes apart"}
@@ -115,7 +117,8 @@ def verify(connection: Connection, model: str, as_json: bool) -> None:
 
     The golden pictures of the model are sent to the server, and its answers are compared with the
     golden values. The exit code is 8 if a layer differs by more than a ten-thousandth of its
-    largest value. Without NAME, the server's first model is checked.
+    largest value. Golden files check decoding and resizing too; their layer may differ by a
+    tenth of its largest value. Without NAME, the server's first model is checked.
     """
     with connection.open() as client:
         rows = list(_compare(client, client.model(model).name))
@@ -124,11 +127,18 @@ def verify(connection: Connection, model: str, as_json: bool) -> None:
             print_json(row)
     else:
         print_table(tuple(rows[0]), [list(row.values()) for row in rows])
-    differing = [row["layer"] for row in rows if not row["ok"]]
+    differing = [row["layer"] for row in rows if not row["ok"] and not row["file"]]
     if differing:
         raise DataLoss(
             f"layers {', '.join(differing)} differ from the golden values by more than {TOLERANCE:g} of their largest "
             "value. The bundle is damaged, or the server's machine computes wrongly",
+            name=model,
+        )
+    files = [row["file"] for row in rows if not row["ok"]]
+    if files:
+        raise DataLoss(
+            f"golden files {', '.join(files)} give features that differ by more than {FILE_TOLERANCE:g} of the largest "
+            "value. The server decodes pictures differently: install the version of Pillow that fc7 asks for",
             name=model,
         )
 
@@ -236,13 +246,19 @@ def import_(file: Path, recipe: Path | None, output: Path | None, name: str | No
     print_bundle(bundle.name, output, as_json)
 
 
-def _compare(client: Client, name: str) -> Iterator[dict[str, Any]]:
+def _compare(client: Client, model: str) -> Iterator[dict[str, Any]]:
     import numpy as np
 
-    golden = client.golden(name)
+    golden = client.golden(model)
     for layer, wanted in golden.layers.items():
         pixels = golden.own_pixels.get(layer, golden.pixels)
-        values = client.extract(list(pixels), layer=layer, model=name).values
-        difference = float(np.abs(values - wanted).max())
-        limit = TOLERANCE * float(np.abs(wanted).max())
-        yield {"layer": layer, "max_difference": difference, "limit": limit, "ok": difference <= limit}
+        values = client.extract(list(pixels), layer=layer, model=model).values
+        yield _row(layer, "", values - wanted, TOLERANCE * float(np.abs(wanted).max()))
+    for name, file in golden.files.items():
+        values = client.extract(file.encoded, layer=file.layer, model=model).values
+        yield _row(file.layer, name, values - file.values, FILE_TOLERANCE * float(np.abs(file.values).max()))
+
+
+def _row(layer: str, file: str, differences: NDArray[Any], limit: float) -> dict[str, Any]:
+    difference = float(abs(differences).max())
+    return {"layer": layer, "file": file, "max_difference": difference, "limit": limit, "ok": difference <= limit}

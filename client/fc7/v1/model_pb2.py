@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from fc7.v1 import common_pb2 as fc7_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x66\x63\x37/v1/model.proto\x12\x06\x66\x63\x37.v1\x1a\x13\x66\x63\x37/v1/common.proto\"\xf0\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\x12\x1d\n\x06layers\x18\x03 \x03(\x0b\x32\r.fc7.v1.Layer\x12\x13\n\x0brecipe_json\x18\x04 \x01(\t\x12\x14\n\x0cgraph_sha256\x18\x05 \x01(\t\x12#\n\x07\x63lasses\x18\x06 \x03(\x0b\x32\x12.fc7.v1.ClassLabel\x12\x0c\n\x04\x63\x61rd\x18\x07 \x01(\t\x12\x10\n\x08provider\x18\x08 \x01(\t\x12\x15\n\rdefault_layer\x18\t \x01(\t\x12@\n\x12recommended_layers\x18\n \x03(\x0b\x32$.fc7.v1.Model.RecommendedLayersEntry\x12\x0f\n\x07version\x18\x0b \x01(\x05\x12\x15\n\rrunning_calls\x18\x0c \x01(\x05\x1a\x38\n\x16RecommendedLayersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\x03\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x19\n\x11provenance_digest\x18\x04 \x01(\t\x12\x11\n\ttransform\x18\x05 \x01(\t\x12\x13\n\x0brecipe_json\x18\x06 \x01(\t\"&\n\nClassLabel\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x13\n\x11ListModelsRequest\"3\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.fc7.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.fc7.v1.Model\" \n\x10GetGoldenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"x\n\x11GetGoldenResponse\x12\x1e\n\x06pixels\x18\x01 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12\x1e\n\x06inputs\x18\x02 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12#\n\x06layers\x18\x03 \x03(\x0b\x32\x13.fc7.v1.GoldenLayer\"[\n\x0bGoldenLayer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x06values\x18\x02 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12\x1e\n\x06pixels\x18\x03 \x01(\x0b\x32\x0e.fc7.v1.Tensor\"6\n\x10LoadModelRequest\x12\x0e\n\x06\x62undle\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\"1\n\x11LoadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.fc7.v1.Model\"D\n\x12ReloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\t\x12\x10\n\x08keep_old\x18\x03 \x01(\x08\"_\n\x13ReloadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.fc7.v1.Model\x12\x13\n\x0bold_version\x18\x02 \x01(\x05\x12\x15\n\rrunning_calls\x18\x03 \x01(\x05\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\",\n\x13UnloadModelResponse\x12\x15\n\rrunning_calls\x18\x01 \x01(\x05\x32\xa6\x03\n\x0cModelService\x12\x43\n\nListModels\x12\x19.fc7.v1.ListModelsRequest\x1a\x1a.fc7.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.fc7.v1.GetModelRequest\x1a\x18.fc7.v1.GetModelResponse\x12@\n\tGetGolden\x12\x18.fc7.v1.GetGoldenRequest\x1a\x19.fc7.v1.GetGoldenResponse\x12@\n\tLoadModel\x12\x18.fc7.v1.LoadModelRequest\x1a\x19.fc7.v1.LoadModelResponse\x12\x46\n\x0bReloadModel\x12\x1a.fc7.v1.ReloadModelRequest\x1a\x1b.fc7.v1.ReloadModelResponse\x12\x46\n\x0bUnloadModel\x12\x1a.fc7.v1.UnloadModelRequest\x1a\x1b.fc7.v1.UnloadModelResponseB\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x66\x63\x37/v1/model.proto\x12\x06\x66\x63\x37.v1\x1a\x13\x66\x63\x37/v1/common.proto\"\xf0\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\x12\x1d\n\x06layers\x18\x03 \x03(\x0b\x32\r.fc7.v1.Layer\x12\x13\n\x0brecipe_json\x18\x04 \x01(\t\x12\x14\n\x0cgraph_sha256\x18\x05 \x01(\t\x12#\n\x07\x63lasses\x18\x06 \x03(\x0b\x32\x12.fc7.v1.ClassLabel\x12\x0c\n\x04\x63\x61rd\x18\x07 \x01(\t\x12\x10\n\x08provider\x18\x08 \x01(\t\x12\x15\n\rdefault_layer\x18\t \x01(\t\x12@\n\x12recommended_layers\x18\n \x03(\x0b\x32$.fc7.v1.Model.RecommendedLayersEntry\x12\x0f\n\x07version\x18\x0b \x01(\x05\x12\x15\n\rrunning_calls\x18\x0c \x01(\x05\x1a\x38\n\x16RecommendedLayersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\x03\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x19\n\x11provenance_digest\x18\x04 \x01(\t\x12\x11\n\ttransform\x18\x05 \x01(\t\x12\x13\n\x0brecipe_json\x18\x06 \x01(\t\"&\n\nClassLabel\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x13\n\x11ListModelsRequest\"3\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.fc7.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.fc7.v1.Model\" \n\x10GetGoldenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9b\x01\n\x11GetGoldenResponse\x12\x1e\n\x06pixels\x18\x01 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12\x1e\n\x06inputs\x18\x02 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12#\n\x06layers\x18\x03 \x03(\x0b\x32\x13.fc7.v1.GoldenLayer\x12!\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x12.fc7.v1.GoldenFile\"[\n\x0bGoldenLayer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x06values\x18\x02 \x01(\x0b\x32\x0e.fc7.v1.Tensor\x12\x1e\n\x06pixels\x18\x03 \x01(\x0b\x32\x0e.fc7.v1.Tensor\"Z\n\nGoldenFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoded\x18\x02 \x01(\x0c\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x1e\n\x06values\x18\x04 \x01(\x0b\x32\x0e.fc7.v1.Tensor\"6\n\x10LoadModelRequest\x12\x0e\n\x06\x62undle\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\"1\n\x11LoadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.fc7.v1.Model\"D\n\x12ReloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\t\x12\x10\n\x08keep_old\x18\x03 \x01(\x08\"_\n\x13ReloadModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.fc7.v1.Model\x12\x13\n\x0bold_version\x18\x02 \x01(\x05\x12\x15\n\rrunning_calls\x18\x03 \x01(\x05\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\",\n\x13UnloadModelResponse\x12\x15\n\rrunning_calls\x18\x01 \x01(\x05\x32\xa6\x03\n\x0cModelService\x12\x43\n\nListModels\x12\x19.fc7.v1.ListModelsRequest\x1a\x1a.fc7.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.fc7.v1.GetModelRequest\x1a\x18.fc7.v1.GetModelResponse\x12@\n\tGetGolden\x12\x18.fc7.v1.GetGoldenRequest\x1a\x19.fc7.v1.GetGoldenResponse\x12@\n\tLoadModel\x12\x18.fc7.v1.LoadModelRequest\x1a\x19.fc7.v1.LoadModelResponse\x12\x46\n\x0bReloadModel\x12\x1a.fc7.v1.ReloadModelRequest\x1a\x1b.fc7.v1.ReloadModelResponse\x12\x46\n\x0bUnloadModel\x12\x1a.fc7.v1.UnloadModelRequest\x1a\x1b.fc7.v1.UnloadModelResponseB\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,22 +53,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELRESPONSE']._serialized_end=735
   _globals['_GETGOLDENREQUEST']._serialized_start=737
   _globals['_GETGOLDENREQUEST']._serialized_end=769
-  _globals['_GETGOLDENRESPONSE']._serialized_start=771
-  _globals['_GETGOLDENRESPONSE']._serialized_end=891
-  _globals['_GOLDENLAYER']._serialized_start=893
-  _globals['_GOLDENLAYER']._serialized_end=984
-  _globals['_LOADMODELREQUEST']._serialized_start=986
-  _globals['_LOADMODELREQUEST']._serialized_end=1040
-  _globals['_LOADMODELRESPONSE']._serialized_start=1042
-  _globals['_LOADMODELRESPONSE']._serialized_end=1091
-  _globals['_RELOADMODELREQUEST']._serialized_start=1093
-  _globals['_RELOADMODELREQUEST']._serialized_end=1161
-  _globals['_RELOADMODELRESPONSE']._serialized_start=1163
-  _globals['_RELOADMODELRESPONSE']._serialized_end=1258
-  _globals['_UNLOADMODELREQUEST']._serialized_start=1260
-  _globals['_UNLOADMODELREQUEST']._serialized_end=1294
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=1296
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=1340
-  _globals['_MODELSERVICE']._serialized_start=1343
-  _globals['_MODELSERVICE']._serialized_end=1765
+  _globals['_GETGOLDENRESPONSE']._serialized_start=772
+  _globals['_GETGOLDENRESPONSE']._serialized_end=927
+  _globals['_GOLDENLAYER']._serialized_start=929
+  _globals['_GOLDENLAYER']._serialized_end=1020
+  _globals['_GOLDENFILE']._serialized_start=1022
+  _globals['_GOLDENFILE']._serialized_end=1112
+  _globals['_LOADMODELREQUEST']._serialized_start=1114
+  _globals['_LOADMODELREQUEST']._serialized_end=1168
+  _globals['_LOADMODELRESPONSE']._serialized_start=1170
+  _globals['_LOADMODELRESPONSE']._serialized_end=1219
+  _globals['_RELOADMODELREQUEST']._serialized_start=1221
+  _globals['_RELOADMODELREQUEST']._serialized_end=1289
+  _globals['_RELOADMODELRESPONSE']._serialized_start=1291
+  _globals['_RELOADMODELRESPONSE']._serialized_end=1386
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1388
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1422
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=1424
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1468
+  _globals['_MODELSERVICE']._serialized_start=1471
+  _globals['_MODELSERVICE']._serialized_end=1893
 # @@protoc_insertion_point(module_scope)

@@ -95,14 +95,16 @@ class GetGoldenRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetGoldenResponse(_message.Message):
-    __slots__ = ("pixels", "inputs", "layers")
+    __slots__ = ("pixels", "inputs", "layers", "files")
     PIXELS_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
     pixels: _common_pb2.Tensor
     inputs: _common_pb2.Tensor
     layers: _containers.RepeatedCompositeFieldContainer[GoldenLayer]
-    def __init__(self, pixels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., inputs: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[GoldenLayer, _Mapping]]] = ...) -> None: ...
+    files: _containers.RepeatedCompositeFieldContainer[GoldenFile]
+    def __init__(self, pixels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., inputs: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[GoldenLayer, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[GoldenFile, _Mapping]]] = ...) -> None: ...
 
 class GoldenLayer(_message.Message):
     __slots__ = ("name", "values", "pixels")
@@ -113,6 +115,18 @@ class GoldenLayer(_message.Message):
     values: _common_pb2.Tensor
     pixels: _common_pb2.Tensor
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., pixels: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class GoldenFile(_message.Message):
+    __slots__ = ("name", "encoded", "layer", "values")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    encoded: bytes
+    layer: str
+    values: _common_pb2.Tensor
+    def __init__(self, name: _Optional[str] = ..., encoded: _Optional[bytes] = ..., layer: _Optional[str] = ..., values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
 class LoadModelRequest(_message.Message):
     __slots__ = ("bundle", "is_default")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from fc7.errors import AlreadyExists, FailedPrecondition
 from fc7_models.deconv.build import build_deconv
+from fc7_models.export.golden_files import draw_golden_files
 from fc7_models.export.golden_images import draw_golden_inputs
 from fc7_service.bundle.bundle import CARD, DECONV, GOLDEN, LABELS, MODEL, Bundle, ClassLabel, Layer
 from fc7_service.bundle.disk import new_folder
 from fc7_service.bundle.folder import open_bundle, write_bundle
+from fc7_service.bundle.golden import GoldenFile, write_golden_files
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.recipe import Recipe
+from fc7_service.features.preprocess import preprocess
 
 _LIBRARIES = ("fc7", "torch", "onnx", "onnxruntime", "pillow")
 
@@ -84,18 +87,39 @@ def pack_bundle(contents: BundleContents, output: Path, *, name: str) -> Bundle:
         (folder / LABELS).write_text(labels, encoding="utf-8")
         arrays: dict[str, Any] = {k: v.reshape(len(v), -1) for k, v in layers.items()}
         np.savez_compressed(folder / GOLDEN, pixels=pixels, inputs=inputs, **arrays, **own_pixels)
+        shaped = [own.get(k, Layer(k, v.shape[1:])) for k, v in layers.items()]
+        write_golden_files(folder, compute_golden_files(contents.graph, recipe, shaped))
         (folder / CARD).write_text(contents.card, encoding="utf-8")
         write_bundle(
             folder,
             name=name,
             network=contents.network,
-            layers=[own.get(k, Layer(k, v.shape[1:])) for k, v in layers.items()],
+            layers=shaped,
             recipe=recipe,
             versions={lib: importlib.metadata.version(lib) for lib in _LIBRARIES},
             default_layer=contents.default_layer,
             recommended=contents.recommended,
         )
     return open_bundle(output)
+
+
+def compute_golden_files(graph: bytes, recipe: Recipe, layers: Sequence[Layer]) -> list[GoldenFile]:
+    """Return the golden files of a network, with the output of its smallest layer.
+
+    Parameters
+    ----------
+    graph
+        An ONNX file.
+    recipe
+        Of the layers that have none of their own.
+    layers
+        Outputs of the graph.
+    """
+    layer = min(layers, key=lambda one: one.dim)
+    files = draw_golden_files(layer.recipe or recipe)
+    inputs = np.stack([preprocess(data, layer.recipe or recipe) for data in files.values()])
+    values = run_graph(graph, inputs)[layer.name].reshape(len(files), -1)
+    return [GoldenFile(name, data, layer.name, row) for (name, data), row in zip(files.items(), values, strict=True)]
 
 
 def run_graph(graph: bytes, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

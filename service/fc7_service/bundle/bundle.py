@@ -5,6 +5,7 @@ manifest.json   name, network, layers, default layer, recommended layers, recipe
 model.onnx      dynamic batch; one output per layer; metadata "sums" names the maps in which a layer is linear
 labels.tsv      per line a class id, a tab and a readable name, in the order of the logits
 golden.npz      pixels, their input tensors, and the output of every layer
+golden.files.npz    (not in bundles of release 0.1) small encoded files, and the output of the smallest layer for each
 card.md         data, recipe, hours, accuracy, transfer, licence, intended use
 
 If the network is a chain without branches, its deconvnet:
@@ -31,6 +32,7 @@ from fc7_service.bundle.onnx_file import has_external_data
 from fc7_service.bundle.provenance import NO_TRANSFORM, Provenance
 from fc7_service.bundle.recipe import RECIPE_VERSION, Recipe
 
+GOLDEN_FILES = "golden.files.npz"
 MODEL, LABELS, GOLDEN, CARD = "model.onnx", "labels.tsv", "golden.npz", "card.md"
 DECONV = "deconv.onnx"
 INT8_MODEL, INT8_GOLDEN = "model.int8.onnx", "golden.int8.npz"

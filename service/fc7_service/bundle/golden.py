@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, Reason
-from fc7_service.bundle.bundle import GOLDEN, INT8_GOLDEN, Bundle
+from fc7_service.bundle.bundle import GOLDEN, GOLDEN_FILES, INT8_GOLDEN, Bundle
 
 _MAX_BYTES = 64 * 2**20  # the limit of a message
 
@@ -24,6 +26,17 @@ class Golden:
     inputs: NDArray[np.float32]  # (N, 3, H, W)
     layers: dict[str, NDArray[np.float32]]  # layer -> (N, D)
     own_pixels: dict[str, NDArray[np.uint8]]  # for layers with their own recipe: layer -> pixels to use instead
+    files: tuple[GoldenFile, ...] = ()  # none in a bundle of release 0.1, and in the int8 form
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenFile:
+    """An encoded file, and the output of one layer for it. It checks decoding and resizing too."""
+
+    name: str
+    encoded: bytes
+    layer: str
+    values: NDArray[np.float32]  # (D,)
 
 
 def read_golden(bundle: Bundle) -> Golden:
@@ -59,7 +72,31 @@ def read_golden(bundle: Bundle) -> Golden:
             for name, layer in bundle.layers.items()
             if layer.recipe
         },
+        files=tuple(_read_files(bundle)) if GOLDEN_FILES in bundle.files else (),
     )
+
+
+def write_golden_files(path: Path, files: Sequence[GoldenFile]) -> None:
+    """Write the golden files of a bundle into its folder ``path``; all have the same layer."""
+    values = np.stack([file.values for file in files])
+    encoded = {f"files/{file.name}": np.frombuffer(file.encoded, np.uint8) for file in files}
+    np.savez_compressed(path / GOLDEN_FILES, **encoded, **{f"values/{files[0].layer}": values})  # type: ignore[arg-type]
+
+
+def _read_files(bundle: Bundle) -> Iterator[GoldenFile]:
+    arrays = _read_arrays(bundle, GOLDEN_FILES)
+    files = {name.removeprefix("files/"): array for name, array in arrays.items() if name.startswith("files/")}
+    layers = {name.removeprefix("values/"): array for name, array in arrays.items() if name.startswith("values/")}
+    for layer, values in layers.items():
+        known = bundle.layers.get(layer)
+        if known is None or values.dtype != np.float32 or values.shape != (len(files), known.dim):
+            raise DataLoss(
+                f"the golden files of bundle {bundle.name!r} have values for layer {layer!r} that do not fit it",
+                name=GOLDEN_FILES,
+                reason=Reason.BUNDLE_DAMAGED,
+            )
+        for (name, encoded), row in zip(files.items(), values, strict=True):
+            yield GoldenFile(name, encoded.astype(np.uint8).tobytes(), layer, row)
 
 
 def _read_arrays(bundle: Bundle, file: str) -> dict[str, NDArray[Any]]:

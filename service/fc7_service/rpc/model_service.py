@@ -51,6 +51,10 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
                 )
                 for name, values in golden.layers.items()
             ],
+            files=[
+                pb.GoldenFile(name=file.name, encoded=file.encoded, layer=file.layer, values=write_tensor(file.values))
+                for file in golden.files
+            ],
         )
 
     async def LoadModel(self, request: pb.LoadModelRequest, context: Any) -> pb.LoadModelResponse:  # noqa: N802
