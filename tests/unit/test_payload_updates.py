@@ -97,10 +97,10 @@ def test_a_search_never_answers_an_item_that_no_longer_matches(photos, monkeypat
     photos.search(VECTORS[:1], 1, where=parse("n = 3"))
     read = photos._store.by_rid
 
-    def read_late(rids):
+    def read_late(rids, **options):
         monkeypatch.undo()
         photos.update([("3", PayloadChange({"n": 4}))])
-        return read(rids)
+        return read(rids, **options)
 
     monkeypatch.setattr(photos._store, "by_rid", read_late)
     assert photos.search(VECTORS[:1], 5, where=parse("n = 3")) == [[]]
