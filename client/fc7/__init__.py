@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fc7.results import (
         Added,
         Classification,
+        Facet,
         Failure,
         Golden,
         GoldenFile,
@@ -92,6 +93,7 @@ __all__ = [
     "Example",
     "Explain",
     "F",
+    "Facet",
     "FailedPrecondition",
     "Failure",
     "Fc7Error",

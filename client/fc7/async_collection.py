@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fc7._async_session import AsyncSession
-from fc7._operations import collection, new_items, payloads
+from fc7._operations import collection, facets, new_items, payloads
 from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
@@ -18,6 +18,7 @@ from fc7.images import ImageLike
 from fc7.results import (
     Added,
     CollectionFacts,
+    Facet,
     Item,
     Label,
     Labelled,
@@ -143,6 +144,17 @@ class AsyncCollection(CollectionFacts):
     async def count_items(self, *, where: Where | None = None, timeout_s: float | None = None) -> int:
         """Return the number of items that match a filter. See `Collection.count_items`."""
         return await self._session.run(collection.count_items(self.name, where), timeout_s)
+
+    async def facets(
+        self,
+        fields: str | Iterable[str],
+        *,
+        where: Where | None = None,
+        limit: int = 20,
+        timeout_s: float | None = None,
+    ) -> list[Facet]:
+        """Return the most frequent values of payload fields. See `Collection.facets`."""
+        return await self._session.run(facets.count_values(self.name, fields, where, limit), timeout_s)
 
     async def update(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fc7._operations import collection, new_items, payloads
+from fc7._operations import collection, facets, new_items, payloads
 from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
@@ -15,7 +15,7 @@ from fc7.errors import Fc7Error
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.images import ImageLike
-from fc7.results import Added, CollectionFacts, Item, Label, Labelled, Removed, Updated
+from fc7.results import Added, CollectionFacts, Facet, Item, Label, Labelled, Removed, Updated
 from fc7.searches import Example, Hits, Search
 
 
@@ -318,6 +318,37 @@ class Collection(CollectionFacts):
         0
         """
         return self._session.run(collection.count_items(self.name, where), timeout_s)
+
+    def facets(
+        self,
+        fields: str | Iterable[str],
+        *,
+        where: Where | None = None,
+        limit: int = 20,
+        timeout_s: float | None = None,
+    ) -> list[Facet]:
+        """Return the most frequent values of payload fields, each with its number of items.
+
+        Parameters
+        ----------
+        fields
+            One field, or up to 32. For a key of a nested object, the keys with dots between them.
+        where
+            Count only the items that match this filter. See `search`.
+        limit
+            How many values of each field to return, 1 to 1000.
+
+        Returns
+        -------
+        list of Facet
+            One per field, in the order given.
+
+        Examples
+        --------
+        >>> photos.facets("label")[0].values
+        []
+        """
+        return self._session.run(facets.count_values(self.name, fields, where, limit), timeout_s)
 
     def update(
         self,

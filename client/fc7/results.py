@@ -366,6 +366,33 @@ class Labelled:
     error: Fc7Error | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """How often each value of a payload field occurs.
+
+    Attributes
+    ----------
+    field : str
+        The field.
+    values : list of (value, int)
+        Its most frequent values, the most frequent first, each with the number of items that have it. A value is text,
+        a number or a boolean. Of a list, every element counts, once per item.
+    count : int
+        Number of items that have the field, and not null in it.
+    left_out : int
+        Number of different values beside `values`.
+    uncounted : int
+        Number of items with the field of which no value is counted: it is an object, or text of more than 256
+        characters.
+    """
+
+    field: str
+    values: list[tuple[Any, int]]
+    count: int
+    left_out: int
+    uncounted: int
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Item:
     """A stored item.

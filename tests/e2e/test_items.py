@@ -91,6 +91,28 @@ def test_the_command_updates(env: Any, photos: Any) -> None:
         command("collection", "update", photos.name, *wrong, code=2, env=env[0])
 
 
+async def test_values_are_counted(env: Any, photos: Any) -> None:
+    (label,) = photos.facets("label")
+    assert label == fc7.Facet("label", [("even", N // 2), ("odd", N // 2)], N, 0, 0)
+    label, year = photos.facets(["label", "year"], where="year < 1993", limit=1)
+    assert label.values == [("even", 2)]
+    assert (label.left_out, year.values, year.left_out) == (1, [(1990, 1)], 2)
+    async with fc7.AsyncClient(**env[1]) as client:
+        assert await (await client.collection(photos.name)).facets(["label"]) == photos.facets("label")
+    for wrong in ({"fields": []}, {"fields": ["a"] * 33}, {"fields": "a", "limit": 1001}, {"fields": ["a."]}):
+        with pytest.raises(fc7.InvalidArgument):
+            photos.facets(**wrong)
+    facets = ("collection", "facets", photos.name, "label", "year", "--limit", "1")
+    first, second = rows(command(*facets, "--json", env=env[0]))
+    assert first == {"field": "label", "values": [{"value": "even", "count": N // 2}], "count": N, "left_out": 1,
+                     "uncounted": 0}  # fmt: skip
+    assert second["values"] == [{"value": 1990, "count": 1}]
+    shown = command(*facets, "--where", "year = 1991", env=env[0])
+    assert "odd" in shown.stdout
+    assert shown.stderr == ""
+    assert "year: 11 further values. --limit N shows more" in command(*facets, env=env[0]).stderr
+
+
 async def test_labels_are_recorded_listed_and_undone(env: Any, photos: Any) -> None:
     told: list[str] = []
     labels = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fc7.cli.collection_facets import facets
 from fc7.cli.collection_items import items
 from fc7.cli.collection_update import update
 from fc7.cli.connection import Connection, connected
@@ -30,6 +31,7 @@ def collection() -> None:
 
 
 collection.add_command(items)
+collection.add_command(facets)
 collection.add_command(update)
 
 

@@ -87,7 +87,7 @@ class Comparison(Filter):
     value: Any = None
 
     def __post_init__(self) -> None:
-        _check_field(self.field)
+        check_field(self.field)
         object.__setattr__(self, "value", _checked_value(self.field, self.operator, self.value))
 
 
@@ -244,7 +244,14 @@ def _as_wanted(stored: Any, wanted: Any) -> Any:
     return read_date(stored) if isinstance(wanted, datetime) and isinstance(stored, str) else stored
 
 
-def _check_field(field: Any) -> None:
+def check_field(field: Any) -> None:
+    """Refuse what cannot name a field of a payload.
+
+    Raises
+    ------
+    InvalidArgument
+        It is not a key, or keys with dots between them, or it is too long.
+    """
     if not isinstance(field, str) or not all(field.split(".")) or len(field) > _LONGEST_FIELD or not _is_utf8(field):
         raise invalid_filter(
             f"A field must be a key, or keys with dots between them, of at most {_LONGEST_FIELD} characters "

@@ -263,6 +263,48 @@ class CountItemsResponse(_message.Message):
     count: int
     def __init__(self, count: _Optional[int] = ...) -> None: ...
 
+class CountValuesRequest(_message.Message):
+    __slots__ = ("collection", "fields", "filter_json", "limit")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    filter_json: str
+    limit: int
+    def __init__(self, collection: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., filter_json: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class CountValuesResponse(_message.Message):
+    __slots__ = ("facets", "count")
+    FACETS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    facets: _containers.RepeatedCompositeFieldContainer[Facet]
+    count: int
+    def __init__(self, facets: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class Facet(_message.Message):
+    __slots__ = ("field", "values", "count", "left_out", "uncounted")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    UNCOUNTED_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    values: _containers.RepeatedCompositeFieldContainer[ValueCount]
+    count: int
+    left_out: int
+    uncounted: int
+    def __init__(self, field: _Optional[str] = ..., values: _Optional[_Iterable[_Union[ValueCount, _Mapping]]] = ..., count: _Optional[int] = ..., left_out: _Optional[int] = ..., uncounted: _Optional[int] = ...) -> None: ...
+
+class ValueCount(_message.Message):
+    __slots__ = ("value_json", "count")
+    VALUE_JSON_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    value_json: str
+    count: int
+    def __init__(self, value_json: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
 class DeleteItemsRequest(_message.Message):
     __slots__ = ("collection", "ids", "filter_json", "page_token")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]

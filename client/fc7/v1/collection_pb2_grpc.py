@@ -75,6 +75,11 @@ class CollectionServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_collection__pb2.CountItemsRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_collection__pb2.CountItemsResponse.FromString,
                 _registered_method=True)
+        self.CountValues = channel.unary_unary(
+                '/fc7.v1.CollectionService/CountValues',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.CountValuesRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.CountValuesResponse.FromString,
+                _registered_method=True)
         self.DeleteItems = channel.unary_unary(
                 '/fc7.v1.CollectionService/DeleteItems',
                 request_serializer=fc7_dot_v1_dot_collection__pb2.DeleteItemsRequest.SerializeToString,
@@ -168,6 +173,13 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountValues(self, request, context):
+        """Count how often each value of payload fields occurs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteItems(self, request, context):
         """Delete items by id, or those that match a filter. An id that is not stored has an error in its place.
         """
@@ -253,6 +265,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.CountItems,
                     request_deserializer=fc7_dot_v1_dot_collection__pb2.CountItemsRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_collection__pb2.CountItemsResponse.SerializeToString,
+            ),
+            'CountValues': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountValues,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.CountValuesRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.CountValuesResponse.SerializeToString,
             ),
             'DeleteItems': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteItems,
@@ -502,6 +519,33 @@ class CollectionService(object):
             '/fc7.v1.CollectionService/CountItems',
             fc7_dot_v1_dot_collection__pb2.CountItemsRequest.SerializeToString,
             fc7_dot_v1_dot_collection__pb2.CountItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountValues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.CollectionService/CountValues',
+            fc7_dot_v1_dot_collection__pb2.CountValuesRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.CountValuesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,8 @@ class CollectionServiceStub:
     """List items page by page, in the order of first insertion."""
     CountItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.CountItemsRequest, _collection_pb2.CountItemsResponse]
     """Count the items that match a filter."""
+    CountValues: _grpc.UnaryUnaryMultiCallable[_collection_pb2.CountValuesRequest, _collection_pb2.CountValuesResponse]
+    """Count how often each value of payload fields occurs."""
     DeleteItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]
     """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
     UpdatePayloads: _grpc.UnaryUnaryMultiCallable[_collection_pb2.UpdatePayloadsRequest, _collection_pb2.UpdatePayloadsResponse]
@@ -89,6 +91,8 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     """List items page by page, in the order of first insertion."""
     CountItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.CountItemsRequest, _collection_pb2.CountItemsResponse]  # type: ignore[assignment]
     """Count the items that match a filter."""
+    CountValues: _aio.UnaryUnaryMultiCallable[_collection_pb2.CountValuesRequest, _collection_pb2.CountValuesResponse]  # type: ignore[assignment]
+    """Count how often each value of payload fields occurs."""
     DeleteItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]  # type: ignore[assignment]
     """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
     UpdatePayloads: _aio.UnaryUnaryMultiCallable[_collection_pb2.UpdatePayloadsRequest, _collection_pb2.UpdatePayloadsResponse]  # type: ignore[assignment]
@@ -172,6 +176,14 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.CountItemsResponse, _abc.Awaitable[_collection_pb2.CountItemsResponse]]:
         """Count the items that match a filter."""
+
+    @_abc_1.abstractmethod
+    def CountValues(
+        self,
+        request: _collection_pb2.CountValuesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.CountValuesResponse, _abc.Awaitable[_collection_pb2.CountValuesResponse]]:
+        """Count how often each value of payload fields occurs."""
 
     @_abc_1.abstractmethod
     def DeleteItems(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fc7.contract.filter import Filter, matches
 from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
+from fc7_service.collections.facets import Facet, count_values
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.labels import Labels, forget
 from fc7_service.collections.payload import choose_fields, is_equal, merge, read_label
@@ -227,6 +228,10 @@ class Collection:
             places, after = self._store.matching(where, after, _FILTERED_AT_ONCE, _FILTERED_AT_ONCE)
             count += len(places)
         return count
+
+    def count_values(self, fields: Sequence[str], limit: int, where: Filter | None = None) -> tuple[int, list[Facet]]:
+        """Return how many items match, and the ``limit`` most frequent values of each field. See `count_values`."""
+        return count_values(self._store, fields, where, limit)
 
     def labelled_features(
         self, field: str, max_rows: int

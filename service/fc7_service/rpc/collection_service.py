@@ -15,6 +15,7 @@ from fc7_service.collections.collection import Collection
 from fc7_service.collections.registry import Collections, Damaged, Summary, Use
 from fc7_service.collections.rows import Metric, StoredItem, why_absent
 from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor
+from fc7_service.rpc.facets import count_values
 from fc7_service.rpc.label_records import add_labels, list_labels, undo_labels
 from fc7_service.rpc.messages import check_answer, write_error, write_provenance, write_tensor, write_timing
 from fc7_service.rpc.payload import write_payload
@@ -97,6 +98,11 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             where = _read_filter(request.filter_json)
             count = collection.count if where is None else await asyncio.to_thread(collection.count_where, where)
             return pb.CountItemsResponse(count=count)
+
+    async def CountValues(self, request: pb.CountValuesRequest, context: Any) -> pb.CountValuesResponse:  # noqa: N802
+        """Count how often each value of payload fields occurs."""
+        with await self._use(request.collection) as collection:
+            return await asyncio.to_thread(count_values, collection, request, _read_filter(request.filter_json))
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, context: Any) -> pb.DeleteItemsResponse:  # noqa: N802
         """Delete items by id, or those that match a filter."""
