@@ -23,6 +23,7 @@ def connect(
     threads: int | None = None,
     token_file: Path | str | None = None,
     tls_ca: Path | str | None = None,
+    tls_client: Path | str | None = None,
     timeout_s: float | None = None,
 ) -> Client:
     """Connect to a server, or start the same server in this process.
@@ -46,6 +47,8 @@ def connect(
     tls_ca
         PEM file of the authority that signed the certificate of the server at ``address``. TLS is used if it is
         given.
+    tls_client
+        PEM file with your certificate and its private key, for a server that asks clients for one.
     timeout_s
         Seconds that each method may take, unless the call says otherwise. By default a method takes as long as it
         needs, and each of its requests at most 300 seconds.
@@ -71,7 +74,7 @@ def connect(
     ...     client.is_ready()
     True
     """
-    endpoint = find_server(address, data, models, device, threads, token_file, tls_ca)
+    endpoint = find_server(address, data, models, device, threads, token_file, tls_ca, tls_client)
     if endpoint is None:
         return connect_local(data, models=models, device=device, threads=threads, timeout_s=timeout_s)
     return Client(Session(endpoint, timeout_s))
@@ -85,6 +88,7 @@ def find_server(
     threads: int | None,
     token_file: Path | str | None,
     tls_ca: Path | str | None,
+    tls_client: Path | str | None = None,
 ) -> Endpoint | None:
     """Return the server that the arguments or FC7_SERVER name, or None for the server of a data folder.
 
@@ -104,7 +108,11 @@ def find_server(
         "device": device != "auto",
         "threads": threads is not None,
     }
-    there = {"token_file": token_file is not None, "tls_ca": tls_ca is not None}
+    there = {
+        "token_file": token_file is not None,
+        "tls_ca": tls_ca is not None,
+        "tls_client": tls_client is not None,
+    }
     for name, is_given in (there if address is None else here).items():
         if is_given and address is None:
             raise InvalidArgument(
@@ -118,7 +126,7 @@ def find_server(
     if address is None:
         return None
     token_file = token_file or os.environ.get("FC7_TOKEN_FILE") or None  # noqa: TID251
-    return read_endpoint(address, token_file, tls_ca)
+    return read_endpoint(address, token_file, tls_ca, tls_client)
 
 
 def connect_local(

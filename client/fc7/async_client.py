@@ -45,7 +45,7 @@ class AsyncClient:
 
     Parameters
     ----------
-    address, data, models, device, threads, token_file, tls_ca, timeout_s
+    address, data, models, device, threads, token_file, tls_ca, tls_client, timeout_s
         See `connect`.
 
     Raises
@@ -74,9 +74,10 @@ class AsyncClient:
         threads: int | None = None,
         token_file: Path | str | None = None,
         tls_ca: Path | str | None = None,
+        tls_client: Path | str | None = None,
         timeout_s: float | None = None,
     ) -> None:
-        endpoint = find_server(address, data, models, device, threads, token_file, tls_ca)
+        endpoint = find_server(address, data, models, device, threads, token_file, tls_ca, tls_client)
 
         def reach() -> Endpoint | Session:
             return endpoint or connect_local(data, models=models, device=device, threads=threads)._session

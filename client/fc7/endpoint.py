@@ -59,6 +59,7 @@ class Endpoint:
     address: str  # HOST:PORT or unix:PATH
     token: str = ""
     roots: bytes | None = None  # PEM of the certificate authority; None: no TLS
+    own_certificate: bytes | None = None  # PEM of the client's certificate chain and its key
     is_retried: bool = True  # False if the caller itself tries again, elsewhere
 
     @property
@@ -81,29 +82,48 @@ class Endpoint:
         """Return a channel. It connects with the first call."""
         if self.roots is None:
             return grpc.insecure_channel(self.address, self.options)
-        return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(self.roots), self.options)
+        return grpc.secure_channel(self.address, self._credentials, self.options)
 
     def open_aio(self) -> grpc.aio.Channel:
         """Return a channel for the running event loop. It connects with the first call."""
         if self.roots is None:
             return grpc.aio.insecure_channel(self.address, self.options)
-        return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(self.roots), self.options)
+        return grpc.aio.secure_channel(self.address, self._credentials, self.options)
+
+    @property
+    def _credentials(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(self.roots, self.own_certificate, self.own_certificate)
 
 
-def read_endpoint(address: str, token_file: Path | str | None, tls_ca: Path | str | None) -> Endpoint:
-    """Check an address, and read the token and the certificate authority.
+def read_endpoint(
+    address: str, token_file: Path | str | None, tls_ca: Path | str | None, tls_client: Path | str | None = None
+) -> Endpoint:
+    """Check an address, and read the token, the certificate authority and the client's own certificate.
 
     Raises
     ------
     InvalidArgument
-        The address is not HOST:PORT, or the token file holds no token.
+        The address is not HOST:PORT, the token file holds no token, or a certificate lacks its key or the authority.
     NotFound
         A file does not exist.
     """
     if not address.startswith("unix:") and split_address(address)[1] == 0:
         raise InvalidArgument(f"the port of HOST:PORT must be 1 to 65535 (got {address!r})", name="address")
     token = "" if token_file is None else _read_token(Path(token_file))
-    return Endpoint(address, token, None if tls_ca is None else _read(Path(tls_ca)))
+    roots = None if tls_ca is None else _read(Path(tls_ca))
+    return Endpoint(address, token, roots, None if tls_client is None else _read_own(Path(tls_client), roots))
+
+
+def _read_own(path: Path, roots: bytes | None) -> bytes:
+    pem = _read(path)
+    if roots is None:
+        raise InvalidArgument("tls_client needs tls_ca, the authority of the server. Give both", name="tls_client")
+    if b"PRIVATE KEY-----" not in pem or b"-----BEGIN CERTIFICATE-----" not in pem:
+        raise InvalidArgument(
+            f"the file {str(path)!r} must hold your certificate and its private key, one after the other, in PEM",
+            name="tls_client",
+        )
+    return pem
 
 
 def _read_token(path: Path) -> str:

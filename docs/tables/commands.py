@@ -12,7 +12,7 @@ from fc7.cli.settings import Setting
 from tables.markdown import code, prose, table
 
 # Options of nearly every command: one table for all instead of a row in each.
-SHARED = ("--server", "--data", "--token-file", "--tls-ca", "--json")
+SHARED = ("--server", "--data", "--token-file", "--tls-ca", "--tls-client", "--json")
 COLUMNS = ("Option", "Default", "What it does")
 
 

@@ -11,7 +11,13 @@ from tables.markdown import code, prose, table
 
 COLUMNS = ("Setting", "Flag", "Variable", "`fc7.toml`", "Default", "Unit", "What it does")
 NAME_OF_OPTION = {"is_insecure": "insecure"}  # where the option is called otherwise than the field
-CLIENT_UNITS = {"server": "HOST:PORT", "data": "folder", "token_file": "file", "tls_ca": "PEM file"}
+CLIENT_UNITS = {
+    "server": "HOST:PORT",
+    "data": "folder",
+    "token_file": "file",
+    "tls_ca": "PEM file",
+    "tls_client": "PEM file",
+}
 CLIENT_DEFAULTS = {"server": "none: a server in this process", "data": "your data directory (`fc7 doctor` names it)"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import importlib.metadata
 import os
 import secrets
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from fc7.contract.address import split_address
-from fc7.errors import FailedPrecondition, InvalidArgument, Reason
+from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason
 from fc7.v1 import (
     admin_pb2_grpc,
     collection_pb2_grpc,
@@ -29,6 +30,7 @@ from fc7.v1 import (
 )
 from fc7_service.bundle.folder import open_model, shipped_bundles
 from fc7_service.bundle.recipe import Recipe
+from fc7_service.certificates import Certificates
 from fc7_service.collections.registry import Collections
 from fc7_service.data_folder import SOCKET_NAME, DataFolder, RunningServer
 from fc7_service.explain.explainer import Explainer
@@ -37,6 +39,7 @@ from fc7_service.features.extractor import Extractor
 from fc7_service.features.golden_check import try_out
 from fc7_service.features.session import open_session
 from fc7_service.features.versions import library_versions
+from fc7_service.file_watch import watch_files
 from fc7_service.heads.registry import Heads
 from fc7_service.private_socket import make_socket_folder
 from fc7_service.resource_limits import file_limit, server_options, share_files
@@ -52,7 +55,7 @@ from fc7_service.served.table import ModelTable
 from fc7_service.settings import Settings
 from fc7_service.telemetry.process import count_threads, watch_event_loop
 from fc7_service.telemetry.record import Record, ignore
-from fc7_service.tokens import METHODS, Tokens, digest, read_tokens
+from fc7_service.tokens import METHODS, Token, Tokens, digest, read_tokens
 
 if TYPE_CHECKING:
     from fc7_service.http.web_server import WebServer
@@ -64,6 +67,7 @@ _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if 
 # When grpc.aio stops, it drops calls that have arrived but were not yet handed to Python: their callers would see
 # CANCELLED. So the server waits between saying NOT_SERVING and stopping.
 _SETTLE_S = 0.3
+_RENEW_DAYS = 14  # a certificate that expires sooner is worth a warning
 _TOUCH_S = 3600.0
 _WATCH_S = 1.0
 _FAREWELL_S = 1.0  # for idle clients to disconnect, which takes milliseconds
@@ -127,12 +131,10 @@ class Server:
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
         settings = self._settings
-        scopes = read_tokens(settings.token_file) if settings.token_file else {}
-        one_time = secrets.token_urlsafe(32)
-        if scopes or settings.listen is None:
-            scopes[digest(one_time)] = "admin"
-        tokens = Tokens(scopes)
-        self._interceptor = Interceptor(tokens, self._log, self._record)
+        self._one_time = secrets.token_urlsafe(32)
+        self._tokens = Tokens(self._read_tokens())
+        self._interceptor = Interceptor(self._tokens, self._log, self._record)
+        self._certificates = self._open_certificates()
         self._serve_metrics()
         self._grpc = grpc.aio.server(
             interceptors=(self._interceptor,),
@@ -142,7 +144,7 @@ class Server:
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         self._register(self._grpc)
-        self._web = self._make_web_server(tokens) if settings.http is not None else None
+        self._web = self._make_web_server() if settings.http is not None else None
 
         if self._door:
             address = f"unix:{self._door}/{SOCKET_NAME}"
@@ -158,9 +160,13 @@ class Server:
         self._is_started = True
         for name in _services():
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        holder = RunningServer(os.getpid(), address, one_time, listen, http=self._web.start() if self._web else "")
+        holder = RunningServer(
+            os.getpid(), address, self._one_time, listen, http=self._web.start() if self._web else ""
+        )
         self._folder.announce(holder)
         kept = [self._keep_door(), self._watch_folder()]
+        if settings.secret_files:
+            kept.append(watch_files(settings.secret_files, self._renew_secrets))
         if self._exporter:
             kept.append(watch_event_loop(self._record))
         self._keeping = [asyncio.ensure_future(one) for one in kept]
@@ -204,6 +210,46 @@ class Server:
                 with contextlib.suppress(OSError):
                     os.utime(path)
 
+    def _read_tokens(self) -> dict[str, Token]:
+        """Return the tokens of the file, and that of the private address."""
+        file = self._settings.token_file
+        tokens = read_tokens(file) if file else {}
+        if tokens or self._settings.listen is None:
+            tokens[digest(self._one_time)] = Token("admin")
+        return tokens
+
+    def _open_certificates(self) -> Certificates | None:
+        settings = self._settings
+        if settings.tls_cert is None or settings.tls_key is None:
+            return None
+        certificates = Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        self._log_certificate(certificates)
+        return certificates
+
+    def _renew_secrets(self) -> None:
+        """Read tokens and certificates again; what cannot be read leaves those in use."""
+        try:
+            self._tokens.replace(self._read_tokens())
+            if self._certificates:
+                self._certificates.renew()
+                self._log_certificate(self._certificates)
+                if self._web:
+                    self._web.renew_certificate()
+        except (Fc7Error, OSError) as error:
+            text = error.message if isinstance(error, Fc7Error) else f"{error.strerror}: {error.filename}"
+            self._say("tokens or certificates cannot be read again, and those read before stay in use", reason=text)
+        else:
+            self._say("tokens and certificates were read again")
+
+    def _log_certificate(self, certificates: Certificates) -> None:
+        days_left = (certificates.expires - datetime.datetime.now(datetime.UTC)).days
+        event = "certificate" if days_left >= _RENEW_DAYS else "the certificate expires soon, or has expired: renew it"
+        self._say(event, expires=certificates.expires.isoformat(), days_left=days_left)
+
+    def _say(self, event: str, **values: Any) -> None:
+        if self._log:
+            self._log(event, **values)
+
     async def _watch_folder(self) -> None:
         """Say NOT_SERVING once the data folder is gone: whatever is written then is lost."""
         from grpc_health.v1 import health_pb2
@@ -212,8 +258,7 @@ class Server:
             await asyncio.sleep(_WATCH_S)
         for name in ("", *_services()):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
-        if self._log:
-            self._log("the data folder was deleted: restore it, then restart the server", data=str(self._folder.path))
+        self._say("the data folder was deleted: restore it, then restart the server", data=str(self._folder.path))
 
     def _register(self, add: Any) -> None:
         """Add every servicer to a gRPC server, or to what stands in for one."""
@@ -254,7 +299,7 @@ class Server:
         }
         return Exporter(allowed, gauges)
 
-    def _make_web_server(self, tokens: Tokens) -> WebServer:
+    def _make_web_server(self) -> WebServer:
         from fc7_service.http.app import make_app  # brings a web framework
         from fc7_service.http.door import Door, MethodHandlers
         from fc7_service.http.sessions import Sessions
@@ -264,9 +309,9 @@ class Server:
         self._register(handlers)
         assert settings.http is not None  # the caller has looked
         return WebServer(
-            make_app(Door(self._interceptor, handlers, Sessions(tokens)), settings, self._log),
+            make_app(Door(self._interceptor, handlers, Sessions(self._tokens)), settings, self._log),
             settings.http,
-            tls=(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None,
+            tls=self._certificates.files if self._certificates else None,
             n_connections=self._files.n_connections,
             drain_s=settings.drain_s,
         )
@@ -277,23 +322,20 @@ class Server:
     def _serve_metrics(self) -> None:
         if self._exporter and self._settings.metrics:
             address = self._exporter.start(self._settings.metrics)
-            if self._log:
-                self._log("metrics", address=address)
+            self._say("metrics", address=address)
 
     def _bind(self) -> str:
         settings = self._settings
         assert settings.listen is not None  # the caller has looked
         host, port = split_address(settings.listen)
         try:
-            if settings.tls_cert and settings.tls_key:
-                pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
-                bound = self._grpc.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair]))
+            if self._certificates:
+                bound = self._grpc.add_secure_port(settings.listen, self._certificates.credentials)
             else:
                 bound = self._grpc.add_insecure_port(settings.listen)
         except RuntimeError as error:
             raise FailedPrecondition(
-                f"cannot listen on {settings.listen}: the port is in use, the address is not this machine's, "
-                "or the certificate is unreadable",
+                f"cannot listen on {settings.listen}: the port is in use, or the address is not this machine's",
                 name="listen",
                 reason=Reason.CANNOT_LISTEN,
             ) from error

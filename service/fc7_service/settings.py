@@ -78,6 +78,15 @@ class Settings:
         About("Certificate chain of the server. Give it together with the key.", "PEM file", "none: no TLS"),
     ] = None
     tls_key: Annotated[Path | None, About("Private key of the certificate.", "PEM file", "none")] = None
+    tls_client_ca: Annotated[
+        Path | None,
+        About(
+            "Certificate of the authority that must have signed the certificates of clients (mutual TLS). Tokens are "
+            "asked for as well.",
+            "PEM file",
+            "none: clients need no certificate",
+        ),
+    ] = None
     is_insecure: Annotated[
         bool,
         About("Allows an address that other machines reach without TLS and tokens.", "true or false", "false"),
@@ -135,6 +144,11 @@ class Settings:
         ),
     ] = 20.0
 
+    @property
+    def secret_files(self) -> list[Path]:
+        """The files of tokens and certificates that are named."""
+        return [file for file in (self.token_file, self.tls_cert, self.tls_key, self.tls_client_ca) if file is not None]
+
     def check(self) -> None:
         """Refuse settings that contradict one another.
 
@@ -151,8 +165,10 @@ class Settings:
             raise InvalidArgument(f"threads must be at least 1 (got {self.threads})", name="threads")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidArgument("TLS needs both --tls-cert and --tls-key. Give both, or neither", name="tls_cert")
-        for path in (self.token_file, self.tls_cert, self.tls_key):
-            if path is not None and not path.is_file():
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise InvalidArgument("--tls-client-ca needs TLS. Give --tls-cert and --tls-key, too", name="tls_client_ca")
+        for path in self.secret_files:
+            if not path.is_file():
                 raise NotFound(f"file {str(path)!r} does not exist", name=str(path), reason=Reason.FILE_NOT_FOUND)
         if self.metrics is not None:
             self._check_metrics(self.metrics)

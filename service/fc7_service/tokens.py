@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fc7.errors import InvalidArgument, PermissionDenied, Unauthenticated
+from fc7.errors import InvalidArgument, PermissionDenied, Reason, Unauthenticated
 
 # Each scope includes those before it. The texts are a table of the docs.
 SCOPES = {
@@ -60,6 +61,8 @@ SCOPE_OF_CALL = {
     "/fc7.v1.ModelService/UnloadModel": "admin",
     "/fc7.v1.AdminService/GetServerInfo": "admin",
 }
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_FIELDS = ("name", "expires")  # of a line of the token file, as FIELD=VALUE
 HEALTH = "/grpc.health.v1.Health/"
 METHODS = (*SCOPE_OF_CALL, f"{HEALTH}Check", f"{HEALTH}Watch")  # every method of a server
 
@@ -70,10 +73,20 @@ class Caller:
 
     scope: str = ""  # empty for a caller without a token
     token: str = ""  # first digits of the token's digest; empty if the server asks for none
+    name: str = ""  # of the token; empty if it has none
 
 
 NOBODY = Caller()  # has no token on a server that asks for one, and may only check health
 _EVERYBODY = Caller("admin")  # of a server that asks for no token
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token allows."""
+
+    scope: str
+    name: str = ""
+    expires: datetime.date | None = None  # the last day on which it is valid, in UTC
 
 
 class Tokens:
@@ -81,27 +94,34 @@ class Tokens:
 
     Parameters
     ----------
-    scopes
-        SHA-256 (hex) of each token, and its scope. If empty, everyone may do everything.
+    tokens
+        By SHA-256 (hex). If empty, everyone may do everything.
+    today
+        Returns the day in UTC.
     """
 
-    def __init__(self, scopes: Mapping[str, str]) -> None:
-        self._scopes = dict(scopes)
+    def __init__(
+        self,
+        tokens: Mapping[str, Token],
+        today: Callable[[], datetime.date] = lambda: datetime.datetime.now(datetime.UTC).date(),
+    ) -> None:
+        self._tokens, self._today = dict(tokens), today
+
+    def replace(self, tokens: Mapping[str, Token]) -> None:
+        """Take other tokens for calls that begin from now on."""
+        self._tokens = dict(tokens)
 
     @property
     def are_asked_for(self) -> bool:
         """Whether callers need a token."""
-        return bool(self._scopes)
+        return bool(self._tokens)
 
     def scope_of(self, authorization: str) -> str:
-        """Return the scope of a token, given as "Bearer TOKEN"; empty if it is not known."""
-        if not self._scopes:
+        """Return the scope of a token, given as "Bearer TOKEN"; empty if it is not known or has expired."""
+        if not self._tokens:
             return _EVERYBODY.scope
-        sent, scope = digest(authorization.removeprefix("Bearer ")), ""
-        for known, its_scope in self._scopes.items():
-            if hmac.compare_digest(known, sent) and authorization.startswith("Bearer "):
-                scope = its_scope
-        return scope
+        token = self._find(authorization)
+        return "" if token is None or self._is_expired(token) else token.scope
 
     def check(self, method: str, authorization: str, *, is_known: bool = True) -> Caller:
         """Return the caller of a call that is allowed.
@@ -118,24 +138,45 @@ class Tokens:
         Raises
         ------
         Unauthenticated
-            There is no token, or the file does not list it.
+            There is no token, the file does not list it, or it has expired.
         PermissionDenied
             The token's scope is too weak for this method.
         """
-        if not self._scopes:
+        if not self._tokens:
             return _EVERYBODY
-        scope = self.scope_of(authorization)
-        if not scope and method.startswith(HEALTH):
+        found = self._find(authorization)
+        if method.startswith(HEALTH) and (found is None or self._is_expired(found)):
             return NOBODY
-        if not scope:
+        if found is None:
             raise Unauthenticated("this server asks for a token. Send it as metadata, authorization: Bearer TOKEN")
+        if self._is_expired(found):
+            raise Unauthenticated(
+                f"this token expired on {found.expires}. Ask for a new one", reason=Reason.TOKEN_EXPIRED
+            )
         is_open = not is_known or method.startswith(HEALTH)
         needed = "read" if is_open else SCOPE_OF_CALL.get(method, "admin")
         ranks = list(SCOPES)
-        if ranks.index(scope) < ranks.index(needed):
+        if ranks.index(found.scope) < ranks.index(needed):
             name = method.rpartition("/")[2]
-            raise PermissionDenied(f"{name} needs a token of scope {needed!r}, but this one has {scope!r}", name=name)
-        return Caller(scope, digest(authorization.removeprefix("Bearer "))[:8])
+            raise PermissionDenied(
+                f"{name} needs a token of scope {needed!r}, but this one has {found.scope!r}", name=name
+            )
+        return Caller(found.scope, _sent_digest(authorization)[:8], found.name)
+
+    def _find(self, authorization: str) -> Token | None:
+        """Return the token of "Bearer TOKEN"; how long that takes tells nothing about the tokens."""
+        sent, found = _sent_digest(authorization), None
+        for known, token in self._tokens.items():
+            if hmac.compare_digest(known, sent) and authorization.startswith("Bearer "):
+                found = token
+        return found
+
+    def _is_expired(self, token: Token) -> bool:
+        return token.expires is not None and token.expires < self._today()
+
+
+def _sent_digest(authorization: str) -> str:
+    return digest(authorization.removeprefix("Bearer "))
 
 
 def digest(token: str) -> str:
@@ -143,32 +184,63 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def read_tokens(path: Path) -> dict[str, str]:
-    """Read a token file; return the digest of each token and its scope.
+def read_tokens(path: Path) -> dict[str, Token]:
+    """Read a token file; return what each token allows, by its digest.
 
-    Each line is ``SCOPE TOKEN``, or ``TOKEN`` alone for the scope admin. A token may be given as ``sha256:HEX``. Empty
-    lines and lines that begin with ``#`` are skipped.
+    Each line is ``SCOPE TOKEN``, or ``TOKEN`` alone for the scope admin. ``name=NAME`` and ``expires=YYYY-MM-DD`` may
+    follow. A token may be given as ``sha256:HEX``. Empty lines and lines that begin with ``#`` are skipped.
 
     Raises
     ------
     InvalidArgument
         A line is malformed (the error gives its number, never its text), or there is no token.
     """
-    scopes: dict[str, str] = {}
+    tokens: dict[str, Token] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        scope, token = ("admin", words[0]) if len(words) == 1 else (words[0], words[1])
-        kind, colon, rest = token.partition(":")
-        is_digest = kind == "sha256" and bool(colon)
-        if scope not in SCOPES or len(words) > 2 or (is_digest and not re.fullmatch("[0-9a-fA-F]{64}", rest)):
+        try:
+            key, token = _read_line(words)
+        except ValueError as error:
             raise InvalidArgument(
-                f"line {number} of {str(path)!r} must be 'SCOPE TOKEN'. The scope is one of {', '.join(SCOPES)}; the "
-                "token is any word, or sha256: and 64 hexadecimal digits",
+                f"line {number} of {str(path)!r} must be 'SCOPE TOKEN', and name=NAME or expires=YYYY-MM-DD may "
+                f"follow: {error}",
                 name="token_file",
-            )
-        scopes[rest.lower() if is_digest else digest(token)] = scope
-    if not scopes:
+            ) from None
+        tokens[key] = token
+    if not tokens:
         raise InvalidArgument(f"token file {str(path)!r} contains no token", name="token_file")
-    return scopes
+    return tokens
+
+
+def _read_line(words: list[str]) -> tuple[str, Token]:
+    """Return the digest of a line's token, and what it allows. No error repeats a word, which may be a secret."""
+    has_scope = len(words) > 1 and not _is_field(words[1])
+    scope, token = (words[0], words[1]) if has_scope else ("admin", words[0])
+    if scope not in SCOPES:
+        raise ValueError(f"the scope must be one of {', '.join(SCOPES)}")
+    if token in SCOPES and len(words) > 1:
+        raise ValueError("the token is missing")
+    kind, colon, rest = token.partition(":")
+    is_digest = kind == "sha256" and bool(colon)
+    if is_digest and not re.fullmatch("[0-9a-fA-F]{64}", rest):
+        raise ValueError("sha256: must be followed by 64 hexadecimal digits")
+    fields = dict(word.partition("=")[::2] for word in words[1 + has_scope :])
+    if not set(fields) <= set(_FIELDS):
+        raise ValueError("after the token only name= and expires= may stand")
+    if "name" in fields and not _NAME.fullmatch(fields["name"]):
+        raise ValueError("a name has 1 to 64 letters, digits, '.', '_' or '-'")
+    expires = _read_day(fields["expires"]) if "expires" in fields else None
+    return rest.lower() if is_digest else digest(token), Token(scope, fields.get("name", ""), expires)
+
+
+def _is_field(word: str) -> bool:
+    return word.startswith(tuple(f"{field}=" for field in _FIELDS))
+
+
+def _read_day(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("the day must be written as YYYY-MM-DD") from None

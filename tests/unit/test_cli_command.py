@@ -92,7 +92,7 @@ def test_table_of_commands_tells_each_one_as_its_own_help_does() -> None:
 @pytest.mark.parametrize(("name", "command"), commands())
 def test_every_command_and_option_has_help_and_a_place_in_the_docs(name: str, command: click.Command) -> None:
     assert command.help
-    shared = {"--json", "--server", "--data", "--token-file", "--tls-ca"}
+    shared = {"--json", "--server", "--data", "--token-file", "--tls-ca", "--tls-client"}
     for option in command.params:
         if isinstance(option, click.Option):
             assert option.help, f"{name} {option.opts}"

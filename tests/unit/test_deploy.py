@@ -367,7 +367,8 @@ def test_the_token_file_of_the_guide_is_read(tmp_path):
     text = (TOP / "docs" / "guides" / "serve.md").read_text(encoding="utf-8")
     example = text.partition("```text\n")[2].partition("```")[0]
     (tmp_path / "tokens").write_text(example)
-    assert sorted(read_tokens(tmp_path / "tokens").values()) == ["admin", "read", "write"]
+    tokens = read_tokens(tmp_path / "tokens").values()
+    assert sorted(token.scope for token in tokens) == ["admin", "read", "write"]
 
 
 def test_hooks_are_local_and_their_tools_are_installed_by_make_test():

@@ -26,6 +26,7 @@ class Connection:
     data: Path | None
     token_file: Path | None
     tls_ca: Path | None
+    tls_client: Path | None = None
     models: tuple[str, ...] = ()  # names or bundle folders from the settings, the default first; empty if none is set
     named: tuple[str, ...] = ()  # the command's own --model or --ensemble, if it names a bundle folder
     device: str = "auto"
@@ -47,7 +48,7 @@ class Connection:
             return connect_local(
                 self.data, models=self.models, named=self.named, device=self.device, threads=self.threads
             )
-        client = fc7.connect(self.server, token_file=self.token_file, tls_ca=self.tls_ca)
+        client = fc7.connect(self.server, token_file=self.token_file, tls_ca=self.tls_ca, tls_client=self.tls_client)
         try:
             if self.named:
                 check_served(client.models(), self.named, f"the server {self.server}")
@@ -77,21 +78,27 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     )
     @setting("--token-file", type=path_type, help="File with the token to send to the server.")
     @setting("--tls-ca", type=path_type, help="PEM file of the authority that signed the server's certificate.")
+    @setting("--tls-client", type=path_type, help="PEM file with your certificate and its key, if the server asks.")
     @functools.wraps(command)
     def call(
-        server: str | None, data: Path | None, token_file: Path | None, tls_ca: Path | None, **kwargs: Any
+        server: str | None,
+        data: Path | None,
+        token_file: Path | None,
+        tls_ca: Path | None,
+        tls_client: Path | None,
+        **kwargs: Any,
     ) -> None:
         source = click.get_current_context().get_parameter_source
         if source("data") is ParameterSource.COMMANDLINE:  # stronger than FC7_SERVER and fc7.toml
             if source("server") is ParameterSource.COMMANDLINE:
                 raise click.UsageError("--data and --server exclude each other. --data is for a server in this process")
             server = None
-        for name in ("token_file", "tls_ca"):
+        for name in ("token_file", "tls_ca", "tls_client"):
             if server is None and source(name) is ParameterSource.COMMANDLINE:
                 option = f"--{name.replace('_', '-')}"
                 raise click.UsageError(f"{option} is for a server elsewhere. Name one with --server HOST:PORT")
         named = _name_bundles(kwargs, server)
-        connection = Connection(server, data, token_file, tls_ca, named=named, **read_engine_settings())
+        connection = Connection(server, data, token_file, tls_ca, tls_client, named=named, **read_engine_settings())
         command(connection=connection, **kwargs)
 
     return call

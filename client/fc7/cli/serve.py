@@ -33,6 +33,7 @@ from fc7.cli.settings import engine_settings, setting
 )
 @setting("--tls-cert", type=path_type, help="PEM file with the certificate chain of the server.")
 @setting("--tls-key", type=path_type, help="PEM file with the private key of the certificate.")
+@setting("--tls-client-ca", type=path_type, help="PEM file of the authority that signed the certificates of clients.")
 @setting("--insecure", "insecure", is_flag=True, help="Let other machines connect without TLS and tokens.")
 @setting(
     "--metrics",

@@ -175,6 +175,11 @@ class Reason(Enum):
         "Another process uses the data folder.",
         "Use the server of that process, or name another folder.",
     )
+    CERTIFICATE_UNUSABLE = ReasonRow(
+        "FailedPrecondition",
+        "The certificate, its key or the authority of clients cannot be used.",
+        "Give PEM files that belong together.",
+    )
     CANNOT_LISTEN = ReasonRow(
         "FailedPrecondition",
         "The server cannot listen on the address.",
@@ -208,6 +213,9 @@ class Reason(Enum):
 
     UNAUTHENTICATED = ReasonRow(
         "Unauthenticated", "The token is missing or wrong.", "Name the file that holds a valid token."
+    )
+    TOKEN_EXPIRED = ReasonRow(
+        "Unauthenticated", "The token's last day is over.", "Ask whoever runs the server for a new one."
     )
     PERMISSION_DENIED = ReasonRow(
         "PermissionDenied", "The token does not allow this call.", "Use a token with the scope that the message names."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ class WebServer:
     address
         HOST:PORT; port 0 takes a free one.
     tls
-        Files of the certificate chain and of the key; None for plain HTTP.
+        Files of the certificate chain, of its key, and of the authority of clients, if they need a certificate; None
+        for plain HTTP.
     n_connections
         How many may be open; further ones are answered with 503.
     drain_s
@@ -39,10 +41,17 @@ class WebServer:
     """
 
     def __init__(
-        self, app: ASGIApp, address: str, *, tls: tuple[Path, Path] | None, n_connections: int, drain_s: float
+        self,
+        app: ASGIApp,
+        address: str,
+        *,
+        tls: tuple[Path, Path, Path | None] | None,
+        n_connections: int,
+        drain_s: float,
     ) -> None:
         self._address = address
-        cert, key = tls or (None, None)
+        self._tls = tls
+        chain, key, client_ca = tls or (None, None, None)
         self._config = uvicorn.Config(
             app,
             http=_Protocol,
@@ -52,8 +61,10 @@ class WebServer:
             access_log=False,
             proxy_headers=False,  # the address of a caller is the one that the connection has
             server_header=False,
-            ssl_certfile=cert,
+            ssl_certfile=chain,
             ssl_keyfile=key,
+            ssl_ca_certs=str(client_ca) if client_ca else None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if client_ca else ssl.CERT_NONE,
             limit_concurrency=n_connections,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(drain_s)),
@@ -84,6 +95,11 @@ class WebServer:
         self._serving = asyncio.ensure_future(self._server.serve([self._socket]))
         scheme = "https" if self._config.is_ssl else "http"
         return f"{scheme}://{host}:{self._socket.getsockname()[1]}"
+
+    def renew_certificate(self) -> None:
+        """Read the certificate again; connections that begin from now on get it. The authority of clients stays."""
+        if self._tls and self._config.ssl:
+            self._config.ssl.load_cert_chain(*self._tls[:2])
 
     async def stop(self) -> None:
         """Take no new connections, let the running requests end, close."""

@@ -237,7 +237,7 @@ class _Call:
             known = ", ".join(WorkClass)
             raise InvalidArgument(f"{CLASS_KEY} must be one of {known} (got {self._class[:64]!r})", name=CLASS_KEY)
         return CallOrigin(
-            self._caller.token or self._peer,
+            self._caller.name or self._caller.token or self._peer,
             None if left_s is None else time.monotonic() + left_s,
             None if self._class is None else WorkClass(self._class),
         )
@@ -325,6 +325,7 @@ class _Call:
                 peer=self._peer,
                 scope=self._caller.scope,
                 token=self._caller.token,
+                caller=self._caller.name,
             )
 
 
