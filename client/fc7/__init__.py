@@ -72,7 +72,7 @@ if TYPE_CHECKING:
         ServerInfo,
         Updated,
     )
-    from fc7.searches import Example, Hit, Hits, Search, SearchReport
+    from fc7.searches import Example, Hit, Hits, Search, SearchReport, Threshold
 
 __all__ = [
     "Aborted",
@@ -134,6 +134,7 @@ __all__ = [
     "Search",
     "SearchReport",
     "ServerInfo",
+    "Threshold",
     "Timing",
     "TopImage",
     "TopUnits",
@@ -177,6 +178,7 @@ _ELSEWHERE = {
     "ReliabilityBin": "fc7.head_report",
     "Search": "fc7.searches",
     "SearchReport": "fc7.searches",
+    "Threshold": "fc7.searches",
     "Timing": "fc7.contract.timing",
     "TopImage": "fc7.explanations",
     "TopUnits": "fc7.explanations",

@@ -25,7 +25,7 @@ from fc7.results import (
     Removed,
     Updated,
 )
-from fc7.searches import Example, Hits, Search
+from fc7.searches import Example, Hits, Search, Threshold
 
 
 @dataclass(repr=False, eq=False)
@@ -128,6 +128,10 @@ class AsyncCollection(CollectionFacts):
         """Return the nearest items of many queries, in input order. See `Collection.search_many`."""
         queries, asked = searching.Queries(images, ids, features, examples), searching.options(k, where, search)
         return await self._session.run(searching.search_many(self.name, queries, asked), timeout_s)
+
+    async def threshold(self, false_matches: float, *, timeout_s: float | None = None) -> Threshold:
+        """Return the lowest score that random pairs reach no more often than this. See `Collection.threshold`."""
+        return await self._session.run(searching.threshold(self.name, false_matches), timeout_s)
 
     async def get(
         self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None

@@ -16,7 +16,7 @@ from fc7.features import Features
 from fc7.filters import Where
 from fc7.images import ImageLike
 from fc7.results import Added, CollectionFacts, Facet, Item, Label, Labelled, Removed, Updated
-from fc7.searches import Example, Hits, Search
+from fc7.searches import Example, Hits, Search, Threshold
 
 
 @dataclass(repr=False, eq=False)
@@ -270,6 +270,28 @@ class Collection(CollectionFacts):
         """
         queries, asked = searching.Queries(images, ids, features, examples), searching.options(k, where, search)
         return self._session.run(searching.search_many(self.name, queries, asked), timeout_s)
+
+    def threshold(self, false_matches: float, *, timeout_s: float | None = None) -> Threshold:
+        """Return the lowest score that random pairs of items reach no more often than this.
+
+        Parameters
+        ----------
+        false_matches
+            Share of random pairs that may reach the score, above 0 and at most 1.
+
+        Returns
+        -------
+        Threshold
+            The score, for ``Search(min_score=...)``, and how many pairs were compared.
+
+        Raises
+        ------
+        InvalidArgument
+            ``false_matches`` is lower than so many pairs can tell, or not a share.
+        FailedPrecondition
+            The collection has fewer than two items, or so many duplicates that no score is rare enough.
+        """
+        return self._session.run(searching.threshold(self.name, false_matches), timeout_s)
 
     def get(
         self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None

@@ -73,6 +73,8 @@ class Search:
         Search only among the items that match this filter. See `Collection.search`.
     min_score : float or None
         Leave out items with a lower score.
+    max_rarity : float or None
+        Leave out items that are not as rare: random pairs of items are at least as near more often than this share.
     exclude : iterable of str
         Ids of items to leave out, at most 1000.
     exact : bool
@@ -81,16 +83,20 @@ class Search:
         Return only these fields of the payloads; none of them if it is empty. Defaults to the whole payloads.
     with_features : bool
         Return the features too.
+    with_rarity : bool
+        Return the rarity of each item.
     """
 
     k: int = 10
     offset: int = 0
     where: Where | None = None
     min_score: float | None = None
+    max_rarity: float | None = None
     exclude: Iterable[str] = ()
     exact: bool = False
     payload_fields: Sequence[str] | None = None
     with_features: bool = False
+    with_rarity: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +113,15 @@ class Hit:
         JSON object that the caller attached to the item, or the fields of it that were asked for.
     feature : NDArray[np.float32] or None
         (D,), as it was extracted. None unless it was asked for.
+    rarity : float or None
+        Share of random pairs of the collection's items that are at least as near. None unless it was asked for.
     """
 
     id: str
     score: float
     payload: dict[str, Any]
     feature: NDArray[np.float32] | None = field(default=None, compare=False)
+    rarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,9 @@ class SearchReport:
         items that were found.
     extraction : Timing
         Where the time of extracting images went.
+    rarity_pairs : int
+        Number of random pairs behind the rarities; 0 if none were asked for. No rarity below ``1 / rarity_pairs`` can
+        be told.
     """
 
     index: str = ""
@@ -139,6 +151,7 @@ class SearchReport:
     codes_compared: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     extraction: Timing = field(default_factory=Timing)
+    rarity_pairs: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, for JSON."""
@@ -146,6 +159,7 @@ class SearchReport:
             "index": self.index,
             "vectors_compared": self.vectors_compared,
             "codes_compared": self.codes_compared,
+            "rarity_pairs": self.rarity_pairs,
             "seconds": self.seconds
             | {
                 "decode": self.extraction.decode_s,
@@ -153,6 +167,31 @@ class SearchReport:
                 "compute": self.extraction.compute_s,
             },
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A score that few random pairs of items reach.
+
+    Attributes
+    ----------
+    min_score : float
+        The lowest such score.
+    pairs : int
+        Number of pairs that were compared. No share below ``1 / pairs`` can be told.
+    complete : bool
+        Whether these are all pairs, rather than a random sample.
+    count : int
+        Number of items at the time.
+    commit : int
+        Number of the collection's commit at the time.
+    """
+
+    min_score: float
+    pairs: int
+    complete: bool
+    count: int
+    commit: int
 
 
 class Hits(list[Hit]):

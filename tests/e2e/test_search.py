@@ -110,6 +110,50 @@ async def test_examples(client: fc7.Client, env: Any) -> None:
         assert await later.search(examples=liked, k=100) == hits
 
 
+async def test_rarity(client: fc7.Client, env: Any, tmp_path: Path) -> None:
+    photos = client.collection("c")
+    hits = photos.search(jpeg(3), search=fc7.Search(k=100, with_rarity=True))
+    n_pairs = N * (N + 1) // 2
+    assert hits.report.rarity_pairs == n_pairs
+    rarities = [hit.rarity for hit in hits]
+    assert all(rarity is not None and 1 / n_pairs <= rarity <= 1 for rarity in rarities)
+    assert rarities == sorted(rarities)
+    rare = photos.search(jpeg(3), search=fc7.Search(k=100, max_rarity=0.2))
+    assert ids(rare) == [hit.id for hit in hits if hit.rarity <= 0.2]
+    assert photos.search(jpeg(3))[0].rarity is None
+    threshold = photos.threshold(0.2)
+    assert (threshold.pairs, threshold.complete, threshold.count) == (n_pairs, True, N + 1)
+    assert photos.search(jpeg(3), search=fc7.Search(k=100, min_score=threshold.min_score)) == photos.search(
+        jpeg(3), search=fc7.Search(k=len(rare))
+    )
+    async with fc7.AsyncClient(**env[1]) as other:
+        later = await other.collection("c")
+        assert await later.threshold(0.2) == threshold
+        assert await later.search(jpeg(3), search=fc7.Search(k=100, max_rarity=0.2)) == rare
+    for wrong in (0, 2, float("nan"), 1e-9):
+        with pytest.raises(fc7.InvalidArgument, match="false_matches"):
+            photos.threshold(wrong)
+        with pytest.raises(fc7.InvalidArgument, match="max_rarity"):
+            photos.search(jpeg(3), search=fc7.Search(max_rarity=wrong))
+    client.create_collection("empty")
+    with pytest.raises(fc7.FailedPrecondition, match="has 0"):
+        client.collection("empty").threshold(0.1)
+    client.delete_collection("empty")
+
+    (tmp_path / "3.jpg").write_bytes(jpeg(3))
+    found = rows(command("search", "c", "3.jpg", "--max-rarity", 0.2, "--json", env=env[0], cwd=tmp_path))
+    assert [(hit["id"], hit["rarity"]) for hit in found] == [(hit.id, hit.rarity) for hit in rare][:10]
+    shown = command("search", "c", "3.jpg", "--rarity", "--verbose", env=env[0], cwd=tmp_path)
+    assert "rarity" in shown.stdout.splitlines()[0]
+    assert f"rarity from {n_pairs} random pairs" in shown.stderr
+    one = command("collection", "threshold", "c", "--false-matches", 0.2, "--json", env=env[0])
+    assert json.loads(one.stdout)["min_score"] == threshold.min_score
+    assert f"all {n_pairs} pairs of {N + 1} items" in command(
+        "collection", "threshold", "c", "--false-matches", 0.2, env=env[0]
+    ).stdout  # fmt: skip
+    command("collection", "threshold", "c", "--false-matches", 1e-9, env=env[0], code=2)
+
+
 def test_a_bad_query_fails_alone(client: fc7.Client) -> None:
     photos, features = client.collection("c"), client.extract([jpeg(1)] * 3)
     features.values[1, 2] = np.nan

@@ -47,3 +47,14 @@ def score_of(row, examples, metric):
     if metric == "l2":
         total = [t / sum(weight for _, weight in examples) for t in total]
     return exact_score(np.array(row, np.float64), total, metric)
+
+
+def pair_scores(rows, metric):
+    """The scores of all pairs of rows, nearest first."""
+    pairs = [exact_score(rows[i], rows[j], metric) for i in range(len(rows)) for j in range(i)]
+    return sorted(pairs, reverse=True)
+
+
+def rarity(score, pairs, tolerance=1e-7):
+    """The share of pairs that are at least as near; never below one pair."""
+    return max(1, sum(pair >= score - tolerance for pair in pairs)) / len(pairs)

@@ -19,7 +19,7 @@ from fc7.features import Features
 from fc7.filters import Where, write_where
 from fc7.grpc_errors import read_item_error
 from fc7.images import InputImage, list_images, read_entries, write_image
-from fc7.searches import Example, Hit, Hits, Search, SearchReport
+from fc7.searches import Example, Hit, Hits, Search, SearchReport, Threshold
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1.collection_pb2_grpc import CollectionServiceStub as Stub
 
@@ -95,6 +95,13 @@ def search_many(collection: str, queries: Queries, search: Search) -> Operation[
     return answers
 
 
+def threshold(collection: str, false_matches: float) -> Operation[Threshold]:
+    """Return the score that few random pairs reach."""
+    request = pb.GetThresholdRequest(collection=collection, false_matches=false_matches)
+    response: pb.GetThresholdResponse = yield SendRequest(Stub, "GetThreshold", request)
+    return Threshold(response.min_score, response.pairs, response.complete, response.count, response.commit)
+
+
 def check_filtered(is_asked: bool, is_done: bool) -> None:
     """Refuse the answer of a server that did not apply the filter."""
     if is_asked and not is_done:
@@ -113,6 +120,8 @@ def _write_search(collection: str, search: Search) -> pb.QueryItemsRequest:
         filter_json=write_where(search.where),
         min_score=search.min_score,
         excluded_ids=check_names(_as_list(search.exclude), "exclude"),
+        max_rarity=search.max_rarity,
+        with_rarity=search.with_rarity,
         exact=search.exact,
         payload_fields=None if names is None else pb.PayloadFields(names=names),
         with_features=search.with_features,
@@ -235,7 +244,14 @@ def _ask(call: SendRequest, search: Search) -> Operation[list[Hits | Fc7Error]]:
 def _read_hits(response: pb.QueryItemsResponse) -> list[Hits | Fc7Error]:
     sent = response.report
     seconds = {"read": sent.read_s, "filter": sent.filter_s, "search": sent.search_s, "load": sent.load_s}
-    report = SearchReport(sent.index, sent.vectors_compared, sent.codes_compared, seconds, read_timing(response.timing))
+    report = SearchReport(
+        sent.index,
+        sent.vectors_compared,
+        sent.codes_compared,
+        seconds,
+        read_timing(response.timing),
+        sent.rarity_pairs,
+    )
     return [
         read_item_error(result.error)
         if result.HasField("error")
@@ -246,4 +262,5 @@ def _read_hits(response: pb.QueryItemsResponse) -> list[Hits | Fc7Error]:
 
 def _read_hit(hit: pb.Hit) -> Hit:
     feature: Any = read_tensor(hit.feature) if hit.HasField("feature") else None
-    return Hit(hit.id, hit.score, read_payload(hit.payload_json), feature)
+    rarity = hit.rarity if hit.HasField("rarity") else None
+    return Hit(hit.id, hit.score, read_payload(hit.payload_json), feature, rarity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +14,7 @@ from fc7.cli.collection_items import items
 from fc7.cli.collection_update import update
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import example, json_option, layer_option, model_option, where_option, yes_option
-from fc7.cli.output import confirm, print_json, print_table, print_text
+from fc7.cli.output import confirm, counted, print_json, print_table, print_text
 from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
@@ -110,6 +111,33 @@ def count(connection: Connection, name: str, where: str | None, as_json: bool) -
         print_json({"name": name, "count": n_items})
     else:
         print_text(str(n_items))
+
+
+@example("fc7 collection threshold photos --false-matches 1e-3")
+@collection.command()
+@click.argument("name")
+@click.option(
+    "--false-matches",
+    type=float,
+    required=True,
+    metavar="SHARE",
+    help="Share of random pairs of items that may reach the score, such as 1e-4.",
+)
+@json_option
+@connected
+def threshold(connection: Connection, name: str, false_matches: float, as_json: bool) -> None:
+    """Turn a rate of false matches into a score, for `fc7 search --min-score`.
+
+    The server compares random pairs of the collection's items. With N pairs, it cannot tell a rate
+    below 1/N, and refuses it.
+    """
+    with connection.open() as client:
+        found = client.collection(name, check=False).threshold(false_matches)
+    if as_json:
+        print_json({"name": name, "false_matches": false_matches} | asdict(found))
+    else:
+        which = f"all {found.pairs}" if found.complete else f"{found.pairs} random"
+        print_text(f"--min-score {found.min_score:.6g}   ({which} pairs of {counted(found.count, 'item')})")
 
 
 @example("fc7 collection delete photos")

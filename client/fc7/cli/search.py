@@ -104,6 +104,13 @@ def _read_crop(
 )
 @where_option
 @click.option("--min-score", type=float, help="Leave out neighbours with a lower score.")
+@click.option(
+    "--max-rarity",
+    type=float,
+    metavar="SHARE",
+    help="Leave out neighbours unless at most this share of random pairs of items is as near, such as 0.001.",
+)
+@click.option("--rarity", is_flag=True, help="Print the rarity of each neighbour too.")
 @click.option("--exclude-id", "excluded_ids", multiple=True, metavar="ID", help="Leave out this item. Repeatable.")
 @click.option("--exact", is_flag=True, help="Compare every item, instead of asking an index that may miss some.")
 @click.option(
@@ -132,6 +139,8 @@ def search(
     offset: int,
     where: str | None,
     min_score: float | None,
+    max_rarity: float | None,
+    rarity: bool,
     excluded_ids: tuple[str, ...],
     exact: bool,
     payload_fields: tuple[str, ...],
@@ -171,6 +180,8 @@ def search(
         offset=offset,
         where=where,
         min_score=min_score,
+        max_rarity=max_rarity,
+        with_rarity=rarity,
         exclude=excluded_ids,
         exact=exact,
         payload_fields=payload_fields or None,
@@ -197,6 +208,7 @@ def _search(collection: Collection, queries: list[list[Example]], how: Search) -
 def _print(names: Sequence[str], answers: Sequence[Hits | Fc7Error], *, as_json: bool) -> None:
     """Print the hits; a line names its query only if there are several."""
     is_one = len(names) == 1
+    has_rarity = any(hit.rarity is not None for hits in answers if not isinstance(hits, Fc7Error) for hit in hits)
     rows: list[tuple[object, ...]] = []
     for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, Fc7Error):
@@ -205,13 +217,25 @@ def _print(names: Sequence[str], answers: Sequence[Hits | Fc7Error], *, as_json:
             for hit in answer:
                 print_json(({} if is_one else {"query": name}) | _facts(hit))
         else:
-            rows += [(*(() if is_one else (name,)), hit.id, hit.score, hit.payload.get("label")) for hit in answer]
+            rows += [
+                (
+                    *(() if is_one else (name,)),
+                    hit.id,
+                    hit.score,
+                    *((hit.rarity,) if has_rarity else ()),
+                    hit.payload.get("label"),
+                )
+                for hit in answer
+            ]
     if not as_json:
-        print_table((*(() if is_one else ("query",)), "id", "score", "label"), rows)
+        rarity = ("rarity",) if has_rarity else ()
+        print_table((*(() if is_one else ("query",)), "id", "score", *rarity, "label"), rows)
 
 
 def _facts(hit: Hit) -> dict[str, Any]:
     facts = {"id": hit.id, "score": hit.score, "payload": hit.payload}
+    if hit.rarity is not None:
+        facts["rarity"] = hit.rarity
     return facts if hit.feature is None else facts | {"feature": hit.feature.tolist()}
 
 
@@ -225,6 +249,8 @@ def _print_report(answers: Sequence[Hits | Fc7Error], *, as_json: bool) -> None:
         stages = ", ".join(f"{stage} {1000 * seconds:.1f} ms" for stage, seconds in report.seconds.items())
         codes = f" and {report.codes_compared} codes" if report.codes_compared else ""
         compared = f"compared {report.vectors_compared} vectors{codes}"
+        if report.rarity_pairs:
+            compared += f"; rarity from {report.rarity_pairs} random pairs"
         print_text(f"index {report.index}: {compared}; {stages}", err=True)
 
 

@@ -485,6 +485,28 @@ class UndoLabelResult(_message.Message):
     error: _common_pb2.ItemError
     def __init__(self, label: _Optional[_Union[Label, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
+class GetThresholdRequest(_message.Message):
+    __slots__ = ("collection", "false_matches")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FALSE_MATCHES_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    false_matches: float
+    def __init__(self, collection: _Optional[str] = ..., false_matches: _Optional[float] = ...) -> None: ...
+
+class GetThresholdResponse(_message.Message):
+    __slots__ = ("min_score", "pairs", "complete", "count", "commit")
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    min_score: float
+    pairs: int
+    complete: bool
+    count: int
+    commit: int
+    def __init__(self, min_score: _Optional[float] = ..., pairs: _Optional[int] = ..., complete: bool = ..., count: _Optional[int] = ..., commit: _Optional[int] = ...) -> None: ...
+
 class Crop(_message.Message):
     __slots__ = ("left", "top", "right", "bottom")
     LEFT_FIELD_NUMBER: _ClassVar[int]
@@ -530,7 +552,7 @@ class PayloadFields(_message.Message):
     def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class QueryItemsRequest(_message.Message):
-    __slots__ = ("collection", "queries", "k", "filter_json", "offset", "min_score", "excluded_ids", "exact", "payload_fields", "with_features")
+    __slots__ = ("collection", "queries", "k", "filter_json", "offset", "min_score", "excluded_ids", "exact", "payload_fields", "with_features", "max_rarity", "with_rarity")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -541,6 +563,8 @@ class QueryItemsRequest(_message.Message):
     EXACT_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELDS_FIELD_NUMBER: _ClassVar[int]
     WITH_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    MAX_RARITY_FIELD_NUMBER: _ClassVar[int]
+    WITH_RARITY_FIELD_NUMBER: _ClassVar[int]
     collection: str
     queries: _containers.RepeatedCompositeFieldContainer[Query]
     k: int
@@ -551,7 +575,9 @@ class QueryItemsRequest(_message.Message):
     exact: bool
     payload_fields: PayloadFields
     with_features: bool
-    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., exact: bool = ..., payload_fields: _Optional[_Union[PayloadFields, _Mapping]] = ..., with_features: bool = ...) -> None: ...
+    max_rarity: float
+    with_rarity: bool
+    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., exact: bool = ..., payload_fields: _Optional[_Union[PayloadFields, _Mapping]] = ..., with_features: bool = ..., max_rarity: _Optional[float] = ..., with_rarity: bool = ...) -> None: ...
 
 class QueryItemsResponse(_message.Message):
     __slots__ = ("results", "metric", "timing", "filtered", "report")
@@ -568,7 +594,7 @@ class QueryItemsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[QueryResult, _Mapping]]] = ..., metric: _Optional[_Union[Metric, str]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., filtered: bool = ..., report: _Optional[_Union[SearchReport, _Mapping]] = ...) -> None: ...
 
 class SearchReport(_message.Message):
-    __slots__ = ("index", "vectors_compared", "codes_compared", "read_s", "filter_s", "search_s", "load_s")
+    __slots__ = ("index", "vectors_compared", "codes_compared", "read_s", "filter_s", "search_s", "load_s", "rarity_pairs")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     VECTORS_COMPARED_FIELD_NUMBER: _ClassVar[int]
     CODES_COMPARED_FIELD_NUMBER: _ClassVar[int]
@@ -576,6 +602,7 @@ class SearchReport(_message.Message):
     FILTER_S_FIELD_NUMBER: _ClassVar[int]
     SEARCH_S_FIELD_NUMBER: _ClassVar[int]
     LOAD_S_FIELD_NUMBER: _ClassVar[int]
+    RARITY_PAIRS_FIELD_NUMBER: _ClassVar[int]
     index: str
     vectors_compared: int
     codes_compared: int
@@ -583,7 +610,8 @@ class SearchReport(_message.Message):
     filter_s: float
     search_s: float
     load_s: float
-    def __init__(self, index: _Optional[str] = ..., vectors_compared: _Optional[int] = ..., codes_compared: _Optional[int] = ..., read_s: _Optional[float] = ..., filter_s: _Optional[float] = ..., search_s: _Optional[float] = ..., load_s: _Optional[float] = ...) -> None: ...
+    rarity_pairs: int
+    def __init__(self, index: _Optional[str] = ..., vectors_compared: _Optional[int] = ..., codes_compared: _Optional[int] = ..., read_s: _Optional[float] = ..., filter_s: _Optional[float] = ..., search_s: _Optional[float] = ..., load_s: _Optional[float] = ..., rarity_pairs: _Optional[int] = ...) -> None: ...
 
 class QueryResult(_message.Message):
     __slots__ = ("hits", "error")
@@ -594,13 +622,15 @@ class QueryResult(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("id", "score", "payload_json", "feature")
+    __slots__ = ("id", "score", "payload_json", "feature", "rarity")
     ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_JSON_FIELD_NUMBER: _ClassVar[int]
     FEATURE_FIELD_NUMBER: _ClassVar[int]
+    RARITY_FIELD_NUMBER: _ClassVar[int]
     id: str
     score: float
     payload_json: str
     feature: _common_pb2.Tensor
-    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., payload_json: _Optional[str] = ..., feature: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    rarity: float
+    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., payload_json: _Optional[str] = ..., feature: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., rarity: _Optional[float] = ...) -> None: ...

@@ -105,6 +105,11 @@ class CollectionServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsResponse.FromString,
                 _registered_method=True)
+        self.GetThreshold = channel.unary_unary(
+                '/fc7.v1.CollectionService/GetThreshold',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.GetThresholdRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.GetThresholdResponse.FromString,
+                _registered_method=True)
         self.QueryItems = channel.unary_unary(
                 '/fc7.v1.CollectionService/QueryItems',
                 request_serializer=fc7_dot_v1_dot_collection__pb2.QueryItemsRequest.SerializeToString,
@@ -216,6 +221,13 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetThreshold(self, request, context):
+        """Turn a rate of false matches into a score.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def QueryItems(self, request, context):
         """Find the nearest items of each query. A query that fails has an error in its place.
         """
@@ -295,6 +307,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.UndoLabels,
                     request_deserializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsResponse.SerializeToString,
+            ),
+            'GetThreshold': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetThreshold,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.GetThresholdRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.GetThresholdResponse.SerializeToString,
             ),
             'QueryItems': grpc.unary_unary_rpc_method_handler(
                     servicer.QueryItems,
@@ -681,6 +698,33 @@ class CollectionService(object):
             '/fc7.v1.CollectionService/UndoLabels',
             fc7_dot_v1_dot_collection__pb2.UndoLabelsRequest.SerializeToString,
             fc7_dot_v1_dot_collection__pb2.UndoLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetThreshold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.CollectionService/GetThreshold',
+            fc7_dot_v1_dot_collection__pb2.GetThresholdRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.GetThresholdResponse.FromString,
             options,
             channel_credentials,
             insecure,

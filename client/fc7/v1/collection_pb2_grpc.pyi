@@ -65,6 +65,8 @@ class CollectionServiceStub:
     """List the label records page by page, oldest first."""
     UndoLabels: _grpc.UnaryUnaryMultiCallable[_collection_pb2.UndoLabelsRequest, _collection_pb2.UndoLabelsResponse]
     """Take back the newest label record of each item. An item without one has an error in its place."""
+    GetThreshold: _grpc.UnaryUnaryMultiCallable[_collection_pb2.GetThresholdRequest, _collection_pb2.GetThresholdResponse]
+    """Turn a rate of false matches into a score."""
     QueryItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -105,6 +107,8 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     """List the label records page by page, oldest first."""
     UndoLabels: _aio.UnaryUnaryMultiCallable[_collection_pb2.UndoLabelsRequest, _collection_pb2.UndoLabelsResponse]  # type: ignore[assignment]
     """Take back the newest label record of each item. An item without one has an error in its place."""
+    GetThreshold: _aio.UnaryUnaryMultiCallable[_collection_pb2.GetThresholdRequest, _collection_pb2.GetThresholdResponse]  # type: ignore[assignment]
+    """Turn a rate of false matches into a score."""
     QueryItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]  # type: ignore[assignment]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -226,6 +230,14 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.UndoLabelsResponse, _abc.Awaitable[_collection_pb2.UndoLabelsResponse]]:
         """Take back the newest label record of each item. An item without one has an error in its place."""
+
+    @_abc_1.abstractmethod
+    def GetThreshold(
+        self,
+        request: _collection_pb2.GetThresholdRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.GetThresholdResponse, _abc.Awaitable[_collection_pb2.GetThresholdResponse]]:
+        """Turn a rate of false matches into a score."""
 
     @_abc_1.abstractmethod
     def QueryItems(

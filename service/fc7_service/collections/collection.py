@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.contract.filter import Filter, matches
-from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
+from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.facets import Facet, count_values
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.labels import Labels, forget
+from fc7_service.collections.pair_scores import PairScores
 from fc7_service.collections.payload import choose_fields, is_equal, merge, read_label
 from fc7_service.collections.payload_updates import PayloadChange, Updated, update_matching, update_row
+from fc7_service.collections.rarity import Rarity
 from fc7_service.collections.rows import (
     DamagedRow,
     Item,
@@ -106,6 +108,7 @@ class Collection:
         self._writing = threading.Lock()  # held for one transaction and its publication
         self.labels = Labels(self._store, self._writing)
         self._searcher = Searcher(self._store, self._writing, may_use_gpu=may_use_gpu)
+        self._rarity = Rarity(self._store, folder)
 
     @property
     def count(self) -> int:
@@ -144,8 +147,8 @@ class Collection:
 
     @property
     def is_rebuilding(self) -> bool:
-        """Whether its index is being rebuilt, which ``close`` would wait for."""
-        return self._searcher.is_rebuilding
+        """Whether work runs in the background that ``close`` would wait for."""
+        return self._searcher.is_rebuilding or self._rarity.is_refreshing
 
     def check(self) -> None:
         """Check the structure of the database, once; raise ``DataLoss`` if it is damaged."""
@@ -307,8 +310,34 @@ class Collection:
         report = SearchReport(index=self.index_name)
         if not queries:
             return [], report
+        pairs = None
+        if search.max_rarity is not None:
+            lowest, pairs = self._rarity.cut_off(self._searcher.current(), search.max_rarity, "max_rarity")
+            search = replace(search, min_score=lowest if search.min_score is None else max(lowest, search.min_score))
+        elif search.has_rarity:
+            pairs = self._rarity.table(self._searcher.current())
         found, rows = self._searcher.search(queries, search, report)
-        return [[_hit(rows[rid], score, search) for rid, score in hits] for hits in found], report
+        report.n_pairs = pairs.n_pairs if pairs else 0
+        return [[_hit(rows[rid], score, search, pairs) for rid, score in hits] for hits in found], report
+
+    def threshold(self, false_matches: float) -> tuple[float, PairScores]:
+        """Return a score that at most this share of random pairs reach, and what was compared.
+
+        Raises
+        ------
+        InvalidArgument
+            The share is not one, or lower than the random pairs can tell.
+        FailedPrecondition
+            There are fewer than two items, or no score is so rare, because there are too many duplicates.
+        """
+        lowest, pairs = self._rarity.cut_off(self._searcher.current(), false_matches, "false_matches")
+        if lowest > pairs.scores[0] and pairs.top_share > false_matches:
+            raise FailedPrecondition(
+                f"no score is rare enough: {pairs.top_share:.2g} of the random pairs have the highest score, "
+                f"{pairs.scores[0]:.6g}. Remove duplicates, or allow more false matches",
+                name="false_matches",
+            )
+        return pairs.threshold(false_matches), pairs
 
     def upsert(self, items: Sequence[Item], *, is_merged: bool = False) -> list[str | Fc7Error]:
         """Store items; return "added", "replaced" or "skipped" per item once they are on disk.
@@ -442,6 +471,7 @@ class Collection:
     def close(self) -> None:
         """Wait for the running write and rebuild, then close."""
         self._searcher.wait_for_rebuild()
+        self._rarity.wait()
         with self._writing:
             self._store.close()
 
@@ -505,8 +535,9 @@ class Collection:
         return why_absent(self.name, id, row)
 
 
-def _hit(row: StoredRow, score: float, search: Search) -> Hit:
+def _hit(row: StoredRow, score: float, search: Search, pairs: PairScores | None) -> Hit:
     payload = json.loads(row.payload)
     if search.payload_fields is not None:
         payload = choose_fields(payload, search.payload_fields)
-    return Hit(row.id, score, payload, row.vector.astype(np.float32) if search.has_features else None)
+    vector = row.vector.astype(np.float32) if search.has_features else None
+    return Hit(row.id, score, payload, vector, pairs.rarity(score) if pairs else None)

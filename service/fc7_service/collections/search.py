@@ -53,6 +53,8 @@ class Search:
     where: Filter | None = None  # which items to search among
     min_score: float | None = None  # neighbours with a lower score are left out
     excluded_ids: tuple[str, ...] = ()
+    max_rarity: float | None = None  # neighbours that are not as rare are left out
+    has_rarity: bool = False  # whether to return the rarity of each neighbour
     is_exact: bool = False  # compare every vector
     payload_fields: tuple[str, ...] | None = None  # which fields to return; None: whole payloads
     has_features: bool = False  # whether to return the features
@@ -85,6 +87,7 @@ class Hit:
     score: float  # larger is nearer: cosine, minus the Euclidean distance, or the inner product
     payload: dict[str, Any]  # or the fields of it that were asked for
     vector: NDArray[np.float32] | None = field(default=None, compare=False)  # (D,), raw; None unless it was asked for
+    rarity: float | None = None  # share of random pairs of items that are at least as near; None unless asked for
 
 
 @dataclass(slots=True)
@@ -94,12 +97,13 @@ class SearchReport:
     index: str = ""  # the kind that answered
     n_vectors: int = 0  # stored vectors that were compared with a query
     n_codes: int = 0  # short codes that were compared with a query
+    n_pairs: int = 0  # random pairs behind rarities; 0 if none were asked for
     filter_s: float = 0.0
     search_s: float = 0.0
     load_s: float = 0.0
 
     def __iadd__(self, other: SearchReport) -> SearchReport:
-        self.index = other.index
+        self.index, self.n_pairs = other.index, other.n_pairs
         for name in ("n_vectors", "n_codes", "filter_s", "search_s", "load_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self

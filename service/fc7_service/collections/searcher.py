@@ -99,7 +99,8 @@ class Searcher:
             )
             self._rebuilder.start()
 
-    def _current(self) -> Snapshot:
+    def current(self) -> Snapshot:
+        """Return the rows as of the newest commit, indexed if they were not yet."""
         if self._snapshot is None:
             with self._building:
                 if self._snapshot is None:
@@ -169,7 +170,7 @@ class Searcher:
 
         How that was done is added to the report.
         """
-        found, rows, missing, is_complete = self._look_up(self._current(), queries, search, report)
+        found, rows, missing, is_complete = self._look_up(self.current(), queries, search, report)
         if is_complete and not missing:
             return found, rows
         # A commit deleted rows meanwhile. Under the lock none can, so a row that is missing then is damaged.

@@ -70,6 +70,12 @@ class Snapshot:
         """Whether so many rows are newer or deleted that a new index pays."""
         return self.n_tail + self.n_dead > max(_STALE_ROWS, _STALE_SHARE * len(self.rids))
 
+    def alive_rids(self) -> NDArray[np.int64]:
+        """Return the rids (n_alive,) of the rows that are not deleted."""
+        tail = self.tail_rids[: self.n_tail]
+        parts = ((self.rids, self.alive), (tail, self.tail_alive))
+        return np.concatenate([rids if alive is None else rids[alive] for rids, alive in parts])
+
     def with_changes(self, added: Sequence[StoredRow], deleted: Sequence[int]) -> Self:
         """Return the next snapshot, with ``added`` rows in its tail and without the rids ``deleted``.
 

@@ -137,6 +137,11 @@ class Store:
                     found[wanted] = self._row(row)
         return found
 
+    def commit(self) -> int:
+        """Return the number of commits so far."""
+        with self._reading() as connection:
+            return read_commits(connection)
+
     def rids(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the rid of each of those ``ids`` that are stored."""
         with self._reading() as connection:

@@ -142,6 +142,18 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         with await self._use(request.collection) as collection:
             return await asyncio.to_thread(undo_labels, collection, request)
 
+    async def GetThreshold(self, request: pb.GetThresholdRequest, context: Any) -> pb.GetThresholdResponse:  # noqa: N802
+        """Turn a rate of false matches into a score."""
+        with await self._use(request.collection) as collection:
+            lowest, pairs = await asyncio.to_thread(collection.threshold, request.false_matches)
+            return pb.GetThresholdResponse(
+                min_score=lowest,
+                pairs=pairs.n_pairs,
+                complete=pairs.is_complete,
+                count=pairs.n_items,
+                commit=pairs.commit,
+            )
+
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Any) -> pb.QueryItemsResponse:  # noqa: N802
         """Find the nearest items of each query."""
         with await self._use(request.collection) as collection:

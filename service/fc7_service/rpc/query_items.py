@@ -78,12 +78,15 @@ def write_report(report: SearchReport, read_s: float) -> pb.SearchReport:
         filter_s=report.filter_s,
         search_s=report.search_s,
         load_s=report.load_s,
+        rarity_pairs=report.n_pairs,
     )
 
 
 def _write_hit(hit: Hit) -> pb.Hit:
     feature = None if hit.vector is None else write_tensor(hit.vector)
-    return pb.Hit(id=hit.id, score=hit.score, payload_json=write_payload(hit.payload), feature=feature)
+    return pb.Hit(
+        id=hit.id, score=hit.score, payload_json=write_payload(hit.payload), feature=feature, rarity=hit.rarity
+    )
 
 
 def _read_features(collection: Collection, parts: Sequence[Source]) -> list[Feature | Fc7Error | None]:

@@ -56,6 +56,8 @@ def read_search(request: pb.QueryItemsRequest, count: int) -> Search:
         where=read_json(request.filter_json) if request.filter_json else None,
         min_score=request.min_score if request.HasField("min_score") else None,
         excluded_ids=tuple(request.excluded_ids),
+        max_rarity=request.max_rarity if request.HasField("max_rarity") else None,
+        has_rarity=request.with_rarity,
         is_exact=request.exact,
         payload_fields=tuple(request.payload_fields.names) if request.HasField("payload_fields") else None,
         has_features=request.with_features,
