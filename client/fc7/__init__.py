@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from fc7.filters import F, Filter
     from fc7.head_report import CurvePoint, HeadComparison, HeadReport, JudgedRow, NearDuplicate, ReliabilityBin
     from fc7.images import ImageLike
-    from fc7.measures import Estimate, HeadMeasures
+    from fc7.measures import Estimate, HeadMeasures, UnknownRule, UnknownScore
     from fc7.results import (
         Added,
         Classification,
@@ -140,6 +140,8 @@ __all__ = [
     "TopUnits",
     "Unauthenticated",
     "Unavailable",
+    "UnknownRule",
+    "UnknownScore",
     "Updated",
     "View",
     "connect",
@@ -182,6 +184,8 @@ _ELSEWHERE = {
     "Timing": "fc7.contract.timing",
     "TopImage": "fc7.explanations",
     "TopUnits": "fc7.explanations",
+    "UnknownRule": "fc7.measures",
+    "UnknownScore": "fc7.measures",
     "View": "fc7.explanations",
     "connect": "fc7._connect",
 }

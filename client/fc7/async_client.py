@@ -202,9 +202,11 @@ class AsyncClient:
         plan = heads.plan(name, collection, label, layer, model, features, source)
         return await self._session.run(heads.train(plan, images, features, labels, report, ids), timeout_s)
 
-    async def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
+    async def publish_head(
+        self, name: str, version: int = 0, *, refuse_unknown: bool = False, timeout_s: float | None = None
+    ) -> Head:
         """Make a version the one that `classify` uses. See `Client.publish_head`."""
-        return await self._session.run(heads.publish(name, version), timeout_s)
+        return await self._session.run(heads.publish(name, version, refuse_unknown), timeout_s)
 
     async def head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Return one version of a head. See `Client.head`."""
@@ -239,12 +241,15 @@ class AsyncClient:
         ensemble: Sequence[str] = (),
         views: int = 1,
         top: int = 5,
+        refuse_unknown: bool = False,
+        coverage: float | None = None,
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
         """Return the most probable classes of each image, in input order. See `Client.classify`."""
         return await self._session.run(
-            heads.classify(images, head, model, ensemble, views, top, report, head_version), timeout_s
+            heads.classify(images, head, model, ensemble, views, top, report, head_version, refuse_unknown, coverage),
+            timeout_s,
         )
 
     @property

@@ -407,7 +407,9 @@ class Client:
         plan = heads.plan(name, collection, label, layer, model, features, source)
         return self._session.run(heads.train(plan, images, features, labels, report, ids), timeout_s)
 
-    def publish_head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
+    def publish_head(
+        self, name: str, version: int = 0, *, refuse_unknown: bool = False, timeout_s: float | None = None
+    ) -> Head:
         """Make a version the one that `classify` uses.
 
         Parameters
@@ -416,13 +418,17 @@ class Client:
             Name of the head.
         version
             Version to publish; 0 for the newest. To go back, publish an older version.
+        refuse_unknown
+            Let it refuse pictures of none of its classes. `Head.unknown` says what that costs.
 
         Raises
         ------
         NotFound
             There is no such head or version.
+        FailedPrecondition
+            The version cannot tell such pictures: it has two classes, or is older than release 0.3.
         """
-        return self._session.run(heads.publish(name, version), timeout_s)
+        return self._session.run(heads.publish(name, version, refuse_unknown), timeout_s)
 
     def head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
         """Return one version of a head.
@@ -510,6 +516,8 @@ class Client:
         ensemble: Sequence[str] = (),
         views: int = 1,
         top: int = 5,
+        refuse_unknown: bool = False,
+        coverage: float | None = None,
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
@@ -532,6 +540,12 @@ class Client:
             1, or 10: the mean of the probabilities over the corners and the centre, and their mirror images.
         top
             How many classes to return per image.
+        refuse_unknown
+            Refuse pictures of none of the head's classes, even if it was not published so: `Classification.label` is
+            None, and `Classification.reason` is "unknown".
+        coverage
+            Also return in `Classification.set` the classes that hold the right one with this probability, such as
+            0.9 (conformal prediction). Takes a head.
         report
             Called with the number of images done, after each batch.
 
@@ -552,7 +566,8 @@ class Client:
         (2, True)
         """
         return self._session.run(
-            heads.classify(images, head, model, ensemble, views, top, report, head_version), timeout_s
+            heads.classify(images, head, model, ensemble, views, top, report, head_version, refuse_unknown, coverage),
+            timeout_s,
         )
 
     @property

@@ -224,6 +224,7 @@ class HeadReport:
             "suspected": [asdict(row) for row in self.suspected],
             "duplicates": [asdict(pair) for pair in self.duplicates],
             "contradictions": [asdict(row) for row in self.contradictions],
+            "unknown": None if self.head.unknown is None else asdict(self.head.unknown),
             "published": None if self.published is None else asdict(self.published),
             "rows": [asdict(row) for row in self.rows],
         }

@@ -28,6 +28,51 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownScore:
+    """How well one score refuses pictures of classes that a head was not trained on.
+
+    Attributes
+    ----------
+    name : {"softmax", "energy", "neighbour"}
+        The largest probability (Hendrycks & Gimpel 2017), the energy of the logits (Liu et al. 2020), or the cosine to
+        the nearest training picture (Sun et al. 2022).
+    unknown_refused : float
+        Share of pictures of other classes that it refuses, where 95 % of the head's own are kept.
+    auroc : float
+        Chance that a picture of the head's classes scores above one of another class.
+    """
+
+    name: str
+    unknown_refused: float
+    auroc: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownRule:
+    """How a head tells pictures of none of its classes, and what refusing them costs.
+
+    Attributes
+    ----------
+    score : {"softmax", "energy", "neighbour"}
+        The score that refused most in validation.
+    threshold : float
+        A picture with a lower score is unknown.
+    known_kept : float
+        Share of pictures of its classes that it keeps, 0 to 1.
+    unknown_refused : float
+        Share of pictures of other classes that it refuses: measured by leaving out a fifth of the classes in turn.
+    scores : list of UnknownScore
+        All scores, best first.
+    """
+
+    score: str
+    threshold: float
+    known_kept: float
+    unknown_refused: float
+    scores: list[UnknownScore]
+
+
+@dataclass(frozen=True, slots=True)
 class HeadMeasures:
     """How good a head is. Every picture is predicted by a head that was fitted without it and without its copies.
 

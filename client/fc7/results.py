@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import Fc7Error
-from fc7.measures import HeadMeasures
+from fc7.measures import HeadMeasures, UnknownRule
 
 Metric = Literal["cosine", "l2", "dot"]
 UpsertStatus = Literal["added", "replaced", "skipped", "failed"]
@@ -460,6 +460,10 @@ class Head:
         What to know before trusting the head; empty if there is nothing.
     source : str
         Where the training data came from, as the caller named it.
+    unknown : UnknownRule or None
+        How it tells pictures of none of its classes. None for a head of two classes, or trained before release 0.3.
+    refuses_unknown : bool
+        Whether the published version refuses such pictures.
     """
 
     name: str
@@ -480,6 +484,8 @@ class Head:
     measures: HeadMeasures | None = None
     warnings: list[str] = field(default_factory=list)
     source: str = ""
+    unknown: UnknownRule | None = None
+    refuses_unknown: bool = False
 
     def __repr__(self) -> str:
         return f"Head({self.name!r} version {self.version}, {len(self.classes)} classes, accuracy {self.accuracy:.3f})"
@@ -495,15 +501,22 @@ class Classification:
         Label and probability, best first; empty if the image failed.
     error : Fc7Error or None
         Why the image failed.
+    reason : str
+        "unknown" if the head refuses the image, because it looks like none of its classes; otherwise empty.
+    set : list of (str, float)
+        With ``coverage``: the classes that hold the right one with that probability, best first.
     """
 
     top: list[tuple[str, float]]
     error: Fc7Error | None = None
+    reason: str = ""
+    set: list[tuple[str, float]] = field(default_factory=list)
 
     @property
-    def label(self) -> str:
-        """Best class. Raises the image's error if it failed."""
-        return self._best()[0]
+    def label(self) -> str | None:
+        """Best class; None if the head refuses the image. Raises the image's error if it failed."""
+        label, _ = self._best()
+        return None if self.reason else label
 
     @property
     def probability(self) -> float:
@@ -516,9 +529,9 @@ class Classification:
         return self.top[0]
 
     def __repr__(self) -> str:
-        return (
-            f"Classification({self.error!r})" if self.error else f"Classification({self.label} {self.probability:.3f})"
-        )
+        if self.error:
+            return f"Classification({self.error!r})"
+        return f"Classification({self.reason or self.label} {self.probability:.3f})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -140,6 +140,15 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     answers["unpublished"] = (await got(client.classify(good, head="kind", head_version=1)))[0].label
     classified = await got(client.classify([*images[:4], broken], head="kind"))
     answers["classes"] = [one.error.message if one.error else one.label for one in classified]
+    sets = await got(client.classify(images, head="kind", coverage=0.9))
+    answers["sets"] = [one.set for one in sets]
+    assert all(one.set[0] == one.top[0] for one in sets)
+    answers["refusing"] = [
+        await refused(got, lambda: client.publish_head("kind", refuse_unknown=True)),
+        await refused(got, lambda: client.classify(good, head="kind", refuse_unknown=True)),
+        await refused(got, lambda: client.classify(good, head="kind", coverage=1.5)),
+        await refused(got, lambda: client.classify(good, coverage=0.5)),
+    ]
     answers["own classes"] = [p for _, p in (await got(client.classify(good, top=3)))[0].top]
     answers["errors"] = [
         await refused(got, lambda: client.extract(images[:1], layer="fc99")),

@@ -32,13 +32,13 @@ from labelled import PROVENANCE, Labelled, make_labelled
 
 def judged(data: Labelled) -> Judgement:
     fitted = fit_head(data.features, data.labels, data.groups)
-    return judge(data.features, data.labels, data.groups, data.groups, fitted, never_stop)
+    return judge(data.features, data.labels, data.groups, data.groups, fitted, never_stop).judgement
 
 
 def test_no_row_is_predicted_by_a_head_that_saw_it_or_its_copies() -> None:
     data = make_labelled(12, 3, 40, noise=2.0)
     fitted = fit_head(data.features, data.labels, data.groups)
-    found = judge(data.features, data.labels, data.groups, data.groups, fitted, never_stop)
+    found = judge(data.features, data.labels, data.groups, data.groups, fitted, never_stop).judgement
     y, folds = found.y, assign_folds(data.labels, data.groups)
     for row in (0, 7, 20):
         others = folds != folds[row]
@@ -124,8 +124,8 @@ def test_versions_are_compared_on_the_pictures_of_both() -> None:
 
 def test_a_judgement_comes_back_from_its_file() -> None:
     found = judged(make_labelled(8, 3, 16))
-    again = unpack_judgement(pack_judgement(found), found.measures)
-    for name in ("ids", "contents", "duplicates", "curve", "measures"):
+    again = unpack_judgement(pack_judgement(found), found.measures, found.unknown)
+    for name in ("ids", "contents", "duplicates", "curve", "measures", "unknown"):
         assert getattr(again, name) == getattr(found, name)
     for name in ("y", "folds", "suspected"):
         assert np.array_equal(getattr(again, name), getattr(found, name))
@@ -163,9 +163,11 @@ def test_a_damaged_judgement_is_found_and_the_head_serves(heads: Heads, tmp_path
 
 
 def test_a_head_that_an_earlier_fc7_trained_has_no_report(heads: Heads, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = {"measures", "source", "unknown", "judgement_sha256"}
+
     def earlier(head: object) -> dict[str, object]:
         values = asdict(head)
-        return {name: value for name, value in values.items() if name not in ("measures", "source", "judgement_sha256")}
+        return {name: value for name, value in values.items() if name not in later}
 
     with monkeypatch.context() as patch:
         patch.setattr("fc7_service.heads.version_files.asdict", earlier)
@@ -188,7 +190,8 @@ def page_of(ids: list[str], files: dict[str, Path]) -> str:
     estimate = Estimate(0.5, 0.25, 0.75)
     measures = HeadMeasures(len(rows), estimate, estimate, None, estimate, estimate, "a", 0.5, 1.0)
     head = Head("<h>", 2, 1, fc7.Provenance("d", "m", "g", "r", "fc7", "none", "fp32"), ["a", "b"], len(rows), 0.5, 2,
-                "ridge", 1.0, "", "", 1, 0.5, measures=measures, warnings=["the head is <weak>"])  # fmt: skip
+                "ridge", 1.0, "", "", 1, 0.5, measures=measures, warnings=["the head is <weak>"],
+                unknown=fc7.UnknownRule("energy", 1.5, 0.95, 0.4, [fc7.UnknownScore("energy", 0.4, 0.8)]))  # fmt: skip
     report = HeadReport(
         head,
         rows,
@@ -218,4 +221,5 @@ def test_the_page_stands_alone_and_shows_text_from_outside_as_text(tmp_path: Pat
     for link in re.findall(r'href="#([^"]+)"', page):
         assert f'id="{link}"' in page
     assert "About 12 more labels" in page
+    assert "keeps 95% of the pictures of its classes and refuses 40% of others" in page
     xml.dom.minidom.parseString(re.findall(r"<svg.*?</svg>", page, re.DOTALL)[0])

@@ -21,7 +21,7 @@ from fc7.errors import Aborted, Fc7Error, InvalidArgument, Reason
 from fc7.features import Features
 from fc7.grpc_errors import read_item_error
 from fc7.images import ImageLike, InputImage, list_images, read_entries
-from fc7.measures import Estimate, HeadMeasures
+from fc7.measures import Estimate, HeadMeasures, UnknownRule, UnknownScore
 from fc7.results import Classification, Failure, Head
 from fc7.v1 import head_pb2 as pb
 from fc7.v1.head_pb2_grpc import HeadServiceStub as Stub
@@ -140,9 +140,11 @@ def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure])
         raise InvalidArgument(text, name=error.name, reason=Reason.TOO_FEW_IMAGES) from None
 
 
-def publish(name: str, version: int) -> Operation[Head]:
+def publish(name: str, version: int, refuse_unknown: bool = False) -> Operation[Head]:
     """Publish a version."""
-    request = pb.PublishHeadRequest(name=check_text(name, "name"), version=check_version(version))
+    request = pb.PublishHeadRequest(
+        name=check_text(name, "name"), version=check_version(version), refuse_unknown=refuse_unknown
+    )
     response: pb.PublishHeadResponse = yield SendRequest(Stub, "PublishHead", request)
     return read_head(response.head)
 
@@ -180,10 +182,14 @@ def classify(
     top: int,
     report: Report | None,
     head_version: int,
+    refuse_unknown: bool = False,
+    coverage: float | None = None,
 ) -> Operation[list[Classification]]:
     """Classify batch by batch."""
     if not 1 <= top < 2**31:
         raise InvalidArgument(f"top must be from 1 to {2**31 - 1} (got {top})", name="top")
+    if coverage is not None and not 0 < coverage < 1:
+        raise InvalidArgument(f"coverage must be above 0 and below 1 (got {coverage})", name="coverage")
     head, model = check_text(head, "head"), check_text(model, "model")
     plan = pb.ClassifyRequest(
         head=head,
@@ -192,6 +198,8 @@ def classify(
         top=top,
         views=check_views(views),
         ensemble=check_names(ensemble, "ensemble"),
+        refuse_unknown=refuse_unknown,
+        coverage=coverage or 0.0,
     )
     results: list[Classification] = []
     batches = split_images(images)
@@ -222,7 +230,11 @@ def check_version(version: int) -> int:
 def _read_result(entry: InputImage, result: pb.ClassifyResult) -> Classification:
     if entry.error or result.HasField("error"):
         return Classification([], entry.error or read_item_error(result.error))
-    return Classification([(prediction.label, prediction.probability) for prediction in result.top])
+    return Classification(_read_classes(result.top), reason=result.reason, set=_read_classes(result.set))
+
+
+def _read_classes(predictions: Iterable[pb.Prediction]) -> list[tuple[str, float]]:
+    return [(prediction.label, prediction.probability) for prediction in predictions]
 
 
 def read_head(head: pb.Head, failed: Iterable[Failure] = ()) -> Head:
@@ -243,7 +255,14 @@ def read_head(head: pb.Head, failed: Iterable[Failure] = ()) -> Head:
         measures=_read_measures(head.measures) if head.HasField("measures") else None,
         warnings=list(head.warnings),
         source=head.source,
+        unknown=_read_unknown(head.unknown) if head.HasField("unknown") else None,
+        refuses_unknown=head.refuses_unknown,
     )
+
+
+def _read_unknown(rule: pb.UnknownRule) -> UnknownRule:
+    scores = [UnknownScore(one.name, one.unknown_refused, one.auroc) for one in rule.scores]
+    return UnknownRule(rule.score, rule.threshold, rule.known_kept, rule.unknown_refused, scores)
 
 
 def _read_measures(measures: pb.HeadMeasures) -> HeadMeasures:

@@ -39,6 +39,12 @@ _JSON_TOP = 5  # classes per image with --json and without --top
 @views_option
 @exclude_option
 @click.option("--top", type=positive, help="Number of classes to print per image. Defaults to 1, or to 5 with --json.")
+@click.option("--refuse-unknown", is_flag=True, help="Refuse pictures of none of the head's classes. Takes --head.")
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Print the classes that hold the right one with this probability, such as 0.9. Takes --head.",
+)
 @json_option
 @connected
 def classify(
@@ -50,6 +56,8 @@ def classify(
     views: int,
     scan: FolderScan,
     top: int | None,
+    refuse_unknown: bool,
+    coverage: float | None,
     as_json: bool,
 ) -> None:
     """Classify images with a head or with the network's own classes.
@@ -58,12 +66,20 @@ def classify(
     an image on standard input.
 
     A head classifies with its published version; `fc7 head publish` chooses that. Several views
-    and several models each give probabilities, which are averaged. With --json, results are
+    and several models each give probabilities, which are averaged. A head that was published with
+    --refuse-unknown, or is used with it here, gives no label to a picture that looks like none of
+    its classes. With --json, results are
     printed in batches of 64, as soon as the server has answered.
     """
     check_one_model(model, ensemble)
     if head and (model or ensemble):
         raise click.UsageError("--head cannot be combined with --model or --ensemble, because a head has its own model")
+    if not head and (refuse_unknown or coverage is not None):
+        raise click.UsageError("--refuse-unknown and --coverage take a head. Name one with --head")
+    if top is not None and coverage is not None:
+        raise click.UsageError(
+            "--top and --coverage exclude each other: the coverage decides how many classes there are"
+        )
     images = find_images(paths, scan)
     rows: list[tuple[str, str, float]] = []
     n_failed = 0
@@ -77,12 +93,14 @@ def classify(
                 ensemble=ensemble,
                 views=views,
                 top=top or (_JSON_TOP if as_json else 1),
+                refuse_unknown=refuse_unknown,
+                coverage=coverage,
             )
             for image, answer in zip(batch, answers, strict=True):
                 if answer.error is not None:
                     n_failed += 1
                     print_note(image.name, answer.error)
-                rows += [(image.name, label, probability) for label, probability in answer.top]
+                rows += _rows(image.name, answer)
                 if as_json:
                     print_json(_result(image.name, answer))
             report(first + len(batch))
@@ -91,8 +109,20 @@ def classify(
     finish(scan, n_failed)
 
 
+def _rows(path: str, answer: Classification) -> list[tuple[str, str, float]]:
+    """Return the rows of the table; "(unknown)" stands for the label of an image that the head refuses."""
+    if answer.reason:
+        return [(path, f"({answer.reason})", answer.probability)]
+    return [(path, label, probability) for label, probability in answer.set or answer.top]
+
+
 def _result(path: str, answer: Classification) -> dict[str, object]:
     if answer.error is not None:
         return {"path": path, "error": str(answer.error)}
     top = [[label, probability] for label, probability in answer.top]
-    return {"path": path, "label": answer.label, "probability": answer.probability, "top": top}
+    found: dict[str, object] = {"path": path, "label": answer.label, "probability": answer.probability, "top": top}
+    if answer.reason:
+        found["reason"] = answer.reason
+    if answer.set:
+        found["set"] = [[label, probability] for label, probability in answer.set]
+    return found

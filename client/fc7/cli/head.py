@@ -13,7 +13,7 @@ import click
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.head_evaluate import evaluate
-from fc7.cli.head_report import report
+from fc7.cli.head_report import describe_rule, report
 from fc7.cli.image_arguments import finish
 from fc7.cli.options import (
     example,
@@ -116,15 +116,21 @@ def train(
 @head.command()
 @click.argument("name")
 @version_option
+@click.option(
+    "--refuse-unknown", is_flag=True, help="Give no label to pictures of none of the classes. The price is printed."
+)
 @json_option
 @connected
-def publish(connection: Connection, name: str, version: int | None, as_json: bool) -> None:
+def publish(connection: Connection, name: str, version: int | None, refuse_unknown: bool, as_json: bool) -> None:
     """Choose the version of a head that `fc7 classify` uses.
 
     To go back, publish an older version.
     """
     with connection.open() as client:
-        print_heads([client.publish_head(name, version or 0)], as_json)
+        published = client.publish_head(name, version or 0, refuse_unknown=refuse_unknown)
+    print_heads([published], as_json)
+    if refuse_unknown and published.unknown is not None and not as_json:
+        print_text(f"\n{describe_rule(published.unknown)}")
 
 
 @example("fc7 head list")
@@ -152,6 +158,9 @@ def show(connection: Connection, name: str, version: int | None, as_json: bool) 
         print_json(facts)
     else:
         provenance = {f"provenance {key}": value for key, value in facts.pop("provenance").items()}
+        rule = facts.pop("unknown")
+        for name in ("score", "threshold", "known_kept", "unknown_refused") if rule else ():
+            facts[f"unknown {name.replace('_', ' ')}"] = rule[name]
         texts = {"classes": ", ".join(facts["classes"]), "warnings": ". ".join(facts["warnings"])}
         measures = {
             name.replace("_", " "): f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})"
@@ -202,7 +211,8 @@ def _warnings_of_older_server(head: Head) -> list[str]:
 def _facts(head: Head) -> dict[str, Any]:
     values = {field.name: getattr(head, field.name) for field in fields(head) if field.name != "failed"}
     measures = None if head.measures is None else asdict(head.measures)
-    return values | {"provenance": head.provenance.to_dict(), "measures": measures}
+    unknown = None if head.unknown is None else asdict(head.unknown)
+    return values | {"provenance": head.provenance.to_dict(), "measures": measures, "unknown": unknown}
 
 
 def print_heads(heads: Sequence[Head], as_json: bool) -> None:

@@ -12,7 +12,7 @@ from fc7.cli.options import example, file_type, json_option, path_type, version_
 from fc7.cli.output import check_writable, counted, print_json, print_table, print_text, printable, whole_file
 
 if TYPE_CHECKING:
-    from fc7 import HeadReport
+    from fc7 import HeadReport, UnknownRule
     from fc7.client import Client
     from fc7.head_report import JudgedRow
 
@@ -111,8 +111,18 @@ def _print(found: HeadReport) -> None:
             f"accuracy {other.accuracy:.4f} against {other.other_accuracy:.4f} "
             f"(McNemar's test: p = {other.p_value:.3f})"
         )
+    if found.head.unknown is not None:
+        print_text(f"\n{describe_rule(found.head.unknown)}")
     for warning in found.head.warnings:
         print_text(f"fc7: {warning}", err=True)
+
+
+def describe_rule(rule: UnknownRule) -> str:
+    """Return a sentence about what refusing unknown pictures costs."""
+    return (
+        f"refusing unknown pictures by {rule.score}: {rule.known_kept:.0%} of known pictures are kept, "
+        f"{rule.unknown_refused:.0%} of pictures of left-out classes are refused"
+    )
 
 
 def _print_rows(title: str, rows: list[JudgedRow]) -> None:

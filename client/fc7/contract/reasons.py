@@ -165,6 +165,11 @@ class Reason(Enum):
     HEAD_WITHOUT_REPORT = ReasonRow(
         "FailedPrecondition", "The version was trained before heads had reports.", "Train the head again."
     )
+    HEAD_WITHOUT_RULE = ReasonRow(
+        "FailedPrecondition",
+        "The head cannot tell pictures of none of its classes.",
+        "Train it again, with at least three classes.",
+    )
     NO_CLASSES = ReasonRow("FailedPrecondition", "The model has no classes of its own.", "Name a head.")
     NO_DECONVNET = ReasonRow(
         "FailedPrecondition", "The model has no deconvnet.", "Use `fc7 explain occlude`, which does not need one."

@@ -217,7 +217,7 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _accuracy(wanted: Sequence[str], predicted: Sequence[str]) -> float:
+def _accuracy(wanted: Sequence[str], predicted: Sequence[str | None]) -> float:
     return sum(a == b for a, b in zip(wanted, predicted, strict=True)) / len(wanted)
 
 

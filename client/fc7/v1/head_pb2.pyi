@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Head(_message.Message):
-    __slots__ = ("name", "version", "published_version", "provenance", "classes", "count", "accuracy", "held_out", "method", "seconds", "weights_sha256", "created", "parent_version", "majority_accuracy", "measures", "warnings", "source")
+    __slots__ = ("name", "version", "published_version", "provenance", "classes", "count", "accuracy", "held_out", "method", "seconds", "weights_sha256", "created", "parent_version", "majority_accuracy", "measures", "warnings", "source", "unknown", "refuses_unknown")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,8 @@ class Head(_message.Message):
     MEASURES_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    REFUSES_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     published_version: int
@@ -43,7 +45,33 @@ class Head(_message.Message):
     measures: HeadMeasures
     warnings: _containers.RepeatedScalarFieldContainer[str]
     source: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., published_version: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., held_out: _Optional[int] = ..., method: _Optional[str] = ..., seconds: _Optional[float] = ..., weights_sha256: _Optional[str] = ..., created: _Optional[str] = ..., parent_version: _Optional[int] = ..., majority_accuracy: _Optional[float] = ..., measures: _Optional[_Union[HeadMeasures, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., source: _Optional[str] = ...) -> None: ...
+    unknown: UnknownRule
+    refuses_unknown: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., published_version: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., held_out: _Optional[int] = ..., method: _Optional[str] = ..., seconds: _Optional[float] = ..., weights_sha256: _Optional[str] = ..., created: _Optional[str] = ..., parent_version: _Optional[int] = ..., majority_accuracy: _Optional[float] = ..., measures: _Optional[_Union[HeadMeasures, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., source: _Optional[str] = ..., unknown: _Optional[_Union[UnknownRule, _Mapping]] = ..., refuses_unknown: bool = ...) -> None: ...
+
+class UnknownRule(_message.Message):
+    __slots__ = ("score", "threshold", "known_kept", "unknown_refused", "scores")
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_KEPT_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_REFUSED_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    score: str
+    threshold: float
+    known_kept: float
+    unknown_refused: float
+    scores: _containers.RepeatedCompositeFieldContainer[UnknownScore]
+    def __init__(self, score: _Optional[str] = ..., threshold: _Optional[float] = ..., known_kept: _Optional[float] = ..., unknown_refused: _Optional[float] = ..., scores: _Optional[_Iterable[_Union[UnknownScore, _Mapping]]] = ...) -> None: ...
+
+class UnknownScore(_message.Message):
+    __slots__ = ("name", "unknown_refused", "auroc")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_REFUSED_FIELD_NUMBER: _ClassVar[int]
+    AUROC_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    unknown_refused: float
+    auroc: float
+    def __init__(self, name: _Optional[str] = ..., unknown_refused: _Optional[float] = ..., auroc: _Optional[float] = ...) -> None: ...
 
 class Estimate(_message.Message):
     __slots__ = ("value", "low", "high")
@@ -152,12 +180,14 @@ class FailedImage(_message.Message):
     def __init__(self, index: _Optional[int] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class PublishHeadRequest(_message.Message):
-    __slots__ = ("name", "version")
+    __slots__ = ("name", "version", "refuse_unknown")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    REFUSE_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+    refuse_unknown: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., refuse_unknown: bool = ...) -> None: ...
 
 class PublishHeadResponse(_message.Message):
     __slots__ = ("head",)
@@ -296,7 +326,7 @@ class DeleteHeadResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("head", "model", "images", "top", "views", "ensemble", "head_version")
+    __slots__ = ("head", "model", "images", "top", "views", "ensemble", "head_version", "refuse_unknown", "coverage")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +334,8 @@ class ClassifyRequest(_message.Message):
     VIEWS_FIELD_NUMBER: _ClassVar[int]
     ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
     HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REFUSE_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
     head: str
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
@@ -311,7 +343,9 @@ class ClassifyRequest(_message.Message):
     views: int
     ensemble: _containers.RepeatedScalarFieldContainer[str]
     head_version: int
-    def __init__(self, head: _Optional[str] = ..., model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., top: _Optional[int] = ..., views: _Optional[int] = ..., ensemble: _Optional[_Iterable[str]] = ..., head_version: _Optional[int] = ...) -> None: ...
+    refuse_unknown: bool
+    coverage: float
+    def __init__(self, head: _Optional[str] = ..., model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., top: _Optional[int] = ..., views: _Optional[int] = ..., ensemble: _Optional[_Iterable[str]] = ..., head_version: _Optional[int] = ..., refuse_unknown: bool = ..., coverage: _Optional[float] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
     __slots__ = ("results", "provenance", "head_version", "timing")
@@ -326,12 +360,16 @@ class ClassifyResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., head_version: _Optional[int] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ...) -> None: ...
 
 class ClassifyResult(_message.Message):
-    __slots__ = ("top", "error")
+    __slots__ = ("top", "error", "reason", "set")
     TOP_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
     top: _containers.RepeatedCompositeFieldContainer[Prediction]
     error: _common_pb2.ItemError
-    def __init__(self, top: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
+    reason: str
+    set: _containers.RepeatedCompositeFieldContainer[Prediction]
+    def __init__(self, top: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ..., reason: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("label", "probability")

@@ -29,6 +29,7 @@ class Publication(NamedTuple):
 
     published: int = 0  # version that classifies
     last_deleted: int = 0  # highest version that was deleted: its number is not given again
+    refuses_unknown: bool = False  # whether the published version refuses pictures of none of its classes
 
 
 class HeadFolders:
@@ -139,7 +140,7 @@ class HeadFolders:
                 name=name,
                 reason=Reason.HEAD_DAMAGED,
             ) from error
-        return Publication(values["published"], values["last_deleted"])
+        return Publication(values["published"], values["last_deleted"], values.get("refuses_unknown", False))
 
     def set_publication(self, name: str, publication: Publication) -> None:
         """Replace what ``publication`` returns; it is on disk when this returns."""

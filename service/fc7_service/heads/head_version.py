@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.measures import Measures
+from fc7_service.heads.unknown_rule import UnknownRule
 
 UNREADABLE = "unreadable"  # `HeadVersion.method` in a list, when the version's files cannot be read
 
@@ -29,4 +30,5 @@ class HeadVersion:
     majority_accuracy: float | None = None  # of always answering the largest class; None before release 0.2
     measures: Measures | None = None  # of the out-of-fold predictions; None before release 0.3
     source: str = ""  # where the rows came from, as the user named it; empty before release 0.3
+    unknown: UnknownRule | None = None  # which pictures are of no class; None for two classes, or before release 0.3
     judgement_sha256: str = ""  # of the file with the out-of-fold predictions, hex; empty before release 0.3

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7_service.bundle.softmax import softmax
+from fc7_service.heads.conformal import calibration_scores
 from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.folds import NO_FOLD, assign_folds
 from fc7_service.heads.label_errors import find_label_errors
@@ -17,6 +19,9 @@ from fc7_service.heads.measures import Measures, measure
 from fc7_service.heads.near_duplicates import Pair, near_duplicates
 from fc7_service.heads.out_of_fold import calibrate_out_of_fold, predict_out_of_fold
 from fc7_service.heads.stop_check import StopCheck
+from fc7_service.heads.unknown import choose_known_rows, find_unknown_rule
+from fc7_service.heads.unknown_rule import UnknownRule
+from fc7_service.heads.unknown_scores import normalised_rows
 
 _MOST_DUPLICATES = 1000  # pairs that are kept
 
@@ -34,6 +39,16 @@ class Judgement:
     duplicates: tuple[Pair, ...]  # rows of different classes that are almost the same picture, most similar first
     curve: tuple[CurvePoint, ...]
     measures: Measures
+    unknown: UnknownRule | None  # which pictures are of no class; None for two classes
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judgement, and what a head needs from it when it classifies."""
+
+    judgement: Judgement
+    calibration: NDArray[np.float32]  # (M,): see `calibration_scores`
+    known_rows: NDArray[np.float16] | None  # (K, D): see `known_scores`; None where the rule does not use them
 
 
 def judge(
@@ -43,7 +58,7 @@ def judge(
     ids: Sequence[str],
     fitted: FittedHead,
     check_stop: StopCheck,
-) -> Judgement:
+) -> Judged:
     """Predict every row by a head that was fitted without it, with the method and strength of ``fitted``.
 
     Parameters
@@ -65,9 +80,12 @@ def judge(
         is_right = probabilities.argmax(axis=1) == y
         curve = learning_curve(features, y, folds, groups, method, strength, is_right, check_stop)
         pairs = near_duplicates(features, check_stop=check_stop)
+        known, temperature = choose_known_rows(groups), float(fitted.softmax.temperature[0])
+        rule = find_unknown_rule(features, y, folds, logits, temperature, known, method, strength, check_stop)
     is_judged = folds != NO_FOLD
     group_numbers = np.unique(np.array(groups)[is_judged], return_inverse=True)[1]
-    return Judgement(
+    needs_rows = rule is not None and rule.score == "neighbour"
+    judgement = Judgement(
         ids=tuple(ids),
         contents=tuple(groups),
         y=y.astype(np.int32),
@@ -77,13 +95,20 @@ def judge(
         duplicates=tuple(pair for pair in pairs if y[pair.first] != y[pair.second])[:_MOST_DUPLICATES],
         curve=tuple(curve),
         measures=measure(probabilities[is_judged], y[is_judged], group_numbers, fitted.classes),
+        unknown=rule,
+    )
+    return Judged(
+        judgement,
+        # At the temperature of the head, so that its own probabilities compare.
+        calibration=calibration_scores(softmax(logits / np.float32(temperature))[is_judged], y[is_judged]),
+        known_rows=normalised_rows(features[known], fitted.softmax.mean).astype(np.float16) if needs_rows else None,
     )
 
 
 def pack_judgement(judgement: Judgement) -> bytes:
     """Return the content of the file that keeps a judgement, in the format of safetensors.
 
-    Probabilities are kept in half precision. The measures are in the manifest.
+    Probabilities are kept in half precision. The measures and the rule for unknown pictures are in the manifest.
     """
     from safetensors.numpy import save
 
@@ -99,7 +124,7 @@ def pack_judgement(judgement: Judgement) -> bytes:
     return save({name: np.ascontiguousarray(values) for name, values in tensors.items()})
 
 
-def unpack_judgement(data: bytes, measures: Measures) -> Judgement:
+def unpack_judgement(data: bytes, measures: Measures, unknown: UnknownRule | None) -> Judgement:
     """Return what ``pack_judgement`` wrote; the caller has verified the checksum."""
     from safetensors.numpy import load
 
@@ -115,4 +140,5 @@ def unpack_judgement(data: bytes, measures: Measures) -> Judgement:
         duplicates=tuple(Pair(*one) for one in texts["duplicates"]),
         curve=tuple(CurvePoint(*one) for one in texts["curve"]),
         measures=measures,
+        unknown=unknown,
     )

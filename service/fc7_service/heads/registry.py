@@ -103,9 +103,10 @@ class Heads:
         self.check_name(name)
         start = time.monotonic()
         fitted = fit_head(features, labels, groups, check_stop)
-        seconds, weights = time.monotonic() - start, pack_weights(fitted.softmax)
-        judgement = judge(features, labels, groups, ids or [str(i) for i in range(len(labels))], fitted, check_stop)
-        kept = pack_judgement(judgement)
+        seconds = time.monotonic() - start
+        judged = judge(features, labels, groups, ids or [str(i) for i in range(len(labels))], fitted, check_stop)
+        weights = pack_weights(fitted.softmax, judged.calibration, judged.known_rows)
+        kept = pack_judgement(judged.judgement)
         with self._lock:
             check_stop()
             parent = max(self._folders.versions(name), default=0)
@@ -123,7 +124,8 @@ class Heads:
                 weights_sha256=hashlib.sha256(weights).hexdigest(),
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 parent_version=parent,
-                measures=judgement.measures,
+                measures=judged.judgement.measures,
+                unknown=judged.judgement.unknown,
                 source=source,
                 judgement_sha256=hashlib.sha256(kept).hexdigest(),
             )
@@ -163,20 +165,32 @@ class Heads:
         """Stop the training that is running, and wait until it has ended; nothing of it is stored."""
         self._queue.close()
 
-    def publish(self, name: str, version: int = 0) -> HeadVersion:
+    def publish(self, name: str, version: int = 0, *, refuses_unknown: bool = False) -> HeadVersion:
         """Make a version (0 for the newest) the one that classifies.
+
+        Parameters
+        ----------
+        name, version
+            What to publish.
+        refuses_unknown
+            Whether it refuses pictures of none of its classes.
 
         Raises
         ------
         NotFound
             There is no such head or version.
+        FailedPrecondition
+            It shall refuse unknown pictures, but has no rule for that.
         DataLoss, FailedPrecondition
             The version is damaged, or a newer fc7 wrote it. The published version stays the same.
         """
         with self._lock:
             classifier = self._folders.read_classifier(name, self._version_or_newest(name, version))
             number = classifier.version.version
-            self._folders.set_publication(name, Publication(number, self._folders.last_deleted(name)))
+            if refuses_unknown:
+                classifier.check_unknown_rule()
+            publication = Publication(number, self._folders.last_deleted(name), refuses_unknown)
+            self._folders.set_publication(name, publication)
             self._published[name] = classifier
             return classifier.version
 
@@ -231,6 +245,13 @@ class Heads:
         except Fc7Error:
             return 0
 
+    def refuses_unknown(self, name: str) -> bool:
+        """Return whether the published version refuses unknown pictures; False if that cannot be read."""
+        try:
+            return self._folders.publication(name).refuses_unknown
+        except Fc7Error:
+            return False
+
     def check_published(self, name: str) -> None:
         """Refuse a head if it is unknown which of its versions is published.
 
@@ -262,15 +283,15 @@ class Heads:
                 self._published.pop(name, None)
                 self._folders.remove(name)
                 return
-            published = self._folders.publication(name).published
-            if version == published:
+            publication = self._folders.publication(name)
+            if version == publication.published:
                 raise FailedPrecondition(
                     f"version {version} of head {name!r} is published: publish another first, or delete the whole head",
                     name=name,
                     reason=Reason.HEAD_PUBLISHED,
                 )
             last_deleted = max(version, self._folders.last_deleted(name))
-            self._folders.set_publication(name, Publication(published, last_deleted))
+            self._folders.set_publication(name, publication._replace(last_deleted=last_deleted))
             self._folders.remove(name, version)
 
     def classifier(self, name: str, version: int = 0) -> Classifier:

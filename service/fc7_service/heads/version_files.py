@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, Reason
 from fc7_service.bundle.disk import write_file
@@ -17,11 +18,13 @@ from fc7_service.heads.head_version import HeadVersion
 from fc7_service.heads.judgement import Judgement, unpack_judgement
 from fc7_service.heads.measures import Estimate, Measures
 from fc7_service.heads.records import REMEDY, describe, read_file, read_record, write_record
+from fc7_service.heads.unknown_rule import UnknownRule, UnknownScore
 
 MANIFEST, WEIGHTS, JUDGEMENT = "manifest.json", "weights.safetensors", "judgement.safetensors"
 
+_CALIBRATION, _KNOWN_ROWS = "calibration", "known_rows"  # tensors of a weights file, since release 0.3
 # Values of manifests that were written before release 0.2 or 0.3
-_ADDED_LATER = {"majority_accuracy": None, "measures": None, "source": "", "judgement_sha256": ""}
+_ADDED_LATER = {"majority_accuracy": None, "measures": None, "source": "", "unknown": None, "judgement_sha256": ""}
 
 
 def write_version(
@@ -53,7 +56,7 @@ def read_version(folder: Path, head: str, number: int) -> HeadVersion:
         values = _ADDED_LATER | values
         known = {field.name: values[field.name] for field in fields(HeadVersion)}
         known |= {"classes": tuple(values["classes"]), "provenance": Provenance.from_dict(values["provenance"])}
-        known["measures"] = _read_measures(values["measures"])
+        known |= {"measures": _read_measures(values["measures"]), "unknown": _read_unknown(values["unknown"])}
         version = HeadVersion(**known)
     except (KeyError, TypeError, InvalidArgument) as error:
         raise DataLoss(
@@ -85,7 +88,9 @@ def read_classifier(folder: Path, version: HeadVersion) -> Classifier:
             name=version.name,
             reason=Reason.HEAD_DAMAGED,
         )
-    return Classifier(version, SoftmaxLayer(**load(data)))
+    tensors = load(data)
+    layer = SoftmaxLayer(**{field.name: tensors[field.name] for field in fields(SoftmaxLayer)})
+    return Classifier(version, layer, tensors.get(_CALIBRATION), tensors.get(_KNOWN_ROWS))
 
 
 def read_judgement(folder: Path, version: HeadVersion) -> Judgement:
@@ -113,7 +118,7 @@ def read_judgement(folder: Path, version: HeadVersion) -> Judgement:
             name=version.name,
             reason=Reason.HEAD_DAMAGED,
         )
-    return unpack_judgement(data, version.measures)
+    return unpack_judgement(data, version.measures, version.unknown)
 
 
 def _read_measures(values: dict[str, Any] | None) -> Measures | None:
@@ -125,8 +130,25 @@ def _read_measures(values: dict[str, Any] | None) -> Measures | None:
     return Measures(**read)
 
 
-def pack_weights(softmax: SoftmaxLayer) -> bytes:
-    """Return the content of a weights file, in the format of safetensors."""
+def _read_unknown(values: dict[str, Any] | None) -> UnknownRule | None:
+    if values is None:
+        return None
+    return UnknownRule(**{**values, "scores": tuple(UnknownScore(**score) for score in values["scores"])})
+
+
+def pack_weights(
+    softmax: SoftmaxLayer, calibration: NDArray[np.float32], known_rows: NDArray[np.float16] | None
+) -> bytes:
+    """Return the content of a weights file, in the format of safetensors.
+
+    Parameters
+    ----------
+    softmax
+        The layer.
+    calibration, known_rows
+        As for ``Classifier``.
+    """
     from safetensors.numpy import save
 
-    return save({name: np.ascontiguousarray(values) for name, values in asdict(softmax).items()})
+    tensors = asdict(softmax) | {_CALIBRATION: calibration, _KNOWN_ROWS: known_rows}
+    return save({name: np.ascontiguousarray(values) for name, values in tensors.items() if values is not None})

@@ -16,8 +16,12 @@ from fc7_service.bundle.bundle import check_same_classes
 from fc7_service.bundle.softmax import softmax
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import ImageFeatures
+from fc7_service.heads.classifier import Classifier
 from fc7_service.heads.registry import Heads
+from fc7_service.rpc.messages import write_error
 from fc7_service.rpc.request_models import model_of_provenance, models_of_request
+
+UNKNOWN = "unknown"  # reason of an answer without a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,13 @@ class ImageClassifier:
     layer: str
     classes: tuple[str, ...]
     predict: Callable[[NDArray[np.float32]], NDArray[np.float32]]  # features (N, D) to probabilities (N, C)
-    version: int = 0  # of a head; 0 for a network
+    head: Classifier | None = None  # None for a network
+    refuses_unknown: bool = False  # whether pictures of none of the classes are refused
+
+    @property
+    def version(self) -> int:
+        """Version of the head; 0 for a network."""
+        return self.head.version.version if self.head else 0
 
 
 async def find_classifiers(request: pb.ClassifyRequest, extractor: Extractor, heads: Heads) -> list[ImageClassifier]:
@@ -44,7 +54,12 @@ async def find_classifiers(request: pb.ClassifyRequest, extractor: Extractor, he
     classifier = await asyncio.to_thread(heads.classifier, request.head, request.head_version)
     head = classifier.version
     model = model_of_provenance(extractor, head.provenance, f"head {request.head!r}")
-    return [ImageClassifier(model, head.provenance.layer, head.classes, classifier.predict, head.version)]
+    refuses = request.refuse_unknown
+    if not refuses and head.version == await asyncio.to_thread(heads.published, head.name):
+        refuses = await asyncio.to_thread(heads.refuses_unknown, head.name)
+    if refuses:
+        classifier.check_unknown_rule()
+    return [ImageClassifier(model, head.provenance.layer, head.classes, classifier.predict, classifier, refuses)]
 
 
 def average_probabilities(
@@ -67,6 +82,42 @@ def average_probabilities(
     for i, row in zip(good, np.mean(answers, axis=0), strict=True):
         rows[i] = row
     return rows
+
+
+def find_unknown(classifier: ImageClassifier, found: ImageFeatures) -> list[bool]:
+    """Return for each image whether the classifier refuses it; False for an image that failed."""
+    is_unknown = [False] * len(found.rows)
+    good = [i for i, row in enumerate(found.rows) if not isinstance(row, Fc7Error)]
+    if classifier.head is None or not classifier.refuses_unknown or not good:
+        return is_unknown
+    of_good: list[Any] = [found.rows[i] for i in good]
+    views = np.stack(of_good)  # (N, V, D)
+    answers = classifier.head.are_unknown(views.reshape(-1, views.shape[-1]), views.shape[1])
+    for i, answer in zip(good, answers.tolist(), strict=True):
+        is_unknown[i] = answer
+    return is_unknown
+
+
+def check_head_options(request: pb.ClassifyRequest) -> None:
+    """Refuse a coverage that is none, and options that take a head without one."""
+    if not 0 <= request.coverage < 1:  # false for NaN too
+        raise InvalidArgument(f"coverage must be above 0 and below 1 (got {request.coverage:g})", name="coverage")
+    for name, value in (("coverage", request.coverage), ("refuse_unknown", request.refuse_unknown)):
+        if value and not request.head:
+            raise InvalidArgument(f"{name} takes a head. Name one", name=name)
+
+
+def write_result(
+    row: NDArray[np.float32] | Fc7Error, classifier: ImageClassifier, top: int, is_unknown: bool, coverage: float
+) -> pb.ClassifyResult:
+    """Return what is said about one image, given its probabilities (C,) or its error."""
+    if isinstance(row, Fc7Error):
+        return pb.ClassifyResult(error=write_error(row))
+    result = pb.ClassifyResult(top=most_probable(row, classifier.classes, top), reason=UNKNOWN if is_unknown else "")
+    if coverage and classifier.head is not None:
+        n_in_set = int(np.sum(row >= classifier.head.least_probability(coverage)))
+        result.set.extend(most_probable(row, classifier.classes, max(1, n_in_set)))
+    return result
 
 
 def most_probable(probabilities: NDArray[np.float32], classes: tuple[str, ...], top: int) -> list[pb.Prediction]:

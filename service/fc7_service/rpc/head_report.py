@@ -13,6 +13,7 @@ from fc7_service.heads.judgement import Judgement
 from fc7_service.heads.learning_curve import labels_for_one_point
 from fc7_service.heads.measures import Estimate, Measures
 from fc7_service.heads.registry import Heads
+from fc7_service.heads.unknown_rule import UnknownRule
 
 ROWS_PER_MESSAGE = 4096
 
@@ -68,3 +69,14 @@ def write_measures(measures: Measures) -> pb.HeadMeasures:
         if isinstance(value, Estimate):
             values[name] = pb.Estimate(**asdict(value))
     return pb.HeadMeasures(**values)
+
+
+def write_unknown_rule(rule: UnknownRule) -> pb.UnknownRule:
+    """Return the rule for unknown pictures as a message."""
+    return pb.UnknownRule(
+        score=rule.score,
+        threshold=rule.threshold,
+        known_kept=rule.known_kept,
+        unknown_refused=rule.unknown_refused,
+        scores=[pb.UnknownScore(**asdict(score)) for score in rule.scores],
+    )

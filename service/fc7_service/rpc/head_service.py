@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fc7.contract.timing import Timing
-from fc7.errors import Fc7Error, InvalidArgument
+from fc7.errors import InvalidArgument
 from fc7.v1 import head_pb2 as pb
 from fc7.v1 import head_pb2_grpc
 from fc7_service.bundle.provenance import Provenance
@@ -17,18 +17,24 @@ from fc7_service.features.image_features import extract_views
 from fc7_service.heads.head_version import HeadVersion
 from fc7_service.heads.measures import warnings
 from fc7_service.heads.registry import Heads
-from fc7_service.rpc.classify import average_probabilities, find_classifiers, most_probable
+from fc7_service.rpc.classify import (
+    average_probabilities,
+    check_head_options,
+    find_classifiers,
+    find_unknown,
+    write_result,
+)
 from fc7_service.rpc.head_report import (
     ROWS_PER_MESSAGE,
     compare_with_published,
     write_measures,
     write_report,
     write_rows,
+    write_unknown_rule,
 )
 from fc7_service.rpc.messages import (
     read_image,
     read_views,
-    write_error,
     write_provenance,
     write_timing,
 )
@@ -61,7 +67,9 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
 
     async def PublishHead(self, request: pb.PublishHeadRequest, context: Any) -> pb.PublishHeadResponse:  # noqa: N802
         """Make a version the one that Classify uses."""
-        head = await asyncio.to_thread(self._heads.publish, request.name, request.version)
+        head = await asyncio.to_thread(
+            self._heads.publish, request.name, request.version, refuses_unknown=request.refuse_unknown
+        )
         return pb.PublishHeadResponse(head=await asyncio.to_thread(self._write_head, head))
 
     async def GetHead(self, request: pb.GetHeadRequest, context: Any) -> pb.GetHeadResponse:  # noqa: N802
@@ -108,19 +116,19 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
                 f"(got {request.head_version} with head {request.head[:64]!r})",
                 name="head_version",
             )
+        check_head_options(request)
         n_views = read_views(request.views)
         classifiers = await find_classifiers(request, self._extractor, self._heads)
         images = [read_image(image) for image in request.images]
         found = [await extract_views(self._extractor, images, c.model, c.layer, n_views) for c in classifiers]
         rows = await asyncio.to_thread(average_probabilities, classifiers, found)
+        unknown = await asyncio.to_thread(find_unknown, classifiers[0], found[0])
         top = request.top or _DEFAULT_TOP
         provenances = [one.provenance for one in found]
         return pb.ClassifyResponse(
             results=[
-                pb.ClassifyResult(error=write_error(row))
-                if isinstance(row, Fc7Error)
-                else pb.ClassifyResult(top=most_probable(row, classifiers[0].classes, top))
-                for row in rows
+                write_result(row, classifiers[0], top, is_unknown, request.coverage)
+                for row, is_unknown in zip(rows, unknown, strict=True)
             ],
             provenance=write_provenance(Provenance.of_ensemble(provenances) if request.ensemble else provenances[0]),
             head_version=classifiers[0].version,
@@ -146,4 +154,6 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             measures=None if head.measures is None else write_measures(head.measures),
             warnings=[] if head.measures is None else warnings(head.measures),
             source=head.source,
+            unknown=None if head.unknown is None else write_unknown_rule(head.unknown),
+            refuses_unknown=self._heads.refuses_unknown(head.name),
         )

@@ -1,0 +1,150 @@
+"""None of these: a score that tells pictures of the head's classes from others, and what refusing costs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7_service.heads.classifier import SoftmaxLayer
+from fc7_service.heads.folds import NO_FOLD
+from fc7_service.heads.out_of_fold import fit_method
+from fc7_service.heads.standardised_rows import StandardisedRows
+from fc7_service.heads.stop_check import StopCheck
+from fc7_service.heads.unknown_rule import UnknownRule, UnknownScore
+from fc7_service.heads.unknown_scores import normalised_rows, score_logits
+
+KNOWN_KEPT = 0.95  # share of known pictures that the threshold lets pass
+_TURNS = 5  # a fifth of the classes is left out in each
+_MOST_KNOWN_ROWS = 2000  # that the nearest neighbour is looked for among
+SCORES = ("softmax", "energy", "neighbour")
+
+
+def choose_known_rows(groups: Sequence[str]) -> NDArray[np.int64]:
+    """Return which rows the nearest neighbour is looked for among: all of them, or 2,000 by hash."""
+    keys = np.array([int.from_bytes(hashlib.sha256(name.encode()).digest()[8:16]) for name in groups], np.uint64)
+    return np.sort(np.argsort(keys, kind="stable")[:_MOST_KNOWN_ROWS])
+
+
+def find_unknown_rule(
+    features: NDArray[np.float32],
+    y: NDArray[np.int64],
+    folds: NDArray[np.int8],
+    logits: NDArray[np.float32],
+    temperature: float,
+    known: NDArray[np.int64],
+    method: str,
+    strength: float,
+    check_stop: StopCheck,
+) -> UnknownRule | None:
+    """Choose the score that refuses most pictures of left-out classes; None for a head of two classes.
+
+    A fifth of the classes is left out in turn. A head without them judges their pictures, and pictures of the other
+    classes that it was not fitted on either.
+
+    Parameters
+    ----------
+    features, y, folds
+        Training rows, as for `judge`.
+    logits
+        float32 (N, C), out of fold, with all classes.
+    temperature
+        Of the head.
+    known
+        Rows among which the nearest neighbour is looked for.
+    """
+    n_classes = logits.shape[1]
+    if n_classes < 3:
+        return None
+    x = normalised_rows(features, features.mean(axis=0, dtype=np.float64).astype(np.float32))
+    turns = []
+    for turn in range(min(_TURNS, n_classes)):
+        is_left_out = y % min(_TURNS, n_classes) == turn
+        is_fitted = ~is_left_out & (folds != turn) & (folds != NO_FOLD)
+        is_known = ~is_left_out & (folds == turn)
+        if not is_known.any() or len(np.unique(y[is_fitted])) < 2:
+            continue
+        present, numbers = np.unique(y[is_fitted], return_inverse=True)
+        layer = fit_method(StandardisedRows(features[is_fitted], numbers, len(present), check_stop), method, strength)
+        near = known[is_fitted[known]]
+        turns.append(
+            [_turn_scores(score, layer, features, x, near, temperature, is_known, is_left_out) for score in SCORES]
+        )
+    if not turns:
+        return None
+    measured = [_measure(name, [turn[i] for turn in turns]) for i, name in enumerate(SCORES)]
+    best = max(measured, key=lambda one: one.unknown_refused)
+    scores = _out_of_fold_scores(best.name, logits / np.float32(temperature), x, folds, known)
+    is_judged = folds != NO_FOLD
+    kept = [
+        scores[folds == fold] >= np.quantile(scores[is_judged & (folds != fold)], 1 - KNOWN_KEPT)
+        for fold in np.unique(folds[is_judged])
+    ]
+    return UnknownRule(
+        score=best.name,
+        threshold=float(np.quantile(scores[is_judged], 1 - KNOWN_KEPT)),
+        known_kept=float(np.concatenate(kept).mean()),
+        unknown_refused=best.unknown_refused,
+        scores=tuple(sorted(measured, key=lambda one: -one.unknown_refused)),
+    )
+
+
+def _turn_scores(
+    score: str,
+    layer: SoftmaxLayer,
+    features: NDArray[np.float32],
+    x: NDArray[np.float32],
+    near: NDArray[np.int64],
+    temperature: float,
+    is_known: NDArray[np.bool_],
+    is_unknown: NDArray[np.bool_],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the scores of the known and of the unknown rows of one turn."""
+
+    def of_rows(chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+        if score == "neighbour":
+            return np.asarray((x[chosen] @ x[near].T).max(axis=1)) if len(near) else np.zeros(chosen.sum(), np.float32)
+        return score_logits(score, layer.logits(features[chosen]) / np.float32(temperature))
+
+    return of_rows(is_known), of_rows(is_unknown)
+
+
+def _measure(name: str, turns: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> UnknownScore:
+    """Return the figures of one score, each turn with a threshold of its own."""
+    refused = [unknown < np.quantile(known, 1 - KNOWN_KEPT) for known, unknown in turns]
+    return UnknownScore(
+        name=name,
+        unknown_refused=float(np.concatenate(refused).mean()),
+        auroc=float(np.mean([auroc(known, unknown) for known, unknown in turns])),
+    )
+
+
+def auroc(known: NDArray[np.float32], unknown: NDArray[np.float32]) -> float:
+    """Return the chance that a known row scores above an unknown one; ties count half.
+
+    References
+    ----------
+    Mann & Whitney 1947, "On a test of whether one of two random variables is stochastically larger than the other".
+    """
+    unknown = np.sort(unknown)
+    below = np.searchsorted(unknown, known, "left") + np.searchsorted(unknown, known, "right")
+    return float(below.mean() / (2 * len(unknown)))
+
+
+def _out_of_fold_scores(
+    score: str,
+    logits: NDArray[np.float32],
+    x: NDArray[np.float32],
+    folds: NDArray[np.int8],
+    known: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Return the score of every row by a head with all classes that was fitted without it."""
+    if score != "neighbour":
+        return score_logits(score, logits)
+    scores = np.empty(len(x), np.float32)
+    for fold in np.unique(folds):
+        others = known[(folds[known] != fold) & (folds[known] != NO_FOLD)]
+        scores[folds == fold] = (x[folds == fold] @ x[others].T).max(axis=1) if len(others) else 0.0
+    return scores
