@@ -75,6 +75,11 @@ def requests() -> dict[str, list[Message]]:
         "HeadService.GetHeadReport": [head_pb2.GetHeadReportRequest(name="h")],
         "HeadService.ListHeads": [head_pb2.ListHeadsRequest()],
         "HeadService.Classify": [head_pb2.ClassifyRequest(images=pictures, **h)],
+        "HeadService.ClassifyItems": [head_pb2.ClassifyItemsRequest(**in_c, **h)],
+        "HeadService.WriteClasses": [
+            head_pb2.WriteClassesRequest(items=head_pb2.ClassifyItemsRequest(**in_c, **h), field="class")
+        ],
+        "HeadService.RankItems": [head_pb2.RankItemsRequest(label=LABELS[0], k=2, **in_c, **h)],
         "ExplainService.ProjectUnit": [explain_pb2.ProjectUnitRequest(layer="conv5", image=pictures[0], strongest=1)],
         "ExplainService.TopUnits": [
             explain_pb2.TopUnitsRequest(

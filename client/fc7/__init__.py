@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fc7.results import (
         Added,
         Classification,
+        ClassifiedItem,
         Facet,
         Failure,
         Golden,
@@ -84,6 +85,7 @@ __all__ = [
     "AsyncFeatureStream",
     "ClassReason",
     "Classification",
+    "ClassifiedItem",
     "Client",
     "Collection",
     "CurvePoint",

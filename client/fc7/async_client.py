@@ -9,7 +9,7 @@ from types import TracebackType
 
 from fc7._async_session import AsyncSession
 from fc7._connect import connect_local, find_server
-from fc7._operations import admin, collection, feature, model
+from fc7._operations import admin, collection, feature, head_items, model
 from fc7._operations import head as heads
 from fc7._operations import head_report as head_reports
 from fc7._operations.feature import OnError, OnStreamError
@@ -19,10 +19,12 @@ from fc7.endpoint import Endpoint
 from fc7.explain import AsyncExplain
 from fc7.feature_stream import AsyncFeatureStream
 from fc7.features import Features
+from fc7.filters import Where
 from fc7.head_report import HeadReport
 from fc7.images import ImageLike
 from fc7.results import (
     Classification,
+    ClassifiedItem,
     CollectionFacts,
     Golden,
     Head,
@@ -31,6 +33,7 @@ from fc7.results import (
     ReloadedModel,
     ServerInfo,
 )
+from fc7.searches import Hit
 
 
 class AsyncClient:
@@ -251,6 +254,38 @@ class AsyncClient:
             heads.classify(images, head, model, ensemble, views, top, report, head_version, refuse_unknown, coverage),
             timeout_s,
         )
+
+    async def classify_items(
+        self,
+        collection: str,
+        *,
+        head: str,
+        head_version: int = 0,
+        where: Where | None = None,
+        write: str | None = None,
+        refuse_unknown: bool = False,
+        timeout_s: float | None = None,
+        report: Callable[[int], object] | None = None,
+    ) -> list[ClassifiedItem]:
+        """Classify the items of a collection from their stored features. See `Client.classify_items`."""
+        operation = head_items.classify(collection, head, head_version, where, write, refuse_unknown, report)
+        return await self._session.run(operation, timeout_s)
+
+    async def rank_items(
+        self,
+        collection: str,
+        label: str,
+        *,
+        head: str,
+        head_version: int = 0,
+        k: int = 10,
+        near_score: float | None = None,
+        where: Where | None = None,
+        timeout_s: float | None = None,
+    ) -> list[Hit]:
+        """Return the items that are most probably of a class, best first. See `Client.rank_items`."""
+        operation = head_items.rank(collection, label, head, head_version, k, near_score, where)
+        return await self._session.run(operation, timeout_s)
 
     @property
     def explain(self) -> AsyncExplain:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
-from fc7._operations import admin, collection, feature, model
+from fc7._operations import admin, collection, feature, head_items, model
 from fc7._operations import head as heads
 from fc7._operations import head_report as head_reports
 from fc7._operations.feature import OnError, OnStreamError
@@ -15,9 +15,21 @@ from fc7.collection import Collection
 from fc7.explain import Explain
 from fc7.feature_stream import FeatureStream
 from fc7.features import Features
+from fc7.filters import Where
 from fc7.head_report import HeadReport
 from fc7.images import ImageLike
-from fc7.results import Classification, CollectionFacts, Golden, Head, Metric, Model, ReloadedModel, ServerInfo
+from fc7.results import (
+    Classification,
+    ClassifiedItem,
+    CollectionFacts,
+    Golden,
+    Head,
+    Metric,
+    Model,
+    ReloadedModel,
+    ServerInfo,
+)
+from fc7.searches import Hit
 
 
 class Client:
@@ -569,6 +581,100 @@ class Client:
             heads.classify(images, head, model, ensemble, views, top, report, head_version, refuse_unknown, coverage),
             timeout_s,
         )
+
+    def classify_items(
+        self,
+        collection: str,
+        *,
+        head: str,
+        head_version: int = 0,
+        where: Where | None = None,
+        write: str | None = None,
+        refuse_unknown: bool = False,
+        timeout_s: float | None = None,
+        report: Callable[[int], object] | None = None,
+    ) -> list[ClassifiedItem]:
+        """Classify the items of a collection from their stored features. No picture is decoded.
+
+        Parameters
+        ----------
+        collection
+            Name of the collection. Its features must be those that the head takes.
+        head
+            Name of the head.
+        head_version
+            Version of the head, published or not; 0 for the published one.
+        where
+            Take only items whose payload matches this filter. Defaults to all.
+        write
+            Field of the payloads that gets the class, or None for a refused item. ``FIELD_probability`` gets the
+            probability, and ``FIELD_head`` the head and its version. Nothing is written by default. A value in the
+            field that no head wrote stays as it is, and its item has an `error`.
+        refuse_unknown
+            Refuse items of none of the head's classes, even if it was not published so.
+        report
+            Called with the number of items done, after each block.
+
+        Returns
+        -------
+        list of ClassifiedItem
+            In the order in which the items were first added.
+
+        Raises
+        ------
+        NotFound
+            There is no such collection or head.
+        FailedPrecondition
+            The features of the collection are not those that the head takes.
+        """
+        operation = head_items.classify(collection, head, head_version, where, write, refuse_unknown, report)
+        return self._session.run(operation, timeout_s)
+
+    def rank_items(
+        self,
+        collection: str,
+        label: str,
+        *,
+        head: str,
+        head_version: int = 0,
+        k: int = 10,
+        near_score: float | None = None,
+        where: Where | None = None,
+        timeout_s: float | None = None,
+    ) -> list[Hit]:
+        """Return the items of a collection that are most probably of a class, best first.
+
+        Parameters
+        ----------
+        collection
+            Name of the collection. Its features must be those that the head takes.
+        label
+            The class.
+        head
+            Name of the head.
+        head_version
+            Version of the head, published or not; 0 for the published one.
+        k
+            Number of items, 1 to 10,000.
+        near_score
+            Return the items whose probability is nearest to this one instead. 0.5 looks at the boundary of the class.
+        where
+            Rank only items whose payload matches this filter. Defaults to all.
+
+        Returns
+        -------
+        list of Hit
+            `Hit.score` is the probability of the class.
+
+        Raises
+        ------
+        NotFound
+            There is no such collection, head or class.
+        FailedPrecondition
+            The features of the collection are not those that the head takes.
+        """
+        operation = head_items.rank(collection, label, head, head_version, k, near_score, where)
+        return self._session.run(operation, timeout_s)
 
     @property
     def explain(self) -> Explain:

@@ -18,7 +18,7 @@ _SERVICES = ("Feature", "Model", "Collection", "Head", "Explain", "Admin")
 # gRPC itself still repeats a call that never left this process.
 SENT_ONCE = {
     "CollectionService": ("CreateCollection", "DeleteCollection", "DeleteItems", "UpdatePayloads", "UndoLabels"),
-    "HeadService": ("TrainHead", "PublishHead", "DeleteHead"),
+    "HeadService": ("TrainHead", "PublishHead", "DeleteHead", "WriteClasses"),
     "ModelService": ("ReloadModel", "UnloadModel"),
 }
 _RETRIED = {

@@ -534,6 +534,31 @@ class Classification:
         return f"Classification({self.reason or self.label} {self.probability:.3f})"
 
 
+@dataclass(frozen=True, slots=True)
+class ClassifiedItem:
+    """The class of an item of a collection.
+
+    Attributes
+    ----------
+    id : str
+        Id of the item.
+    label : str or None
+        Its class; None if the head refuses it.
+    probability : float
+        Probability of the most probable class, 0 to 1.
+    reason : str
+        "unknown" if the head refuses the item, because it looks like none of its classes; otherwise empty.
+    error : Fc7Error or None
+        Why the class was not written. None if it was, or if nothing was to be written.
+    """
+
+    id: str
+    label: str | None
+    probability: float
+    reason: str = ""
+    error: Fc7Error | None = None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ServerInfo:
     """A server's versions, device, limits and data folder.

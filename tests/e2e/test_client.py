@@ -140,6 +140,10 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     answers["unpublished"] = (await got(client.classify(good, head="kind", head_version=1)))[0].label
     classified = await got(client.classify([*images[:4], broken], head="kind"))
     answers["classes"] = [one.error.message if one.error else one.label for one in classified]
+    stored = await got(client.classify_items("photos", head="kind", head_version=1))
+    answers["stored"] = [(one.id, one.label, one.error) for one in stored]
+    ranked = await got(client.rank_items("photos", "above", head="kind", head_version=1, k=3, where='label = "below"'))
+    answers["ranked"] = [(hit.id, hit.payload) for hit in ranked]
     sets = await got(client.classify(images, head="kind", coverage=0.9))
     answers["sets"] = [one.set for one in sets]
     assert all(one.set[0] == one.top[0] for one in sets)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fc7.cli.classify_collection import classify_collection
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
-from fc7.cli.image_arguments import find_images, finish, paths_argument
+from fc7.cli.image_arguments import ImageLocation, find_images, finish
 from fc7.cli.options import (
     check_one_model,
     ensemble_option,
@@ -20,6 +21,7 @@ from fc7.cli.options import (
     model_option,
     positive,
     views_option,
+    where_option,
 )
 from fc7.cli.output import print_json, print_note, print_table, progress_bar
 
@@ -32,7 +34,16 @@ _JSON_TOP = 5  # classes per image with --json and without --top
 
 @example("fc7 classify query.jpg")
 @click.command()
-@paths_argument
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=ImageLocation())
+@click.option(
+    "--collection", metavar="NAME", help="Classify the items of this collection from their features. Takes --head."
+)
+@click.option(
+    "--write",
+    metavar="FIELD",
+    help="Payload field of the items that gets the class. FIELD_probability and FIELD_head are written too.",
+)
+@where_option
 @head_option
 @model_option
 @ensemble_option
@@ -50,6 +61,9 @@ _JSON_TOP = 5  # classes per image with --json and without --top
 def classify(
     connection: Connection,
     paths: tuple[Path | str, ...],
+    collection: str | None,
+    write: str | None,
+    where: str | None,
     head: str,
     model: str,
     ensemble: tuple[str, ...],
@@ -62,7 +76,8 @@ def classify(
 ) -> None:
     """Classify images with a head or with the network's own classes.
 
-    Each PATH is an image file, a folder (searched at any depth), a URL (http or https), or - for
+    With --collection, the stored features of its items are classified, and no picture is read.
+    Otherwise each PATH is an image file, a folder (searched at any depth), a URL (http or https), or - for
     an image on standard input.
 
     A head classifies with its published version; `fc7 head publish` chooses that. Several views
@@ -71,6 +86,17 @@ def classify(
     its classes. With --json, results are
     printed in batches of 64, as soon as the server has answered.
     """
+    if collection is not None:
+        if paths or model or ensemble or views != 1 or top or coverage or not head:
+            raise click.UsageError(
+                "--collection takes --head, --where, --write and --refuse-unknown, and no PATH or other option"
+            )
+        classify_collection(connection, collection, head, where, write, refuse_unknown, as_json)
+        return
+    if not paths:
+        raise click.UsageError("give a PATH to classify, or --collection NAME")
+    if write is not None or where is not None:
+        raise click.UsageError("--write and --where are for --collection")
     check_one_model(model, ensemble)
     if head and (model or ensemble):
         raise click.UsageError("--head cannot be combined with --model or --ensemble, because a head has its own model")

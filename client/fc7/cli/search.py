@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fc7.cli.classify_collection import rank_collection
 from fc7.cli.connection import Connection, connected
 from fc7.cli.features_file import read_features
 from fc7.cli.image_arguments import ImageLocation, as_text, read_query
@@ -123,6 +124,13 @@ def _read_crop(
     metavar="FILE",
     help="Image file to draw the queries and their neighbours into (.png, .jpg, ...).",
 )
+@click.option("--class", "label", metavar="LABEL", help="Rank the items by this class of a head instead. Takes --head.")
+@click.option("--head", metavar="NAME", help="Published head for --class.")
+@click.option(
+    "--near-score",
+    type=click.FloatRange(0, 1),
+    help="With --class, print the items whose probability is nearest to this one. 0.5 looks at the boundary.",
+)
 @click.option("--verbose", is_flag=True, help="Say which index ran, what was compared, and where the time went.")
 @json_option
 @connected
@@ -146,6 +154,9 @@ def search(
     payload_fields: tuple[str, ...],
     with_features: bool,
     sheet: Path | None,
+    label: str | None,
+    head: str | None,
+    near_score: float | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -158,9 +169,18 @@ def search(
     score is always nearer. The sheet takes pictures from `payload.path`, and draws a grey tile
     for a picture that is not there.
 
+    With --class, the items that are most probably of a class of a head come first.
+
     --where narrows the search to items whose payload matches. A filter can use =, !=, <, <=, >, >=, in,
     between, prefix, contains and exists, and combines them with and, or, not and brackets.
     """
+    if label is not None:
+        if images or item_ids or features or example_images or example_ids or not head:
+            raise click.UsageError("--class takes --head, -k, --near-score and --where, and nothing to search with")
+        rank_collection(connection, name, label, head, k, near_score, where, as_json)
+        return
+    if head or near_score is not None:
+        raise click.UsageError("--head and --near-score are for --class")
     if not (images or item_ids or features or example_images or example_ids):
         raise click.UsageError("give an IMAGE, --id, --features, --example or --example-id to search with")
     if crop and not images:

@@ -170,6 +170,9 @@ class Reason(Enum):
         "The head cannot tell pictures of none of its classes.",
         "Train it again, with at least three classes.",
     )
+    FIELD_NOT_OURS = ReasonRow(
+        "FailedPrecondition", "The field of an item holds a value that no head wrote.", "Write to another field."
+    )
     NO_CLASSES = ReasonRow("FailedPrecondition", "The model has no classes of its own.", "Name a head.")
     NO_DECONVNET = ReasonRow(
         "FailedPrecondition", "The model has no deconvnet.", "Use `fc7 explain occlude`, which does not need one."

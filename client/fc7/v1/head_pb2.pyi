@@ -378,3 +378,95 @@ class Prediction(_message.Message):
     label: str
     probability: float
     def __init__(self, label: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
+
+class ClassifyItemsRequest(_message.Message):
+    __slots__ = ("collection", "head", "head_version", "filter_json", "refuse_unknown")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    REFUSE_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    head: str
+    head_version: int
+    filter_json: str
+    refuse_unknown: bool
+    def __init__(self, collection: _Optional[str] = ..., head: _Optional[str] = ..., head_version: _Optional[int] = ..., filter_json: _Optional[str] = ..., refuse_unknown: bool = ...) -> None: ...
+
+class WriteClassesRequest(_message.Message):
+    __slots__ = ("items", "field")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    items: ClassifyItemsRequest
+    field: str
+    def __init__(self, items: _Optional[_Union[ClassifyItemsRequest, _Mapping]] = ..., field: _Optional[str] = ...) -> None: ...
+
+class ClassifyItemsResponse(_message.Message):
+    __slots__ = ("items", "head_version", "filtered")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[ClassifiedItem]
+    head_version: int
+    filtered: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[ClassifiedItem, _Mapping]]] = ..., head_version: _Optional[int] = ..., filtered: bool = ...) -> None: ...
+
+class WriteClassesResponse(_message.Message):
+    __slots__ = ("items", "head_version", "filtered")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[ClassifiedItem]
+    head_version: int
+    filtered: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[ClassifiedItem, _Mapping]]] = ..., head_version: _Optional[int] = ..., filtered: bool = ...) -> None: ...
+
+class ClassifiedItem(_message.Message):
+    __slots__ = ("id", "top", "reason", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    top: Prediction
+    reason: str
+    error: _common_pb2.ItemError
+    def __init__(self, id: _Optional[str] = ..., top: _Optional[_Union[Prediction, _Mapping]] = ..., reason: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
+
+class RankItemsRequest(_message.Message):
+    __slots__ = ("collection", "head", "head_version", "label", "k", "near_score", "filter_json")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    NEAR_SCORE_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    head: str
+    head_version: int
+    label: str
+    k: int
+    near_score: float
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., head: _Optional[str] = ..., head_version: _Optional[int] = ..., label: _Optional[str] = ..., k: _Optional[int] = ..., near_score: _Optional[float] = ..., filter_json: _Optional[str] = ...) -> None: ...
+
+class RankItemsResponse(_message.Message):
+    __slots__ = ("items", "head_version", "filtered")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[RankedItem]
+    head_version: int
+    filtered: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., head_version: _Optional[int] = ..., filtered: bool = ...) -> None: ...
+
+class RankedItem(_message.Message):
+    __slots__ = ("id", "probability", "payload_json")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_JSON_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    probability: float
+    payload_json: str
+    def __init__(self, id: _Optional[str] = ..., probability: _Optional[float] = ..., payload_json: _Optional[str] = ...) -> None: ...

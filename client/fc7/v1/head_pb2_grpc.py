@@ -71,6 +71,21 @@ class HeadServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_head__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_head__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.ClassifyItems = channel.unary_stream(
+                '/fc7.v1.HeadService/ClassifyItems',
+                request_serializer=fc7_dot_v1_dot_head__pb2.ClassifyItemsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.ClassifyItemsResponse.FromString,
+                _registered_method=True)
+        self.WriteClasses = channel.unary_stream(
+                '/fc7.v1.HeadService/WriteClasses',
+                request_serializer=fc7_dot_v1_dot_head__pb2.WriteClassesRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.WriteClassesResponse.FromString,
+                _registered_method=True)
+        self.RankItems = channel.unary_unary(
+                '/fc7.v1.HeadService/RankItems',
+                request_serializer=fc7_dot_v1_dot_head__pb2.RankItemsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.RankItemsResponse.FromString,
+                _registered_method=True)
 
 
 class HeadServiceServicer(object):
@@ -129,6 +144,28 @@ class HeadServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ClassifyItems(self, request, context):
+        """Classify the items of a collection from their stored features.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteClasses(self, request, context):
+        """Do the same, and write the class, its probability and the head to the payload of each item, before its block is
+        answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RankItems(self, request, context):
+        """Return the items of a collection that are most probably of a class.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HeadServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -166,6 +203,21 @@ def add_HeadServiceServicer_to_server(servicer, server):
                     servicer.Classify,
                     request_deserializer=fc7_dot_v1_dot_head__pb2.ClassifyRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_head__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'ClassifyItems': grpc.unary_stream_rpc_method_handler(
+                    servicer.ClassifyItems,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.ClassifyItemsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.ClassifyItemsResponse.SerializeToString,
+            ),
+            'WriteClasses': grpc.unary_stream_rpc_method_handler(
+                    servicer.WriteClasses,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.WriteClassesRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.WriteClassesResponse.SerializeToString,
+            ),
+            'RankItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.RankItems,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.RankItemsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.RankItemsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -359,6 +411,87 @@ class HeadService(object):
             '/fc7.v1.HeadService/Classify',
             fc7_dot_v1_dot_head__pb2.ClassifyRequest.SerializeToString,
             fc7_dot_v1_dot_head__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifyItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fc7.v1.HeadService/ClassifyItems',
+            fc7_dot_v1_dot_head__pb2.ClassifyItemsRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.ClassifyItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteClasses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fc7.v1.HeadService/WriteClasses',
+            fc7_dot_v1_dot_head__pb2.WriteClassesRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.WriteClassesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RankItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.HeadService/RankItems',
+            fc7_dot_v1_dot_head__pb2.RankItemsRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.RankItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,14 @@ class HeadServiceStub:
     """Delete one version of a head, or the whole head."""
     Classify: _grpc.UnaryUnaryMultiCallable[_head_pb2.ClassifyRequest, _head_pb2.ClassifyResponse]
     """Classify images with a head, or with the classes that a network was trained on."""
+    ClassifyItems: _grpc.UnaryStreamMultiCallable[_head_pb2.ClassifyItemsRequest, _head_pb2.ClassifyItemsResponse]
+    """Classify the items of a collection from their stored features."""
+    WriteClasses: _grpc.UnaryStreamMultiCallable[_head_pb2.WriteClassesRequest, _head_pb2.WriteClassesResponse]
+    """Do the same, and write the class, its probability and the head to the payload of each item, before its block is
+    answered.
+    """
+    RankItems: _grpc.UnaryUnaryMultiCallable[_head_pb2.RankItemsRequest, _head_pb2.RankItemsResponse]
+    """Return the items of a collection that are most probably of a class."""
 
 @_typing.type_check_only
 class HeadServiceAsyncStub(HeadServiceStub):
@@ -79,6 +87,14 @@ class HeadServiceAsyncStub(HeadServiceStub):
     """Delete one version of a head, or the whole head."""
     Classify: _aio.UnaryUnaryMultiCallable[_head_pb2.ClassifyRequest, _head_pb2.ClassifyResponse]  # type: ignore[assignment]
     """Classify images with a head, or with the classes that a network was trained on."""
+    ClassifyItems: _aio.UnaryStreamMultiCallable[_head_pb2.ClassifyItemsRequest, _head_pb2.ClassifyItemsResponse]  # type: ignore[assignment]
+    """Classify the items of a collection from their stored features."""
+    WriteClasses: _aio.UnaryStreamMultiCallable[_head_pb2.WriteClassesRequest, _head_pb2.WriteClassesResponse]  # type: ignore[assignment]
+    """Do the same, and write the class, its probability and the head to the payload of each item, before its block is
+    answered.
+    """
+    RankItems: _aio.UnaryUnaryMultiCallable[_head_pb2.RankItemsRequest, _head_pb2.RankItemsResponse]  # type: ignore[assignment]
+    """Return the items of a collection that are most probably of a class."""
 
 class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
     """Heads: classifiers for the caller's own classes, trained on features. They have versions, one of which may be
@@ -144,5 +160,31 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_head_pb2.ClassifyResponse, _abc.Awaitable[_head_pb2.ClassifyResponse]]:
         """Classify images with a head, or with the classes that a network was trained on."""
+
+    @_abc_1.abstractmethod
+    def ClassifyItems(
+        self,
+        request: _head_pb2.ClassifyItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_head_pb2.ClassifyItemsResponse], _abc.AsyncIterator[_head_pb2.ClassifyItemsResponse]]:
+        """Classify the items of a collection from their stored features."""
+
+    @_abc_1.abstractmethod
+    def WriteClasses(
+        self,
+        request: _head_pb2.WriteClassesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_head_pb2.WriteClassesResponse], _abc.AsyncIterator[_head_pb2.WriteClassesResponse]]:
+        """Do the same, and write the class, its probability and the head to the payload of each item, before its block is
+        answered.
+        """
+
+    @_abc_1.abstractmethod
+    def RankItems(
+        self,
+        request: _head_pb2.RankItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_head_pb2.RankItemsResponse, _abc.Awaitable[_head_pb2.RankItemsResponse]]:
+        """Return the items of a collection that are most probably of a class."""
 
 def add_HeadServiceServicer_to_server(servicer: HeadServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

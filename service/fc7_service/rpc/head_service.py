@@ -24,6 +24,7 @@ from fc7_service.rpc.classify import (
     find_unknown,
     write_result,
 )
+from fc7_service.rpc.classify_items import ItemClassifier
 from fc7_service.rpc.head_report import (
     ROWS_PER_MESSAGE,
     compare_with_published,
@@ -42,6 +43,7 @@ from fc7_service.rpc.train_head import Trainer
 from fc7_service.telemetry.record import Record, ignore
 
 _DEFAULT_TOP = 5
+_LONGEST_FIELD = 256
 
 
 class HeadServicer(head_pb2_grpc.HeadServiceServicer):
@@ -50,6 +52,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
     def __init__(self, heads: Heads, extractor: Extractor, collections: Collections, record: Record = ignore) -> None:
         self._heads, self._extractor, self._record = heads, extractor, record
         self._trainer = Trainer(heads, extractor, collections)
+        self._item_classifier = ItemClassifier(heads, collections)
 
     async def TrainHead(  # noqa: N802
         self, requests: AsyncIterator[pb.TrainHeadRequest], context: Any
@@ -134,6 +137,28 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
             head_version=classifiers[0].version,
             timing=write_timing(sum((one.timing for one in found), Timing())),
         )
+
+    async def ClassifyItems(  # noqa: N802
+        self, request: pb.ClassifyItemsRequest, context: Any
+    ) -> AsyncIterator[pb.ClassifyItemsResponse]:
+        """Classify the items of a collection."""
+        async for part in self._item_classifier.classify(request):
+            yield part
+
+    async def WriteClasses(  # noqa: N802
+        self, request: pb.WriteClassesRequest, context: Any
+    ) -> AsyncIterator[pb.WriteClassesResponse]:
+        """Classify the items of a collection, and write the classes to their payloads."""
+        if not request.field or len(request.field) > _LONGEST_FIELD:
+            raise InvalidArgument(
+                f"field must have 1 to {_LONGEST_FIELD} characters (got {request.field[:32]!r})", name="field"
+            )
+        async for part in self._item_classifier.classify(request.items, request.field):
+            yield pb.WriteClassesResponse(items=part.items, head_version=part.head_version, filtered=part.filtered)
+
+    async def RankItems(self, request: pb.RankItemsRequest, context: Any) -> pb.RankItemsResponse:  # noqa: N802
+        """Return the items that are most probably of a class."""
+        return await self._item_classifier.rank(request)
 
     def _write_head(self, head: HeadVersion) -> pb.Head:
         return pb.Head(
