@@ -38,8 +38,8 @@ class Machine(RuleBasedStateMachine):
     @initialize(metric=st.sampled_from(["cosine", "l2", "dot"]), is_coded=st.booleans())
     def make(self, metric, is_coded):
         self.folder = tempfile.TemporaryDirectory()
-        self.kept = snapshot._STALE_ROWS, index_choice._EXACT_NUMBERS, index_rabitq._SCAN_SHARE
-        snapshot._STALE_ROWS = 3  # rebuild often
+        self.kept = snapshot._STALE_ROWS, snapshot._TAIL_ROWS, index_choice._EXACT_NUMBERS, index_rabitq._SCAN_SHARE
+        snapshot._STALE_ROWS = snapshot._TAIL_ROWS = 3  # rebuild often
         index_choice._EXACT_NUMBERS = 0 if is_coded else 10**9
         self.library, self.metric = Collections(Path(self.folder.name)), metric
         self.library.create("c", PROVENANCE, DIM, metric)
@@ -120,7 +120,12 @@ class Machine(RuleBasedStateMachine):
         if hasattr(self, "library"):
             self.library.close()
             self.folder.cleanup()
-            snapshot._STALE_ROWS, index_choice._EXACT_NUMBERS, index_rabitq._SCAN_SHARE = self.kept
+            (
+                snapshot._STALE_ROWS,
+                snapshot._TAIL_ROWS,
+                index_choice._EXACT_NUMBERS,
+                index_rabitq._SCAN_SHARE,
+            ) = self.kept
 
 
 TestCollections = Machine.TestCase

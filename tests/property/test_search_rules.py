@@ -15,7 +15,7 @@ from fc7.contract.filter import Comparison
 from fc7.contract.filter_json import write_json
 from fc7.errors import InvalidArgument
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections import index_choice
+from fc7_service.collections import index_choice, snapshot
 from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item
 from fc7_service.collections.search import Example, Query, Search, combine
@@ -97,6 +97,7 @@ def test_every_search_agrees_with_the_twin(library: Any, data: Any) -> None:
 def test_the_exact_search_compares_every_vector(library: Any, metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
     collections, _ = library
     monkeypatch.setattr(index_choice, "_EXACT_NUMBERS", 0)
+    monkeypatch.setattr(snapshot, "_TAIL_ROWS", 100)
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(2000, DIM)).astype(np.float32)
     coded = collections.create(f"coded-{metric}", PROVENANCE, DIM, metric)

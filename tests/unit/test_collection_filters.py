@@ -10,7 +10,7 @@ import pytest
 from fc7.contract.filter_text import parse
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections import collection as collection_file
-from fc7_service.collections import index_choice
+from fc7_service.collections import index_choice, snapshot
 from fc7_service.collections.columns import Columns
 from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item
@@ -37,6 +37,7 @@ def photos(library):
 @pytest.fixture(params=["exact", "rabitq"])
 def index(request, monkeypatch):
     monkeypatch.setattr(index_choice, "_EXACT_NUMBERS", N * DIM if request.param == "exact" else 0)
+    monkeypatch.setattr(snapshot, "_TAIL_ROWS", 100)
     return request.param
 
 

@@ -32,6 +32,7 @@ Gao and Long 2024, RaBitQ (arXiv 2405.12497).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import faiss
@@ -41,7 +42,8 @@ from numpy.typing import NDArray
 from fc7_service.collections.faiss_threads import set_faiss_threads
 from fc7_service.collections.index import Work
 from fc7_service.collections.rows import Metric
-from fc7_service.collections.scoring import ROUNDING, ScoredRows, exact_scores, may_be_best, prepare_vectors, scan
+from fc7_service.collections.scoring import ROUNDING, ScoredRows, exact_scores, may_be_best, scan
+from fc7_service.collections.vectors import Vectors
 
 _BLOCK = 8192  # rows prepared at once
 _RANKED_ROWS = 64  # candidates ranked at once: they stay in the cache of the processor
@@ -54,23 +56,42 @@ _CANDIDATES, _CANDIDATES_PER_K = 100, 4  # of the first pass; for most queries i
 _SCAN_SHARE = 4  # with more than a quarter of the rows as candidates, comparing all is as fast
 
 
-class RaBitQ:
-    """FAISS RaBitQ over the full dimension; the raw vectors stay in memory as they are stored, mostly fp16."""
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """All that has to be computed from the vectors."""
 
-    def __init__(self, vectors: NDArray[Any], metric: Metric) -> None:
-        self._vectors, self._metric = vectors, metric
+    codes: NDArray[np.uint8]  # (N, n_bytes)
+    centre: NDArray[np.float32]  # (D,)
+    lengths: NDArray[np.float32]  # (N,), of the rows as `Vectors.decoded` returns them
+    errors: NDArray[np.float64]  # (3,): s, |e| and |y-c| of the module's text
+
+
+class RaBitQ:
+    """FAISS RaBitQ over the full dimension; the raw vectors stay as they are stored, mostly fp16.
+
+    ``codes`` are those that an index of the same vectors returned; by default they are computed.
+    """
+
+    def __init__(self, vectors: Vectors | NDArray[Any], metric: Metric, codes: Codes | None = None) -> None:
+        self._vectors = vectors if isinstance(vectors, Vectors) else Vectors(vectors)
+        self._metric = metric
         kind = faiss.METRIC_INNER_PRODUCT if metric == "dot" else faiss.METRIC_L2  # cosine: the same order, unit length
         self._codes = faiss.IndexRaBitQ(vectors.shape[1], kind)
         self._codes.qb = _QUERY_BITS
-        step = -(-len(vectors) // _TRAINING_ROWS)
-        self._codes.train(prepare_vectors(vectors[::step], metric))
-        self._centre: NDArray[np.float32] = faiss.vector_to_array(self._codes.center)
-        self._lengths = np.empty(len(vectors), np.float32)  # of the rows as `_decoded` returns them
-        for start in range(0, len(vectors), _BLOCK):
-            raw = vectors[start : start + _BLOCK]
-            self._codes.add(prepare_vectors(raw, metric))
-            self._lengths[start : start + _BLOCK] = np.linalg.norm(self._decoded(raw), axis=1)
-        self._measure_errors()
+        if codes is None:
+            self._compute()
+        else:
+            faiss.copy_array_to_vector(codes.centre, self._codes.center)
+            self._codes.is_trained = True
+            self._codes.add_sa_codes(codes.codes)
+            self._centre, self._lengths = codes.centre, codes.lengths
+            self._relative_error, self._error, self._code_radius = codes.errors.tolist()
+
+    def codes(self) -> Codes:
+        """Return what makes this index again without computing."""
+        errors = np.array([self._relative_error, self._error, self._code_radius])
+        packed = faiss.vector_to_array(self._codes.codes).reshape(len(self._vectors), -1)  # type: ignore[attr-defined]
+        return Codes(packed, self._centre, self._lengths, errors)
 
     def search(
         self,
@@ -113,10 +134,21 @@ class RaBitQ:
                 answers[i] = answer
         return answers
 
+    def _compute(self) -> None:
+        n = len(self._vectors)
+        self._codes.train(self._vectors.prepared(slice(0, n, -(-n // _TRAINING_ROWS)), self._metric))
+        self._centre = faiss.vector_to_array(self._codes.center)
+        self._lengths = np.empty(n, np.float32)
+        for start in range(0, n, _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            self._codes.add(self._vectors.prepared(rows, self._metric))
+            self._lengths[rows] = np.linalg.norm(self._vectors.decoded(rows, self._metric), axis=1)
+        self._measure_errors()
+
     def _measure_errors(self) -> None:
         """Measure, on a sample, how far the codes are from the vectors that they stand for."""
         step = -(-len(self._vectors) // _SAMPLED_ROWS)
-        rows = prepare_vectors(self._vectors[::step], self._metric)
+        rows = self._vectors.prepared(slice(0, len(self._vectors), step), self._metric)
         coded = self._codes.sa_decode(self._codes.sa_encode(rows))
         errors, radii = np.linalg.norm(coded - rows, axis=1), np.linalg.norm(rows - self._centre, axis=1)
         relative = np.divide(errors, radii, out=np.zeros_like(errors), where=radii > 0)
@@ -148,7 +180,7 @@ class RaBitQ:
         """Return which of ``rows`` may be the k best, with their exact scores."""
         dots = np.concatenate(
             [
-                np.einsum("nd,d->n", self._decoded(self._vectors[rows[start : start + _RANKED_ROWS]]), query)
+                np.einsum("nd,d->n", self._vectors.decoded(rows[start : start + _RANKED_ROWS], self._metric), query)
                 for start in range(0, len(rows), _RANKED_ROWS)
             ]
         )
@@ -157,22 +189,18 @@ class RaBitQ:
             dots /= lengths
             lengths = np.ones_like(lengths)
         best = rows[may_be_best(dots, lengths, query, k, self._metric)]
-        return best, exact_scores(prepare_vectors(self._vectors[best], self._metric), query, self._metric)
-
-    def _decoded(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """Return rows as float32: fp16 as it is, which loses nothing, and float32, of any size, prepared."""
-        return raw.astype(np.float32) if raw.dtype == np.float16 else prepare_vectors(raw, self._metric)
+        return best, exact_scores(self._vectors.prepared(best, self._metric), query, self._metric)
 
     def _scan(self, rows: NDArray[np.int64], queries: NDArray[np.float32], k: int) -> list[ScoredRows]:
         """Return the k best of ``rows``; the other rows are not even prepared."""
         starts = range(0, len(rows), _BLOCK)
-        blocks = (prepare_vectors(self._vectors[rows[start : start + _BLOCK]], self._metric) for start in starts)
+        blocks = (self._vectors.prepared(rows[start : start + _BLOCK], self._metric) for start in starts)
         found = scan(blocks, queries, k, np.ones(len(rows), bool), self._metric)
         return [(rows[positions], scores) for positions, scores in found]
 
     def _blocks(self) -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(self._vectors), _BLOCK):
-            yield prepare_vectors(self._vectors[start : start + _BLOCK], self._metric)
+            yield self._vectors.prepared(slice(start, start + _BLOCK), self._metric)
 
 
 class _Selection:

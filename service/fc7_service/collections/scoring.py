@@ -68,7 +68,7 @@ def scan(
         if len(rows):
             _scan_block(block, rows, offset, queries, k, metric, found)
         offset += len(block)
-    return [_joined(parts) for parts in found]
+    return [joined(parts) for parts in found]
 
 
 def _scan_block(
@@ -106,7 +106,8 @@ def may_be_best(
     return np.flatnonzero(ranks + doubt >= sure)
 
 
-def _joined(parts: list[ScoredRows]) -> ScoredRows:
+def joined(parts: list[ScoredRows]) -> ScoredRows:
+    """Return what several parts of a collection answered as one answer."""
     if not parts:
         return NO_ROWS
     return np.concatenate([p for p, _ in parts]), np.concatenate([s for _, s in parts])

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fc7.contract.filter import matches
-from fc7.errors import DataLoss, NotFound, Reason
+from fc7.errors import NotFound
 from fc7_service.collections.columns import Columns
 from fc7_service.collections.index import Work
+from fc7_service.collections.index_choice import choose_index
+from fc7_service.collections.row_blocks import Block, join_blocks, read_rows
 from fc7_service.collections.rows import StoredRow, log_damaged, parse_payload
 from fc7_service.collections.search import Query, Search, SearchReport
 from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Store
+from fc7_service.collections.vectors import DamagedFileError, Vectors
+
+if TYPE_CHECKING:
+    from fc7_service.collections.segments import Segments
+
+_ATTEMPTS = 20  # of a search that commits overtake, before it keeps writers waiting
+_PUBLISHED_S = 1.0  # longest that a search waits for a commit that it has seen in the database
 
 RankedRows = list[tuple[int, float]]  # rid and score, best first
 Rows = dict[int, StoredRow]  # by rid
@@ -60,9 +68,12 @@ class Searcher:
         self._store, self._writing, self._name, self._may_use_gpu = store, writing, store.name, may_use_gpu
         self._columns = Columns(store)
         self._snapshot: Snapshot | None = None  # None before the first search
+        self._publishing = threading.Condition()  # held for a moment, to replace the snapshot
+        self._n_published = 0  # commits
         self._missed: list[RowChanges] | None = None  # commits since a running rebuild read the store
         self._building = threading.Lock()
         self._rebuilder: threading.Thread | None = None
+        self._kept_segments: Segments | None = None
 
     @property
     def name(self) -> str:
@@ -86,14 +97,17 @@ class Searcher:
             self._columns.note_changes(changes.updated)
         if self._missed is not None:
             self._missed.append(changes)
-        if self._snapshot is None:
-            return
-        try:
-            self._snapshot = self._snapshot.with_changes(list(changes.added.values()), changes.deleted)
-        except BaseException:  # out of memory: a snapshot without the commit must not answer
-            self._snapshot = None
-            raise
-        if self._snapshot.is_stale and not self.is_rebuilding:
+        with self._publishing:
+            try:
+                if self._snapshot is not None:
+                    self._snapshot = self._snapshot.with_changes(list(changes.added.values()), changes.deleted)
+            except BaseException:  # out of memory: a snapshot without the commit must not answer
+                self._snapshot = None
+                raise
+            finally:
+                self._n_published += 1
+                self._publishing.notify_all()
+        if self._snapshot is not None and self._snapshot.is_stale and not self.is_rebuilding:
             self._rebuilder = threading.Thread(
                 target=self._rebuild_in_background, name=f"index {self._name}", daemon=True
             )
@@ -101,12 +115,11 @@ class Searcher:
 
     def current(self) -> Snapshot:
         """Return the rows as of the newest commit, indexed if they were not yet."""
-        if self._snapshot is None:
+        while (snapshot := self._snapshot) is None:
             with self._building:
                 if self._snapshot is None:
                     self._rebuild()
-        assert self._snapshot is not None
-        return self._snapshot
+        return snapshot
 
     def _rebuild_in_background(self) -> None:
         try:
@@ -121,67 +134,104 @@ class Searcher:
         """Index what is committed now, add what is committed meanwhile, then swap. The caller holds ``_building``."""
         missed: list[RowChanges] = []
         try:
-            with contextlib.ExitStack() as stack:
-                with self._writing:
-                    count, rows = stack.enter_context(self._store.read_vectors())
-                    self._missed = missed
-                rids, places, vectors = self._load(count, rows)
-            metric = self._store.definition.metric
-            snapshot = Snapshot.build(rids, places, vectors, metric, may_use_gpu=self._may_use_gpu)
+            with self._writing:
+                self._missed = missed
+                newest = self._store.last_place
+            stored = self._store.all_rids()
+            snapshot = self._build(stored[stored <= newest])
             with self._writing:
                 for changes in missed:
                     snapshot = snapshot.with_changes(list(changes.added.values()), changes.deleted)
-                self._snapshot = snapshot
+                with self._publishing:
+                    self._snapshot, self._missed = snapshot, None
+                self._segments.record()
         finally:
             self._missed = None
-
-    def _load(
-        self, count: int, rows: Iterable[tuple[int, int, NDArray[Any] | None]]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        """Return rids, places and raw vectors (N, D) of those of ``count`` rows whose vectors are intact."""
-        rids, places = np.empty(count, np.int64), np.empty(count, np.int64)
-        vectors: NDArray[Any] = np.empty((count, self._store.definition.dim), np.float16)
-        n = n_read = 0
-        for rid, place, vector in rows:
-            n_read += 1
-            if n_read > count:
-                break
-            if vector is None:
-                continue
-            if vector.dtype == np.float32 and vectors.dtype == np.float16:
-                vectors = vectors.astype(np.float32)
-            rids[n], places[n], vectors[n] = rid, place, vector
-            n += 1
-        if n_read != count:
-            raise DataLoss(
-                f"Collection {self._name!r} is damaged: only {n_read} of its {count} rows can be read. "
-                "Restore it from a backup",
-                name=self._name,
-                reason=Reason.COLLECTION_DAMAGED,
-            )
-        if n == count:
-            self._store.forget_older_format()
-        else:
+        if self._store.damaged:
             log_damaged(list(self._store.damaged.values()), self._name)
-        return rids[:n], places[:n], vectors[:n]
+        else:
+            self._store.forget_older_format()
+
+    def _build(self, stored: NDArray[np.int64]) -> Snapshot:
+        """Return a snapshot of the rows of the sorted rids ``stored`` that are intact."""
+        dim, metric = self._store.definition.dim, self._store.definition.metric
+        newest = int(stored[-1]) if len(stored) else 0
+        if choose_index(len(stored), dim) == "exact":
+            self._segments.clear()
+            rids, places, vectors = self._load(1, newest)
+            return Snapshot.build(rids, places, vectors, metric, may_use_gpu=self._may_use_gpu)
+        segments = self._segments.bring_up_to_date(stored)
+        snapshot = Snapshot.of_segments(segments, stored, dim, metric)
+        return snapshot.with_rows(*self._load(segments[-1].last + 1 if segments else 1, newest))
+
+    @property
+    def _segments(self) -> Segments:
+        if self._kept_segments is None:
+            from fc7_service.collections.segments import Segments  # with faiss, which a mere list must not load
+
+            self._kept_segments = Segments(self._store)
+        return self._kept_segments
+
+    def _load(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Return rids, places and raw vectors (N, D) of the intact rows from rid ``first`` to ``last``."""
+        halves = [np.empty((0, self._store.definition.dim), np.float16)]
+
+        def keeping() -> Iterator[Block]:
+            for block in read_rows(self._store, first, last):
+                halves.append(block.halves)
+                yield block
+
+        kept = join_blocks(keeping(), self._store.definition.dim)
+        return kept.rids, kept.places, Vectors(np.concatenate(halves), kept.wide).raw(slice(None))
 
     def search(self, queries: Sequence[Query], search: Search, report: SearchReport) -> tuple[list[RankedRows], Rows]:
         """Return rid and score of the rows that answer each query, best first, and these rows, all as of one commit.
 
-        How that was done is added to the report.
+        How that was done is added to the report. A search does not wait for writers, unless they overtake it for ever.
         """
-        found, rows, missing, is_complete = self._look_up(self.current(), queries, search, report)
-        if is_complete and not missing:
-            return found, rows
-        # A commit deleted rows meanwhile. Under the lock none can, so a row that is missing then is damaged.
+        for _ in range(_ATTEMPTS):
+            n_published, snapshot = self._n_published, self.current()
+            try:
+                found, rows, missing, is_complete = self._look_up(snapshot, queries, search, report)
+            except DamagedFileError as error:
+                _log.warning("collection %r: the index is made anew: %s", self._name, error)
+                self._replace_damaged(snapshot)
+                continue
+            if is_complete and not missing:
+                return found, rows
+            if damaged := [rid for rid in missing if rid in self._store.damaged]:
+                self._leave_out(damaged)
+            elif not self._wait_for_commit(n_published):
+                self._leave_out(missing)  # nobody deleted them, so the database has lost them
+                break
         with self._writing:
-            while True:
-                assert self._snapshot is not None
-                found, rows, missing, _ = self._look_up(self._snapshot, queries, search, report)
+            while (last := self._snapshot) is not None:
+                found, rows, missing, _ = self._look_up(last, queries, search, report)
                 if not missing:
                     return found, rows
-                _log.warning("collection %r: %d rows no longer match their checksum", self._name, len(missing))
-                self._snapshot = self._snapshot.with_changes([], missing)
+                self._leave_out(missing)
+        return self.search(queries, search, report)  # a writer ran out of memory, and the snapshot is made anew
+
+    def _wait_for_commit(self, n_published: int) -> bool:
+        """Wait until the commit that a search saw in the database is published; return False if none is."""
+        with self._publishing:
+            return self._publishing.wait_for(lambda: self._n_published != n_published, _PUBLISHED_S)
+
+    def _leave_out(self, damaged: Sequence[int]) -> None:
+        """Answer with these rows no more, because they cannot be read."""
+        if damaged:
+            _log.warning("collection %r: %d rows no longer match their checksum", self._name, len(damaged))
+        with self._publishing:
+            if self._snapshot is not None:
+                self._snapshot = self._snapshot.with_changes([], damaged)
+
+    def _replace_damaged(self, snapshot: Snapshot) -> None:
+        """Make anew the segments whose files are damaged, unless somebody else did."""
+        with self._building:
+            if self._snapshot is not None and self._snapshot.parts is not snapshot.parts:
+                return
+            self._segments.drop_damaged()
+            self._rebuild()
 
     def _look_up(
         self, snapshot: Snapshot, queries: Sequence[Query], search: Search, report: SearchReport

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,14 @@ from numpy.typing import NDArray
 from fc7_service.collections.index import Index, Work
 from fc7_service.collections.index_choice import build_index, choose_index
 from fc7_service.collections.rows import Metric, StoredRow
-from fc7_service.collections.scoring import NO_ROWS, ScoredRows, prepare_vectors, scan
+from fc7_service.collections.scoring import ScoredRows, joined, prepare_vectors, scan
+
+if TYPE_CHECKING:
+    from fc7_service.collections.segment import Segment  # with faiss, which a mere list must not load
 
 _STALE_SHARE = 0.2  # newer or deleted rows, as a share of the indexed ones, that call for a rebuild
 _STALE_ROWS = 2000  # fewer never call for a rebuild: scanning them takes less than a millisecond
+_TAIL_ROWS, _TAIL_NUMBERS = 20_000, 2**23  # most rows, and numbers in them, that are newer than sealed segments
 
 Alive = NDArray[np.bool_] | None  # per row, False if it was deleted; None if no row was
 
@@ -30,7 +35,8 @@ class Snapshot:
 
     metric: Metric
     index_name: str
-    index: Index | None  # None if it would hold no rows
+    parts: tuple[tuple[int, int, Index], ...]  # positions from and to, and the index of the rows between
+    is_sealed: bool  # whether the parts are segments
     rids: NDArray[np.int64]  # (N,), of the indexed rows
     places: NDArray[np.int64]  # (N,): rows of equal score are answered in this order
     alive: Alive  # (N,)
@@ -54,11 +60,23 @@ class Snapshot:
     ) -> Self:
         """Index raw ``vectors`` (N, D), sorted by rid, on the GPU only if it may be used."""
         count, dim = vectors.shape
-        name, index = choose_index(0, dim), None
-        if count:
-            name, index = build_index(vectors, metric, may_use_gpu=may_use_gpu)
+        name, index = build_index(vectors, metric, may_use_gpu=may_use_gpu) if count else (choose_index(0, dim), None)
+        parts = () if index is None else ((0, count, index),)
         none, no_vectors = np.empty(0, np.int64), np.empty((0, dim), np.float32)
-        return cls(metric, name, index, rids, places, None, 0, 0, none, none, no_vectors, None, 0)
+        return cls(metric, name, parts, False, rids, places, None, 0, 0, none, none, no_vectors, None, 0)
+
+    @classmethod
+    def of_segments(cls, segments: Sequence[Segment], stored: NDArray[np.int64], dim: int, metric: Metric) -> Self:
+        """Return the rows of ``segments`` that are among the sorted rids ``stored``."""
+        starts = np.cumsum([0, *(len(one.rids) for one in segments)]).tolist()
+        rids = np.concatenate([np.empty(0, np.int64), *(one.rids for one in segments)])
+        places = np.concatenate([np.empty(0, np.int64), *(one.places for one in segments)])
+        alive = np.isin(rids, stored, assume_unique=True)
+        n_dead = len(rids) - int(np.count_nonzero(alive))
+        parts = tuple((*ends, one.index) for ends, one in zip(pairwise(starts), segments, strict=True))
+        none, no_vectors = np.empty(0, np.int64), np.empty((0, dim), np.float32)
+        known = alive if n_dead else None
+        return cls(metric, "rabitq", parts, True, rids, places, known, n_dead, 0, none, none, no_vectors, None, 0)
 
     @property
     def n_alive(self) -> int:
@@ -68,6 +86,8 @@ class Snapshot:
     @property
     def is_stale(self) -> bool:
         """Whether so many rows are newer or deleted that a new index pays."""
+        if self.is_sealed:
+            return self.n_tail > most_in_tail(self.tail_vectors.shape[1]) or self.n_dead > _STALE_SHARE * len(self.rids)
         return self.n_tail + self.n_dead > max(_STALE_ROWS, _STALE_SHARE * len(self.rids))
 
     def alive_rids(self) -> NDArray[np.int64]:
@@ -81,19 +101,27 @@ class Snapshot:
 
         Call it on the newest snapshot only, because snapshots share the buffers of the tail.
         """
-        changed = self._with_added(added) if added else self
+        changed = self
+        if added:
+            vectors = np.stack([row.vector.astype(np.float32) for row in added])
+            changed = self.with_rows([row.rid for row in added], [row.place for row in added], vectors)
         return changed._without(np.array(deleted, np.int64)) if deleted else changed
 
-    def _with_added(self, added: Sequence[StoredRow]) -> Self:
-        start, end = self.n_tail, self.n_tail + len(added)
+    def with_rows(
+        self,
+        new_rids: Sequence[int] | NDArray[np.int64],
+        new_places: Sequence[int] | NDArray[np.int64],
+        new_vectors: NDArray[np.float32],
+    ) -> Self:
+        """Return the next snapshot, with rows in its tail, given raw vectors (n, D). As ``with_changes`` otherwise."""
+        start, end = self.n_tail, self.n_tail + len(new_rids)
         rids, places, vectors, alive = self.tail_rids, self.tail_places, self.tail_vectors, self.tail_alive
         if end > len(rids):
             rids, places, vectors = (_enlarged(part, start, 2 * end) for part in (rids, places, vectors))
-        rids[start:end] = [row.rid for row in added]
-        places[start:end] = [row.place for row in added]
-        vectors[start:end] = prepare_vectors(np.stack([row.vector.astype(np.float32) for row in added]), self.metric)
+        rids[start:end], places[start:end] = new_rids, new_places
+        vectors[start:end] = prepare_vectors(new_vectors, self.metric)
         if alive is not None:
-            alive = np.append(alive, np.ones(len(added), bool))
+            alive = np.append(alive, np.ones(end - start, bool))
         return replace(self, n_tail=end, tail_rids=rids, tail_places=places, tail_vectors=vectors, tail_alive=alive)
 
     def _without(self, deleted: NDArray[np.int64]) -> Self:
@@ -136,10 +164,21 @@ class Snapshot:
             return [[] for _ in queries]
         prepared = prepare_vectors(queries, self.metric)
         tail = scan([self.tail_vectors[: self.n_tail]], prepared, k, tail_alive, self.metric)
-        indexed = self.index.search(prepared, k, alive, work) if self.index else [NO_ROWS] * len(prepared)
+        indexed = self._search_parts(prepared, k, alive, work)
         if work:
             work.n_vectors += self.n_tail * len(prepared)
         return [self._best(*both, k) for both in zip(indexed, tail, strict=True)]
+
+    def _search_parts(self, prepared: NDArray[np.float32], k: int, alive: Alive, work: Work | None) -> list[ScoredRows]:
+        """Return what the indexes answer, by position among the indexed rows."""
+        found: list[list[ScoredRows]] = [[] for _ in prepared]
+        for start, end, index in self.parts:
+            own = None if alive is None else alive[start:end]
+            if own is not None and not own.any():
+                continue
+            for answers, (rows, scores) in zip(found, index.search(prepared, k, own, work), strict=True):
+                answers.append((rows + start, scores))
+        return [joined(answers) for answers in found]
 
     def _best(self, indexed: ScoredRows, tail: ScoredRows, k: int) -> list[tuple[int, float]]:
         rids = np.concatenate([self.rids[indexed[0]], self.tail_rids[tail[0]]])
@@ -147,6 +186,11 @@ class Snapshot:
         scores = np.concatenate([indexed[1], tail[1]])
         best = np.lexsort((places, -scores))[:k]
         return list(zip(rids[best].tolist(), scores[best].tolist(), strict=True))
+
+
+def most_in_tail(dim: int) -> int:
+    """Return how many rows of ``dim`` numbers may be newer than sealed segments."""
+    return min(_TAIL_ROWS, _TAIL_NUMBERS // dim)
 
 
 def _both(alive: Alive, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:

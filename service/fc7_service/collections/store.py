@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fc7.contract.filter import Filter, matches
@@ -42,6 +43,7 @@ from fc7_service.collections.rows import (
 from fc7_service.collections.schema import FILE, last_rid, read_definition, read_versions, write_versions
 
 _PAYLOADS_AT_ONCE = 10_000  # rows; a reader that stays open would keep the write-ahead log from being reset
+_VECTORS_AT_ONCE = 2000  # rows
 _IDS_AT_ONCE = 500  # in one statement; SQLite takes 32,766 values, and older ones 999
 _METADATA = "SELECT rid, place, id, content, payload, items.crc FROM items "
 _ROWS = (
@@ -113,6 +115,11 @@ class Store:
             )
 
     @property
+    def folder(self) -> Path:
+        """The folder with the database."""
+        return self._path.parent
+
+    @property
     def last_place(self) -> int:
         """A place that no row is behind. The rows of later transactions are."""
         return int(self._last_rid)
@@ -176,16 +183,29 @@ class Store:
             (count,) = connection.execute("SELECT count(*) FROM items").fetchone()  # fixes what later reads see
             yield count, (self._row(row) for row in connection.execute(_ROWS + "ORDER BY rid"))
 
-    @contextlib.contextmanager
-    def read_vectors(self) -> Iterator[tuple[int, Iterator[tuple[int, int, NDArray[Any] | None]]]]:
-        """Yield the number of rows and rid, place and vector of each, sorted by rid, all as of now.
+    def all_rids(self) -> NDArray[np.int64]:
+        """Return the rids of all rows (N,), sorted."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT rid FROM items")  # answered by the smallest index
+            return np.sort(np.fromiter((rid for (rid,) in found), np.int64))
 
-        A vector whose checksum does not hold is None. The metadata are not checked.
+    def vectors(self, first: int, last: int) -> Iterator[list[tuple[int, int, NDArray[Any] | None, int]]]:
+        """Yield rid, place, vector and its checksum of the rows from rid ``first`` to ``last``, in parts sorted by rid.
+
+        A vector whose checksum does not hold is None. The metadata are not checked. Each part is read as of its moment.
         """
-        query = "SELECT rid, place, id, vector, vectors.crc FROM items LEFT JOIN vectors USING (rid) ORDER BY rid"
-        with self.pinned() as connection:
-            (count,) = connection.execute("SELECT count(*) FROM items").fetchone()
-            yield count, map(self._vector, connection.execute(query))
+        query = (
+            "SELECT rid, place, id, vector, vectors.crc FROM items LEFT JOIN vectors USING (rid) "
+            "WHERE rid BETWEEN ? AND ? ORDER BY rid LIMIT ?"
+        )
+        while True:
+            with self._reading() as connection:
+                part = connection.execute(query, (first, last, _VECTORS_AT_ONCE)).fetchall()
+            if part:
+                yield list(map(self._vector, part))
+            if len(part) < _VECTORS_AT_ONCE:
+                return
+            first = part[-1][0] + 1
 
     def matching(
         self, where: Filter, after: int, size: int, most_read: int
@@ -362,12 +382,12 @@ class Store:
         query = (_ROWS if with_vectors else _METADATA) + "WHERE rid = ?"
         return [self._row(connection.execute(query, (rid,)).fetchone()) for _, rid in found]
 
-    def _vector(self, row: tuple[Any, ...]) -> tuple[int, int, NDArray[Any] | None]:
+    def _vector(self, row: tuple[Any, ...]) -> tuple[int, int, NDArray[Any] | None, int]:
         rid, place, id_bytes, *stored = row
         vector = read_vector(self.definition.dim, rid, *stored)
         if vector is None:
             self.damaged[rid] = id_bytes.decode(errors="replace") if isinstance(id_bytes, bytes) else repr(id_bytes)
-        return rid, place, vector
+        return rid, place, vector, stored[1]
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
