@@ -61,6 +61,7 @@ bench-explain: $(VENV)/test
 # Recall and speed of search, on features of the pictures in a folder: `make bench-search DATA=folder`.
 bench-search: $(VENV)/test
 	$(BIN)/python bench/search.py "$(or $(DATA),$(FC7_TEST_DATA))"
+	$(BIN)/python bench/collection_growth.py
 
 # How callers share a server, and what it does when it has too much to do.
 bench-serving: $(VENV)/test
