@@ -140,10 +140,16 @@ class AsyncCollection(CollectionFacts):
         return await self._session.run(collection.get_items(self, ids, with_features), timeout_s)
 
     def items(
-        self, *, with_features: bool = False, where: Where | None = None, timeout_s: float | None = None
+        self,
+        *,
+        with_features: bool = False,
+        where: Where | None = None,
+        order_by: str = "",
+        descending: bool = False,
+        timeout_s: float | None = None,
     ) -> AsyncIterator[Item]:
-        """Yield all items, in the order in which they were first added. See `Collection.items`."""
-        return self._session.iterate(collection.list_items(self, with_features, where), timeout_s)
+        """Yield all items, by default in the order in which they were first added. See `Collection.items`."""
+        return self._session.iterate(collection.list_items(self, with_features, where, order_by, descending), timeout_s)
 
     async def count_items(self, *, where: Where | None = None, timeout_s: float | None = None) -> int:
         """Return the number of items that match a filter. See `Collection.count_items`."""

@@ -313,9 +313,17 @@ class Collection(CollectionFacts):
         return self._session.run(collection.get_items(self, ids, with_features), timeout_s)
 
     def items(
-        self, *, with_features: bool = False, where: Where | None = None, timeout_s: float | None = None
+        self,
+        *,
+        with_features: bool = False,
+        where: Where | None = None,
+        order_by: str = "",
+        descending: bool = False,
+        timeout_s: float | None = None,
     ) -> Iterator[Item]:
-        """Yield the items, in the order in which they were first added. They are fetched page by page.
+        """Yield the items, by default in the order in which they were first added. They are fetched page by page.
+
+        Items that are added or removed meanwhile do not disturb the others: each is yielded once.
 
         Parameters
         ----------
@@ -323,8 +331,13 @@ class Collection(CollectionFacts):
             Return the features too.
         where
             Yield only the items that match this filter. See `search`.
+        order_by
+            Field of the payload whose order to take, or "id" for the order of the ids. Booleans come first, then
+            numbers, then text, then lists and objects. Items without the field come last.
+        descending
+            Reverse the order of the values.
         """
-        return self._session.iterate(collection.list_items(self, with_features, where), timeout_s)
+        return self._session.iterate(collection.list_items(self, with_features, where, order_by, descending), timeout_s)
 
     def count_items(self, *, where: Where | None = None, timeout_s: float | None = None) -> int:
         """Return the number of items.

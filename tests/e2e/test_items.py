@@ -113,6 +113,53 @@ async def test_values_are_counted(env: Any, photos: Any) -> None:
     assert "year: 11 further values. --limit N shows more" in command(*facets, env=env[0]).stderr
 
 
+async def test_items_come_in_an_order(env: Any, photos: Any) -> None:
+    photos.update(["3"], set={"year": "late"})
+    photos.update(["4"], remove=["year"])
+    falling = ["3", *(str(i) for i in range(N - 1, -1, -1) if i not in (3, 4)), "4"]
+    assert [item.id for item in photos.items(order_by="year", descending=True)] == falling
+    odd = [str(i) for i in (1, 5, 7, 9, 11, 3)]
+    assert [item.id for item in photos.items(order_by="year", where='label = "odd"')] == odd
+    async with fc7.AsyncClient(**env[1]) as client:
+        same = await client.collection(photos.name)
+        assert [item.id async for item in same.items(order_by="id")] == sorted(map(str, range(N)))
+    with pytest.raises(fc7.InvalidArgument, match="needs order_by"):
+        list(photos.items(descending=True))
+    ordered = ("--order-by", "year", "--descending", "--limit", "2", "--json")
+    assert [one["id"] for one in rows(command("collection", "items", photos.name, *ordered, env=env[0]))] == falling[:2]
+    command("collection", "items", photos.name, "--descending", code=2, env=env[0])
+
+
+def test_the_cursor_of_a_page_is_of_one_list(env: Any, photos: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        stub = stub_of(env, stack)
+        where = '{"field":"year","op":">","value":0}'
+
+        def ask(**fields: Any) -> Any:
+            return stub.ListItems(
+                pb.ListItemsRequest(**{"collection": photos.name, "page_size": 5} | fields), timeout=WAIT_S
+            )
+
+        for fields in ({}, {"filter_json": where}, {"order_by": "year"}, {"order_by": "id", "descending": True}):
+            first = ask(**fields)
+            second = ask(page_token=first.next_page_token, **fields)
+            third = ask(page_token=second.next_page_token, **fields)
+            assert len({item.id for page in (first, second, third) for item in page.items}) == N
+            assert first.ordered == ("order_by" in fields)
+            for other in (
+                {"filter_json": where.replace("year", "label")},
+                {"order_by": "label"},
+                {"collection": "else"},
+            ):
+                with pytest.raises(grpc.RpcError) as caught:
+                    ask(page_token=first.next_page_token, **{**fields, **other})
+                assert caught.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
+        about = ("items", photos.name, "", "year", "False")
+        for place in ([1, "x", 1], [2, 1, 1], [1, 1], [1, True, 1], [[], 1, 1]):
+            with pytest.raises(grpc.RpcError, match="must be one that this server returned"):
+                ask(order_by="year", page_token=write_cursor(place, *about))
+
+
 async def test_labels_are_recorded_listed_and_undone(env: Any, photos: Any) -> None:
     told: list[str] = []
     labels = [

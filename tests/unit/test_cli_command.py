@@ -527,6 +527,7 @@ def test_a_head_that_does_not_beat_the_largest_class_is_warned_of(
 def test_many_items_are_listed_in_part_which_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stored(Classifying):
         count = 150
+        damaged = 0
 
         def collection(self, name: str) -> Stored:
             return self
@@ -534,7 +535,7 @@ def test_many_items_are_listed_in_part_which_is_said(monkeypatch: pytest.MonkeyP
         def count_items(self, where: str | None) -> int:
             return self.count
 
-        def items(self, where: str | None) -> Iterator[Item]:
+        def items(self, where: str | None, order_by: str, descending: bool) -> Iterator[Item]:
             yield from (Item(f"item-{i}", {"label": 5, "note": HOSTILE}, "") for i in range(self.count))
 
     monkeypatch.setattr(Connection, "open", lambda self: Stored([]))

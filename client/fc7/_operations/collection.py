@@ -17,7 +17,7 @@ from fc7._operations.ids import split_ids
 from fc7._operations.new_items import NewItem
 from fc7._operations.search import check_filtered
 from fc7._operations.steps import Emit, Operation, SendRequest
-from fc7.errors import Fc7Error, ImageDecodeError, InvalidArgument, NotFound
+from fc7.errors import FailedPrecondition, Fc7Error, ImageDecodeError, InvalidArgument, NotFound
 from fc7.filters import Where, write_where
 from fc7.grpc_errors import read_item_error
 from fc7.results import Added, CollectionFacts, Item, Metric, Provenance, Removed, UpsertStatus
@@ -146,8 +146,11 @@ def get_items(collection: CollectionFacts, ids: Iterable[str], with_features: bo
     return items
 
 
-def list_items(collection: CollectionFacts, with_features: bool, where: Where | None) -> Operation[None]:
-    """Emit every item that matches, in the order of first insertion."""
+def list_items(
+    collection: CollectionFacts, with_features: bool, where: Where | None, order_by: str, descending: bool
+) -> Operation[None]:
+    """Emit every item that matches, in the order of first insertion, of their ids or of a field."""
+    check_text(order_by, "order_by")
     token, filter_json = "", write_where(where)
     while True:
         request = pb.ListItemsRequest(
@@ -156,9 +159,16 @@ def list_items(collection: CollectionFacts, with_features: bool, where: Where | 
             page_token=token,
             with_features=with_features,
             filter_json=filter_json,
+            order_by=order_by,
+            descending=descending,
         )
         response: pb.ListItemsResponse = yield SendRequest(Stub, "ListItems", request)
         check_filtered(where is not None, response.filtered)
+        if order_by and not response.ordered:
+            raise FailedPrecondition(
+                "The server knows only the order of first insertion. Upgrade fc7 on the server, or leave order_by out",
+                name="order_by",
+            )
         collection.damaged = response.damaged
         for item in response.items:
             yield Emit(_read_item(item))

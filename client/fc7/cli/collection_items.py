@@ -39,6 +39,8 @@ _FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json"}
 @click.argument("name")
 @click.option("--limit", type=positive, help="Maximum number of items. Defaults to all, or to 100 in a table.")
 @where_option
+@click.option("--order-by", default="", metavar="FIELD", help="Sort by a field of the payload, or by id.")
+@click.option("--descending", is_flag=True, help="Reverse the order of --order-by.")
 @click.option("--output", type=file_type, metavar="FILE", help="File to write (.csv or .jsonl).")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with the columns id, label, content_sha256, payload.")
 @json_option
@@ -48,11 +50,13 @@ def items(
     name: str,
     limit: int | None,
     where: str | None,
+    order_by: str,
+    descending: bool,
     output: Path | None,
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """List or export the items of a collection, oldest first.
+    """List or export the items of a collection, oldest first or as --order-by says.
 
     Prints a table, or with --csv or --json all items as they arrive. The `payload` is a JSON
     object. A file given with --output appears when it is complete. Damaged items are left out; if
@@ -60,11 +64,13 @@ def items(
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other. Give one of them")
+    if descending and not order_by:
+        raise click.UsageError("--descending needs --order-by FIELD")
     if output is not None:
         _check_format(output, as_csv=as_csv, as_json=as_json)
     with connection.open() as client:
         collection = client.collection(name)
-        listed = islice(collection.items(where=where), limit)
+        listed = islice(collection.items(where=where, order_by=order_by, descending=descending), limit)
         if output is not None:
             count = _count(collection, where)
             total = count if limit is None else min(limit, count)

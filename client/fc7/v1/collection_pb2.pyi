@@ -224,30 +224,36 @@ class GetItemResult(_message.Message):
     def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class ListItemsRequest(_message.Message):
-    __slots__ = ("collection", "page_size", "page_token", "with_features", "filter_json")
+    __slots__ = ("collection", "page_size", "page_token", "with_features", "filter_json", "order_by", "descending")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     WITH_FEATURES_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    DESCENDING_FIELD_NUMBER: _ClassVar[int]
     collection: str
     page_size: int
     page_token: str
     with_features: bool
     filter_json: str
-    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_features: bool = ..., filter_json: _Optional[str] = ...) -> None: ...
+    order_by: str
+    descending: bool
+    def __init__(self, collection: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_features: bool = ..., filter_json: _Optional[str] = ..., order_by: _Optional[str] = ..., descending: bool = ...) -> None: ...
 
 class ListItemsResponse(_message.Message):
-    __slots__ = ("items", "next_page_token", "filtered", "damaged")
+    __slots__ = ("items", "next_page_token", "filtered", "damaged", "ordered")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     FILTERED_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    ORDERED_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     next_page_token: str
     filtered: bool
     damaged: int
-    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., filtered: bool = ..., damaged: _Optional[int] = ...) -> None: ...
+    ordered: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., filtered: bool = ..., damaged: _Optional[int] = ..., ordered: bool = ...) -> None: ...
 
 class CountItemsRequest(_message.Message):
     __slots__ = ("collection", "filter_json")

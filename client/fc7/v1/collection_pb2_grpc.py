@@ -165,7 +165,7 @@ class CollectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListItems(self, request, context):
-        """List items page by page, in the order of first insertion.
+        """List items page by page, in the order of first insertion, of their ids or of a field. Pages survive writes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,7 @@ class CollectionServiceStub:
     GetItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.GetItemsRequest, _collection_pb2.GetItemsResponse]
     """Return items by id. An id that is not stored has an error in its place."""
     ListItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.ListItemsRequest, _collection_pb2.ListItemsResponse]
-    """List items page by page, in the order of first insertion."""
+    """List items page by page, in the order of first insertion, of their ids or of a field. Pages survive writes."""
     CountItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.CountItemsRequest, _collection_pb2.CountItemsResponse]
     """Count the items that match a filter."""
     CountValues: _grpc.UnaryUnaryMultiCallable[_collection_pb2.CountValuesRequest, _collection_pb2.CountValuesResponse]
@@ -90,7 +90,7 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     GetItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.GetItemsRequest, _collection_pb2.GetItemsResponse]  # type: ignore[assignment]
     """Return items by id. An id that is not stored has an error in its place."""
     ListItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.ListItemsRequest, _collection_pb2.ListItemsResponse]  # type: ignore[assignment]
-    """List items page by page, in the order of first insertion."""
+    """List items page by page, in the order of first insertion, of their ids or of a field. Pages survive writes."""
     CountItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.CountItemsRequest, _collection_pb2.CountItemsResponse]  # type: ignore[assignment]
     """Count the items that match a filter."""
     CountValues: _aio.UnaryUnaryMultiCallable[_collection_pb2.CountValuesRequest, _collection_pb2.CountValuesResponse]  # type: ignore[assignment]
@@ -171,7 +171,7 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.ListItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.ListItemsResponse, _abc.Awaitable[_collection_pb2.ListItemsResponse]]:
-        """List items page by page, in the order of first insertion."""
+        """List items page by page, in the order of first insertion, of their ids or of a field. Pages survive writes."""
 
     @_abc_1.abstractmethod
     def CountItems(

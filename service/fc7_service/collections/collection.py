@@ -18,6 +18,7 @@ from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.facets import Facet, count_values
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.labels import Labels, forget
+from fc7_service.collections.ordering import Key, Order, OrderedPages
 from fc7_service.collections.pair_scores import PairScores
 from fc7_service.collections.payload import choose_fields, is_equal, merge, read_label
 from fc7_service.collections.payload_updates import PayloadChange, Updated, update_matching, update_row
@@ -107,6 +108,7 @@ class Collection:
         self._queueing = threading.Lock()
         self._writing = threading.Lock()  # held for one transaction and its publication
         self.labels = Labels(self._store, self._writing)
+        self._ordered = OrderedPages(self._store)
         self._searcher = Searcher(self._store, self._writing, may_use_gpu=may_use_gpu)
         self._rarity = Rarity(self._store, folder)
 
@@ -221,6 +223,13 @@ class Collection:
         At most `_FILTERED_AT_ONCE` items are looked at, so the page may have no items although more match.
         """
         rows, rest = self._store.matching_rows(where, after, size, _FILTERED_AT_ONCE, with_vectors=with_features)
+        return [row.item(with_vector=with_features) for row in intact_rows(rows, self.name)], rest
+
+    def page_ordered(
+        self, order: Order, where: Filter | None, after: Key | None, size: int, with_features: bool = False
+    ) -> tuple[list[StoredItem], Key | None]:
+        """Return up to ``size`` items that match, in an order, and ``after`` of the next page or None."""
+        rows, rest = self._ordered.page(order, where, after, size, with_vectors=with_features)
         return [row.item(with_vector=with_features) for row in intact_rows(rows, self.name)], rest
 
     def count_where(self, where: Filter) -> int:

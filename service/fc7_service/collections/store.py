@@ -173,7 +173,7 @@ class Store:
         places = "SELECT place, rid FROM items WHERE place > ? ORDER BY place LIMIT ?"  # answered by an index alone
         with self.pinned() as connection:
             found = connection.execute(places, (min(after, 2**63 - 1), size + 1)).fetchall()
-            rows = self._rows(connection, found[:size], with_vectors)
+            rows = self.rows_at(connection, found[:size], with_vectors)
         return rows, found[size - 1][0] if len(found) > size else None
 
     @contextlib.contextmanager
@@ -223,7 +223,7 @@ class Store:
         """Return the rows that `matching` tells of, read as of the same moment, and ``after`` of the next page."""
         with self.pinned() as connection:
             found, rest = _matching(connection, where, after, size, most_read)
-            return self._rows(connection, found, with_vectors), rest
+            return self.rows_at(connection, found, with_vectors), rest
 
     def payloads(self, after: int, last: int) -> Iterator[list[tuple[int, str]]]:
         """Yield rid and payload of the rows after rid ``after`` up to ``last``, in parts sorted by rid.
@@ -244,8 +244,7 @@ class Store:
     def read_payloads(self) -> Iterator[Iterator[str]]:
         """Yield the payloads of all intact rows, sorted by rid, all as of now."""
         with self.pinned() as connection:
-            rows = map(self._row, connection.execute(_METADATA + "ORDER BY rid"))
-            yield (row.payload for row in rows if isinstance(row, StoredRow))
+            yield (row.payload for row in self.rows(connection) if isinstance(row, StoredRow))
 
     def payloads_of(self, rids: Sequence[int]) -> list[tuple[int, str]]:
         """Return rid and payload, as ``payloads`` does, of those ``rids`` that are stored, in the same order."""
@@ -375,7 +374,11 @@ class Store:
         checked = self._row(row)
         return checked.rid, checked.payload if isinstance(checked, StoredRow) else "{}"
 
-    def _rows(
+    def rows(self, connection: sqlite3.Connection) -> Iterator[StoredRow | DamagedRow]:
+        """Yield all rows that a pinned connection sees, without their vectors, sorted by rid."""
+        return map(self._row, connection.execute(_METADATA + "ORDER BY rid"))
+
+    def rows_at(
         self, connection: sqlite3.Connection, found: Sequence[tuple[int, int]], with_vectors: bool
     ) -> list[StoredRow | DamagedRow]:
         """Return the rows of pairs of place and rid."""

@@ -10,15 +10,15 @@ from fc7.contract.filter import Filter
 from fc7.contract.filter_json import read_json
 from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import collection_pb2 as pb
-from fc7.v1 import collection_pb2_grpc, common_pb2
+from fc7.v1 import collection_pb2_grpc
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.registry import Collections, Damaged, Summary, Use
-from fc7_service.collections.rows import Metric, StoredItem, why_absent
+from fc7_service.collections.rows import Metric, why_absent
 from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor
 from fc7_service.rpc.facets import count_values
+from fc7_service.rpc.item_pages import list_items, write_item
 from fc7_service.rpc.label_records import add_labels, list_labels, undo_labels
-from fc7_service.rpc.messages import check_answer, write_error, write_provenance, write_tensor, write_timing
-from fc7_service.rpc.payload import write_payload
+from fc7_service.rpc.messages import check_answer, write_error, write_provenance, write_timing
 from fc7_service.rpc.payload_updates import delete_matching, update_payloads
 from fc7_service.rpc.query_items import read_queries, write_hits, write_report
 from fc7_service.rpc.read_search import read_search
@@ -28,9 +28,7 @@ from fc7_service.telemetry.record import Record, ignore
 _METRIC_NUMBERS: dict[Metric, pb.Metric] = {"cosine": pb.METRIC_COSINE, "l2": pb.METRIC_L2, "dot": pb.METRIC_DOT}
 _METRICS: dict[int, Metric] = {number: name for name, number in _METRIC_NUMBERS.items()}
 _DEFAULT_PAGE, _LARGEST_PAGE = 1000, 10_000  # items
-_PAGE_BYTES = 16 * 2**20  # a page ends once it is as large
 _READ_AT_ONCE = 64  # items
-_LONGEST_TOKEN = 19  # digits
 _MOST_DAMAGED_IDS = 1000
 
 
@@ -86,11 +84,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             size = request.page_size or _DEFAULT_PAGE
             if not 1 <= size <= _LARGEST_PAGE:
                 raise InvalidArgument(f"page_size must be 1 to {_LARGEST_PAGE} (got {size})", name="page_size")
-            token = request.page_token or "0"
-            if not (token.isascii() and token.isdecimal() and len(token) <= _LONGEST_TOKEN):
-                raise InvalidArgument("page_token must be one that this server returned", name="page_token")
             where = _read_filter(request.filter_json)
-            return await asyncio.to_thread(_get_page, collection, int(token), size, request.with_features, where)
+            return await asyncio.to_thread(list_items, collection, request, size, where)
 
     async def CountItems(self, request: pb.CountItemsRequest, context: Any) -> pb.CountItemsResponse:  # noqa: N802
         """Count the items that match a filter."""
@@ -195,7 +190,7 @@ def _get_items(collection: Collection, ids: list[str], with_features: bool) -> p
             if isinstance(item, Fc7Error):
                 result = answer.results.add(error=write_error(item))
             else:
-                result = answer.results.add(item=_write_item(item))
+                result = answer.results.add(item=write_item(item))
             n_bytes += result.ByteSize()  # not of the answer, which would be serialised as a whole each time
         check_answer(n_bytes, "ids")
     return answer
@@ -203,30 +198,6 @@ def _get_items(collection: Collection, ids: list[str], with_features: bool) -> p
 
 def _read_filter(text: str) -> Filter | None:
     return read_json(text) if text else None
-
-
-def _get_page(
-    collection: Collection, after: int, size: int, with_features: bool, where: Filter | None
-) -> pb.ListItemsResponse:
-    """Return at most ``size`` items, or fewer where more would make a large message or take long to find."""
-    answer, n_bytes = pb.ListItemsResponse(filtered=where is not None), 0
-    while len(answer.items) < size and n_bytes < _PAGE_BYTES:
-        wanted = min(_READ_AT_ONCE, size - len(answer.items))
-        if where is None:
-            found, following = collection.page(after, wanted, with_features)
-        else:
-            found, following = collection.page_where(where, after, wanted, with_features)
-        items = [_write_item(item) for item in found]
-        answer.items.extend(items)
-        n_bytes += sum(item.ByteSize() for item in items)
-        answer.damaged = collection.n_damaged
-        if following is None:
-            return answer
-        after = following
-        if where is not None and len(found) < wanted:  # as many items as one call may look at were compared
-            break
-    answer.next_page_token = str(after)
-    return answer
 
 
 def _write_collection(collection: Collection | Summary | Damaged) -> pb.Collection:
@@ -250,10 +221,3 @@ def _describe(collection: Collection, find_damage: bool) -> pb.Collection:
     described.damaged_ids.extend(collection.damaged_ids[:_MOST_DAMAGED_IDS])
     described.versions.update(collection.versions())
     return described
-
-
-def _write_item(item: StoredItem) -> pb.Item:
-    feature: common_pb2.Tensor | None = None if item.vector is None else write_tensor(item.vector)
-    return pb.Item(
-        id=item.id, payload_json=write_payload(item.payload), content_sha256=item.content_sha256, feature=feature
-    )

@@ -23,11 +23,11 @@ def write_cursor(place: list[Any], *about: str) -> str:
     about
         What the list is of: the collection, its filter, its order. ``read_cursor`` must be given the same.
     """
-    text = json.dumps([_digest(about), *place], separators=(",", ":"))
+    text = json.dumps([_digest(about), *place], ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def read_cursor(token: str, kinds: Sequence[type], *about: str) -> list[Any]:
+def read_cursor(token: str, kinds: Sequence[type | tuple[type, ...]], *about: str) -> list[Any]:
     """Return the place that a token stands for: values of these ``kinds``.
 
     Raises
@@ -39,15 +39,20 @@ def read_cursor(token: str, kinds: Sequence[type], *about: str) -> list[Any]:
         if len(token) > _LONGEST:
             raise ValueError
         digest, *place = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if [type(one) for one in place] != list(kinds):
+        if not all(isinstance(one, kind) and not isinstance(one, bool) for one, kind in zip(place, kinds, strict=True)):
             raise ValueError
     except (ValueError, TypeError, RecursionError) as error:
-        raise _invalid(f"page_token must be one that this server returned (got {token[:32]!r})") from error
+        raise unknown_cursor(token) from error
     if digest != _digest(about):
         raise _invalid(
             "page_token belongs to another collection, filter or order. Send the fields of the first request again"
         )
     return list(place)
+
+
+def unknown_cursor(token: str) -> InvalidArgument:
+    """Return the error for a token that no server returned."""
+    return _invalid(f"page_token must be one that this server returned (got {token[:32]!r})")
 
 
 def _digest(about: tuple[str, ...]) -> int:
