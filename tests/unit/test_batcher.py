@@ -188,3 +188,18 @@ async def test_the_memory_of_large_batches_is_given_back_once_nobody_asks(monkey
     assert engines[1].sizes == [1]
     batcher.close()
     assert engines[1].given_back == []  # a batch of one takes no more than the engine needs anyway
+
+
+async def test_an_engine_whose_thread_cannot_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    engine = Doubler()
+    batcher = Batcher(lambda: engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(Unavailable, match="cannot start a thread"):
+            await submit(batcher, tensor(1), "two")
+    assert (await submit(batcher, tensor(2), "two")).values[0, 0] == 4
+    assert engine.sizes == [1]  # nothing of the first is left
+    batcher.close()

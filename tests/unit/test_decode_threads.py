@@ -166,3 +166,24 @@ def test_closing_answers_a_picture_that_was_opened_meanwhile() -> None:
     closing.join(WAIT_S)
     assert ended(first, second)
     assert isinstance(second.error, Unavailable)
+
+
+def test_a_thread_that_cannot_start_leaves_no_call_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, start, n_left = DecodeThreads(Scheduler(Limits(100, 10**6, 10, AHEAD)), 2), threading.Thread.start, [0]
+
+    def start_some(thread: threading.Thread) -> None:
+        if not n_left[0]:
+            raise RuntimeError("can't start new thread")
+        n_left[0] -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    with pytest.raises(Unavailable, match="cannot start a thread"):
+        threads.admit(call_of(Work("none", [])))
+    assert threads.n_held == 0
+    n_left[0] = 1  # of two; one is enough
+    work = Work("one", [])
+    work.gate.set()
+    threads.admit(call_of(work))
+    assert ended(work)
+    threads.close()

@@ -20,9 +20,11 @@ from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, NotFound,
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
 from fc7_service.features import extractor as module
+from fc7_service.features.decode_threads import DecodeThreads
 from fc7_service.features.extractor import Extraction, Extractor
 from fc7_service.features.image_work import ImageInput
 from fc7_service.features.session import CPU, CUDA, open_session
+from fc7_service.scheduling.call import CALL_ORIGIN, Call, CallOrigin, WorkClass
 from fc7_service.served.table import ModelTable
 
 
@@ -148,3 +150,36 @@ def test_a_session_that_keeps_no_memory_keeps_the_arena_on_a_gpu(
     monkeypatch.setattr(ort, "InferenceSession", lambda graph, options, providers: opened.append(options))
     open_session(b"", "tiny", device="auto", threads=1, keeps_memory=False)
     assert opened[0].enable_cpu_mem_arena is kept
+
+
+async def test_calls_that_can_wait_stay_within_the_quota_and_are_all_answered(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams of one picture at a time, interactive and bulk, many more than fit; a few leave while they wait."""
+    monkeypatch.setattr(module, "MAX_WAITING_IMAGES", 6)
+    extractor = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=2)
+    most, threads_admit = 0, DecodeThreads.admit
+
+    def admit(threads: DecodeThreads, call: Call) -> None:
+        nonlocal most
+        threads_admit(threads, call)
+        most = max(most, max(line.n_views for line in threads._scheduler._lines.values()))
+
+    monkeypatch.setattr(DecodeThreads, "admit", admit)
+
+    async def ask(kind: WorkClass, i: int) -> Extraction:
+        CALL_ORIGIN.set(CallOrigin(f"caller {i % 3}", None, kind))
+        return await extractor.extract([jpeg(0)], model="", layer="fc7", can_wait=True)
+
+    calls = [asyncio.create_task(ask(kind, i)) for i in range(60) for kind in WorkClass]
+    await asyncio.sleep(0)
+    leaving = calls[20::7]
+    for call in leaving:
+        call.cancel()
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for call, outcome in zip(calls, found, strict=True):
+        assert isinstance(outcome, asyncio.CancelledError if call in leaving else Extraction), outcome
+    assert 0 < most <= 6
+    assert extractor.n_waiting == 0
+    assert not any(extractor._in_line.values())
+    extractor.close()

@@ -23,6 +23,7 @@ from fc7_service.scheduling.batch_choice import BatchChoice, Ready
 from fc7_service.scheduling.call import WorkClass
 
 MAX_BATCH = 32  # on a CPU, 32 images per batch are within 2 % of the rate of 64, at half the delay
+NO_THREAD = "the server cannot start a thread, because the machine or its container has none left. Try again later"
 STOPPING = "the server is stopping: send the call again"
 _LOOK_AGAIN_S = 0.01  # while the engine waits for more
 _IDLE_S = 30.0  # after which the memory of large batches is given back
@@ -119,16 +120,23 @@ class Batcher:
         Raises
         ------
         Unavailable
-            The batcher is closed.
+            The batcher is closed, or its thread cannot be started.
         """
         with self._changed:
             if self._is_closed:
                 raise Unavailable(STOPPING, reason=Reason.SERVER_STOPPING)
-            self._waiting[request.work_class].append(request)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="fc7-engine", daemon=True)
-                self._thread.start()
+                self._thread = self._start()
+            self._waiting[request.work_class].append(request)
             self._changed.notify()
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="fc7-engine", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine has no more; the next picture tries again
+            raise Unavailable(NO_THREAD) from error
+        return thread
 
     def close(self) -> None:
         """Let the run under way end, refuse what waits, end the thread."""

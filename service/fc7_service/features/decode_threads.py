@@ -7,7 +7,7 @@ import time
 from typing import Protocol, cast
 
 from fc7.errors import DeadlineExceeded, Reason, Unavailable
-from fc7_service.features.batcher import STOPPING
+from fc7_service.features.batcher import NO_THREAD, STOPPING
 from fc7_service.scheduling.call import Call, Picture, WorkClass
 from fc7_service.scheduling.scheduler import Scheduler
 
@@ -62,17 +62,26 @@ class DecodeThreads:
         ResourceExhausted
             There is no room, or no time. The error says when to try again.
         Unavailable
-            The server is stopping.
+            The server is stopping, or cannot start a thread.
         """
         with self._changed:
             if self._is_closed:
                 raise Unavailable(STOPPING, reason=Reason.SERVER_STOPPING)
+            self._start()
             self._scheduler.admit(call, time.monotonic())
-            if not self._threads:
-                for _ in range(self._n_threads):
-                    self._threads.append(threading.Thread(target=self._run, name="fc7-decode", daemon=True))
-                    self._threads[-1].start()
             self._changed.notify()  # whoever takes a picture wakes the next thread
+
+    def _start(self) -> None:
+        """Start the threads that are missing; some are enough."""
+        while len(self._threads) < self._n_threads:
+            thread = threading.Thread(target=self._run, name="fc7-decode", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the machine has no more; the next call tries again
+                if not self._threads:
+                    raise Unavailable(NO_THREAD) from error
+                return
+            self._threads.append(thread)
 
     def finish(self, picture: Picture, *, has_feature: bool) -> None:
         """Note that a picture is answered or given up."""

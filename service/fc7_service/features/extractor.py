@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -63,6 +64,7 @@ class Extractor:
         self._threads = DecodeThreads(Scheduler(limits), threads)
         self._device, self._n_threads = device, threads
         self._record = record
+        self._in_line: dict[WorkClass, deque[asyncio.Future[None]]] = {kind: deque() for kind in WorkClass}
 
     def provider(self, model: ServedModel) -> str:
         """Return the execution provider that a network runs on; empty before its first use."""
@@ -126,8 +128,8 @@ class Extractor:
         call = self._call(model, images, bundle.recipe_of(layer), layer, n_views, can_wait=can_wait)
         works: list[ImageWork] = [picture.work for picture in call.waiting]  # type: ignore[misc]
         try:
-            self._threads.admit(call)
-        except Fc7Error:
+            await self._admit(call)
+        except BaseException:  # refused, or its caller left while it waited for room
             for work in works:  # its callback leads back to the call, which would keep the images
                 work.future.cancel()
             call.waiting.clear()
@@ -138,11 +140,44 @@ class Extractor:
             for work in works:  # a failure of the engine ends the call: the rest need not be computed
                 work.future.cancel()
             self._threads.leave(call)
+            self._wake(call.work_class)
         done = [
             (work, found) for work, found in zip(works, outcomes, strict=True) if isinstance(found, ComputedFeature)
         ]
         self._record_images(model.bundle.name, works, outcomes)
         return Extraction([o if isinstance(o, Fc7Error) else o.values for o in outcomes], _timing(done))
+
+    async def _admit(self, call: Call) -> None:
+        """Give a call its place in the queue. If the queue is full, a call that can wait stands in line for room."""
+        line, is_next = self._in_line[call.work_class], False
+        while True:
+            try:
+                if is_next or not (call.can_wait and line):
+                    self._threads.admit(call)
+                    self._wake(call.work_class)  # there may be room for one more
+                    return
+            except ResourceExhausted:
+                if not call.can_wait:
+                    raise
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            line.insert(0 if is_next else len(line), turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn in line:
+                    line.remove(turn)
+                else:  # its turn had come just before
+                    self._wake(call.work_class)
+                raise
+            is_next = True
+
+    def _wake(self, work_class: WorkClass) -> None:
+        """Let the first call in line try again."""
+        line = self._in_line[work_class]
+        while line:
+            if not (turn := line.popleft()).done():
+                turn.set_result(None)
+                return
 
     @property
     def n_waiting(self) -> int:
@@ -229,6 +264,7 @@ class Extractor:
     def _finish(self, picture: Picture, future: asyncio.Future[Any]) -> None:
         is_failed = future.cancelled() or future.exception() is not None
         self._threads.finish(picture, has_feature=not is_failed and isinstance(future.result(), ComputedFeature))
+        self._wake(picture.call.work_class)
 
 
 def _loader(bundle: Bundle, device: str, threads: int) -> Any:

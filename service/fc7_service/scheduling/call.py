@@ -62,8 +62,8 @@ class Call:
     network
         Name of the network. Pictures of different networks never share a batch.
     can_wait
-        Whether the call waits where others are refused because the queue is full. Streams do: they send nothing more
-        in the meantime.
+        Whether whoever sends the call asks again when the queue was full. Streams do: they send nothing more in the
+        meantime. Their pictures are not refused because time is short, but dropped when it is over.
     """
 
     origin: CallOrigin

@@ -41,7 +41,7 @@ class _Line:
         self.n_views = self.n_bytes = 0  # held by calls: waiting and under way
         self.views_of: dict[str, int] = {}  # caller -> views
         self.bytes_of: dict[str, int] = {}  # caller -> bytes
-        self.delay_s = 0.0  # mean seconds from the start of decoding to the feature
+        self.delay_of: dict[str, float] = {}  # network -> mean seconds from the start of decoding to the feature
 
     @property
     def is_ready(self) -> bool:
@@ -70,8 +70,8 @@ class Scheduler:
         ResourceExhausted
             The queue is full, or the call cannot be answered before its deadline. The error says when to try again.
         """
+        self._check_quota(call)
         if not call.can_wait:
-            self._check_quota(call)
             self._check_deadline(call, now)
         line = self._lines[call.work_class]
         self._hold(line, call, call.n_waiting, sum(picture.n_bytes for picture in call.waiting))
@@ -148,7 +148,9 @@ class Scheduler:
         self._release(picture)
         if has_feature:
             self.rate.count(picture.call.views, now)
-            line.delay_s += (_NEW_SHARE if line.delay_s else 1.0) * (now - picture.taken - line.delay_s)
+            delay_s, network = now - picture.taken, picture.call.network
+            before_s = line.delay_of.get(network, delay_s)
+            line.delay_of[network] = before_s + _NEW_SHARE * (delay_s - before_s)
         if not any(line.n_ahead for line in self._lines.values()):
             self.rate.pause()
 
@@ -219,7 +221,8 @@ class Scheduler:
             n_ahead += self._lines[WorkClass.INTERACTIVE].queue.n_waiting
         elif n_ahead and self._lines[WorkClass.BULK].queue.n_waiting:
             n_ahead += n_ahead // BULK_TURN
-        needed_s, left_s = line.delay_s + (n_ahead + call.n_waiting) / per_s, deadline - now
+        needed_s = line.delay_of.get(call.network, 0.0) + (n_ahead + call.n_waiting) / per_s
+        left_s = deadline - now
         if n_ahead and needed_s > _SAFE_SHARE * left_s:  # with nobody ahead, trying is better than guessing
             text = f"the answer would take about {needed_s:.2g} s, too close to the call's deadline in {left_s:.2g} s"
             self._refuse(line, text, needed_s - _SAFE_SHARE * left_s)
