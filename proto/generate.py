@@ -3,12 +3,15 @@
 Messages with protoc's own type hints, services with those of mypy-protobuf. The import path of a stub is that of
 its `.proto`, so nothing is patched afterwards. A test compares the committed stubs with new ones.
 
+`fc7/v1/comments.json` has the comments, which stubs do not hold: the HTTP door shows them in its description.
+
 Beside them `contract.txt` lists what goes over the wire: every field with its number, type and label. It may grow; a
 line that is changed or lost would break clients that are out there, and is refused.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -40,16 +43,37 @@ def generate(out: Path) -> None:
     _run(
         services, f"--grpc_python_out={out}", f"--plugin=protoc-gen-mypy_grpc={plugin}", f"--mypy_grpc_out=quiet:{out}"
     )
+    text = json.dumps(comments(), indent=0, sort_keys=True, ensure_ascii=False)
+    (out / "fc7/v1/comments.json").write_text(text + "\n", encoding="utf-8")
 
 
 def contract() -> list[str]:
     """Return a line for each part of the contract that goes over the wire."""
+    lines = [line for file in _descriptors() for line in _lines(file)]
+    return sorted(lines)
+
+
+def comments() -> dict[str, str]:
+    """Return the comment of each part of the contract by its full name."""
+    return {name: text for file in _descriptors() for name, text in _comments_of(file)}
+
+
+def _descriptors() -> list[descriptor_pb2.FileDescriptorProto]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "set"
-        _run(sorted(PROTO.glob("fc7/v1/*.proto")), f"--descriptor_set_out={out}")
-        found = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes())
-    lines = [line for file in found.file for line in _lines(file)]
-    return sorted(lines)
+        _run(sorted(PROTO.glob("fc7/v1/*.proto")), "--include_source_info", f"--descriptor_set_out={out}")
+        return list(descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file)
+
+
+def _comments_of(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, str]]:
+    for place in file.source_code_info.location:
+        if not place.leading_comments or len(place.path) % 2:  # an odd path leads to a property, such as the syntax
+            continue
+        part, name = file, file.package
+        for kind, number in zip(place.path[::2], place.path[1::2], strict=True):
+            part = getattr(part, part.DESCRIPTOR.fields_by_number[kind].name)[number]
+            name = f"{name}.{part.name}"
+        yield name, " ".join(place.leading_comments.split())
 
 
 def lost(before: list[str], after: list[str]) -> list[str]:

@@ -49,6 +49,7 @@ from fc7_service.rpc.explain_service import ExplainServicer
 from fc7_service.rpc.feature_service import FeatureServicer
 from fc7_service.rpc.head_service import HeadServicer
 from fc7_service.rpc.interceptor import MAX_CALLS, Interceptor, Log
+from fc7_service.rpc.method_handlers import MethodHandlers
 from fc7_service.rpc.model_service import ModelServicer
 from fc7_service.served.changes import ModelChanges
 from fc7_service.served.table import ModelTable
@@ -97,7 +98,7 @@ class Server:
         if len({bundle.name for bundle in bundles}) < len(bundles):
             raise InvalidArgument("two of the models have the same name: name each once", name="models")
         self._models = ModelTable(bundles)
-        self._exporter = self._make_exporter() if settings.metrics else None
+        self._exporter = self._make_exporter() if settings.metrics or settings.http else None
         self._record: Record = self._exporter.record if self._exporter else ignore
         self._extractor = Extractor(self._models, device=settings.device, threads=settings.threads, record=self._record)
         self._changes = ModelChanges(self._models, partial(try_out, self._extractor))
@@ -143,8 +144,11 @@ class Server:
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        self._register(self._grpc)
-        self._web = self._make_web_server() if settings.http is not None else None
+        servicers, handlers = self._make_servicers(), MethodHandlers()
+        for add, servicer in servicers:
+            add(servicer, self._grpc)
+            add(servicer, handlers)
+        self._web = self._make_web_server(handlers) if settings.http is not None else None
 
         if self._door:
             address = f"unix:{self._door}/{SOCKET_NAME}"
@@ -260,18 +264,22 @@ class Server:
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         self._say("the data folder was deleted: restore it, then restart the server", data=str(self._folder.path))
 
-    def _register(self, add: Any) -> None:
-        """Add every servicer to a gRPC server, or to what stands in for one."""
-        extractor, collections, heads, explainer = self._extractor, self._collections, self._heads, self._explainer
-        feature_pb2_grpc.add_FeatureServiceServicer_to_server(FeatureServicer(extractor), add)
-        model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(extractor, self._changes), add)
-        collection_pb2_grpc.add_CollectionServiceServicer_to_server(
-            CollectionServicer(collections, extractor, self._record), add
-        )
-        head_pb2_grpc.add_HeadServiceServicer_to_server(HeadServicer(heads, extractor, collections, self._record), add)
-        servicer = ExplainServicer(explainer, extractor, heads, collections)
-        explain_pb2_grpc.add_ExplainServiceServicer_to_server(servicer, add)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(extractor, self._settings, self._started), add)
+    def _make_servicers(self) -> list[tuple[Callable[[Any, Any], None], Any]]:
+        """Return the servicer of each service, and what adds it to a gRPC server or to what stands in for one."""
+        extractor, collections, heads, record = self._extractor, self._collections, self._heads, self._record
+        explain = ExplainServicer(self._explainer, extractor, heads, collections)
+        admin = AdminServicer(extractor, self._settings, self._started)
+        return [
+            (feature_pb2_grpc.add_FeatureServiceServicer_to_server, FeatureServicer(extractor)),
+            (model_pb2_grpc.add_ModelServiceServicer_to_server, ModelServicer(extractor, self._changes)),
+            (
+                collection_pb2_grpc.add_CollectionServiceServicer_to_server,
+                CollectionServicer(collections, extractor, record),
+            ),
+            (head_pb2_grpc.add_HeadServiceServicer_to_server, HeadServicer(heads, extractor, collections, record)),
+            (explain_pb2_grpc.add_ExplainServiceServicer_to_server, explain),
+            (admin_pb2_grpc.add_AdminServiceServicer_to_server, admin),
+        ]
 
     def _reflect(self) -> None:
         from grpc_reflection.v1alpha import reflection
@@ -299,17 +307,19 @@ class Server:
         }
         return Exporter(allowed, gauges)
 
-    def _make_web_server(self) -> WebServer:
+    def _make_web_server(self, handlers: MethodHandlers) -> WebServer:
         from fc7_service.http.app import make_app  # brings a web framework
-        from fc7_service.http.door import Door, MethodHandlers
+        from fc7_service.http.door import Door
+        from fc7_service.http.probes import Probes
         from fc7_service.http.sessions import Sessions
         from fc7_service.http.web_server import WebServer
 
-        settings, handlers = self._settings, MethodHandlers()
-        self._register(handlers)
+        settings, exporter = self._settings, self._exporter
         assert settings.http is not None  # the caller has looked
+        assert exporter is not None  # it is made where there is HTTP
+        probes = Probes(lambda: not self._interceptor.is_stopping and self._folder.is_still_ours, exporter.write)
         return WebServer(
-            make_app(Door(self._interceptor, handlers, Sessions(self._tokens)), settings, self._log),
+            make_app(Door(self._interceptor, handlers, Sessions(self._tokens)), settings, probes, self._log),
             settings.http,
             tls=self._certificates.files if self._certificates else None,
             n_connections=self._files.n_connections,

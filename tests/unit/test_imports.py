@@ -72,7 +72,7 @@ ROOMS = {
     ),
     "fc7_service.http": Room(
         f"{CONTRACT} {GRPC} fc7_service.rpc fc7_service.settings fc7_service.tokens fc7_service.bundle "
-        "fc7_service.features PIL starlette uvicorn"
+        "fc7_service.features numpy PIL starlette uvicorn"
     ),
     "fc7_service.settings": Room(CONTRACT_FILES),
     "fc7_service.telemetry": Room(CONTRACT_FILES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -14,11 +15,12 @@ from starlette.types import ASGIApp
 from fc7.contract.address import split_address
 from fc7.contract.request_id import REQUEST_ID
 from fc7.errors import Fc7Error
-from fc7_service.http import documents
-from fc7_service.http.calls import Calls
+from fc7_service.http import documents, embeddings
+from fc7_service.http.calls import Calls, read_form
 from fc7_service.http.door import Door, Refusal
 from fc7_service.http.gate import Gate
 from fc7_service.http.pictures import Pictures
+from fc7_service.http.probes import Probes
 from fc7_service.http.refusals import answer_refusal
 from fc7_service.rpc.interceptor import Log
 from fc7_service.settings import Settings
@@ -26,10 +28,12 @@ from fc7_service.settings import Settings
 PAGE = Path(__file__).parent / "page"
 
 
-def make_routes(door: Door, settings: Settings) -> list[BaseRoute]:
+def make_routes(door: Door, settings: Settings, probes: Probes) -> list[BaseRoute]:
     """Return all routes. Each asks for a token by itself, or needs none."""
     return [
-        Route("/fc7.v1.{service}/{method}", Calls(door)),
+        Route("/fc7.v1.{service}/{method}", Calls(door, partial(read_form, door.handlers))),
+        *embeddings.routes(door),
+        *probes.routes(door, embeddings.DESCRIPTION),
         *door.sessions.routes(),
         *Pictures(door, settings.pictures).routes(),
         Mount("/page", StaticFiles(directory=PAGE)),
@@ -37,10 +41,10 @@ def make_routes(door: Door, settings: Settings) -> list[BaseRoute]:
     ]
 
 
-def make_app(door: Door, settings: Settings, log: Log | None) -> ASGIApp:
+def make_app(door: Door, settings: Settings, probes: Probes, log: Log | None) -> ASGIApp:
     """Return the application that makes its calls through ``door``."""
     app: ASGIApp = Starlette(
-        routes=make_routes(door, settings),
+        routes=make_routes(door, settings, probes),
         exception_handlers=dict.fromkeys((Refusal, Fc7Error, HTTPException), answer_refusal),
     )
     if settings.http_origins:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -33,22 +33,32 @@ LINES = "application/x-ndjson"
 _TIMEOUT = "connect-timeout-ms"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Form:
-    """How the messages of one request are written."""
+    """Which call one request is, and how its messages are written."""
 
+    method: str  # full name, for example "/fc7.v1.FeatureService/Extract"
     codec: Codec
     messages: AsyncIterator[bytes]
     content_type: str = "application/json"  # of the answer
     is_stream: bool = False  # whether the answer is one
     http_status: int = 0  # of the refusal, where the request has no form that is read
+    write_error: Callable[[status_pb2.Status], dict[str, Any]] = to_object
 
 
 class Calls:
-    """Answers the calls, as an ASGI application below ``/fc7.v1.SERVICE/METHOD``."""
+    """Answers calls, as an ASGI application.
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    Parameters
+    ----------
+    door
+        Makes the calls.
+    read_form
+        Says which call a request is.
+    """
+
+    def __init__(self, door: Door, read_form: Callable[[Request, Body], Form]) -> None:
+        self._door, self._read_form = door, read_form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call, and drop it if its caller leaves."""
@@ -65,14 +75,12 @@ class Calls:
             answering.result()
 
     async def _answer(self, request: Request, body: Body, send: Send) -> None:
-        method = f"/fc7.v1.{request.path_params['service']}/{request.path_params['method']}"
-        handler = self._door.handlers.get(method)
-        form = _read_form(request, method, handler, body)
+        form = self._read_form(request, body)
         writer = _Writer(request, send, form)
         try:
             timeout_s = _read_timeout(request)
             async with asyncio.timeout(timeout_s):
-                calling = self._door.call(request, method, form.messages, form.codec, timeout_s)
+                calling = self._door.call(request, form.method, form.messages, form.codec, timeout_s)
                 async with aclosing(calling) as answers:
                     async for answer in answers:
                         await writer.write(answer)
@@ -112,11 +120,13 @@ class _Writer:
     async def refuse(self, status: status_pb2.Status) -> None:
         """End an answer that failed. A stream that has begun ends with a line that is the error."""
         if self._has_begun:
-            line = json.dumps(to_object(status), ensure_ascii=False).encode() + b"\n"
+            line = json.dumps(self._form.write_error(status), ensure_ascii=False).encode() + b"\n"
             await self._send({"type": "http.response.body", "body": line})
         else:
             is_of_form = code_of(status) == "invalid_argument"  # not of the token, which is looked at earlier
-            response = to_response(status, http_status=self._form.http_status if is_of_form else 0)
+            response = to_response(
+                status, http_status=self._form.http_status if is_of_form else 0, write=self._form.write_error
+            )
             response.headers.update(self._headers())
             await self._respond(response)
 
@@ -135,13 +145,22 @@ class _Writer:
         return {REQUEST_ID: context.request_id} if context else {}
 
 
-def _read_form(request: Request, method: str, handler: Any, body: Body) -> Form:
-    """Return how a request is written. If it is written in no known way, its first message is an error."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def read_kind(request: Request) -> str:
+    """Return the content type of a request, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def read_form(handlers: Mapping[str, Any], request: Request, body: Body) -> Form:
+    """Return which call a request to ``/fc7.v1.SERVICE/METHOD`` is, and how it is written.
+
+    If it is written in no known way, its first message is an error: the token is looked at before.
+    """
+    method = f"/fc7.v1.{request.path_params['service']}/{request.path_params['method']}"
+    handler, kind = handlers.get(method), read_kind(request)
     if request.method != "POST":
-        return _refused(405, f"call {method} with POST (got {request.method})", "method")
+        return refused(method, 405, f"call {method} with POST (got {request.method})", "method")
     if request.headers.get("content-encoding", "identity") != "identity":
-        return _refused(415, "send the body as it is: compressed bodies are not read", "content-encoding")
+        return refused(method, 415, "send the body as it is: compressed bodies are not read", "content-encoding")
     takes_stream = handler is not None and handler.request_streaming
     is_stream = handler is not None and handler.response_streaming
     read = {LINES: body.lines} if takes_stream else {"application/json": body.only}
@@ -151,25 +170,27 @@ def _read_form(request: Request, method: str, handler: Any, body: Body) -> Form:
         read |= {"image/*": body.only, FORM: body.only}
     known = "image/*" if kind.startswith("image/") else kind
     if known not in read:
-        return _refused(415, f"Content-Type must be {' or '.join(read)} (got {kind[:64]!r})", "content-type")
+        return refused(method, 415, f"Content-Type must be {' or '.join(read)} (got {kind[:64]!r})", "content-type")
     parameters = request.query_params.multi_items()
     if known in ("image/*", FORM):
         codec: Codec = PictureCodec(request.headers["content-type"], parameters)
     elif parameters:
         text = "the address has parameters, which only a picture or a form may have. Put them into the body"
-        return _refused(400, text, parameters[0][0])
+        return refused(method, 400, text, parameters[0][0])
     else:
         codec = WIRE if kind == "application/proto" else JSON
     content_type = LINES if is_stream else kind if codec is WIRE else "application/json"
-    return Form(codec, read[known](), content_type, is_stream)
+    return Form(method, codec, read[known](), content_type, is_stream)
 
 
-def _refused(http_status: int, text: str, name: str) -> Form:
+def refused(method: str, http_status: int, text: str, name: str) -> Form:
+    """Return the form of a request whose first message is an error."""
+
     async def messages() -> AsyncIterator[bytes]:
         raise InvalidArgument(text, name=name)
         yield
 
-    return Form(JSON, messages(), http_status=http_status)
+    return Form(method, JSON, messages(), http_status=http_status)
 
 
 def _read_timeout(request: Request) -> float | None:

@@ -31,17 +31,6 @@ class Refusal(Exception):  # noqa: N818  # what a call may end with
         self.status, self.request_id = status, request_id
 
 
-class MethodHandlers(dict[str, Any]):
-    """The handlers of all methods by full name. Servicers are added to it as to a gRPC server."""
-
-    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
-        """Do nothing: the handlers come by their names too."""
-
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Add the handlers of a service."""
-        self.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
-
-
 @dataclass(frozen=True, slots=True)
 class CallDetails:
     """What the interceptor knows of a call before its first message."""

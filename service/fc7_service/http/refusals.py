@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf import duration_pb2, json_format
@@ -62,14 +63,20 @@ def to_object(status: status_pb2.Status) -> dict[str, Any]:
     return {"code": _SPELT.get(code, code), "message": status.message, "details": details}
 
 
-def to_response(status: status_pb2.Status, *, request_id: str = "", http_status: int = 0) -> Response:
+def to_response(
+    status: status_pb2.Status,
+    *,
+    request_id: str = "",
+    http_status: int = 0,
+    write: Callable[[status_pb2.Status], dict[str, Any]] = to_object,
+) -> Response:
     """Return the HTTP answer of an error, with ``http_status`` in place of the one of its code if it is not 0."""
     headers = {REQUEST_ID: request_id} if request_id else {}
     if (wait_s := _retry_after_s(status)) is not None:
         headers["Retry-After"] = str(math.ceil(wait_s))
     if code_of(status) == "unauthenticated":
         headers["WWW-Authenticate"] = "Bearer"
-    text = json.dumps(to_object(status), ensure_ascii=False)
+    text = json.dumps(write(status), ensure_ascii=False)
     return Response(text, http_status or HTTP_STATUS[code_of(status)], headers, "application/json")
 
 

@@ -17,6 +17,7 @@ from prometheus_client import (
     MetricsHandler,
     ProcessCollector,
     disable_created_metrics,
+    generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -70,6 +71,10 @@ class Exporter:
         """Add to a counter or a histogram; see `Record`."""
         add = self._series.get((metric, *labels.items())) or self._find_series(metric, labels)
         add(value)
+
+    def write(self) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
+        return bytes(generate_latest(self._registry))
 
     def start(self, address: str) -> str:
         """Listen; return HOST:PORT.
