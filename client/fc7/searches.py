@@ -75,6 +75,16 @@ class Search:
         Leave out items with a lower score.
     max_rarity : float or None
         Leave out items that are not as rare: random pairs of items are at least as near more often than this share.
+    group_by : str
+        Field of the payload. ``k`` and ``offset`` then count groups of items that have the same value in it, at most
+        1000 together. The groups come one after the other, each with its nearest items. Items in which the field is
+        absent, a list or a dictionary are left out.
+    group_size : int
+        How many items to return per group.
+    diversity : float
+        0 returns the nearest items. Above 0, up to 1, each next item is chosen among the 200 nearest: near to the
+        query, and unlike the items before it (maximal marginal relevance). ``k`` and ``offset`` are then at most 200
+        together.
     exclude : iterable of str
         Ids of items to leave out, at most 1000.
     exact : bool
@@ -92,6 +102,9 @@ class Search:
     where: Where | None = None
     min_score: float | None = None
     max_rarity: float | None = None
+    group_by: str = ""
+    group_size: int = 1
+    diversity: float = 0.0
     exclude: Iterable[str] = ()
     exact: bool = False
     payload_fields: Sequence[str] | None = None
@@ -113,6 +126,8 @@ class Hit:
         JSON object that the caller attached to the item, or the fields of it that were asked for.
     feature : NDArray[np.float32] or None
         (D,), as it was extracted. None unless it was asked for.
+    group : str, float, int, bool or None
+        Value of the field by which the items were grouped. None unless `Search.group_by` is given.
     rarity : float or None
         Share of random pairs of the collection's items that are at least as near. None unless it was asked for.
     """
@@ -122,6 +137,7 @@ class Hit:
     payload: dict[str, Any]
     feature: NDArray[np.float32] | None = field(default=None, compare=False)
     rarity: float | None = None
+    group: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,47 @@ async def test_rarity(client: fc7.Client, env: Any, tmp_path: Path) -> None:
     command("collection", "threshold", "c", "--false-matches", 1e-9, env=env[0], code=2)
 
 
+async def test_groups_and_diversity(client: fc7.Client, env: Any, tmp_path: Path) -> None:
+    photos = client.collection("c")
+    everything = photos.search(jpeg(3), k=100)
+    labels = {hit.id: hit.payload.get("label") for hit in everything}
+    grouped = photos.search(jpeg(3), search=fc7.Search(k=5, group_by="label", group_size=3))
+    first = [[hit.id for hit in everything if labels[hit.id] == label][:3] for label in ("odd", "even")]
+    assert ids(grouped) == [*first[0], *first[1]]
+    assert [hit.group for hit in grouped] == ["odd"] * 3 + ["even"] * 3
+    nested = photos.search(jpeg(3), search=fc7.Search(k=2, offset=1, group_by="camera.iso"))
+    assert ids(nested) == [own for own in ids(everything) if own != "corner"][1:3]
+    assert [hit.group for hit in nested] == [int(own) for own in ids(nested)]
+    assert photos.search(jpeg(3), search=fc7.Search(group_by="camera")) == []
+    diverse = photos.search(jpeg(3), search=fc7.Search(k=4, diversity=0.7))
+    assert diverse[0] == everything[0]
+    assert ids(diverse) != ids(everything)[:4]
+    assert photos.search(jpeg(3), search=fc7.Search(k=4, diversity=1e-9)) == everything[:4]
+    async with fc7.AsyncClient(**env[1]) as other:
+        later = await other.collection("c")
+        assert await later.search(jpeg(3), search=fc7.Search(k=5, group_by="label", group_size=3)) == grouped
+        assert await later.search(jpeg(3), search=fc7.Search(k=4, diversity=0.7)) == diverse
+    for wrong, text in [
+        ({"group_by": "a..b"}, "field"),
+        ({"group_by": "label", "group_size": 0}, "group_size"),
+        ({"group_by": "label", "k": 1001}, "1000"),
+        ({"group_by": "label", "diversity": 0.5}, "exclude each other"),
+        ({"diversity": 1.1}, "0 to 1"),
+        ({"diversity": float("nan")}, "0 to 1"),
+        ({"diversity": 0.5, "k": 201}, "200"),
+    ]:
+        with pytest.raises(fc7.InvalidArgument, match=text):
+            photos.search(jpeg(3), search=fc7.Search(**wrong))
+
+    (tmp_path / "3.jpg").write_bytes(jpeg(3))
+    options = ("--group-by", "label", "--group-size", 3, "-k", 5)
+    found = rows(command("search", "c", "3.jpg", *options, "--json", env=env[0], cwd=tmp_path))
+    assert [(hit["id"], hit["group"]) for hit in found] == [(hit.id, hit.group) for hit in grouped]
+    assert "group" in command("search", "c", "3.jpg", *options, env=env[0], cwd=tmp_path).stdout.splitlines()[0]
+    found = rows(command("search", "c", "3.jpg", "--diversity", 0.7, "-k", 4, "--json", env=env[0], cwd=tmp_path))
+    assert [hit["id"] for hit in found] == ids(diverse)
+
+
 def test_a_bad_query_fails_alone(client: fc7.Client) -> None:
     photos, features = client.collection("c"), client.extract([jpeg(1)] * 3)
     features.values[1, 2] = np.nan

@@ -19,11 +19,12 @@ from fc7_service.collections import index_choice, snapshot
 from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item
 from fc7_service.collections.search import Example, Query, Search, combine
-from slow.search import search
+from slow.search import best_per_group, search, spread
 
 DIM, N = 8, 40
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
 COLOURS = ["red", "green", "blue"]
+MIXED = [1, True, "1", 1.0, None, [1], {"a": 1}, False, 0, "x"]
 METRICS = ["cosine", "l2", "dot"]
 WEIGHTS = st.sampled_from([1.0, 2.0, 0.5, -0.25, -0.5])
 
@@ -35,7 +36,10 @@ def library(tmp_path_factory: Any) -> Any:
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(N, DIM)).astype(np.float16).astype(np.float32)
     vectors[1::4] = vectors[0::4]
-    payloads = [{"n": i} | ({"colour": COLOURS[i % 3]} if i % 5 else {}) for i in range(N)]
+    payloads: list[dict[str, Any]] = [{"n": i, "mixed": MIXED[i // 4 % len(MIXED)]} for i in range(N)]
+    for i in range(N):
+        if i // 2 % 5:
+            payloads[i]["colour"] = COLOURS[i // 4 % 3]
     for metric in METRICS:
         collection = library.create(metric, PROVENANCE, DIM, metric)
         collection.upsert([Item(str(i), "0" * 64, payloads[i], vectors[i]) for i in range(N)])
@@ -91,6 +95,40 @@ def test_every_search_agrees_with_the_twin(library: Any, data: Any) -> None:
     assert len({hit.id for hit in hits}) == len(hits)
     assert report.index == "exact"
     assert report.n_vectors == N
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_groups_agree_with_the_twin(library: Any, data: Any) -> None:
+    collections, items = library
+    metric, field = data.draw(st.sampled_from(METRICS)), data.draw(st.sampled_from(["colour", "n", "mixed", "absent"]))
+    k, offset, size = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 2)), data.draw(st.integers(1, 20))
+    vector = np.random.default_rng(data.draw(st.integers(0, 99))).normal(size=DIM).astype(np.float32)
+    least = data.draw(st.sampled_from([None, 0.05]))
+    where = data.draw(st.sampled_from([None, Comparison("n", "<", 20)]))
+    out = data.draw(st.lists(st.sampled_from(list(items)), max_size=3))
+    asked = Search(k=k, offset=offset, group_by=field, group_size=size, min_score=least, where=where,
+                   excluded_ids=tuple(out))  # fmt: skip
+    ((hits,), _) = collections.get(metric).answer([Query(vector)], asked)
+    tree = None if where is None else json.loads(write_json(where))
+    found = search(items, [(vector, 1.0)], metric, k=N, where=tree, min_score=least, excluded=out)
+    wanted = best_per_group(found, items, field, k=k, offset=offset, size=size)
+    assert [hit.score for hit in hits] == pytest.approx([score for _, _, score in wanted], abs=1e-5)
+    assert [hit.group for hit in hits] == [items[own][1][field] for own, _, _ in wanted]  # twins share their group
+    assert len({hit.id for hit in hits}) == len(hits)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from(METRICS), st.integers(1, N), st.floats(0.05, 1), st.integers(0, 99))
+def test_a_diverse_choice_agrees_with_the_twin(library: Any, metric: str, k: int, diversity: float, seed: int) -> None:
+    collections, items = library
+    vector = np.random.default_rng(seed).normal(size=DIM).astype(np.float32)
+    ((hits,), _) = collections.get(metric).answer([Query(vector)], Search(k=k, diversity=diversity))
+    found = search(items, [(vector, 1.0)], metric, k=N)
+    wanted = spread(found, items, diversity, metric, k=k)
+    assert [float(items[hit.id][0] @ vector) for hit in hits] == [float(items[own][0] @ vector) for own in wanted]
+    ((rest,), _) = collections.get(metric).answer([Query(vector)], Search(k=k, offset=2, diversity=diversity))
+    assert [hit.id for hit in rest][: max(0, k - 2)] == [hit.id for hit in hits][2:]
 
 
 @pytest.mark.parametrize("metric", METRICS)

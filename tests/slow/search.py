@@ -38,6 +38,31 @@ def search(items, examples, metric, *, k, offset=0, where=None, min_score=None, 
     return found[offset : offset + k]
 
 
+def best_per_group(found, items, field, *, k, offset=0, size=1):
+    """Of what ``search`` found, the first ``size`` of each of k groups, the groups in the order of their first."""
+    groups = {}
+    for one in found:
+        value = items[one[0]][1].get(field)
+        if isinstance(value, str | int | float | bool):
+            groups.setdefault((type(value) is bool, value), []).append(one)
+    return [one for members in list(groups.values())[offset : offset + k] for one in members[:size]]
+
+
+def spread(found, items, diversity, metric, *, k):
+    """Maximal marginal relevance (Carbonell and Goldstein 1998) over what ``search`` found: ids in the order chosen."""
+    left, chosen = list(found), []
+    while left and len(chosen) < k:
+
+        def value(one):
+            likeness = max((exact_score(items[one[0]][0], items[own][0], metric) for own in chosen), default=0)
+            return (1 - diversity) * one[2] - diversity * likeness
+
+        best = left[0] if not chosen else max(left, key=value)
+        left.remove(best)
+        chosen.append(best[0])
+    return chosen
+
+
 def score_of(row, examples, metric):
     """The score of a row against several examples: that against their weighted sum, or mean."""
     total = [0.0] * len(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -55,7 +56,7 @@ def options(k: int | None, where: Where | None, search: Search | None) -> Search
         search = Search(k=10 if k is None else k, where=where)
     elif k is not None or where is not None:
         raise InvalidArgument("k and where belong into the Search if you give one: Search(k=..., where=...)", name="k")
-    for name, value, least in (("k", search.k, 1), ("offset", search.offset, 0)):
+    for name, value, least in (("k", search.k, 1), ("offset", search.offset, 0), ("group_size", search.group_size, 1)):
         if not least <= value < 2**31:
             rule = f"at least {least}" if value < least else f"less than {2**31}"
             raise InvalidArgument(f"{name} must be {rule} (got {value})", name=name)
@@ -79,7 +80,7 @@ def search_many(collection: str, queries: Queries, search: Search) -> Operation[
     answers: list[Hits | Fc7Error] = []
     template = _write_search(collection, search)
     most = BATCH_IMAGES if queries.images is not None else _LISTS if queries.examples is not None else ROWS
-    count = max(1, min(most, _HITS // (search.k + search.offset)))
+    count = max(1, min(most, _HITS // ((search.k + search.offset) * search.group_size)))
     batches = split(_each(queries), lambda query: query.n_bytes, count)
 
     def pack(batch: list[_Query]) -> pb.QueryItemsRequest:
@@ -122,6 +123,9 @@ def _write_search(collection: str, search: Search) -> pb.QueryItemsRequest:
         excluded_ids=check_names(_as_list(search.exclude), "exclude"),
         max_rarity=search.max_rarity,
         with_rarity=search.with_rarity,
+        group_by=check_text(search.group_by, "group_by"),
+        group_size=search.group_size,
+        diversity=search.diversity,
         exact=search.exact,
         payload_fields=None if names is None else pb.PayloadFields(names=names),
         with_features=search.with_features,
@@ -262,5 +266,6 @@ def _read_hits(response: pb.QueryItemsResponse) -> list[Hits | Fc7Error]:
 
 def _read_hit(hit: pb.Hit) -> Hit:
     feature: Any = read_tensor(hit.feature) if hit.HasField("feature") else None
+    group = json.loads(hit.group_json) if hit.group_json else None
     rarity = hit.rarity if hit.HasField("rarity") else None
-    return Hit(hit.id, hit.score, read_payload(hit.payload_json), feature, rarity)
+    return Hit(hit.id, hit.score, read_payload(hit.payload_json), feature, rarity, group)

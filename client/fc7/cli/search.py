@@ -112,6 +112,19 @@ def _read_crop(
     help="Leave out neighbours unless at most this share of random pairs of items is as near, such as 0.001.",
 )
 @click.option("--rarity", is_flag=True, help="Print the rarity of each neighbour too.")
+@click.option(
+    "--group-by",
+    default="",
+    metavar="FIELD",
+    help="Group the neighbours by this field of the payload. -k and --offset then count groups.",
+)
+@click.option("--group-size", type=positive, default=1, help="Neighbours per group. Defaults to 1.")
+@click.option(
+    "--diversity",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Choose neighbours that are unlike one another: from 0, the nearest, to 1.",
+)
 @click.option("--exclude-id", "excluded_ids", multiple=True, metavar="ID", help="Leave out this item. Repeatable.")
 @click.option("--exact", is_flag=True, help="Compare every item, instead of asking an index that may miss some.")
 @click.option(
@@ -149,6 +162,9 @@ def search(
     min_score: float | None,
     max_rarity: float | None,
     rarity: bool,
+    group_by: str,
+    group_size: int,
+    diversity: float,
     excluded_ids: tuple[str, ...],
     exact: bool,
     payload_fields: tuple[str, ...],
@@ -202,6 +218,9 @@ def search(
         min_score=min_score,
         max_rarity=max_rarity,
         with_rarity=rarity,
+        group_by=group_by,
+        group_size=group_size,
+        diversity=diversity,
         exclude=excluded_ids,
         exact=exact,
         payload_fields=payload_fields or None,
@@ -227,35 +246,40 @@ def _search(collection: Collection, queries: list[list[Example]], how: Search) -
 
 def _print(names: Sequence[str], answers: Sequence[Hits | Fc7Error], *, as_json: bool) -> None:
     """Print the hits; a line names its query only if there are several."""
-    is_one = len(names) == 1
-    has_rarity = any(hit.rarity is not None for hits in answers if not isinstance(hits, Fc7Error) for hit in hits)
-    rows: list[tuple[object, ...]] = []
-    for name, answer in zip(names, answers, strict=True):
-        if isinstance(answer, Fc7Error):
-            print_note(name, answer)
-        elif as_json:
-            for hit in answer:
-                print_json(({} if is_one else {"query": name}) | _facts(hit))
-        else:
-            rows += [
-                (
-                    *(() if is_one else (name,)),
-                    hit.id,
-                    hit.score,
-                    *((hit.rarity,) if has_rarity else ()),
-                    hit.payload.get("label"),
-                )
-                for hit in answer
-            ]
-    if not as_json:
-        rarity = ("rarity",) if has_rarity else ()
-        print_table((*(() if is_one else ("query",)), "id", "score", *rarity, "label"), rows)
+    several = ["query"] if len(names) > 1 else []
+    hits = [(name, hit) for name, answer in zip(names, answers, strict=True) for hit in _hits_of(name, answer)]
+    if as_json:
+        for name, hit in hits:
+            print_json(dict.fromkeys(several, name) | _facts(hit))
+        return
+    extra = [column for column in ("group", "rarity") if any(getattr(hit, column) is not None for _, hit in hits)]
+    rows = [
+        [
+            *([name] if several else []),
+            hit.id,
+            hit.score,
+            *(getattr(hit, one) for one in extra),
+            hit.payload.get("label"),
+        ]
+        for name, hit in hits
+    ]
+    print_table((*several, "id", "score", *extra, "label"), rows)
+
+
+def _hits_of(name: str, answer: Hits | Fc7Error) -> Sequence[Hit]:
+    """Return the hits of a query; note the error of one that failed."""
+    if isinstance(answer, Fc7Error):
+        print_note(name, answer)
+        return []
+    return answer
 
 
 def _facts(hit: Hit) -> dict[str, Any]:
     facts = {"id": hit.id, "score": hit.score, "payload": hit.payload}
     if hit.rarity is not None:
         facts["rarity"] = hit.rarity
+    if hit.group is not None:
+        facts["group"] = hit.group
     return facts if hit.feature is None else facts | {"feature": hit.feature.tolist()}
 
 

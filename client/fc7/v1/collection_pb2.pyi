@@ -558,7 +558,7 @@ class PayloadFields(_message.Message):
     def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class QueryItemsRequest(_message.Message):
-    __slots__ = ("collection", "queries", "k", "filter_json", "offset", "min_score", "excluded_ids", "exact", "payload_fields", "with_features", "max_rarity", "with_rarity")
+    __slots__ = ("collection", "queries", "k", "filter_json", "offset", "min_score", "excluded_ids", "exact", "payload_fields", "with_features", "max_rarity", "with_rarity", "group_by", "group_size", "diversity")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -571,6 +571,9 @@ class QueryItemsRequest(_message.Message):
     WITH_FEATURES_FIELD_NUMBER: _ClassVar[int]
     MAX_RARITY_FIELD_NUMBER: _ClassVar[int]
     WITH_RARITY_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    GROUP_SIZE_FIELD_NUMBER: _ClassVar[int]
+    DIVERSITY_FIELD_NUMBER: _ClassVar[int]
     collection: str
     queries: _containers.RepeatedCompositeFieldContainer[Query]
     k: int
@@ -583,7 +586,10 @@ class QueryItemsRequest(_message.Message):
     with_features: bool
     max_rarity: float
     with_rarity: bool
-    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., exact: bool = ..., payload_fields: _Optional[_Union[PayloadFields, _Mapping]] = ..., with_features: bool = ..., max_rarity: _Optional[float] = ..., with_rarity: bool = ...) -> None: ...
+    group_by: str
+    group_size: int
+    diversity: float
+    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., exact: bool = ..., payload_fields: _Optional[_Union[PayloadFields, _Mapping]] = ..., with_features: bool = ..., max_rarity: _Optional[float] = ..., with_rarity: bool = ..., group_by: _Optional[str] = ..., group_size: _Optional[int] = ..., diversity: _Optional[float] = ...) -> None: ...
 
 class QueryItemsResponse(_message.Message):
     __slots__ = ("results", "metric", "timing", "filtered", "report")
@@ -628,15 +634,17 @@ class QueryResult(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("id", "score", "payload_json", "feature", "rarity")
+    __slots__ = ("id", "score", "payload_json", "feature", "rarity", "group_json")
     ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_JSON_FIELD_NUMBER: _ClassVar[int]
     FEATURE_FIELD_NUMBER: _ClassVar[int]
     RARITY_FIELD_NUMBER: _ClassVar[int]
+    GROUP_JSON_FIELD_NUMBER: _ClassVar[int]
     id: str
     score: float
     payload_json: str
     feature: _common_pb2.Tensor
     rarity: float
-    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., payload_json: _Optional[str] = ..., feature: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., rarity: _Optional[float] = ...) -> None: ...
+    group_json: str
+    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., payload_json: _Optional[str] = ..., feature: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., rarity: _Optional[float] = ..., group_json: _Optional[str] = ...) -> None: ...

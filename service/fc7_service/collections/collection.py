@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.contract.filter import Filter, matches
+from fc7.contract.filter import Filter, matches, read_field
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.facets import Facet, count_values
@@ -545,8 +545,13 @@ class Collection:
 
 
 def _hit(row: StoredRow, score: float, search: Search, pairs: PairScores | None) -> Hit:
-    payload = json.loads(row.payload)
-    if search.payload_fields is not None:
-        payload = choose_fields(payload, search.payload_fields)
-    vector = row.vector.astype(np.float32) if search.has_features else None
-    return Hit(row.id, score, payload, vector, pairs.rarity(score) if pairs else None)
+    stored = json.loads(row.payload)
+    fields = search.payload_fields
+    return Hit(
+        row.id,
+        score,
+        stored if fields is None else choose_fields(stored, fields),
+        row.vector.astype(np.float32) if search.has_features else None,
+        read_field(stored, search.group_by) if search.group_by else None,
+        pairs.rarity(score) if pairs else None,
+    )

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from fc7.contract.filter import And, Comparison, Filter, Not, Or, comparisons, holds, read_field
 from fc7.contract.filter_json import write_json
+from fc7_service.collections.rows import StoredRow
 from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Store
 
@@ -25,6 +27,21 @@ MOST_BYTES = 256 * 2**20  # of all columns of one collection; above, the least r
 _MOST_MASKS = 16
 _ABSENT, _UNREAD = -1, -2  # numbers of rows without the field, and of rows that were deleted before they were read
 _ENTRY_BYTES = 200  # of a distinct value: its entries in the list and the dictionary
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows by their value in one field, if that is text, a number or a boolean."""
+
+    field: str
+    values: list[Any]
+    rids: NDArray[np.int64]  # (N,), sorted
+    codes: NDArray[np.int32]  # (N,), per row the position of its value, or -1
+
+    def holds(self, row: StoredRow) -> bool:
+        """Return whether a row, as it is stored now, still has the value that it was found by."""
+        code = int(self.codes[np.searchsorted(self.rids, row.rid)])
+        return code >= 0 and _key(self.values[code]) == _key(read_field(json.loads(row.payload), self.field))
 
 
 class Columns:
@@ -68,7 +85,7 @@ class Columns:
             if known and known[0] is snapshot.rids and len(known[1]) == len(snapshot.rids) + snapshot.n_tail:
                 self._masks.move_to_end(key)
                 return known[1], True
-            rids = np.concatenate([snapshot.rids, snapshot.tail_rids[: snapshot.n_tail]])
+            rids = snapshot.all_rids()
             columns = self._read({one.field for one in comparisons(where)}, rids)
             mask = _mask_of(where, columns)
             is_complete = not any(_is_missing(column.codes == _UNREAD, snapshot) for column in columns.values())
@@ -78,6 +95,18 @@ class Columns:
                     self._masks.popitem(last=False)
             self._drop_oldest()
         return mask, is_complete
+
+    def groups(self, field: str, snapshot: Snapshot) -> tuple[Groups, bool]:
+        """Return which rows of a snapshot have the same value in a field, and whether all rows were read."""
+        with self._lock:
+            self._read_changed()
+            column = self._read({field}, snapshot.all_rids())[field]
+            is_group = np.array([not isinstance(value, tuple) for value in column.values] + [False, False])
+            codes = np.where(is_group[column.codes], column.codes, _ABSENT)
+            is_complete = not _is_missing(column.codes == _UNREAD, snapshot)
+            groups = Groups(field, column.values[:], column.rids, codes)
+            self._drop_oldest()
+        return groups, is_complete
 
     def _read(self, fields: set[str], rids: NDArray[np.int64]) -> dict[str, _Column]:
         """Return the columns of ``fields`` for exactly the rows ``rids``."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.contract.filter import Filter
+from fc7.contract.filter import Comparison, Filter
 from fc7.errors import InvalidArgument, ResourceExhausted
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import prepare_vectors
@@ -18,6 +18,8 @@ from fc7_service.collections.scoring import prepare_vectors
 MOST_HITS = 100_000  # of one call, those that are passed over included
 MOST_EXCLUDED = 1000  # ids
 MOST_EXAMPLES = 256  # of one query
+MOST_GROUPS = 1000  # of one query, those that are passed over included
+DIVERSE_POOL = 200  # nearest rows from which a diverse choice is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ class Search:
     excluded_ids: tuple[str, ...] = ()
     max_rarity: float | None = None  # neighbours that are not as rare are left out
     has_rarity: bool = False  # whether to return the rarity of each neighbour
+    group_by: str = ""  # field of the payload: k and offset then count groups of items that have the same value
+    group_size: int = 1  # items per group
+    diversity: float = 0.0  # 0 takes the nearest; 1 takes what is least like the neighbours taken before
     is_exact: bool = False  # compare every vector
     payload_fields: tuple[str, ...] | None = None  # which fields to return; None: whole payloads
     has_features: bool = False  # whether to return the features
@@ -71,6 +76,26 @@ class Search:
             )
         if self.min_score is not None and math.isnan(self.min_score):
             raise InvalidArgument("min_score must be a number (got nan)", name="min_score")
+        if self.group_by:
+            Comparison(self.group_by, "exists")  # refuses what is no field
+            if self.group_size < 1:
+                raise InvalidArgument(f"group_size must be at least 1 (got {self.group_size})", name="group_size")
+            if self.offset + self.k > MOST_GROUPS or self.group_size > MOST_GROUPS:
+                raise InvalidArgument(
+                    f"group_size, and offset and k together, must be at most {MOST_GROUPS} with group_by "
+                    f"(got {self.group_size}, and {self.offset} + {self.k})",
+                    name="group_by",
+                )
+            if self.diversity:
+                raise InvalidArgument("group_by and diversity exclude each other. Give one of them", name="diversity")
+        if not 0 <= self.diversity <= 1:
+            raise InvalidArgument(f"diversity must be 0 to 1 (got {self.diversity:g})", name="diversity")
+        if self.diversity and self.offset + self.k > DIVERSE_POOL:
+            raise InvalidArgument(
+                f"with diversity, offset and k together must be at most {DIVERSE_POOL} (got {self.offset} + {self.k}), "
+                "because it chooses among as many items",
+                name="diversity",
+            )
         if len(self.excluded_ids) > MOST_EXCLUDED:
             raise InvalidArgument(
                 f"excluded_ids has {len(self.excluded_ids)} ids, but the limit is {MOST_EXCLUDED}. Exclude more items "
@@ -87,6 +112,7 @@ class Hit:
     score: float  # larger is nearer: cosine, minus the Euclidean distance, or the inner product
     payload: dict[str, Any]  # or the fields of it that were asked for
     vector: NDArray[np.float32] | None = field(default=None, compare=False)  # (D,), raw; None unless it was asked for
+    group: Any = None  # the value of the field by which items were grouped
     rarity: float | None = None  # share of random pairs of items that are at least as near; None unless asked for
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Iterator, Sequence, Set
@@ -20,7 +19,9 @@ from fc7_service.collections.index import Work
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.row_blocks import Block, join_blocks, read_rows
 from fc7_service.collections.rows import StoredRow, log_damaged, parse_payload
-from fc7_service.collections.search import Query, Search, SearchReport
+from fc7_service.collections.scoring import prepare_vectors
+from fc7_service.collections.search import DIVERSE_POOL, Query, Search, SearchReport
+from fc7_service.collections.selection import RankedRows, best_per_group, choose, spread
 from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Store
 from fc7_service.collections.vectors import DamagedFileError, Vectors
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _ATTEMPTS = 20  # of a search that commits overtake, before it keeps writers waiting
 _PUBLISHED_S = 1.0  # longest that a search waits for a commit that it has seen in the database
 
-RankedRows = list[tuple[int, float]]  # rid and score, best first
 Rows = dict[int, StoredRow]  # by rid
 
 _log = logging.getLogger(__name__)
@@ -240,15 +240,28 @@ class Searcher:
         start = time.perf_counter()
         mask, is_complete = (None, True) if search.where is None else self._columns.mask(search.where, snapshot)
         filtered = time.perf_counter()
+        groups = None
+        if search.group_by:
+            groups, is_all = self._columns.groups(search.group_by, snapshot)
+            is_complete = is_complete and is_all
         rids = self._store.rids({*search.excluded_ids, *(own for query in queries for own in query.own_ids)})
         excluded = [{rids[one] for one in (*search.excluded_ids, *query.own_ids) if one in rids} for query in queries]
         work = Work(is_exact=search.is_exact)
-        depth = search.offset + search.k + max(map(len, excluded))
-        ranked = snapshot.search(np.stack([query.vector for query in queries]), depth, mask, work)
-        found = [choose(*one, search) for one in zip(ranked, excluded, strict=True)]
+        if groups is None:
+            depth = (DIVERSE_POOL if search.diversity else search.offset + search.k) + max(map(len, excluded))
+            ranked = snapshot.search(np.stack([query.vector for query in queries]), depth, mask, work)
+            found = [choose(*one, search) for one in zip(ranked, excluded, strict=True)]
+        else:
+            pairs = zip(queries, excluded, strict=True)
+            found = [_group(snapshot, query, search, groups.codes, mask, own, work) for query, own in pairs]
         searched = time.perf_counter()
         wanted = sorted({rid for hits in found for rid, _ in hits})
-        rows = self._store.by_rid(wanted, with_vectors=search.has_features)
+        rows = self._store.by_rid(wanted, with_vectors=search.has_features or search.diversity > 0)
+        missing = [rid for rid in wanted if rid not in rows]
+        if search.diversity and not missing:
+            found = [self._spread(hits, rows, search) for hits in found]
+        if groups is not None:  # a payload that was changed meanwhile
+            is_complete = is_complete and all(groups.holds(row) for row in rows.values())
         if search.where is not None:  # a payload that was changed meanwhile
             is_complete = is_complete and all(
                 matches(search.where, parse_payload(row.payload)) for row in rows.values()
@@ -259,11 +272,32 @@ class Searcher:
         report.filter_s += filtered - start
         report.search_s += searched - filtered
         report.load_s += time.perf_counter() - searched
-        return found, rows, [rid for rid in wanted if rid not in rows], is_complete
+        return found, rows, missing, is_complete
+
+    def _spread(self, hits: RankedRows, rows: Rows, search: Search) -> RankedRows:
+        if not hits:
+            return hits
+        metric = self._store.definition.metric
+        vectors = prepare_vectors(np.stack([rows[rid].vector.astype(np.float32) for rid, _ in hits]), metric)
+        return spread(hits, vectors, search, metric)
 
 
-def choose(ranked: RankedRows, excluded: Set[int], search: Search) -> RankedRows:
-    """Return those of the rows, best first, that answer one query."""
-    lowest = -math.inf if search.min_score is None else search.min_score
-    kept = [(rid, score) for rid, score in ranked if rid not in excluded and score >= lowest]
-    return kept[search.offset : search.offset + search.k]
+def _group(
+    snapshot: Snapshot,
+    query: Query,
+    search: Search,
+    codes: NDArray[np.int32],
+    mask: NDArray[np.bool_] | None,
+    excluded: Set[int],
+    work: Work,
+) -> RankedRows:
+    """Return the rows that answer one query with groups."""
+    rids = snapshot.all_rids()
+    allowed = np.ones(len(rids), bool) if mask is None else mask.copy()
+    if excluded:
+        allowed &= ~np.isin(rids, list(excluded))
+
+    def rank(k: int, which: NDArray[np.bool_]) -> RankedRows:
+        return snapshot.search(query.vector[None], k, which, work)[0]
+
+    return best_per_group(rank, rids, codes, allowed, search)

@@ -90,6 +90,10 @@ class Snapshot:
             return self.n_tail > most_in_tail(self.tail_vectors.shape[1]) or self.n_dead > _STALE_SHARE * len(self.rids)
         return self.n_tail + self.n_dead > max(_STALE_ROWS, _STALE_SHARE * len(self.rids))
 
+    def all_rids(self) -> NDArray[np.int64]:
+        """Return the rids (N + n_tail,) of all rows, sorted, deleted ones included."""
+        return np.concatenate([self.rids, self.tail_rids[: self.n_tail]])
+
     def alive_rids(self) -> NDArray[np.int64]:
         """Return the rids (n_alive,) of the rows that are not deleted."""
         tail = self.tail_rids[: self.n_tail]

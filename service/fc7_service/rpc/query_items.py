@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,7 +86,12 @@ def write_report(report: SearchReport, read_s: float) -> pb.SearchReport:
 def _write_hit(hit: Hit) -> pb.Hit:
     feature = None if hit.vector is None else write_tensor(hit.vector)
     return pb.Hit(
-        id=hit.id, score=hit.score, payload_json=write_payload(hit.payload), feature=feature, rarity=hit.rarity
+        id=hit.id,
+        score=hit.score,
+        payload_json=write_payload(hit.payload),
+        feature=feature,
+        rarity=hit.rarity,
+        group_json="" if hit.group is None else json.dumps(hit.group, ensure_ascii=False),
     )
 
 

@@ -58,13 +58,16 @@ def read_search(request: pb.QueryItemsRequest, count: int) -> Search:
         excluded_ids=tuple(request.excluded_ids),
         max_rarity=request.max_rarity if request.HasField("max_rarity") else None,
         has_rarity=request.with_rarity,
+        group_by=request.group_by,
+        group_size=request.group_size or 1,
+        diversity=request.diversity,
         is_exact=request.exact,
         payload_fields=tuple(request.payload_fields.names) if request.HasField("payload_fields") else None,
         has_features=request.with_features,
     )
     if not request.queries:
         raise InvalidArgument("queries is empty. Send at least one", name="queries")
-    n_hits = len(request.queries) * min(search.k + search.offset, count)
+    n_hits = len(request.queries) * min((search.k + search.offset) * search.group_size, count)
     if n_hits > MOST_HITS:
         raise ResourceExhausted(
             f"the answer would have {n_hits} hits, but the limit is {MOST_HITS}. Send fewer queries or a smaller k",
