@@ -23,6 +23,7 @@ from grpc_tools import protoc
 
 PROTO = Path(__file__).parent
 CONTRACT = PROTO / "contract.txt"
+INFERENCE = PROTO.parent / "service/fc7_service/rpc/inference.binpb"  # descriptors of the Open Inference Protocol
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
@@ -45,6 +46,14 @@ def generate(out: Path) -> None:
     )
     text = json.dumps(comments(), indent=0, sort_keys=True, ensure_ascii=False)
     (out / "fc7/v1/comments.json").write_text(text + "\n", encoding="utf-8")
+
+
+def inference() -> bytes:
+    """Return the descriptors of the Open Inference Protocol. Stubs would clash with those of other clients of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "set"
+        _run([PROTO / "inference/inference.proto"], f"--descriptor_set_out={out}")
+        return out.read_bytes()
 
 
 def contract() -> list[str]:
@@ -130,4 +139,6 @@ def _run(files: list[Path], *options: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         keep_contract()
+        INFERENCE.parent.mkdir(parents=True, exist_ok=True)
+        INFERENCE.write_bytes(inference())
     generate(Path(sys.argv[1]) if len(sys.argv) > 1 else PROTO.parent / "client")

@@ -48,6 +48,8 @@ from fc7_service.rpc.collection_service import CollectionServicer
 from fc7_service.rpc.explain_service import ExplainServicer
 from fc7_service.rpc.feature_service import FeatureServicer
 from fc7_service.rpc.head_service import HeadServicer
+from fc7_service.rpc.inference_messages import add_inference_servicer
+from fc7_service.rpc.inference_service import InferenceServicer
 from fc7_service.rpc.interceptor import MAX_CALLS, Interceptor, Log
 from fc7_service.rpc.method_handlers import MethodHandlers
 from fc7_service.rpc.model_service import ModelServicer
@@ -268,6 +270,7 @@ class Server:
         """Return the servicer of each service, and what adds it to a gRPC server or to what stands in for one."""
         extractor, collections, heads, record = self._extractor, self._collections, self._heads, self._record
         explain = ExplainServicer(self._explainer, extractor, heads, collections)
+        inference = InferenceServicer(extractor, self._changes, lambda: not self._interceptor.is_stopping)
         admin = AdminServicer(extractor, self._settings, self._started)
         return [
             (feature_pb2_grpc.add_FeatureServiceServicer_to_server, FeatureServicer(extractor)),
@@ -279,6 +282,7 @@ class Server:
             (head_pb2_grpc.add_HeadServiceServicer_to_server, HeadServicer(heads, extractor, collections, record)),
             (explain_pb2_grpc.add_ExplainServiceServicer_to_server, explain),
             (admin_pb2_grpc.add_AdminServiceServicer_to_server, admin),
+            (add_inference_servicer, inference),
         ]
 
     def _reflect(self) -> None:

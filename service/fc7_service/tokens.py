@@ -48,6 +48,16 @@ SCOPE_OF_CALL = {
     "/fc7.v1.ExplainService/ExplainMatch": "read",
     "/fc7.v1.ExplainService/ExplainClass": "read",
     "/fc7.v1.ExplainService/Occlude": "read",
+    "/inference.GRPCInferenceService/ServerLive": "read",
+    "/inference.GRPCInferenceService/ServerReady": "read",
+    "/inference.GRPCInferenceService/ModelReady": "read",
+    "/inference.GRPCInferenceService/ServerMetadata": "read",
+    "/inference.GRPCInferenceService/ModelMetadata": "read",
+    "/inference.GRPCInferenceService/ModelInfer": "read",
+    "/inference.GRPCInferenceService/ModelStreamInfer": "read",
+    "/inference.GRPCInferenceService/ModelConfig": "read",
+    "/inference.GRPCInferenceService/ModelStatistics": "read",
+    "/inference.GRPCInferenceService/RepositoryIndex": "read",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "read",
     "/fc7.v1.CollectionService/CreateCollection": "write",
     "/fc7.v1.CollectionService/DeleteCollection": "write",
@@ -64,6 +74,8 @@ SCOPE_OF_CALL = {
     "/fc7.v1.ModelService/ReloadModel": "admin",
     "/fc7.v1.ModelService/UnloadModel": "admin",
     "/fc7.v1.AdminService/GetServerInfo": "admin",
+    "/inference.GRPCInferenceService/RepositoryModelLoad": "admin",
+    "/inference.GRPCInferenceService/RepositoryModelUnload": "admin",
 }
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _FIELDS = ("name", "expires")  # of a line of the token file, as FIELD=VALUE

@@ -13,12 +13,14 @@ from fc7.errors import Fc7Error, ImageDecodeError, InvalidArgument
 from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import Batcher, ComputedFeature, Request
 from fc7_service.features.image_part import ImagePart
+from fc7_service.features.prepared_tensor import PreparedTensor
 from fc7_service.scheduling.call import WorkClass
 
 if TYPE_CHECKING:
     from fc7_service.features.decode import Picture
 
-ImageInput = bytes | NDArray[Any] | ImagePart  # an encoded file, pixels uint8 (H, W, 3) in RGB, or a part of either
+# An encoded file, pixels uint8 (H, W, 3) in RGB, a part of either, or what would be made of one of them.
+ImageInput = bytes | NDArray[Any] | ImagePart | PreparedTensor
 
 
 class ImageWork:
@@ -51,6 +53,9 @@ class ImageWork:
 
         start, image, self._image = time.perf_counter(), self._image, None
         assert image is not None  # opened once
+        if isinstance(image, PreparedTensor):
+            self._tensors = image.view(self._recipe, self._n_views)
+            return image.nbytes
         self._opened = open_views(image, self._recipe, self._n_views)
         self.decode_s = time.perf_counter() - start
         return self._opened.n_bytes
@@ -60,8 +65,8 @@ class ImageWork:
         from fc7_service.features.preprocess import cut_views
 
         start, opened, self._opened = time.perf_counter(), self._opened, None
-        assert opened is not None  # decoded once, after it was opened
-        self._tensors = cut_views(opened, self._recipe, self._n_views)
+        if opened is not None:  # otherwise it came as a tensor
+            self._tensors = cut_views(opened, self._recipe, self._n_views)
         self.decode_s += time.perf_counter() - start
         self.ready = time.monotonic()
 

@@ -96,8 +96,11 @@ _PACKED = object()
 
 @cache
 def _fields(message: Any) -> dict[int, Any]:
-    """Return the descriptor of each field that is a message, and ``_PACKED`` for lists of numbers."""
+    """Return the descriptor of each field that is a message, and ``_PACKED`` for lists of integers."""
     fields = {field.number: field.message_type for field in message.fields if field.message_type is not None}
-    text = (message.fields[0].TYPE_STRING, message.fields[0].TYPE_BYTES) if message.fields else ()
-    packed = (f.number for f in message.fields if f.is_repeated and f.message_type is None and f.type not in text)
+    # Text, bytes and packed floats take as much memory as in the message.
+    as_sent = [
+        getattr(f, f"TYPE_{kind}") for f in message.fields[:1] for kind in ("STRING", "BYTES", "FLOAT", "DOUBLE")
+    ]
+    packed = (f.number for f in message.fields if f.is_repeated and f.message_type is None and f.type not in as_sent)
     return fields | dict.fromkeys(packed, _PACKED)
