@@ -38,7 +38,7 @@ from fc7.v1 import common_pb2, feature_pb2, feature_pb2_grpc
 N_BULK = 128
 DEADLINE_S = 2.0
 PAUSE_S = 0.25
-LOADS = (1.5, 3.0)
+LOADS = (1.5, 3.0, 10.0)
 OPTIONS = [  # each caller has a connection of its own
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_send_message_length", -1),

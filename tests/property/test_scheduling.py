@@ -21,7 +21,7 @@ MANY = Limits(10**6, 10**9, 10**9, {INTERACTIVE: 10**6, BULK: 10**6})
 
 
 def call_of(caller: str, n: int, kind: WorkClass = BULK, *, deadline: float | None = None, **options: Any) -> Call:
-    call = Call(CallOrigin(caller, deadline), kind, "net", **options)
+    call = Call(CallOrigin(caller, deadline), kind, options.pop("network", "net"), **options)
     call.waiting.extend(Picture(call, 10, i) for i in range(n))
     return call
 
@@ -125,12 +125,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         deadline_s=st.none() | st.floats(0.1, 5),
         can_wait=st.booleans(),
         views=st.sampled_from([1, 3]),
+        network=st.sampled_from(["net", "other"]),
     )
     def arrive(
-        self, caller: str, n: int, kind: WorkClass, deadline_s: float | None, can_wait: bool, views: int
+        self, caller: str, n: int, kind: WorkClass, deadline_s: float | None, can_wait: bool, views: int, network: str
     ) -> None:
         deadline = None if deadline_s is None else self.now + deadline_s
-        call = call_of(caller, n, kind, deadline=deadline, can_wait=can_wait, views=views)
+        call = call_of(caller, n, kind, deadline=deadline, can_wait=can_wait, views=views, network=network)
         line = self.scheduler._lines[kind]
         before = line.n_views
         try:
@@ -149,7 +150,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     def take(self, passed_s: float) -> None:
         self.now += passed_s
         bulk = self.scheduler._lines[BULK]
-        bulk_waits = bulk.is_ready and any(map(self._is_wanted, (p for c in bulk.queue.calls() for p in c.waiting)))
+        calls = [call for call in bulk.queue.calls() if call.network not in bulk.full]
+        bulk_waits = any(self._is_wanted(picture) for call in calls for picture in call.waiting)
         picture = self.scheduler.take(self.now)
         for late in self.scheduler.expired:
             held = self.calls[late.call]
@@ -238,9 +240,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def few_are_under_way(self) -> None:
         for kind, line in self.scheduler._lines.items():
-            assert line.n_ahead < self.limits.max_ahead[kind] + 3
             under_way = [*self.taken, *self.parked, *self.opened, *self.decoded]
-            assert line.n_ahead == sum(p.call.views for p in under_way if p.call.work_class is kind)
+            for network in ("net", "other"):
+                mine = [p for p in under_way if p.call.work_class is kind and p.call.network == network]
+                n_ahead = line.ahead_of.get(network, 0)
+                assert n_ahead == sum(p.call.views for p in mine) < self.limits.max_ahead[kind] + 3
 
     def teardown(self) -> None:
         """Everybody who stayed is served, and nothing is left over."""
@@ -266,10 +270,12 @@ class SchedulerMachine(RuleBasedStateMachine):
                 break
         assert all(len(held.ended) == held.n for held in self.calls.values() if not held.is_left)
         for line in self.scheduler._lines.values():
-            assert (line.n_views, line.n_bytes, line.n_ahead, line.queue.n_waiting) == (0, 0, 0, 0)
+            assert (line.n_views, line.n_bytes, line.queue.n_waiting) == (0, 0, 0)
+            assert not line.ahead_of
+            assert not line.full
             assert not line.views_of
             assert not line.bytes_of
-        assert not any(self.scheduler._coming.values())
+        assert not self.scheduler._coming
         assert self.scheduler._free_bytes == self.limits.max_decoding_bytes
 
 
@@ -292,13 +298,30 @@ def test_a_call_that_cannot_be_served_in_time_is_refused_with_the_time_it_lacks(
     scheduler = Scheduler(MANY)
     scheduler.admit(call_of("a", 200, INTERACTIVE), 0.0)
     now = serve(scheduler, 100, 0.0, 0.01)
-    assert scheduler.rate.per_s == pytest.approx(100)
+    assert scheduler.rates["net"].per_s == pytest.approx(100)
     with pytest.raises(ResourceExhausted, match=r"about 0\.21 s.* deadline in 0\.2 s") as refused:
         scheduler.admit(call_of("a", 10, INTERACTIVE, deadline=now + 0.2), now)
     # Served in turns with the call that waits: 20 pictures at 100 per second, and 0.01 s from decoding to the answer.
     assert refused.value.retry_after_s == pytest.approx(0.11)
     scheduler.admit(call_of("a", 10, INTERACTIVE, deadline=now + 0.43), now)
     scheduler.admit(call_of("b", 1, INTERACTIVE, deadline=now + 0.1), now)  # its turn comes at once
+
+
+def test_a_slow_network_keeps_no_other_one_waiting() -> None:
+    """Its pictures take all the room that it has. Those of another one behind them go on, and are judged by its rate."""
+    scheduler = Scheduler(Limits(1000, 10**6, 10**9, dict.fromkeys(WorkClass, 4)))
+    scheduler.admit(call_of("a", 20, INTERACTIVE, network="fast"), 0.0)
+    now = serve(scheduler, 20, 0.0, 0.01)
+    scheduler.admit(call_of("a", 100, INTERACTIVE, network="slow"), now)
+    for _ in range(4):
+        assert scheduler.take(now) is not None
+    assert not scheduler.has_next
+    scheduler.admit(call_of("a", 3, INTERACTIVE, network="fast"), now)
+    scheduler.admit(call_of("a", 3, INTERACTIVE, network="fast", deadline=now + 0.3), now)
+    taken = [picture.call.network for _ in range(6) if (picture := scheduler.take(now)) is not None]
+    assert taken == ["fast"] * 4
+    with pytest.raises(ResourceExhausted, match="too close to the call's deadline"):
+        scheduler.admit(call_of("b", 30, INTERACTIVE, network="fast", deadline=now + 0.3), now)
 
 
 def test_an_idle_server_tries_what_it_has_not_measured_or_may_miss() -> None:

@@ -10,6 +10,7 @@ Goyal, Vin & Cheng 1996, "Start-time fair queueing", section 2.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from operator import attrgetter
 
 from fc7_service.scheduling.call import Call, Picture
@@ -33,7 +34,7 @@ class FairQueue:
         self._callers: dict[str, _Caller] = {}
         self._debts: dict[str, float] = {}  # of callers without waiting work who were served more than others
         self._clock = 0.0  # what the caller who was served last had been served before
-        self.n_waiting = 0  # views
+        self.waiting_of: dict[str, int] = {}  # network -> views
 
     def add(self, call: Call) -> None:
         """Append a call."""
@@ -43,17 +44,31 @@ class FairQueue:
             caller = self._callers[call.caller] = _Caller(served)
         call.served = caller.clock
         caller.calls[call] = None
-        self.n_waiting += call.n_waiting
+        self._count(call, call.n_waiting)
 
-    def take(self) -> Picture | None:
-        """Remove and return the picture whose turn it is; None if nothing waits."""
-        if not self._callers:
+    @property
+    def n_waiting(self) -> int:
+        """Views that wait."""
+        return sum(self.waiting_of.values())
+
+    def take(self, full: Collection[str] = ()) -> Picture | None:
+        """Remove and return the picture whose turn it is; None if nothing waits.
+
+        Parameters
+        ----------
+        full
+            Networks that take no more. Whose turn it is keeps it until they do, while the others go on.
+        """
+        callers: Iterable[_Caller] = self._callers.values()
+        if full:
+            callers = [one for one in callers if any(call.network not in full for call in one.calls)]
+        caller = min(callers, key=_served, default=None)
+        if caller is None:
             return None
-        caller = min(self._callers.values(), key=_served)
-        call = min(caller.calls, key=_served)
-        self._clock, caller.clock = caller.served, call.served
+        call = min((call for call in caller.calls if call.network not in full), key=_served)
+        self._clock, caller.clock = max(self._clock, caller.served), max(caller.clock, call.served)
         picture = call.waiting.popleft()
-        self.n_waiting -= call.views
+        self._count(call, -call.views)
         self.charge(call, call.views)
         if not call.waiting:
             self._forget(call)
@@ -70,7 +85,7 @@ class FairQueue:
     def remove(self, call: Call) -> None:
         """Drop what still waits of a call."""
         if call.waiting:
-            self.n_waiting -= call.n_waiting
+            self._count(call, -call.n_waiting)
             call.waiting.clear()
             self._forget(call)
 
@@ -79,11 +94,20 @@ class FairQueue:
         return [call for caller in self._callers.values() for call in caller.calls]
 
     def n_ahead(self, call: Call) -> int:
-        """Return how many views would be served before the last one of a new call."""
-        own = self._callers.get(call.caller)
-        mine = call.n_waiting + sum(min(other.n_waiting, call.n_waiting) for other in (own.calls if own else ()))
-        others = (caller for caller in self._callers.values() if caller is not own)
-        return mine - call.n_waiting + sum(min(sum(c.n_waiting for c in other.calls), mine) for other in others)
+        """Return how many views of its network would be served before the last one of a new call."""
+        n_own, n_others = list[int](), list[int]()
+        for name, caller in self._callers.items():
+            waiting = [other.n_waiting for other in caller.calls if other.network == call.network]
+            if name == call.caller:
+                n_own = [min(n, call.n_waiting) for n in waiting]
+            else:
+                n_others.append(sum(waiting))
+        return sum(n_own) + sum(min(n, call.n_waiting + sum(n_own)) for n in n_others)
+
+    def _count(self, call: Call, n_views: int) -> None:
+        self.waiting_of[call.network] = self.waiting_of.get(call.network, 0) + n_views
+        if not self.waiting_of[call.network]:
+            del self.waiting_of[call.network]
 
     def _forget(self, call: Call) -> None:
         caller = self._callers[call.caller]

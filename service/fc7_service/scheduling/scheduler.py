@@ -29,7 +29,7 @@ class Limits:
     max_waiting_views: int
     max_waiting_bytes: int  # of files and tensors
     max_decoding_bytes: int  # of decoded pixels at once; a picture that takes more is decoded alone
-    max_ahead: dict[WorkClass, int]  # views that are decoded, wait for the network or are in it
+    max_ahead: dict[WorkClass, int]  # views that are decoded, wait for their network or are in it; for each network
 
 
 class _Line:
@@ -37,7 +37,9 @@ class _Line:
 
     def __init__(self, max_ahead: int) -> None:
         self.queue = FairQueue()
-        self.max_ahead, self.n_ahead = max_ahead, 0  # views under way
+        self._max_ahead = max_ahead
+        self.ahead_of: dict[str, int] = {}  # network -> views under way
+        self.full: set[str] = set()  # networks with as many under way as may be
         self.n_views = self.n_bytes = 0  # held by calls: waiting and under way
         self.views_of: dict[str, int] = {}  # caller -> views
         self.bytes_of: dict[str, int] = {}  # caller -> bytes
@@ -46,7 +48,18 @@ class _Line:
     @property
     def is_ready(self) -> bool:
         """Whether a picture may be taken."""
-        return self.queue.n_waiting > 0 and self.n_ahead < self.max_ahead
+        return any(network not in self.full for network in self.queue.waiting_of)
+
+    def go_ahead(self, network: str, n_views: int) -> None:
+        """Count views that come under way, or are no longer (less than 0)."""
+        n_ahead = self.ahead_of.get(network, 0) + n_views
+        self.ahead_of[network] = n_ahead
+        if n_ahead >= self._max_ahead:
+            self.full.add(network)
+        else:
+            self.full.discard(network)
+        if not n_ahead:
+            del self.ahead_of[network]
 
 
 class Scheduler:
@@ -59,7 +72,7 @@ class Scheduler:
         self._free_bytes = limits.max_decoding_bytes
         self._parked: deque[Picture] = deque()  # opened, and waiting for memory
         self._coming: dict[tuple[str, WorkClass], int] = {}  # network and class -> views not decoded yet
-        self.rate = ServiceRate()
+        self.rates: dict[str, ServiceRate] = {}  # of networks
         self.expired: list[Picture] = []  # one picture of each call whose time ran out, for the user to fetch
 
     def admit(self, call: Call, now: float) -> None:
@@ -86,7 +99,7 @@ class Scheduler:
         if self._parked and self._reserve(self._parked[0]):
             return self._parked.popleft()
         while (line := self._choose()) is not None:
-            picture = line.queue.take()
+            picture = line.queue.take(line.full)
             if picture is None:
                 return None
             call = picture.call
@@ -102,8 +115,8 @@ class Scheduler:
             elif self._lines[WorkClass.BULK].queue.n_waiting:
                 self._n_passed += 1
             picture.taken = now
-            line.n_ahead += call.views
-            self.rate.begin(now)
+            line.go_ahead(call.network, call.views)
+            self.rates.setdefault(call.network, ServiceRate()).begin(now)
             return picture
         return None
 
@@ -140,19 +153,19 @@ class Scheduler:
         if picture.taken is None:
             picture.is_abandoned = True
             return
-        line = self._lines[picture.call.work_class]
-        line.n_ahead -= picture.call.views
+        line, network = self._lines[picture.call.work_class], picture.call.network
+        line.go_ahead(network, -picture.call.views)
         if picture in self._parked:  # given up before it was decoded
             self._parked.remove(picture)
             self._come(picture.call, -picture.call.views)
         self._release(picture)
         if has_feature:
-            self.rate.count(picture.call.views, now)
-            delay_s, network = now - picture.taken, picture.call.network
+            self.rates[network].count(picture.call.views, now)
+            delay_s = now - picture.taken
             before_s = line.delay_of.get(network, delay_s)
             line.delay_of[network] = before_s + _NEW_SHARE * (delay_s - before_s)
-        if not any(line.n_ahead for line in self._lines.values()):
-            self.rate.pause()
+        if not any(network in line.ahead_of for line in self._lines.values()):
+            self.rates[network].pause()
 
     def leave(self, call: Call) -> None:
         """Drop what still waits of a call; what is under way is finished by its user."""
@@ -210,22 +223,28 @@ class Scheduler:
         ):
             free = limit - held
             if wanted > free or wanted + of_caller > _SHARE * free:
-                self._refuse(line, "the queue is full", call.n_waiting / self.rate.per_s if self.rate.per_s else None)
+                per_s = self._rate_of(call)
+                self._refuse(line, "the queue is full", call.n_waiting / per_s if per_s else None)
 
     def _check_deadline(self, call: Call, now: float) -> None:
-        deadline, per_s, line = call.origin.deadline, self.rate.per_s, self._lines[call.work_class]
+        deadline, per_s, line = call.origin.deadline, self._rate_of(call), self._lines[call.work_class]
         if deadline is None or per_s is None:
             return
         n_ahead = line.queue.n_ahead(call)
         if call.work_class is WorkClass.BULK:
-            n_ahead += self._lines[WorkClass.INTERACTIVE].queue.n_waiting
-        elif n_ahead and self._lines[WorkClass.BULK].queue.n_waiting:
+            n_ahead += self._lines[WorkClass.INTERACTIVE].queue.waiting_of.get(call.network, 0)
+        elif n_ahead and self._lines[WorkClass.BULK].queue.waiting_of.get(call.network):
             n_ahead += n_ahead // BULK_TURN
         needed_s = line.delay_of.get(call.network, 0.0) + (n_ahead + call.n_waiting) / per_s
         left_s = deadline - now
         if n_ahead and needed_s > _SAFE_SHARE * left_s:  # with nobody ahead, trying is better than guessing
             text = f"the answer would take about {needed_s:.2g} s, too close to the call's deadline in {left_s:.2g} s"
             self._refuse(line, text, needed_s - _SAFE_SHARE * left_s)
+
+    def _rate_of(self, call: Call) -> float | None:
+        """Return the views per second of a call's network, beside whatever else runs; None if it is not known yet."""
+        rate = self.rates.get(call.network)
+        return rate.per_s if rate else None
 
     def _refuse(self, line: _Line, text: str, after_s: float | None) -> None:
         after_s = min(max(after_s or _USUAL_RETRY_S, _SHORTEST_RETRY_S), _LONGEST_RETRY_S)
@@ -250,6 +269,8 @@ class Scheduler:
     def _come(self, call: Call, n_views: int) -> None:
         key = (call.network, call.work_class)
         self._coming[key] = self._coming.get(key, 0) + n_views
+        if not self._coming[key]:
+            del self._coming[key]
 
 
 def _is_late(call: Call, now: float) -> bool:
