@@ -308,7 +308,7 @@ def test_a_call_that_cannot_be_served_in_time_is_refused_with_the_time_it_lacks(
 
 
 def test_a_slow_network_keeps_no_other_one_waiting() -> None:
-    """Its pictures take all the room that it has. Those of another one behind them go on, and are judged by its rate."""
+    """Its pictures take all the room that it has. Those of another one behind them go on, judged by their own rate."""
     scheduler = Scheduler(Limits(1000, 10**6, 10**9, dict.fromkeys(WorkClass, 4)))
     scheduler.admit(call_of("a", 20, INTERACTIVE, network="fast"), 0.0)
     now = serve(scheduler, 20, 0.0, 0.01)
