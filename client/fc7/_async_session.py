@@ -15,6 +15,7 @@ from fc7._operations.admin import HEALTH_CHECK, SERVING
 from fc7._operations.steps import Emit, OpenStream, Operation, ReadStream, RunBlocking, SendRequest, Step
 from fc7._running import Retries, RunningOperation, is_sent_once
 from fc7._session import Session
+from fc7._tracing import Metadata, traced
 from fc7.endpoint import Endpoint
 from fc7.errors import FailedPrecondition, Fc7Error, Unavailable
 from fc7.grpc_errors import read_rpc_error
@@ -158,10 +159,15 @@ class AsyncSession:
             await asyncio.sleep(pause_s)
 
     async def _send(self, connection: Connection, call: SendRequest, retries: Retries) -> Any:
+        timeout_s = retries.time_left()
+        with traced(call, connection.endpoint) as metadata:
+            return await self._send_traced(connection, call, timeout_s, metadata)
+
+    async def _send_traced(
+        self, connection: Connection, call: SendRequest, timeout_s: float, metadata: Metadata
+    ) -> Any:
         try:
-            answer = await connection.method(call)(
-                call.request, timeout=retries.time_left(), metadata=connection.endpoint.metadata
-            )
+            answer = await connection.method(call)(call.request, timeout=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise read_rpc_error(error, connection.endpoint.address) from None
         except (asyncio.CancelledError, grpc.aio.UsageError):

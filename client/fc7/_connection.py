@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from fc7._operations.steps import OpenStream, SendRequest
+from fc7._tracing import RequestSpan
 from fc7.endpoint import Endpoint
 from fc7.grpc_errors import read_rpc_error
 
@@ -77,19 +79,24 @@ class ResponseStream:
         one = step.requests if isinstance(step.requests, Message) else None
         self._requests = OutgoingRequests(iter(()) if isinstance(step.requests, Message) else step.requests)
         sent = iter(self._requests) if one is None else one
-        self._call = connection.method(step)(sent, timeout=timeout_s, metadata=connection.endpoint.metadata)
+        self._span = RequestSpan(step, connection.endpoint)
+        metadata = (*connection.endpoint.metadata, *self._span.metadata)
+        self._call = connection.method(step)(sent, timeout=timeout_s, metadata=metadata)
         self._requests.belong_to(self._call)
 
     def read(self) -> Message | None:
         """Return the next answer, or None after the last one."""
         try:
             answer: Message | None = next(self._call, None)
-            return answer
         except grpc.RpcError as error:
-            if self._requests.error is not None:
-                raise self._requests.error from None
-            raise read_rpc_error(error, self._address) from None
+            failure = self._requests.error or read_rpc_error(error, self._address)
+            self._span.end(failure)
+            raise failure from None
+        if answer is None:
+            self._span.end()
+        return answer
 
     def cancel(self) -> None:
         """Cancel the call if it is still running."""
         self._call.cancel()
+        self._span.end(asyncio.CancelledError())

@@ -14,6 +14,7 @@ from fc7._connection import Connection, ResponseStream
 from fc7._operations.admin import HEALTH_CHECK, SERVING
 from fc7._operations.steps import Emit, OpenStream, Operation, ReadStream, RunBlocking, SendRequest, Step
 from fc7._running import Retries, RunningOperation, is_sent_once
+from fc7._tracing import Metadata, traced
 from fc7.endpoint import Endpoint
 from fc7.errors import FailedPrecondition, Fc7Error, Unavailable
 from fc7.grpc_errors import read_rpc_error
@@ -130,7 +131,11 @@ class Session:
             time.sleep(pause_s)
 
     def _send(self, connection: Connection, call: SendRequest, retries: Retries) -> Any:
-        timeout_s, metadata = retries.time_left(), connection.endpoint.metadata
+        timeout_s = retries.time_left()
+        with traced(call, connection.endpoint) as metadata:
+            return self._send_traced(connection, call, timeout_s, metadata)
+
+    def _send_traced(self, connection: Connection, call: SendRequest, timeout_s: float, metadata: Metadata) -> Any:
         try:
             answer = connection.method(call)(call.request, timeout=timeout_s, metadata=metadata)
         except grpc.RpcError as error:

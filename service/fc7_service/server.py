@@ -58,11 +58,13 @@ from fc7_service.served.table import ModelTable
 from fc7_service.settings import Settings
 from fc7_service.telemetry.process import count_threads, watch_event_loop
 from fc7_service.telemetry.record import Record, ignore
+from fc7_service.telemetry.trace import read_trace
 from fc7_service.tokens import METHODS, Token, Tokens, digest, read_tokens
 
 if TYPE_CHECKING:
     from fc7_service.http.web_server import WebServer
     from fc7_service.telemetry.exporter import Exporter, Gauge
+    from fc7_service.telemetry.spans import Spans
 
 # Signals that end a server, once the running calls have ended.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
@@ -136,7 +138,9 @@ class Server:
         settings = self._settings
         self._one_time = secrets.token_urlsafe(32)
         self._tokens = Tokens(self._read_tokens())
-        self._interceptor = Interceptor(self._tokens, self._log, self._record)
+        self._spans = self._open_spans()
+        begin_trace = self._spans.begin if self._spans else read_trace
+        self._interceptor = Interceptor(self._tokens, self._log, self._record, begin_trace)
         self._certificates = self._open_certificates()
         self._serve_metrics()
         self._grpc = grpc.aio.server(
@@ -198,6 +202,8 @@ class Server:
                 await stopping
                 await web_stopping
                 self._interceptor.close()
+                if self._spans:
+                    await asyncio.to_thread(self._spans.close)
             self._heads.close()
             self._explainer.close()
             self._extractor.close()  # in this thread, because a thread cannot be started while the interpreter ends
@@ -223,6 +229,13 @@ class Server:
         if tokens or self._settings.listen is None:
             tokens[digest(self._one_time)] = Token("admin")
         return tokens
+
+    def _open_spans(self) -> Spans | None:
+        if self._settings.traces is None:
+            return None
+        from fc7_service.telemetry.spans import Spans  # brings OpenTelemetry
+
+        return Spans(self._settings.traces, importlib.metadata.version("fc7"))
 
     def _open_certificates(self) -> Certificates | None:
         settings = self._settings

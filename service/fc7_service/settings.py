@@ -136,6 +136,15 @@ class Settings:
             "none: no picture is shown",
         ),
     ] = ()
+    traces: Annotated[
+        str | None,
+        About(
+            "Address of an OpenTelemetry collector (OTLP over gRPC) that gets one span per call. TLS is used unless "
+            "the address is a loopback one. Needs the extra `otel`.",
+            "HOST:PORT",
+            "none: no spans",
+        ),
+    ] = None
     drain_s: Annotated[
         float,
         About(
@@ -170,6 +179,8 @@ class Settings:
         for path in self.secret_files:
             if not path.is_file():
                 raise NotFound(f"file {str(path)!r} does not exist", name=str(path), reason=Reason.FILE_NOT_FOUND)
+        if self.traces is not None:
+            split_address(self.traces, "traces")
         if self.metrics is not None:
             self._check_metrics(self.metrics)
         for folder in self.pictures:

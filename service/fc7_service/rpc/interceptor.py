@@ -29,6 +29,7 @@ from fc7_service.rpc.status import DETAIL_BYTES, cut, name_of, to_status
 from fc7_service.scheduling.call import CALL_ORIGIN, CallOrigin, WorkClass
 from fc7_service.served.call_models import CALL_MODELS, CallModels
 from fc7_service.telemetry.record import Record, ignore
+from fc7_service.telemetry.trace import BeginTrace, read_trace
 from fc7_service.tokens import HEALTH, NOBODY, Caller, Tokens
 
 MAX_CALLS = 1000  # running at once; a call that waits costs some kilobytes
@@ -61,10 +62,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
         Called once per request; None for no log.
     record
         Gets the metrics of every call.
+    begin_trace
+        Tells which trace a call belongs to.
     """
 
-    def __init__(self, tokens: Tokens, log: Log | None, record: Record = ignore) -> None:
-        self._tokens, self.log, self.record = tokens, log, record
+    def __init__(
+        self, tokens: Tokens, log: Log | None, record: Record = ignore, begin_trace: BeginTrace = read_trace
+    ) -> None:
+        self._tokens, self.log, self.record, self.begin_trace = tokens, log, record, begin_trace
         self._watches: set[asyncio.Task[Any]] = set()
         self._n_calls = 0
         self._has_none = asyncio.Event()
@@ -157,6 +162,7 @@ class _Call:
         self._authorization, self._class = str(metadata.get("authorization", "")), metadata.get(CLASS_KEY)
         sent_id = str(metadata.get(REQUEST_ID, ""))
         self._id = sent_id if _ID.fullmatch(sent_id) else secrets.token_hex(8)
+        self._trace = guard.begin_trace(self._method, metadata)
         self._caller = NOBODY
         self._start, self._n_items, self._peer = time.monotonic(), 0, ""
 
@@ -293,7 +299,12 @@ class _Call:
         if not isinstance(error, Fc7Error):
             incident = secrets.token_hex(6)
             if self._interceptor.log:
-                names = {"method": self._method, "request_id": self._id, "incident": incident}
+                names = {
+                    "method": self._method,
+                    "request_id": self._id,
+                    "trace_id": self._trace.trace_id,
+                    "incident": incident,
+                }
                 self._interceptor.log("incident", error=error, **names)
             else:
                 _logger.error("incident %s in %s", incident, self._method, exc_info=error)
@@ -313,10 +324,12 @@ class _Call:
         self._interceptor.record("fc7_requests_total", method=method, code=code, reason=reason)
         self._interceptor.record("fc7_request_seconds", seconds, method=method)
         self._interceptor.record("fc7_request_items_total", self._n_items, method=method)
+        self._trace.end(code, {"fc7.request_id": self._id, "fc7.items": self._n_items, "fc7.reason": reason})
         if self._interceptor.log:
             self._interceptor.log(
                 "request",
                 request_id=self._id,
+                trace_id=self._trace.trace_id,
                 method=self._method,
                 code=code,
                 ms=round(seconds * 1000, 2),
