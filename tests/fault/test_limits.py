@@ -273,6 +273,41 @@ def test_a_stream_that_is_left_leaves_nothing_behind(tiny_bundle: Path, tmp_path
     asyncio.run(run())
 
 
+def test_a_stream_is_read_no_further_than_its_bytes_allow(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fc7_service.rpc import feature_service
+
+    async def run() -> None:
+        made = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=1)
+        sizes = [len(jpeg(i % 5)) for i in range(200)]
+        monkeypatch.setattr(feature_service, "_MOST_BYTES_AT_ONCE", 3 * max(sizes))
+        n_answered = n_running = most = 0
+        extract = feature_service.extract_images
+
+        async def counted(*args: Any, **options: Any) -> Any:
+            nonlocal n_running, most
+            n_running += 1
+            most = max(most, n_running)
+            try:
+                return await extract(*args, **options)
+            finally:
+                n_running -= 1
+
+        monkeypatch.setattr(feature_service, "extract_images", counted)
+
+        async def requests():  # type: ignore[no-untyped-def]
+            for i in range(200):
+                yield feature_pb2.StreamExtractRequest(image=common_pb2.Image(encoded=jpeg(i % 5)))
+
+        async for answer in feature_service.FeatureServicer(made).StreamExtract(requests(), None):
+            assert not answer.HasField("error")
+            n_answered += 1
+        assert n_answered == 200
+        assert 0 < most <= 5  # without the limit, 32
+        made.close()
+
+    asyncio.run(run())
+
+
 def test_a_copy_of_a_data_folder_leaves_the_originals_door_alone(tiny_bundle: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fc7.errors import Fc7Error
-from fc7.v1 import common_pb2, feature_pb2, feature_pb2_grpc
+from fc7.v1 import feature_pb2, feature_pb2_grpc
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import ImageFeatures, extract_images, join_networks
+from fc7_service.features.image_work import ImageInput
 from fc7_service.rpc.messages import (
     check_answer,
     read_image,
@@ -25,6 +27,7 @@ from fc7_service.rpc.messages import (
 from fc7_service.rpc.request_models import models_of_request
 
 _MOST_AT_ONCE = 32  # images of one stream
+_MOST_BYTES_AT_ONCE = 2**26  # of images of one stream; the next image is read once fewer are held
 _INLINE_BYTES = 2**18  # copying a smaller answer takes less time than waking a thread
 
 
@@ -53,16 +56,30 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
         """Answer image by image, in the order sent."""
         pending: asyncio.Queue[asyncio.Task[ImageFeatures] | None] = asyncio.Queue(_MOST_AT_ONCE)
         tasks: set[asyncio.Task[ImageFeatures]] = set()
+        n_held, has_room = 0, asyncio.Event()
+
+        def let_go(n_bytes: int, _: object) -> None:
+            nonlocal n_held
+            n_held -= n_bytes
+            has_room.set()
 
         async def read_requests() -> None:
+            nonlocal n_held
             plan: _Plan | None = None
             try:
                 async for request in requests:
                     plan = plan or self._plan(request)  # only the first message holds it
-                    task = asyncio.create_task(self._extract_one(request.image, plan))
+                    image = read_image(request.image)
+                    task = asyncio.create_task(self._extract_one(image, plan))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
+                    n_bytes = len(image) if isinstance(image, bytes) else getattr(image, "nbytes", 0)
+                    n_held += n_bytes
+                    task.add_done_callback(partial(let_go, n_bytes))
                     await pending.put(task)
+                    while n_held > _MOST_BYTES_AT_ONCE:
+                        has_room.clear()
+                        await has_room.wait()
             finally:
                 await pending.put(None)
 
@@ -94,9 +111,9 @@ class FeatureServicer(feature_pb2_grpc.FeatureServiceServicer):
             self._extractor.models.bundle(model).provenance(request.layer)
         return _Plan(models, request.layer, n_views, bool(request.ensemble))
 
-    async def _extract_one(self, image: common_pb2.Image, plan: _Plan) -> ImageFeatures:
+    async def _extract_one(self, image: ImageInput | Fc7Error, plan: _Plan) -> ImageFeatures:
         parts = [
-            await extract_images(self._extractor, [read_image(image)], model, plan.layer, plan.n_views, can_wait=True)
+            await extract_images(self._extractor, [image], model, plan.layer, plan.n_views, can_wait=True)
             for model in plan.models
         ]
         return join_networks(parts) if plan.is_ensemble else parts[0]
