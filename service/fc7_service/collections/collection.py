@@ -152,6 +152,20 @@ class Collection:
         """Whether work runs in the background that ``close`` would wait for."""
         return self._searcher.is_rebuilding or self._rarity.is_refreshing
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether ``check`` has found the database whole."""
+        return self._is_checked
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether a search finds an index, and does not have to make it."""
+        return bool(self._searcher.name)
+
+    def index(self) -> None:
+        """Make the index, unless there is one."""
+        self._searcher.current()
+
     def check(self) -> None:
         """Check the structure of the database, once; raise ``DataLoss`` if it is damaged."""
         if not self._is_checked:

@@ -12,6 +12,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fc7.errors import AlreadyExists, DataLoss, NotFound, Reason, ResourceExhausted, Unavailable
@@ -19,6 +20,7 @@ from fc7_service.bundle.disk import hide_folder, new_folder, remove_leftovers
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
+from fc7_service.collections.pools import Pools
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.schema import Definition, make_store
 
@@ -80,6 +82,11 @@ class Collections:
         Whether indexes may be placed on a GPU.
     versions
         Of the libraries that make and compare features. A collection records those behind its commits.
+
+    Attributes
+    ----------
+    pools
+        Threads for the work on the collections.
     """
 
     def __init__(
@@ -97,6 +104,7 @@ class Collections:
         self._busy: set[str] = set()  # names being opened, closed or created; other calls wait for these
         self._deleting: set[str] = set()  # names being deleted; for other calls they are gone
         self._changed = threading.Condition()
+        self.pools = Pools()
         path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
 
@@ -171,6 +179,29 @@ class Collections:
             raise _set_aside(damaged) from error
         return use
 
+    def use_if_ready(self, name: str) -> Use | None:
+        """Return what ``use`` returns, or None if the collection must be opened or checked first. It never waits.
+
+        Raises
+        ------
+        InvalidArgument
+            The name is not allowed.
+        """
+        check_name(name, "collection")
+        with self._changed:
+            entry = self._open.get(name)
+            if entry is None or not entry.collection.is_checked:
+                return None
+            self._open.move_to_end(name)
+            entry.n_users += 1
+        return Use(self, entry)
+
+    async def use_soon(self, name: str) -> Use:
+        """Return what ``use`` returns. All calls for a collection that must be opened wait for the same opening."""
+        while (use := self.use_if_ready(name)) is None:
+            await self.pools.build(f"open {name}", partial(self.get, name))
+        return use
+
     def list(self) -> builtins.list[Summary | Damaged]:
         """Return all collections by name, damaged ones included; those that were open before are not opened again."""
         found: builtins.list[Summary | Damaged] = []
@@ -206,6 +237,7 @@ class Collections:
             entry = self._open.pop(name, None)
             self._forget(name)
         try:
+            self.pools.forget(name)
             if entry is not None:
                 entry.collection.close()  # first, because Windows does not rename open files
             hidden = hide_folder(self._path / name, self._path)
@@ -226,6 +258,7 @@ class Collections:
         with contextlib.ExitStack() as closing:  # all of them, even if one raises
             for entry in entries:
                 closing.callback(entry.collection.close)
+            closing.callback(self.pools.close)
 
     def _create(self, name: str, definition: Definition) -> None:
         try:
@@ -293,6 +326,7 @@ class Collections:
             for name, entry in closing.items():
                 try:
                     self._summaries[name] = _summarise(entry.collection)
+                    self.pools.forget(name)
                     entry.collection.close()
                 except Exception:  # the call that needs the room asked for another collection
                     _log.exception("collection %r could not be closed", name)

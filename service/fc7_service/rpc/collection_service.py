@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -37,6 +36,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
 
     def __init__(self, collections: Collections, extractor: Extractor, record: Record = ignore) -> None:
         self._collections, self._extractor, self._record = collections, extractor, record
+        self._pools = collections.pools
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest, context: Any) -> pb.CreateCollectionResponse:  # noqa: N802
         """Create an empty collection."""
@@ -48,35 +48,35 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 f"metric {request.metric} is unknown", name="metric", reason=Reason.UNKNOWN_ENUM_VALUE
             )
         dim = bundle.layers[provenance.layer].dim
-        created = await asyncio.to_thread(self._collections.create, request.name, provenance, dim, metric)
+        created = await self._pools.change(self._collections.create, request.name, provenance, dim, metric)
         return pb.CreateCollectionResponse(collection=_write_collection(created))
 
     async def GetCollection(self, request: pb.GetCollectionRequest, context: Any) -> pb.GetCollectionResponse:  # noqa: N802
         """Return what a collection is."""
         with await self._use(request.name) as collection:
-            described = await asyncio.to_thread(_describe, collection, request.find_damage)
+            described = await self._pools.read(_describe, collection, request.find_damage)
             return pb.GetCollectionResponse(collection=described)
 
     async def ListCollections(self, request: pb.ListCollectionsRequest, context: Any) -> pb.ListCollectionsResponse:  # noqa: N802
         """List the collections by name."""
-        collections = await asyncio.to_thread(self._collections.list)
+        collections = await self._pools.change(self._collections.list)
         return pb.ListCollectionsResponse(collections=[_write_collection(one) for one in collections])
 
     async def DeleteCollection(self, request: pb.DeleteCollectionRequest, context: Any) -> pb.DeleteCollectionResponse:  # noqa: N802
         """Delete a collection and all its items."""
-        await asyncio.to_thread(self._collections.delete, request.name)
+        await self._pools.change(self._collections.delete, request.name)
         return pb.DeleteCollectionResponse()
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: Any) -> pb.UpsertItemsResponse:  # noqa: N802
         """Add or replace items; answer once they are on disk."""
         with await self._use(request.collection) as collection:
             _check_memory(collection, len(request.items))
-            return await upsert_items(collection, self._extractor, request)
+            return await upsert_items(collection, self._extractor, request, self._pools)
 
     async def GetItems(self, request: pb.GetItemsRequest, context: Any) -> pb.GetItemsResponse:  # noqa: N802
         """Return items by id."""
         with await self._use(request.collection) as collection:
-            return await asyncio.to_thread(_get_items, collection, list(request.ids), request.with_features)
+            return await self._pools.read(_get_items, collection, list(request.ids), request.with_features)
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Any) -> pb.ListItemsResponse:  # noqa: N802
         """List items page by page."""
@@ -85,19 +85,19 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             if not 1 <= size <= _LARGEST_PAGE:
                 raise InvalidArgument(f"page_size must be 1 to {_LARGEST_PAGE} (got {size})", name="page_size")
             where = _read_filter(request.filter_json)
-            return await asyncio.to_thread(list_items, collection, request, size, where)
+            return await self._pools.read(list_items, collection, request, size, where)
 
     async def CountItems(self, request: pb.CountItemsRequest, context: Any) -> pb.CountItemsResponse:  # noqa: N802
         """Count the items that match a filter."""
         with await self._use(request.collection) as collection:
             where = _read_filter(request.filter_json)
-            count = collection.count if where is None else await asyncio.to_thread(collection.count_where, where)
+            count = collection.count if where is None else await self._pools.read(collection.count_where, where)
             return pb.CountItemsResponse(count=count)
 
     async def CountValues(self, request: pb.CountValuesRequest, context: Any) -> pb.CountValuesResponse:  # noqa: N802
         """Count how often each value of payload fields occurs."""
         with await self._use(request.collection) as collection:
-            return await asyncio.to_thread(count_values, collection, request, _read_filter(request.filter_json))
+            return await self._pools.read(count_values, collection, request, _read_filter(request.filter_json))
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, context: Any) -> pb.DeleteItemsResponse:  # noqa: N802
         """Delete items by id, or those that match a filter."""
@@ -106,8 +106,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             if where is not None:
                 if request.ids:
                     raise InvalidArgument("ids and filter_json exclude each other. Send one of them", name="ids")
-                return await asyncio.to_thread(delete_matching, collection, where, request.page_token)
-            were_there = await asyncio.to_thread(collection.delete, list(request.ids))
+                return await self._pools.write(collection.name, delete_matching, collection, where, request.page_token)
+            were_there = await self._pools.write(collection.name, collection.delete, list(request.ids))
             results = [
                 pb.DeleteItemResult(
                     id=name, error=None if was_there else write_error(why_absent(collection.name, name, None))
@@ -120,27 +120,28 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Change the payloads of items by id, or of those that match a filter."""
         with await self._use(request.collection) as collection:
             where = _read_filter(request.filter_json)
-            return await asyncio.to_thread(update_payloads, collection, request, where)
+            return await self._pools.write(collection.name, update_payloads, collection, request, where)
 
     async def AddLabels(self, request: pb.AddLabelsRequest, context: Any) -> pb.AddLabelsResponse:  # noqa: N802
         """Record what somebody says about items."""
         with await self._use(request.collection) as collection:
-            return await asyncio.to_thread(add_labels, collection, request)
+            return await self._pools.write(collection.name, add_labels, collection, request)
 
     async def ListLabels(self, request: pb.ListLabelsRequest, context: Any) -> pb.ListLabelsResponse:  # noqa: N802
         """List the label records page by page."""
         with await self._use(request.collection) as collection:
-            return await asyncio.to_thread(list_labels, collection, request)
+            return await self._pools.read(list_labels, collection, request)
 
     async def UndoLabels(self, request: pb.UndoLabelsRequest, context: Any) -> pb.UndoLabelsResponse:  # noqa: N802
         """Take back the newest label record of each item."""
         with await self._use(request.collection) as collection:
-            return await asyncio.to_thread(undo_labels, collection, request)
+            return await self._pools.write(collection.name, undo_labels, collection, request)
 
     async def GetThreshold(self, request: pb.GetThresholdRequest, context: Any) -> pb.GetThresholdResponse:  # noqa: N802
         """Turn a rate of false matches into a score."""
         with await self._use(request.collection) as collection:
-            lowest, pairs = await asyncio.to_thread(collection.threshold, request.false_matches)
+            await self._index(collection)
+            lowest, pairs = await self._pools.read(collection.threshold, request.false_matches)
             return pb.GetThresholdResponse(
                 min_score=lowest,
                 pairs=pairs.n_pairs,
@@ -157,7 +158,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             _check_memory(collection, sum(max(1, len(query.examples)) for query in request.queries))
             queries, timing = await read_queries(collection, self._extractor, request.queries)
             read = time.monotonic()
-            results, report = await asyncio.to_thread(write_hits, collection, queries, search)
+            await self._index(collection)
+            results, report = await self._pools.read(write_hits, collection, queries, search)
             self._record("fc7_search_seconds", time.monotonic() - read, index=report.index)
             return pb.QueryItemsResponse(
                 results=results,
@@ -167,8 +169,13 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 report=write_report(report, read - start),
             )
 
+    async def _index(self, collection: Collection) -> None:
+        """Wait until the collection has an index. All calls wait for the same work, in no thread of their own."""
+        if not collection.is_indexed:
+            await self._pools.build(f"index {collection.name}", collection.index)
+
     async def _use(self, name: str) -> Use:
-        return await asyncio.to_thread(self._collections.use, name)
+        return await self._collections.use_soon(name)
 
 
 def _check_memory(collection: Collection, n_items: int) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
-from functools import partial
 
 from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error, InvalidArgument, Reason
 from fc7.v1 import collection_pb2 as pb
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection, check_id
+from fc7_service.collections.pools import Pools
 from fc7_service.collections.upsert import NewItem, Upsert
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import extract_images
@@ -28,7 +27,7 @@ _IS_MERGED = {pb.UPSERT_MODE_UNSPECIFIED: False, pb.UPSERT_MODE_REPLACE: False, 
 
 
 async def upsert_items(
-    collection: Collection, extractor: Extractor, request: pb.UpsertItemsRequest
+    collection: Collection, extractor: Extractor, request: pb.UpsertItemsRequest, pools: Pools
 ) -> pb.UpsertItemsResponse:
     """Answer one call; errors of single items stand in their results."""
     if request.mode not in _IS_MERGED:
@@ -36,7 +35,7 @@ async def upsert_items(
     if not request.items:
         raise InvalidArgument("items is empty. Send at least one", name="items")
     # In a thread, because this hashes up to a whole message.
-    upsert = await asyncio.to_thread(_read_upsert, collection, request.items)
+    upsert = await pools.read(_read_upsert, collection, request.items)
     timing = Timing()
     if upsert.unextracted:
         provenance = collection.provenance
@@ -45,7 +44,7 @@ async def upsert_items(
         found = await extract_images(extractor, images, model, provenance.layer)
         upsert.add_features(found.rows)
         timing = found.timing
-    outcomes = await asyncio.to_thread(partial(upsert.store, is_merged=_IS_MERGED[request.mode]))
+    outcomes = await pools.write(collection.name, upsert.store, is_merged=_IS_MERGED[request.mode])
     results = [_write_result(item.id, outcome) for item, outcome in zip(request.items, outcomes, strict=True)]
     return pb.UpsertItemsResponse(results=results, timing=write_timing(timing), count=collection.count)
 

@@ -1,0 +1,77 @@
+"""The threads in which collections work, by kind, so that no kind and no collection has to wait for another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from fc7.contract.cores import usable_cores
+
+_READS_BEYOND_CORES = 4  # some reads wait for the disk
+_BUILDS = 4  # collections opened or indexed at once
+_CHANGES = 4  # collections created, deleted or listed at once
+_WRITES = 16  # calls of one collection that wait for the disk together, and then share a transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Pools:
+    """Threads for reads, builds, changes of whole collections, and the writes of each. They start when first needed."""
+
+    def __init__(self) -> None:
+        self._reads = ThreadPoolExecutor(usable_cores() + _READS_BEYOND_CORES, "read")
+        self._builds = ThreadPoolExecutor(_BUILDS, "build")
+        self._changes = ThreadPoolExecutor(_CHANGES, "change")
+        self._writes: dict[str, ThreadPoolExecutor] = {}  # by collection
+        self._running: dict[str, Future[Any]] = {}  # builds by what they make
+        self._lock = threading.Lock()
+
+    async def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``work`` returns, which waits neither for a writer nor for a build."""
+        return await asyncio.wrap_future(_submit(self._reads, partial(work, *args, **kwargs)))
+
+    async def write(self, collection: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``work`` returns, which writes to a collection."""
+        with self._lock:
+            if collection not in self._writes:
+                self._writes[collection] = ThreadPoolExecutor(_WRITES, f"write {collection}")
+            future = _submit(self._writes[collection], partial(work, *args, **kwargs))
+        return await asyncio.wrap_future(future)
+
+    async def change(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``work`` returns, which creates, deletes or lists collections."""
+        return await asyncio.wrap_future(_submit(self._changes, partial(work, *args, **kwargs)))
+
+    async def build(self, made: str, work: Callable[[], object]) -> None:
+        """Wait until ``work`` has made what ``made`` names. Calls that need the same thing wait for the same work."""
+        with self._lock:
+            if (future := self._running.get(made)) is None:
+                future = self._running[made] = _submit(self._builds, work)
+                future.add_done_callback(lambda _: self._running.pop(made, None))
+        waiting = asyncio.wrap_future(future)
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # if nobody waits any more
+        await asyncio.shield(waiting)
+
+    def forget(self, collection: str) -> None:
+        """Let the threads of a collection that was closed end once they have nothing to do."""
+        with self._lock:
+            threads = self._writes.pop(collection, None)
+        if threads:
+            threads.shutdown(wait=False)
+
+    def close(self) -> None:
+        """Wait for what runs, and end all threads."""
+        with self._lock:
+            writes, self._writes = list(self._writes.values()), {}
+        for threads in (self._reads, self._builds, self._changes, *writes):
+            threads.shutdown()
+
+
+def _submit(threads: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
+    return threads.submit(contextvars.copy_context().run, work)
