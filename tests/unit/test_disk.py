@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from fc7_service.bundle import disk
 from fc7_service.bundle.disk import hide_folder, new_folder, remove_leftovers, replace_file
 
 
@@ -67,3 +69,46 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".snapshots", "a"]
+
+
+@pytest.fixture
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes no folder."""
+
+    def refuse(folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(disk, "sync_folder", refuse)
+
+
+@pytest.mark.usefixtures("no_sync")
+def test_a_change_whose_sync_fails_is_undone(tmp_path: Path) -> None:
+    """So that "it failed" is true, and a second try finds what the first one found."""
+    (tmp_path / "record").write_bytes(b"old")
+    for name in ("record", "other"):
+        with pytest.raises(OSError, match="Input/output"):
+            replace_file(tmp_path / name, b"new")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(OSError, match="Input/output"):
+        hide_folder(tmp_path / "b", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "record"]
+    assert (tmp_path / "record").read_bytes() == b"old"
+
+
+def test_a_folder_whose_last_sync_fails_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_outside(folder: Path) -> None:
+        if folder == tmp_path:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(disk, "sync_folder", refuse_outside)
+    with pytest.raises(OSError, match="Input/output"), new_folder(tmp_path / "a", tmp_path) as folder:
+        (folder / "file").write_text("whole")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda i: replace_file(tmp_path / "record", bytes([i]) * 1000), range(64)))
+    data = (tmp_path / "record").read_bytes()
+    assert data == data[:1] * 1000
+    assert [path.name for path in tmp_path.iterdir()] == ["record"]

@@ -6,12 +6,15 @@ import contextlib
 import errno
 import os
 import shutil
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 _NEW, _DELETED = ".new-", ".deleted-"  # names that callers give never begin with a dot
 _LEFTOVERS = (_NEW, _DELETED, ".part-", ".gone-")  # the last two were written up to release 0.2
+_replacing = threading.Lock()
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o666, is_durable: bool = True) -> None:
@@ -34,18 +37,20 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666, is_durable: bool
         The old content is still there.
     """
     part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    try:
-        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            file.write(data)
-            if is_durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
+    with _replacing:  # two writers would share the part
         part.unlink(missing_ok=True)
-    if is_durable:
-        sync_folder(path.parent)
+        old = path.read_bytes() if is_durable and path.exists() else None
+        try:
+            with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+                file.write(data)
+                if is_durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        if is_durable:
+            _sync_or_undo(path.parent, path.unlink if old is None else partial(path.write_bytes, old))
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -73,7 +78,7 @@ def new_folder(path: Path, root: Path) -> Iterator[Path]:
         yield part
         sync_folder(part)
         part.rename(path)
-        sync_folder(path.parent)
+        _sync_or_undo(path.parent, partial(path.rename, part))
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -82,10 +87,15 @@ def hide_folder(path: Path, root: Path) -> Path:
     """Take a folder out of sight in one step, which no power failure undoes; return where it is now.
 
     The caller then deletes it with ``shutil.rmtree``. What stays is removed by ``remove_leftovers(root)``.
+
+    Raises
+    ------
+    OSError
+        The folder is where it was.
     """
     hidden = root / f"{_DELETED}{uuid.uuid4().hex}"
     path.rename(hidden)
-    sync_folder(path.parent)
+    _sync_or_undo(path.parent, partial(hidden.rename, path))
     return hidden
 
 
@@ -105,6 +115,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_or_undo(folder: Path, undo: Callable[[], object]) -> None:
+    """Bring the names in a folder to disk. If that fails, undo the change, so that the error is true, and raise it."""
+    try:
+        sync_folder(folder)
+    except OSError:
+        with contextlib.suppress(OSError):
+            undo()
+        raise
 
 
 def is_out_of_files(error: BaseException | None) -> bool:
