@@ -11,6 +11,7 @@ from fc7._async_session import AsyncSession
 from fc7._connect import connect_local, find_server
 from fc7._operations import admin, collection, feature, head_items, model
 from fc7._operations import head as heads
+from fc7._operations import head_export as head_exports
 from fc7._operations import head_report as head_reports
 from fc7._operations.feature import OnError, OnStreamError
 from fc7._session import Session
@@ -218,6 +219,12 @@ class AsyncClient:
     async def head_report(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> HeadReport:
         """Return what is known about a version and its training pictures. See `Client.head_report`."""
         return await self._session.run(head_reports.get(name, version), timeout_s)
+
+    async def export_head(
+        self, name: str, folder: str | os.PathLike[str], *, version: int = 0, timeout_s: float | None = None
+    ) -> Head:
+        """Write a head and its network to a folder. See `Client.export_head`."""
+        return await self._session.run(head_exports.export(name, Path(folder), version), timeout_s)
 
     async def heads(self, *, all_versions: bool = False, timeout_s: float | None = None) -> list[Head]:
         """Return the newest version of every head, or all versions. See `Client.heads`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 
 from fc7._operations import admin, collection, feature, head_items, model
 from fc7._operations import head as heads
+from fc7._operations import head_export as head_exports
 from fc7._operations import head_report as head_reports
 from fc7._operations.feature import OnError, OnStreamError
 from fc7._session import Session
@@ -485,6 +487,34 @@ class Client:
         (4, 4)
         """
         return self._session.run(head_reports.get(name, version), timeout_s)
+
+    def export_head(
+        self, name: str, folder: str | os.PathLike[str], *, version: int = 0, timeout_s: float | None = None
+    ) -> Head:
+        """Write a head and its network to a folder that classifies without fc7.
+
+        The folder has ``model.onnx`` (network and head in one file), ``recipe.json``, ``labels.json``, reference
+        pictures with their probabilities, and ``run.py``, which needs onnxruntime, NumPy and Pillow alone.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        folder
+            New folder.
+        version
+            Version; 0 for the newest.
+
+        Raises
+        ------
+        AlreadyExists
+            The folder exists.
+        NotFound
+            There is no such head or version.
+        FailedPrecondition
+            No model of the server makes the features of the head.
+        """
+        return self._session.run(head_exports.export(name, Path(folder), version), timeout_s)
 
     def heads(self, *, all_versions: bool = False, timeout_s: float | None = None) -> list[Head]:
         """Return the newest version of every head, sorted by name; or all versions, oldest first."""

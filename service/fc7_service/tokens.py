@@ -68,6 +68,7 @@ SCOPE_OF_CALL = {
     "/fc7.v1.CollectionService/UndoLabels": "write",
     "/fc7.v1.HeadService/TrainHead": "write",
     "/fc7.v1.HeadService/PublishHead": "write",
+    "/fc7.v1.HeadService/ExportHead": "write",
     "/fc7.v1.HeadService/WriteClasses": "write",
     "/fc7.v1.HeadService/DeleteHead": "write",
     "/fc7.v1.ModelService/LoadModel": "admin",

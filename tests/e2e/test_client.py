@@ -144,6 +144,9 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     answers["stored"] = [(one.id, one.label, one.error) for one in stored]
     ranked = await got(client.rank_items("photos", "above", head="kind", head_version=1, k=3, where='label = "below"'))
     answers["ranked"] = [(hit.id, hit.payload) for hit in ranked]
+    out = folder / f"out-{type(client).__name__}-{id(client)}"
+    answers["exported"] = (await got(client.export_head("kind", out, version=1))).version
+    assert (out / "model.onnx").stat().st_size > 1000
     sets = await got(client.classify(images, head="kind", coverage=0.9))
     answers["sets"] = [one.set for one in sets]
     assert all(one.set[0] == one.top[0] for one in sets)

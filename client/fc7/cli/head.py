@@ -133,6 +133,27 @@ def publish(connection: Connection, name: str, version: int | None, refuse_unkno
         print_text(f"\n{describe_rule(published.unknown)}")
 
 
+@example("fc7 head export places --output places-head")
+@head.command()
+@click.argument("name")
+@version_option
+@click.option("--output", required=True, type=path_type, metavar="DIR", help="New folder to write.")
+@json_option
+@connected
+def export(connection: Connection, name: str, version: int | None, output: Path, as_json: bool) -> None:
+    """Write a head and its network to a folder that classifies without fc7.
+
+    model.onnx holds both. run.py shows how to use it. It needs onnxruntime, NumPy and Pillow alone,
+    and checks itself with the reference pictures in the folder.
+    """
+    with connection.open() as client:
+        exported = client.export_head(name, output, version=version or 0)
+    if as_json:
+        print_json({"name": name, "version": exported.version, "folder": str(output)})
+    else:
+        print_text(f"wrote version {exported.version} of head {name} to {output}. Try it: python {output}/run.py")
+
+
 @example("fc7 head list")
 @head.command(name="list")
 @click.option("--all", "all_versions", is_flag=True, help="List every version, oldest first.")

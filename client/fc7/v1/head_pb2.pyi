@@ -299,6 +299,32 @@ class HeadComparison(_message.Message):
     p_value: float
     def __init__(self, version: _Optional[int] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., other_accuracy: _Optional[float] = ..., only_this: _Optional[int] = ..., only_other: _Optional[int] = ..., p_value: _Optional[float] = ...) -> None: ...
 
+class ExportHeadRequest(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class ExportHeadResponse(_message.Message):
+    __slots__ = ("head", "model")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    head: ExportedHead
+    model: bytes
+    def __init__(self, head: _Optional[_Union[ExportedHead, _Mapping]] = ..., model: _Optional[bytes] = ...) -> None: ...
+
+class ExportedHead(_message.Message):
+    __slots__ = ("head", "recipe_json", "model_sha256")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_JSON_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    head: Head
+    recipe_json: str
+    model_sha256: str
+    def __init__(self, head: _Optional[_Union[Head, _Mapping]] = ..., recipe_json: _Optional[str] = ..., model_sha256: _Optional[str] = ...) -> None: ...
+
 class ListHeadsRequest(_message.Message):
     __slots__ = ("all_versions",)
     ALL_VERSIONS_FIELD_NUMBER: _ClassVar[int]

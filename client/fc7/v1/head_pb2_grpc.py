@@ -56,6 +56,11 @@ class HeadServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_head__pb2.GetHeadReportRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_head__pb2.GetHeadReportResponse.FromString,
                 _registered_method=True)
+        self.ExportHead = channel.unary_stream(
+                '/fc7.v1.HeadService/ExportHead',
+                request_serializer=fc7_dot_v1_dot_head__pb2.ExportHeadRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.ExportHeadResponse.FromString,
+                _registered_method=True)
         self.ListHeads = channel.unary_unary(
                 '/fc7.v1.HeadService/ListHeads',
                 request_serializer=fc7_dot_v1_dot_head__pb2.ListHeadsRequest.SerializeToString,
@@ -118,6 +123,13 @@ class HeadServiceServicer(object):
     def GetHeadReport(self, request, context):
         """Return what is known about a version: how good it is, its prediction for every training picture by a head that was
         fitted without that picture, and what follows from these. The first message has everything but the rows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportHead(self, request, context):
+        """Return a version together with its network as one ONNX file, which classifies without fc7.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,6 +200,11 @@ def add_HeadServiceServicer_to_server(servicer, server):
                     servicer.GetHeadReport,
                     request_deserializer=fc7_dot_v1_dot_head__pb2.GetHeadReportRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_head__pb2.GetHeadReportResponse.SerializeToString,
+            ),
+            'ExportHead': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportHead,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.ExportHeadRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.ExportHeadResponse.SerializeToString,
             ),
             'ListHeads': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHeads,
@@ -330,6 +347,33 @@ class HeadService(object):
             '/fc7.v1.HeadService/GetHeadReport',
             fc7_dot_v1_dot_head__pb2.GetHeadReportRequest.SerializeToString,
             fc7_dot_v1_dot_head__pb2.GetHeadReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportHead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fc7.v1.HeadService/ExportHead',
+            fc7_dot_v1_dot_head__pb2.ExportHeadRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.ExportHeadResponse.FromString,
             options,
             channel_credentials,
             insecure,

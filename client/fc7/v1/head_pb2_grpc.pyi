@@ -47,6 +47,8 @@ class HeadServiceStub:
     """Return what is known about a version: how good it is, its prediction for every training picture by a head that was
     fitted without that picture, and what follows from these. The first message has everything but the rows.
     """
+    ExportHead: _grpc.UnaryStreamMultiCallable[_head_pb2.ExportHeadRequest, _head_pb2.ExportHeadResponse]
+    """Return a version together with its network as one ONNX file, which classifies without fc7."""
     ListHeads: _grpc.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]
     """List the newest version of every head, or all versions, by name."""
     DeleteHead: _grpc.UnaryUnaryMultiCallable[_head_pb2.DeleteHeadRequest, _head_pb2.DeleteHeadResponse]
@@ -81,6 +83,8 @@ class HeadServiceAsyncStub(HeadServiceStub):
     """Return what is known about a version: how good it is, its prediction for every training picture by a head that was
     fitted without that picture, and what follows from these. The first message has everything but the rows.
     """
+    ExportHead: _aio.UnaryStreamMultiCallable[_head_pb2.ExportHeadRequest, _head_pb2.ExportHeadResponse]  # type: ignore[assignment]
+    """Return a version together with its network as one ONNX file, which classifies without fc7."""
     ListHeads: _aio.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]  # type: ignore[assignment]
     """List the newest version of every head, or all versions, by name."""
     DeleteHead: _aio.UnaryUnaryMultiCallable[_head_pb2.DeleteHeadRequest, _head_pb2.DeleteHeadResponse]  # type: ignore[assignment]
@@ -136,6 +140,14 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         """Return what is known about a version: how good it is, its prediction for every training picture by a head that was
         fitted without that picture, and what follows from these. The first message has everything but the rows.
         """
+
+    @_abc_1.abstractmethod
+    def ExportHead(
+        self,
+        request: _head_pb2.ExportHeadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_head_pb2.ExportHeadResponse], _abc.AsyncIterator[_head_pb2.ExportHeadResponse]]:
+        """Return a version together with its network as one ONNX file, which classifies without fc7."""
 
     @_abc_1.abstractmethod
     def ListHeads(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import extract_views
 from fc7_service.heads.head_version import HeadVersion
 from fc7_service.heads.measures import warnings
+from fc7_service.heads.onnx_head import join_head
 from fc7_service.heads.registry import Heads
 from fc7_service.rpc.classify import (
     average_probabilities,
@@ -39,10 +42,12 @@ from fc7_service.rpc.messages import (
     write_provenance,
     write_timing,
 )
+from fc7_service.rpc.request_models import model_of_provenance
 from fc7_service.rpc.train_head import Trainer
 from fc7_service.telemetry.record import Record, ignore
 
 _DEFAULT_TOP = 5
+_PART_BYTES = 2**20  # of an exported file per message
 _LONGEST_FIELD = 256
 
 
@@ -92,6 +97,22 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         for first in range(0, len(judgement.ids), ROWS_PER_MESSAGE):
             rows = await asyncio.to_thread(write_rows, judgement, first)
             yield pb.GetHeadReportResponse(rows=rows)
+
+    async def ExportHead(  # noqa: N802
+        self, request: pb.ExportHeadRequest, context: Any
+    ) -> AsyncIterator[pb.ExportHeadResponse]:
+        """Return a version and its network as one ONNX file."""
+        head = await asyncio.to_thread(self._heads.get, request.name, request.version)
+        classifier = await asyncio.to_thread(self._heads.classifier, head.name, head.version)
+        model = model_of_provenance(self._extractor, head.provenance, f"head {head.name!r}")
+        bundle, layer = self._extractor.models.bundle(model), head.provenance.layer
+        data = await asyncio.to_thread(lambda: join_head(bundle.graph(), layer, classifier.softmax))
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        facts = await asyncio.to_thread(self._write_head, head)
+        recipe = json.dumps(bundle.recipe_of(layer).to_dict())
+        yield pb.ExportHeadResponse(head=pb.ExportedHead(head=facts, recipe_json=recipe, model_sha256=digest))
+        for first in range(0, len(data), _PART_BYTES):
+            yield pb.ExportHeadResponse(model=data[first : first + _PART_BYTES])
 
     async def ListHeads(self, request: pb.ListHeadsRequest, context: Any) -> pb.ListHeadsResponse:  # noqa: N802
         """List the newest version of every head, or all versions."""
