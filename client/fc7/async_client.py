@@ -191,11 +191,13 @@ class AsyncClient:
         name: str,
         *,
         collection: str | None = None,
-        label: str = "label",
+        label: str | None = "label",
+        group: str | None = None,
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
         labels: Iterable[str] | None = None,
         ids: Iterable[str] | None = None,
+        groups: Iterable[str] | None = None,
         source: str = "",
         layer: str = "",
         model: str = "",
@@ -203,8 +205,8 @@ class AsyncClient:
         report: Callable[[int], object] | None = None,
     ) -> Head:
         """Train the next version of a head. See `Client.train_head`."""
-        plan = heads.plan(name, collection, label, layer, model, features, source)
-        return await self._session.run(heads.train(plan, images, features, labels, report, ids), timeout_s)
+        plan = heads.plan(name, collection, label, layer, model, features, source, group)
+        return await self._session.run(heads.train(plan, images, features, labels, report, ids, groups), timeout_s)
 
     async def publish_head(
         self, name: str, version: int = 0, *, refuse_unknown: bool = False, timeout_s: float | None = None

@@ -359,11 +359,13 @@ class Client:
         name: str,
         *,
         collection: str | None = None,
-        label: str = "label",
+        label: str | None = "label",
+        group: str | None = None,
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
         labels: Iterable[str] | None = None,
         ids: Iterable[str] | None = None,
+        groups: Iterable[str] | None = None,
         source: str = "",
         layer: str = "",
         model: str = "",
@@ -381,7 +383,10 @@ class Client:
         collection
             Collection whose features are used.
         label
-            Field of the payloads that holds the label.
+            Field of the payloads that holds the label. None takes the label records of the collection instead: the
+            last positive label of an item counts.
+        group
+            Field of the payloads whose equal values keep items on one side of every split.
         images
             Images to train on. Unreadable ones are left out and listed in `Head.failed`.
         features
@@ -390,6 +395,9 @@ class Client:
             One label per image or row.
         ids
             What to call each image or row in reports. Defaults to the paths of images, and to the numbers of rows.
+        groups
+            Group of each image or row: those of one group stay on one side of every split, as copies do. An empty text
+            stands for no group.
         source
             Where the data comes from, for the record, such as a folder. Defaults to the collection.
         layer, model
@@ -418,8 +426,8 @@ class Client:
         >>> client.train_head("flowers", images=paths, labels=["rose", "rose", "tulip", "tulip"]).classes
         ['rose', 'tulip']
         """
-        plan = heads.plan(name, collection, label, layer, model, features, source)
-        return self._session.run(heads.train(plan, images, features, labels, report, ids), timeout_s)
+        plan = heads.plan(name, collection, label, layer, model, features, source, group)
+        return self._session.run(heads.train(plan, images, features, labels, report, ids, groups), timeout_s)
 
     def publish_head(
         self, name: str, version: int = 0, *, refuse_unknown: bool = False, timeout_s: float | None = None

@@ -420,7 +420,7 @@ def _answers(folder, *more):
         assert {hit.id for hit in hits} == intact
         assert all(hit.score == pytest.approx(cosine(hit.id), abs=1e-6) for hit in hits)
         assert all(hit.payload == {"name": hit.id} for hit in hits)
-        features, labels, _, _ = photos.labelled_features("name", len(names))
+        features, labels, *_ = photos.labelled_features("name", len(names))
         assert set(labels) >= intact  # a walk may still reach a row that a damaged tree hides from a look-up
         assert all(np.array_equal(row, item(name).vector) for row, name in zip(features, labels, strict=True))
     except DataLoss:

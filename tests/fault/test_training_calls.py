@@ -201,7 +201,7 @@ async def test_closed_heads_store_nothing_more(tmp_path: Path, fits: Fits) -> No
     heads, data = Heads(tmp_path / "heads"), make_labelled(4, 2, 8)
     running, waiting = (
         asyncio.ensure_future(
-            heads.train_in_turn("h", lambda: (data.features, data.labels, data.groups, data.groups), PROVENANCE)
+            heads.train_in_turn("h", lambda: (data.features, data.labels, data.groups, data.groups, ()), PROVENANCE)
         )
         for _ in range(2)
     )
@@ -291,7 +291,7 @@ async def test_rows_that_wait_hold_no_array_of_the_engine(monkeypatch: pytest.Mo
     await rows.add_images(images("ab").images)
     gc.collect()
     assert all(batch() is None for batch in batches)
-    features, labels, _, _ = rows.take_all()
+    features, labels, *_ = rows.take_all()
     assert features.shape == (2, 8)
     assert labels == ["a", "b"]
 

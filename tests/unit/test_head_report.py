@@ -20,9 +20,10 @@ from fc7.results import Head
 from fc7_service.heads.comparison import compare
 from fc7_service.heads.fit import fit_head
 from fc7_service.heads.folds import assign_folds
-from fc7_service.heads.judgement import Judgement, judge, pack_judgement, unpack_judgement
+from fc7_service.heads.judgement import Judgement, RowNames, judge, pack_judgement, unpack_judgement
 from fc7_service.heads.learning_curve import CurvePoint, labels_for_one_point
 from fc7_service.heads.measures import warnings
+from fc7_service.heads.near_duplicates import near_duplicates
 from fc7_service.heads.out_of_fold import fit_method
 from fc7_service.heads.registry import Heads
 from fc7_service.heads.standardised_rows import StandardisedRows
@@ -32,13 +33,27 @@ from labelled import PROVENANCE, Labelled, make_labelled
 
 def judged(data: Labelled) -> Judgement:
     fitted = fit_head(data.features, data.labels, data.groups)
-    return judge(data.features, data.labels, data.groups, data.groups, fitted, never_stop).judgement
+    return judge(
+        data.features,
+        data.labels,
+        RowNames(data.groups, data.groups, data.groups),
+        near_duplicates(data.features),
+        fitted,
+        never_stop,
+    ).judgement
 
 
 def test_no_row_is_predicted_by_a_head_that_saw_it_or_its_copies() -> None:
     data = make_labelled(12, 3, 40, noise=2.0)
     fitted = fit_head(data.features, data.labels, data.groups)
-    found = judge(data.features, data.labels, data.groups, data.groups, fitted, never_stop).judgement
+    found = judge(
+        data.features,
+        data.labels,
+        RowNames(data.groups, data.groups, data.groups),
+        near_duplicates(data.features),
+        fitted,
+        never_stop,
+    ).judgement
     y, folds = found.y, assign_folds(data.labels, data.groups)
     for row in (0, 7, 20):
         others = folds != folds[row]

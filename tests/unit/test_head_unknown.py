@@ -11,7 +11,8 @@ import pytest
 from fc7.errors import FailedPrecondition, InvalidArgument
 from fc7_service.heads.conformal import calibration_scores, least_probability
 from fc7_service.heads.fit import fit_head
-from fc7_service.heads.judgement import judge
+from fc7_service.heads.judgement import RowNames, judge
+from fc7_service.heads.near_duplicates import near_duplicates
 from fc7_service.heads.registry import Heads
 from fc7_service.heads.stop_check import never_stop
 from fc7_service.heads.unknown import auroc
@@ -99,7 +100,14 @@ def test_sets_cover_as_often_as_they_say() -> None:
         data = make_labelled(80, 6, 24, noise=2.5, seed=seed)
         known, unseen = data[:240], data[240:]
         fitted = fit_head(known.features, known.labels, known.groups)
-        found = judge(known.features, known.labels, known.groups, known.groups, fitted, never_stop)
+        found = judge(
+            known.features,
+            known.labels,
+            RowNames(known.groups, known.groups, known.groups),
+            near_duplicates(known.features),
+            fitted,
+            never_stop,
+        )
         least = least_probability(found.calibration, 0.9)
         probabilities = fitted.softmax.probabilities(unseen.features)
         y = np.array([fitted.classes.index(label) for label in unseen.labels])

@@ -36,16 +36,19 @@ Report = Callable[[int], object]
 def plan(
     name: str,
     collection: str | None,
-    label: str,
+    label: str | None,
     layer: str,
     model: str,
     features: Features | None,
     source: str = "",
+    group: str | None = None,
 ) -> pb.HeadPlan:
     """Return what to train. A collection and features bring their model and layer."""
     plan = pb.HeadPlan(name=check_text(name, "name"), source=check_text(source, "source"))
     if collection is not None:
-        plan.collection, plan.label_field = check_text(collection, "collection"), check_text(label, "label")
+        plan.collection = check_text(collection, "collection")
+        plan.from_records, plan.label_field = label is None, check_text(label or "", "label")
+        plan.group_field = check_text(group or "", "group")
     elif features is not None:
         if layer or model:
             raise InvalidArgument(
@@ -64,6 +67,7 @@ def train(
     labels: Iterable[str] | None,
     report: Report | None,
     ids: Iterable[str] | None = None,
+    groups: Iterable[str] | None = None,
 ) -> Operation[Head]:
     """Train on a collection, on labelled features, or on labelled images, which are read while the server works."""
     n_sources = bool(plan.collection) + (images is not None) + (features is not None)
@@ -71,25 +75,31 @@ def train(
         raise InvalidArgument(
             "train_head takes collection=, or images= with labels=, or features= with labels=", name="collection"
         )
-    if ids is not None and plan.collection:
-        raise InvalidArgument("the items of a collection have their own ids. Leave out ids=", name="ids")
+    if plan.collection and (ids is not None or groups is not None):
+        raise InvalidArgument(
+            "the items of a collection have their own ids, and group= names the field of their groups. Leave out ids= "
+            "and groups=",
+            name="ids",
+        )
     unreadable: dict[int, Fc7Error] = {}
     names: list[str] = []  # of the images sent
 
     def requests() -> Iterator[pb.TrainHeadRequest]:
         yield pb.TrainHeadRequest(plan=plan)
         if features is not None and labels is not None:
-            yield from _features(features, labels, ids)
+            yield from _features(features, labels, ids, groups)
         if images is None or labels is None:
             return
-        rows = _labelled(read_entries(list_images(images)), labels, ids, "images")
+        rows = _labelled(read_entries(list_images(images)), labels, ids, groups, "images")
         for batch in split(rows, lambda row: int(row[0].n_bytes)):
-            names.extend(entry.name for entry, _, _ in batch)
-            unreadable.update({entry.index: entry.error for entry, _, _ in batch if entry.error})
+            names.extend(entry.name for entry, *_ in batch)
+            unreadable.update({entry.index: entry.error for entry, *_ in batch if entry.error})
             request = pb.TrainHeadRequest()
-            request.images.labels.extend(check_text(label, "label") for _, label, _ in batch)
-            request.images.ids.extend(check_text(own or entry.name[-_ID_CHARS:], "id") for entry, _, own in batch)
-            write_images((entry for entry, _, _ in batch), request.images.images)
+            request.images.labels.extend(check_text(label, "label") for _, label, _, _ in batch)
+            request.images.ids.extend(check_text(own or entry.name[-_ID_CHARS:], "id") for entry, _, own, _ in batch)
+            if groups is not None:
+                request.images.groups.extend(check_text(group, "group") for *_, group in batch)
+            write_images((entry for entry, *_ in batch), request.images.images)
             yield request
 
     stream = yield OpenStream(Stub, "TrainHead", requests(), _TRAINING_S)
@@ -105,26 +115,31 @@ def train(
     raise Aborted("the server ended the training without a head. Train again")
 
 
-def _features(features: Features, labels: Iterable[str], ids: Iterable[str] | None) -> Iterator[pb.TrainHeadRequest]:
+def _features(
+    features: Features, labels: Iterable[str], ids: Iterable[str] | None, groups: Iterable[str] | None
+) -> Iterator[pb.TrainHeadRequest]:
     """Yield features with their labels, in parts that fit a message."""
-    for batch in split(_labelled(features.values, labels, ids, "features"), lambda row: int(row[0].nbytes), ROWS):
+    rows = _labelled(features.values, labels, ids, groups, "features")
+    for batch in split(rows, lambda row: int(row[0].nbytes), ROWS):
         request = pb.TrainHeadRequest()
-        request.features.values.CopyFrom(write_tensor(np.stack([row for row, _, _ in batch])))
-        request.features.labels.extend(check_text(label, "label") for _, label, _ in batch)
+        request.features.values.CopyFrom(write_tensor(np.stack([row for row, *_ in batch])))
+        request.features.labels.extend(check_text(label, "label") for _, label, _, _ in batch)
         if ids is not None:
-            request.features.ids.extend(check_text(own, "id") for _, _, own in batch)
+            request.features.ids.extend(check_text(own, "id") for _, _, own, _ in batch)
+        if groups is not None:
+            request.features.groups.extend(check_text(group, "group") for *_, group in batch)
         yield request
 
 
 def _labelled(
-    rows: Iterable[Any], labels: Iterable[str], ids: Iterable[str] | None, name: str
-) -> Iterator[tuple[Any, str, str]]:
-    """Yield each row with its label and its id, which is empty if there are none."""
+    rows: Iterable[Any], labels: Iterable[str], ids: Iterable[str] | None, groups: Iterable[str] | None, name: str
+) -> Iterator[tuple[Any, str, str, str]]:
+    """Yield each row with its label, its id and its group; an id or a group is empty if there is none."""
     pairs = align(rows, labels, name, "labels")
-    if ids is None:
-        yield from ((row, label, "") for row, label in pairs)
-    else:
-        yield from ((row, label, own) for (row, label), own in align(pairs, ids, name, "ids"))
+    with_ids = ((pair, "") for pair in pairs) if ids is None else align(pairs, ids, name, "ids")
+    with_groups = ((one, "") for one in with_ids) if groups is None else align(with_ids, groups, name, "groups")
+    for ((row, label), own), group in with_groups:
+        yield row, label, own, group
 
 
 def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure]) -> Operation[Any]:

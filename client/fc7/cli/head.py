@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -14,10 +14,11 @@ from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.head_evaluate import evaluate
 from fc7.cli.head_report import describe_rule, report
-from fc7.cli.image_arguments import finish
+from fc7.cli.image_arguments import FoundImage, finish
 from fc7.cli.options import (
     example,
     exclude_option,
+    file_type,
     json_option,
     layer_option,
     model_option,
@@ -50,6 +51,18 @@ head.add_command(report)
 @click.argument("folder", required=False, type=path_type)
 @click.option("--collection", help="Train on the features and labels of this collection instead of FOLDER.")
 @click.option("--label", metavar="FIELD", help="Payload field that holds the label in a collection. Defaults to label.")
+@click.option("--records", is_flag=True, help="Take the label records of the collection, which `fc7 label` writes.")
+@click.option(
+    "--group",
+    metavar="FIELD",
+    help="Payload field whose equal values keep items on one side of the split, such as a video or a person.",
+)
+@click.option(
+    "--manifest",
+    type=file_type,
+    metavar="FILE",
+    help="CSV or Parquet file with the columns path and label, and perhaps group, instead of FOLDER.",
+)
 @layer_option
 @model_option
 @exclude_option
@@ -61,6 +74,9 @@ def train(
     folder: Path | None,
     collection: str | None,
     label: str | None,
+    records: bool,
+    group: str | None,
+    manifest: Path | None,
     layer: str,
     model: str,
     scan: FolderScan,
@@ -68,26 +84,32 @@ def train(
 ) -> None:
     """Train the next version of a head on a folder or on a collection.
 
-    FOLDER holds one sub-folder per class. If FOLDER is a data set with train/ and val/, only
+    FOLDER holds one sub-folder per class. --manifest names a table instead; relative paths start at
+    its folder. If FOLDER is a data set with train/ and val/, only
     train/ is used.
 
     The accuracy is measured on a fifth of the images, which are held out. The head is then fitted
     on all of them. Publish it with `fc7 head publish` to use it.
     """
-    if (folder is None) == (collection is None):
-        raise click.UsageError("give either FOLDER or --collection NAME, not both or neither")
+    if sum(source is not None for source in (folder, collection, manifest)) != 1:
+        raise click.UsageError("give either FOLDER, --manifest FILE or --collection NAME, and only one of them")
     if collection is not None and (layer or model or scan.exclude):
         raise click.UsageError(
-            "--layer, --model and --exclude are for FOLDER. A collection has its own model and layer"
+            "--layer, --model and --exclude are not for --collection, which has its own model and layer"
         )
-    if folder is not None and label:
-        raise click.UsageError("--label is for --collection. In FOLDER, the sub-folder is the label")
-    from fc7.cli.folder_labels import labelled_images
-
-    images, labels = ([], []) if folder is None else labelled_images(folder, scan)
+    if collection is None and (label or records or group):
+        raise click.UsageError("--label, --records and --group are for --collection")
+    if label and records:
+        raise click.UsageError("--label and --records exclude each other")
+    if manifest is not None and scan.exclude:
+        raise click.UsageError("--exclude is for FOLDER")
+    data = _read_training_data(folder, manifest, scan)
+    images, labels = data.images, data.labels
     with connection.open() as client, progress_bar("train", len(images) or None, as_json=as_json) as bar:
-        if folder is None:
-            trained = client.train_head(name, collection=collection, label=label or "label")
+        if collection is not None:
+            trained = client.train_head(
+                name, collection=collection, label=None if records else label or "label", group=group
+            )
         else:
             trained = client.train_head(
                 name,
@@ -96,7 +118,8 @@ def train(
                 layer=layer,
                 model=model,
                 ids=[image.id for image in images],
-                source=str(folder.resolve()),
+                groups=data.groups,
+                source=data.source,
                 report=bar,
             )
     for failed in trained.failed:
@@ -110,6 +133,30 @@ def train(
     for warning in trained.warnings or _warnings_of_older_server(trained):
         print_text(f"fc7: {warning}. See `fc7 head report`", err=True)
     finish(scan, len(trained.failed), as_json=as_json)
+
+
+class _TrainingData(NamedTuple):
+    images: list[FoundImage]
+    labels: list[str]
+    groups: list[str] | None
+    source: str
+
+
+def _read_training_data(folder: Path | None, manifest: Path | None, scan: FolderScan) -> _TrainingData:
+    """Return the labelled images of a folder or of a table; none for a collection."""
+    if manifest is not None:
+        from fc7.cli.manifest import read_manifest
+
+        rows = read_manifest(manifest)
+        images = [FoundImage(row.name, row.path) for row in rows]
+        return _TrainingData(
+            images, [row.label for row in rows], [row.group for row in rows], str(manifest.parent.resolve())
+        )
+    if folder is None:
+        return _TrainingData([], [], None, "")
+    from fc7.cli.folder_labels import labelled_images
+
+    return _TrainingData(*labelled_images(folder, scan), None, str(folder.resolve()))
 
 
 @example("fc7 head publish places")

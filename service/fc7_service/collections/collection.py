@@ -17,7 +17,7 @@ from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, Re
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.facets import Facet, count_values
 from fc7_service.collections.index_choice import choose_index
-from fc7_service.collections.labels import Labels, forget
+from fc7_service.collections.labels import Labels, forget, positive_labels
 from fc7_service.collections.ordering import Key, Order, OrderedPages
 from fc7_service.collections.pair_scores import PairScores
 from fc7_service.collections.payload import choose_fields, is_equal, merge, read_label
@@ -260,12 +260,19 @@ class Collection:
         return count_values(self._store, fields, where, limit)
 
     def labelled_features(
-        self, field: str, max_rows: int
-    ) -> tuple[NDArray[np.float32], list[str], list[str], list[str]]:
-        """Return features (N, D), labels, content hashes and ids of the items that have a label in ``field``.
+        self, field: str | None, max_rows: int, group_field: str = ""
+    ) -> tuple[NDArray[np.float32], list[str], list[str], list[str], list[str]]:
+        """Return features (N, D), labels, content hashes, ids and groups of the items that have a label.
 
-        A label is text, or an integer, which counts as its text. An item without the field, or with null in it, has no
-        label.
+        Parameters
+        ----------
+        field
+            Payload field of the labels: text, or an integer, which counts as its text. An item without the field, or
+            with null in it, has no label. None for the label records: the last positive one is the label.
+        max_rows
+            Most items.
+        group_field
+            Payload field of the groups, with values as in ``field``. Empty for none.
 
         Raises
         ------
@@ -275,33 +282,38 @@ class Collection:
             More than ``max_rows`` items have a label.
         """
         vectors: list[NDArray[Any]] = []
-        labels, contents, ids = [], [], []
+        labels, contents, ids, groups = [], [], [], []
+        classes = None if field is not None else positive_labels(self.labels.all())
+        where = "its label records" if field is None else f"{field!r}"
         with self._store.read_all() as (_, rows):
             for row in intact_rows(rows, self.name):
-                label = read_label(row.id, json.loads(row.payload), field)
+                payload = json.loads(row.payload)
+                label = classes.get(row.id) if classes is not None else read_label(row.id, payload, field or "")
                 if label is not None:
                     if len(vectors) == max_rows:
                         raise ResourceExhausted(
-                            f"Collection {self.name!r} has more than {max_rows} items with a label in {field!r}, which "
+                            f"Collection {self.name!r} has more than {max_rows} items with a label in {where}, which "
                             "is as many as fit into memory. Train on a part of them",
-                            name=field,
+                            name=field or "labels",
                             reason=Reason.WORK_TOO_LARGE,
                         )
                     vectors.append(row.vector)
                     labels.append(label)
                     contents.append(row.content)
                     ids.append(row.id)
+                    if group_field:
+                        groups.append(read_label(row.id, payload, group_field) or "")
         if not vectors:
             raise InvalidArgument(
-                f"Collection {self.name!r} has no item with a label in {field!r}. Name the field that holds your "
+                f"Collection {self.name!r} has no item with a label in {where}. Name the field that holds your "
                 "labels: --label FIELD, or label=",
-                name=field,
+                name=field or "labels",
                 reason=Reason.NO_LABELS,
             )
         features = np.empty((len(vectors), self.dim), np.float32)
         for i, vector in enumerate(vectors):
             features[i] = vector
-        return features, labels, contents, ids
+        return features, labels, contents, ids, groups
 
     def search(
         self,

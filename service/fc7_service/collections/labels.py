@@ -190,6 +190,16 @@ def current(records: Iterable[LabelRecord]) -> dict[str, dict[str, LabelRecord]]
     return {id: of_item for id, of_item in found.items() if of_item}  # noqa: A001
 
 
+def positive_labels(records: Iterable[LabelRecord]) -> dict[str, str]:
+    """Return the class of each item that has one: its last positive label among those that hold."""
+    classes = {}
+    for id, held in current(records).items():  # noqa: A001
+        for label, record in held.items():
+            if record.label.verdict == "positive":
+                classes[id] = label
+    return classes
+
+
 def _make_table(connection: sqlite3.Connection) -> None:
     if not _has_table(connection):
         connection.execute(_TABLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from fc7_service.heads.folds import NO_FOLD, assign_folds
 from fc7_service.heads.label_errors import find_label_errors
 from fc7_service.heads.learning_curve import CurvePoint, learning_curve
 from fc7_service.heads.measures import Measures, measure
-from fc7_service.heads.near_duplicates import Pair, near_duplicates
+from fc7_service.heads.near_duplicates import Pair
 from fc7_service.heads.out_of_fold import calibrate_out_of_fold, predict_out_of_fold
 from fc7_service.heads.stop_check import StopCheck
 from fc7_service.heads.unknown import choose_known_rows, find_unknown_rule
@@ -42,6 +43,14 @@ class Judgement:
     unknown: UnknownRule | None  # which pictures are of no class; None for two classes
 
 
+class RowNames(NamedTuple):
+    """What stands for each of the N rows."""
+
+    ids: Sequence[str]  # what the user calls it
+    contents: Sequence[str]  # content hash
+    groups: Sequence[str]  # rows of one group stay on one side of every split
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A judgement, and what a head needs from it when it classifies."""
@@ -54,8 +63,8 @@ class Judged:
 def judge(
     features: NDArray[np.float32],
     labels: Sequence[str],
-    groups: Sequence[str],
-    ids: Sequence[str],
+    names: RowNames,
+    pairs: Sequence[Pair],
     fitted: FittedHead,
     check_stop: StopCheck,
 ) -> Judged:
@@ -63,13 +72,16 @@ def judge(
 
     Parameters
     ----------
-    features, labels, groups, check_stop
+    features, labels, check_stop
         As for ``fit_head``.
-    ids
-        What the user calls each row.
+    names
+        What stands for each row.
+    pairs
+        Rows that are almost the same picture.
     """
     from threadpoolctl import threadpool_limits
 
+    groups = names.groups
     folds = assign_folds(labels, groups)
     numbers = {label: i for i, label in enumerate(fitted.classes)}
     y = np.array([numbers[label] for label in labels])
@@ -79,15 +91,14 @@ def judge(
         probabilities = calibrate_out_of_fold(logits, y, folds, check_stop)
         is_right = probabilities.argmax(axis=1) == y
         curve = learning_curve(features, y, folds, groups, method, strength, is_right, check_stop)
-        pairs = near_duplicates(features, check_stop=check_stop)
         known, temperature = choose_known_rows(groups), float(fitted.softmax.temperature[0])
         rule = find_unknown_rule(features, y, folds, logits, temperature, known, method, strength, check_stop)
     is_judged = folds != NO_FOLD
     group_numbers = np.unique(np.array(groups)[is_judged], return_inverse=True)[1]
     needs_rows = rule is not None and rule.score == "neighbour"
     judgement = Judgement(
-        ids=tuple(ids),
-        contents=tuple(groups),
+        ids=tuple(names.ids),
+        contents=tuple(names.contents),
         y=y.astype(np.int32),
         folds=folds,
         probabilities=probabilities,

@@ -18,9 +18,11 @@ from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.classifier import Classifier
 from fc7_service.heads.fit import fit_head
+from fc7_service.heads.grouping import join_groups
 from fc7_service.heads.head_folders import HeadFolders, Publication
 from fc7_service.heads.head_version import UNREADABLE, HeadVersion
-from fc7_service.heads.judgement import Judgement, judge, pack_judgement
+from fc7_service.heads.judgement import Judgement, RowNames, judge, pack_judgement
+from fc7_service.heads.near_duplicates import near_duplicates
 from fc7_service.heads.stop_check import StopCheck, never_stop
 from fc7_service.heads.training_queue import TrainingQueue
 from fc7_service.heads.version_files import pack_weights
@@ -64,6 +66,7 @@ class Heads:
         check_stop: StopCheck = never_stop,
         *,
         ids: Sequence[str] = (),
+        own_groups: Sequence[str] = (),
         source: str = "",
     ) -> HeadVersion:
         """Fit the next version of a head, judge it and store it, unpublished.
@@ -84,6 +87,8 @@ class Heads:
             Called now and then, for the last time before the version is stored. What it raises ends the training.
         ids
             What the user calls each row. Defaults to their numbers, from 0.
+        own_groups
+            The user's groups, which stay on one side of every split too. Defaults to none.
         source
             Where the rows came from, as the user named it.
 
@@ -102,9 +107,13 @@ class Heads:
         """
         self.check_name(name)
         start = time.monotonic()
-        fitted = fit_head(features, labels, groups, check_stop)
+        # Values that are not finite are refused by the fit.
+        pairs = near_duplicates(features, check_stop=check_stop) if _can_compare(features, labels) else []
+        joined = join_groups(groups, own_groups, labels, pairs) if len(labels) == len(groups) else groups
+        fitted = fit_head(features, labels, joined, check_stop)
         seconds = time.monotonic() - start
-        judged = judge(features, labels, groups, ids or [str(i) for i in range(len(labels))], fitted, check_stop)
+        rows = RowNames(ids or [str(i) for i in range(len(labels))], groups, joined)
+        judged = judge(features, labels, rows, pairs, fitted, check_stop)
         weights = pack_weights(fitted.softmax, judged.calibration, judged.known_rows)
         kept = pack_judgement(judged.judgement)
         with self._lock:
@@ -135,7 +144,7 @@ class Heads:
     async def train_in_turn(
         self,
         name: str,
-        read_rows: Callable[[], tuple[NDArray[np.float32], Sequence[str], Sequence[str], Sequence[str]]],
+        read_rows: Callable[[], tuple[NDArray[np.float32], Sequence[str], Sequence[str], Sequence[str], Sequence[str]]],
         provenance: Provenance,
         source: str = "",
     ) -> HeadVersion:
@@ -146,8 +155,8 @@ class Heads:
         name, provenance, source
             As for ``train``.
         read_rows
-            Returns features, labels, groups and ids. It is called when the turn comes, so that callers who wait hold no
-            rows in memory.
+            Returns features, labels, content hashes, ids and the user's groups. It is called when the turn comes, so
+            that callers who wait hold no rows in memory.
 
         Raises
         ------
@@ -156,8 +165,10 @@ class Heads:
         """
 
         def train(check_stop: StopCheck) -> HeadVersion:
-            features, labels, groups, ids = read_rows()
-            return self.train(name, features, labels, groups, provenance, check_stop, ids=ids, source=source)
+            features, labels, contents, ids, groups = read_rows()
+            return self.train(
+                name, features, labels, contents, provenance, check_stop, ids=ids, own_groups=groups, source=source
+            )
 
         return await self._queue.run(name, train)
 
@@ -345,3 +356,7 @@ class Heads:
         except (DataLoss, FailedPrecondition):
             return False
         return True
+
+
+def _can_compare(features: NDArray[np.float32], labels: Sequence[str]) -> bool:
+    return features.ndim == 2 and len(features) == len(labels) > 0 and bool((np.abs(features) < 1e18).all())

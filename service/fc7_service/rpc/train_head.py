@@ -46,7 +46,10 @@ class Trainer:
             await _read_to_end(requests, plan)
             with await asyncio.to_thread(self._collections.use, plan.collection) as collection:
                 read = partial(
-                    collection.labelled_features, plan.label_field or "label", limits.max_rows(collection.dim)
+                    collection.labelled_features,
+                    None if plan.from_records else plan.label_field or "label",
+                    limits.max_rows(collection.dim),
+                    plan.group_field,
                 )
                 with self._training_place():
                     yield pb.TrainProgress(extracted=collection.count, stage="fit")
@@ -129,8 +132,9 @@ class LabelledRows:
         self._seen = 0
         self._classes: set[str] = set()
         self.labels: list[str] = []
-        self.groups: list[str] = []  # content digest of each image; copies stay on one side of the split
+        self.contents: list[str] = []  # content digest of each image; copies stay on one side of the split
         self.ids: list[str] = []
+        self.groups: list[str] = []  # the caller's, which stay on one side too; empty for none
 
     async def add_images(self, part: pb.LabelledImages) -> pb.TrainProgress:
         """Extract some images; return the progress, with the images that could not be read."""
@@ -138,7 +142,7 @@ class LabelledRows:
             raise InvalidArgument(
                 f"send one label per image (got {len(part.images)} images and {len(part.labels)} labels)", name="labels"
             )
-        _check_names(part.labels, part.ids)
+        _check_names(part.labels, part.ids, part.groups)
         images = [read_image(image) for image in part.images]
         found = await extract_images(self._extractor, images, self._model, self._provenance.layer, can_wait=True)
         failed = []
@@ -147,7 +151,7 @@ class LabelledRows:
                 failed.append(pb.FailedImage(index=self._seen + i, error=write_error(row)))
                 continue
             row = row.copy()  # the row is a view, and would keep the whole batch in memory
-            self._keep(row, part.labels[i], content_sha256(part.images[i]), part.ids[i] if part.ids else "", i)
+            self._keep(row, part.labels[i], content_sha256(part.images[i]), part, i)
         self._seen += len(part.images)
         self._classes.update(part.labels)
         if self._values:
@@ -165,31 +169,34 @@ class LabelledRows:
                 name="values",
                 reason=Reason.INVALID_VECTOR,
             )
-        _check_names(part.labels, part.ids)
+        _check_names(part.labels, part.ids, part.groups)
         for i, (row, label) in enumerate(zip(values, part.labels, strict=True)):
-            self._keep(row, label, hashlib.sha256(row.tobytes()).hexdigest(), part.ids[i] if part.ids else "", i)
+            self._keep(row, label, hashlib.sha256(row.tobytes()).hexdigest(), part, i)
         self._seen += len(values)
         self._classes.update(part.labels)
         limits.check_size(len(self._values), dim, len(self._classes))
         return pb.TrainProgress(extracted=len(self.labels), stage="extract")
 
-    def _keep(self, row: NDArray[np.float32], label: str, group: str, id: str, place: int) -> None:
-        """Keep a row; ``place`` is its position in the part that is being added."""
+    def _keep(
+        self, row: NDArray[np.float32], label: str, content: str, part: pb.LabelledImages | pb.LabelledFeatures, i: int
+    ) -> None:
+        """Keep the row that comes from place ``i`` of a part."""
         self._memory.take(row.nbytes)
         self._n_bytes += row.nbytes
         self._values.append(row)
         self.labels.append(label)
-        self.groups.append(group)
-        self.ids.append(id or str(self._seen + place))
+        self.contents.append(content)
+        self.ids.append((part.ids[i] if part.ids else "") or str(self._seen + i))
+        self.groups.append(part.groups[i] if part.groups else "")
 
-    def take_all(self) -> tuple[NDArray[np.float32], list[str], list[str], list[str]]:
-        """Return the features (N, D), the labels, the content digests and the ids, and keep no features."""
+    def take_all(self) -> tuple[NDArray[np.float32], list[str], list[str], list[str], list[str]]:
+        """Return the features (N, D), the labels, the content digests, ids and groups, and keep no features."""
         if not self._values:
             raise InvalidArgument(
                 "there is no image to train on. Send at least two classes", name="images", reason=Reason.TOO_FEW_IMAGES
             )
         values, self._values = self._values, []
-        return np.stack(values), self.labels, self.groups, self.ids
+        return np.stack(values), self.labels, self.contents, self.ids, self.groups
 
     def close(self) -> None:
         """Give the memory back."""
@@ -223,14 +230,17 @@ def _check_part(request: pb.TrainHeadRequest, kind: str) -> None:
         )
 
 
-def _check_names(labels: Sequence[str], ids: Sequence[str]) -> None:
-    """Refuse labels that cannot name a class, and ids that are too long or not one per label."""
+def _check_names(labels: Sequence[str], ids: Sequence[str], groups: Sequence[str]) -> None:
+    """Refuse labels that cannot name a class, and ids or groups that are too long or not one per label."""
     for label in labels:
         limits.check_label(label)
-    if ids and len(ids) != len(labels):
-        raise InvalidArgument(f"send one id per label, or none (got {len(ids)} ids, {len(labels)} labels)", name="ids")
-    for name in ids:
-        _check_length(name, _MOST_ID_CHARS, "ids")
+    for kind, names in (("ids", ids), ("groups", groups)):
+        if names and len(names) != len(labels):
+            raise InvalidArgument(
+                f"send one of {kind} per label, or none (got {len(names)} {kind} and {len(labels)} labels)", name=kind
+            )
+        for name in names:
+            _check_length(name, _MOST_ID_CHARS, kind)
 
 
 def _check_length(text: str, most: int, name: str) -> None:
