@@ -216,6 +216,27 @@ class Golden:
         return f"Golden({len(self.pixels)} images, layers {' '.join(self.layers)})"
 
 
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Recall@10: how many of the ten nearest items the index of a collection finds.
+
+    Attributes
+    ----------
+    value : float
+        Share of the true neighbours that were found, 0 to 1.
+    low, high : float
+        Its 95 % interval (Wilson).
+    queries : int
+        Number of recent queries that were compared with exact search. 0 if the index compares every vector and cannot
+        miss any.
+    """
+
+    value: float
+    low: float
+    high: float
+    queries: int
+
+
 @dataclass(repr=False, eq=False)
 class CollectionFacts:
     """What the server last said about a collection.
@@ -243,6 +264,9 @@ class CollectionFacts:
         Their ids, as far as they can be read, at most 1000. A list of collections does not have them.
     versions : dict
         Versions of the libraries behind the newest items. Empty if they are not known, or in a list of collections.
+    recall : Recall or None
+        How many of the true neighbours recent queries have found. None if it was not measured, or in a list of
+        collections.
     """
 
     name: str
@@ -255,6 +279,7 @@ class CollectionFacts:
     damaged: int = field(default=0, kw_only=True)
     damaged_ids: list[str] = field(default_factory=list, kw_only=True)
     versions: dict[str, str] = field(default_factory=dict, kw_only=True)
+    recall: Recall | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         known = f"{self.count} items, {self.metric}" if self.dim else "not asked for"

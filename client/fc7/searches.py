@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from fc7.errors import InvalidArgument
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.images import ImageLike
+from fc7.results import Recall
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +96,8 @@ class Search:
         Return the features too.
     with_rarity : bool
         Return the rarity of each item.
+    with_recall : bool
+        Say in the report how many of the true neighbours recent queries have found.
     """
 
     k: int = 10
@@ -110,6 +113,7 @@ class Search:
     payload_fields: Sequence[str] | None = None
     with_features: bool = False
     with_rarity: bool = False
+    with_recall: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,9 @@ class SearchReport:
     rarity_pairs : int
         Number of random pairs behind the rarities; 0 if none were asked for. No rarity below ``1 / rarity_pairs`` can
         be told.
+    recall : Recall or None
+        How many of the true neighbours recent queries have found. None unless it was asked for, or if it was not
+        measured.
     """
 
     index: str = ""
@@ -168,6 +175,7 @@ class SearchReport:
     seconds: dict[str, float] = field(default_factory=dict)
     extraction: Timing = field(default_factory=Timing)
     rarity_pairs: int = 0
+    recall: Recall | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, for JSON."""
@@ -176,6 +184,7 @@ class SearchReport:
             "vectors_compared": self.vectors_compared,
             "codes_compared": self.codes_compared,
             "rarity_pairs": self.rarity_pairs,
+            "recall": None if self.recall is None else asdict(self.recall),
             "seconds": self.seconds
             | {
                 "decode": self.extraction.decode_s,

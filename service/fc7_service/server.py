@@ -112,6 +112,8 @@ class Server:
             self._files.n_collections,
             may_use_gpu=settings.device != "cpu",
             versions=library_versions(),
+            recall_queries=settings.recall_queries,
+            report_recall=self._record_recall,
         )
         self._heads = Heads(folder.path / "heads")
         self._explainer = Explainer(
@@ -345,6 +347,10 @@ class Server:
 
     def _count_models(self) -> dict[tuple[str, ...], float]:
         return {(name, self._extractor.provider(model)): 1 for name, model in self._models.models.items()}
+
+    def _record_recall(self, n_found: int, n_wanted: int) -> None:
+        self._record("fc7_neighbours_found_total", n_found)
+        self._record("fc7_neighbours_wanted_total", n_wanted)
 
     def _serve_metrics(self) -> None:
         if self._exporter and self._settings.metrics:

@@ -145,6 +145,14 @@ class Settings:
             "none: no spans",
         ),
     ] = None
+    recall_queries: Annotated[
+        int,
+        About(
+            "Recent queries of each open collection that are kept in memory, to compare their answers with exact "
+            "search in idle time ([why](../guides/queries.md#know-what-the-index-misses)). 0 keeps none.",
+            "queries",
+        ),
+    ] = 100
     drain_s: Annotated[
         float,
         About(
@@ -170,6 +178,10 @@ class Settings:
         """
         if self.device not in ("auto", "cpu", "cuda"):
             raise InvalidArgument(f"device must be auto, cpu or cuda (got {self.device!r})", name="device")
+        if not 0 <= self.recall_queries <= 10_000:
+            raise InvalidArgument(
+                f"recall_queries must be 0 to 10000 (got {self.recall_queries})", name="recall_queries"
+            )
         if self.threads < 1:
             raise InvalidArgument(f"threads must be at least 1 (got {self.threads})", name="threads")
         if (self.tls_cert is None) != (self.tls_key is None):

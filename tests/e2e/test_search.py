@@ -80,6 +80,15 @@ async def test_every_option(client: fc7.Client, env: Any) -> None:
         assert (report.index, report.vectors_compared, report.codes_compared) == ("exact", N + 1, 0)
         assert report.seconds.keys() == {"read", "filter", "search", "load"}
         assert report.extraction.compute_s > 0
+        assert report.recall is None
+        everywhere = fc7.Recall(1.0, 1.0, 1.0, 0)  # of an index that compares every vector
+        assert (await found(fc7.Search(with_recall=True), image=jpeg(3))).report.recall == everywhere
+        photos.refresh()
+        await later.refresh()
+        assert photos.recall == later.recall == everywhere
+    shown = json.loads(command("collection", "show", "c", "--json", env=env[0]).stdout)
+    assert shown["recall"] == {"value": 1.0, "low": 1.0, "high": 1.0, "queries": 0}
+    assert "1 (every item is compared)" in command("collection", "show", "c", env=env[0]).stdout
 
 
 async def test_examples(client: fc7.Client, env: Any) -> None:

@@ -15,7 +15,7 @@ from fc7._operations.conversion import (
 )
 from fc7._operations.ids import split_ids
 from fc7._operations.new_items import NewItem
-from fc7._operations.search import check_filtered
+from fc7._operations.search import check_filtered, read_recall
 from fc7._operations.steps import Emit, Operation, SendRequest
 from fc7.errors import FailedPrecondition, Fc7Error, ImageDecodeError, InvalidArgument, NotFound
 from fc7.filters import Where, write_where
@@ -252,6 +252,7 @@ def _read_facts(collection: pb.Collection) -> CollectionFacts:
         damaged=collection.damaged,
         damaged_ids=list(collection.damaged_ids),
         versions=dict(collection.versions),
+        recall=read_recall(collection),
     )
 
 

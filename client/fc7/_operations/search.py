@@ -20,6 +20,7 @@ from fc7.features import Features
 from fc7.filters import Where, write_where
 from fc7.grpc_errors import read_item_error
 from fc7.images import InputImage, list_images, read_entries, write_image
+from fc7.results import Recall
 from fc7.searches import Example, Hit, Hits, Search, SearchReport, Threshold
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1.collection_pb2_grpc import CollectionServiceStub as Stub
@@ -103,6 +104,12 @@ def threshold(collection: str, false_matches: float) -> Operation[Threshold]:
     return Threshold(response.min_score, response.pairs, response.complete, response.count, response.commit)
 
 
+def read_recall(message: pb.Collection | pb.SearchReport) -> Recall | None:
+    """Return the recall that a message may hold."""
+    sent = message.recall
+    return Recall(sent.value, sent.low, sent.high, sent.queries) if message.HasField("recall") else None
+
+
 def check_filtered(is_asked: bool, is_done: bool) -> None:
     """Refuse the answer of a server that did not apply the filter."""
     if is_asked and not is_done:
@@ -123,6 +130,7 @@ def _write_search(collection: str, search: Search) -> pb.QueryItemsRequest:
         excluded_ids=check_names(_as_list(search.exclude), "exclude"),
         max_rarity=search.max_rarity,
         with_rarity=search.with_rarity,
+        with_recall=search.with_recall,
         group_by=check_text(search.group_by, "group_by"),
         group_size=search.group_size,
         diversity=search.diversity,
@@ -255,6 +263,7 @@ def _read_hits(response: pb.QueryItemsResponse) -> list[Hits | Fc7Error]:
         seconds,
         read_timing(response.timing),
         sent.rarity_pairs,
+        read_recall(sent),
     )
     return [
         read_item_error(result.error)

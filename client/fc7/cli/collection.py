@@ -19,7 +19,7 @@ from fc7.errors import DataLoss
 
 if TYPE_CHECKING:
     from fc7 import Collection
-    from fc7.results import Metric
+    from fc7.results import Metric, Recall
 
 STATUSES = ("added", "replaced", "skipped", "failed")
 _COLUMNS = ("name", "count", "model", "layer", "metric", "dim", "index", "fault")
@@ -86,7 +86,8 @@ def show(connection: Connection, name: str, check: bool, as_json: bool) -> None:
         shown = client.collection(name)
         if check:
             shown.refresh(find_damage=True)
-    facts = _facts(shown) | {"damaged_ids": shown.damaged_ids, "versions": shown.versions}
+    recall = None if shown.recall is None else asdict(shown.recall)
+    facts = _facts(shown) | {"damaged_ids": shown.damaged_ids, "versions": shown.versions, "recall": recall}
     if as_json:
         print_json(facts)
     else:
@@ -94,6 +95,7 @@ def show(connection: Connection, name: str, check: bool, as_json: bool) -> None:
             f"{group} {key}": value for group in ("provenance", "versions") for key, value in facts.pop(group).items()
         }
         facts["damaged_ids"] = _shortened(shown.damaged_ids)
+        facts["recall"] = _recall_in_words(shown.recall)
         print_table(("", ""), (facts | nested).items())
 
 
@@ -173,6 +175,14 @@ def _facts(collection: Collection) -> dict[str, Any]:
         "fault": collection.fault,
         "damaged": collection.damaged,
     }
+
+
+def _recall_in_words(recall: Recall | None) -> str:
+    if recall is None:
+        return "not measured yet"
+    if not recall.queries:
+        return "1 (every item is compared)"
+    return f"{recall.value:.4f} ({recall.low:.4f} to {recall.high:.4f}, {recall.queries} recent queries)"
 
 
 def _shortened(ids: Sequence[str]) -> str:

@@ -225,6 +225,7 @@ def search(
         exact=exact,
         payload_fields=payload_fields or None,
         with_features=with_features,
+        with_recall=verbose,
     )
     with connection.open() as client:
         collection = client.collection(name, check=False)
@@ -295,6 +296,8 @@ def _print_report(answers: Sequence[Hits | Fc7Error], *, as_json: bool) -> None:
         compared = f"compared {report.vectors_compared} vectors{codes}"
         if report.rarity_pairs:
             compared += f"; rarity from {report.rarity_pairs} random pairs"
+        if report.recall is not None and report.recall.queries:
+            compared += f"; recall@10 of recent queries {report.recall.value:.4f}"
         print_text(f"index {report.index}: {compared}; {stages}", err=True)
 
 

@@ -67,6 +67,13 @@ from fc7.cli.settings import engine_settings, setting
     help="Folder whose pictures the HTTP address may show, as thumbnails and whole. Repeatable.",
 )
 @setting(
+    "--recall-queries",
+    type=click.IntRange(0, 10_000),
+    default=100,
+    show_default=True,
+    help="Recent queries per collection that are kept in memory, to measure in idle time what its index misses.",
+)
+@setting(
     "--traces",
     metavar="HOST:PORT",
     help="OpenTelemetry collector that gets a span per call. Needs 'fc7[otel]'. By default, no spans are sent.",

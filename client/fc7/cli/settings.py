@@ -31,6 +31,7 @@ NAMES: dict[str, type] = {  # setting -> its type in the file
     "http_hosts": list,
     "http_origins": list,
     "pictures": list,
+    "recall_queries": int,
 }
 _EXPECTED = {str: "a string", list: "a list of strings", int: "a whole number", bool: "true or false"}
 

@@ -53,7 +53,7 @@ VERDICT_NEGATIVE: Verdict
 VERDICT_UNSURE: Verdict
 
 class Collection(_message.Message):
-    __slots__ = ("name", "count", "provenance", "metric", "dim", "index", "fault", "damaged", "damaged_ids", "versions")
+    __slots__ = ("name", "count", "provenance", "metric", "dim", "index", "fault", "damaged", "damaged_ids", "versions", "recall")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class Collection(_message.Message):
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_IDS_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     name: str
     count: int
     provenance: _common_pb2.Provenance
@@ -81,7 +82,20 @@ class Collection(_message.Message):
     damaged: int
     damaged_ids: _containers.RepeatedScalarFieldContainer[str]
     versions: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., dim: _Optional[int] = ..., index: _Optional[str] = ..., fault: _Optional[str] = ..., damaged: _Optional[int] = ..., damaged_ids: _Optional[_Iterable[str]] = ..., versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    recall: Recall
+    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., dim: _Optional[int] = ..., index: _Optional[str] = ..., fault: _Optional[str] = ..., damaged: _Optional[int] = ..., damaged_ids: _Optional[_Iterable[str]] = ..., versions: _Optional[_Mapping[str, str]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ...) -> None: ...
+
+class Recall(_message.Message):
+    __slots__ = ("value", "low", "high", "queries")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    low: float
+    high: float
+    queries: int
+    def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., queries: _Optional[int] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("name", "model", "layer", "metric")
@@ -558,7 +572,7 @@ class PayloadFields(_message.Message):
     def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class QueryItemsRequest(_message.Message):
-    __slots__ = ("collection", "queries", "k", "filter_json", "offset", "min_score", "excluded_ids", "exact", "payload_fields", "with_features", "max_rarity", "with_rarity", "group_by", "group_size", "diversity")
+    __slots__ = ("collection", "queries", "k", "filter_json", "offset", "min_score", "excluded_ids", "exact", "payload_fields", "with_features", "max_rarity", "with_rarity", "group_by", "group_size", "diversity", "with_recall")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -574,6 +588,7 @@ class QueryItemsRequest(_message.Message):
     GROUP_BY_FIELD_NUMBER: _ClassVar[int]
     GROUP_SIZE_FIELD_NUMBER: _ClassVar[int]
     DIVERSITY_FIELD_NUMBER: _ClassVar[int]
+    WITH_RECALL_FIELD_NUMBER: _ClassVar[int]
     collection: str
     queries: _containers.RepeatedCompositeFieldContainer[Query]
     k: int
@@ -589,7 +604,8 @@ class QueryItemsRequest(_message.Message):
     group_by: str
     group_size: int
     diversity: float
-    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., exact: bool = ..., payload_fields: _Optional[_Union[PayloadFields, _Mapping]] = ..., with_features: bool = ..., max_rarity: _Optional[float] = ..., with_rarity: bool = ..., group_by: _Optional[str] = ..., group_size: _Optional[int] = ..., diversity: _Optional[float] = ...) -> None: ...
+    with_recall: bool
+    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., k: _Optional[int] = ..., filter_json: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., excluded_ids: _Optional[_Iterable[str]] = ..., exact: bool = ..., payload_fields: _Optional[_Union[PayloadFields, _Mapping]] = ..., with_features: bool = ..., max_rarity: _Optional[float] = ..., with_rarity: bool = ..., group_by: _Optional[str] = ..., group_size: _Optional[int] = ..., diversity: _Optional[float] = ..., with_recall: bool = ...) -> None: ...
 
 class QueryItemsResponse(_message.Message):
     __slots__ = ("results", "metric", "timing", "filtered", "report")
@@ -606,7 +622,7 @@ class QueryItemsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[QueryResult, _Mapping]]] = ..., metric: _Optional[_Union[Metric, str]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., filtered: bool = ..., report: _Optional[_Union[SearchReport, _Mapping]] = ...) -> None: ...
 
 class SearchReport(_message.Message):
-    __slots__ = ("index", "vectors_compared", "codes_compared", "read_s", "filter_s", "search_s", "load_s", "rarity_pairs")
+    __slots__ = ("index", "vectors_compared", "codes_compared", "read_s", "filter_s", "search_s", "load_s", "rarity_pairs", "recall")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     VECTORS_COMPARED_FIELD_NUMBER: _ClassVar[int]
     CODES_COMPARED_FIELD_NUMBER: _ClassVar[int]
@@ -615,6 +631,7 @@ class SearchReport(_message.Message):
     SEARCH_S_FIELD_NUMBER: _ClassVar[int]
     LOAD_S_FIELD_NUMBER: _ClassVar[int]
     RARITY_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     index: str
     vectors_compared: int
     codes_compared: int
@@ -623,7 +640,8 @@ class SearchReport(_message.Message):
     search_s: float
     load_s: float
     rarity_pairs: int
-    def __init__(self, index: _Optional[str] = ..., vectors_compared: _Optional[int] = ..., codes_compared: _Optional[int] = ..., read_s: _Optional[float] = ..., filter_s: _Optional[float] = ..., search_s: _Optional[float] = ..., load_s: _Optional[float] = ..., rarity_pairs: _Optional[int] = ...) -> None: ...
+    recall: Recall
+    def __init__(self, index: _Optional[str] = ..., vectors_compared: _Optional[int] = ..., codes_compared: _Optional[int] = ..., read_s: _Optional[float] = ..., filter_s: _Optional[float] = ..., search_s: _Optional[float] = ..., load_s: _Optional[float] = ..., rarity_pairs: _Optional[int] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ...) -> None: ...
 
 class QueryResult(_message.Message):
     __slots__ = ("hits", "error")

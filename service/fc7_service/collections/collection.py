@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from fc7_service.collections.pair_scores import PairScores
 from fc7_service.collections.payload import choose_fields, is_equal, merge, read_label
 from fc7_service.collections.payload_updates import PayloadChange, Updated, update_matching, update_row
 from fc7_service.collections.rarity import Rarity
+from fc7_service.collections.recall import EVERYTHING, Recall, RecallMeter, ignore_recall
 from fc7_service.collections.rows import (
     DamagedRow,
     Item,
@@ -85,6 +86,8 @@ class Collection:
         Whether its index may be placed on a GPU.
     versions
         Of the libraries behind the features that are stored from now on.
+    recall_queries, report_recall
+        See ``most_queries`` and ``report`` of `RecallMeter`.
 
     Attributes
     ----------
@@ -99,7 +102,15 @@ class Collection:
         It cannot be opened now.
     """
 
-    def __init__(self, folder: Path, *, may_use_gpu: bool = False, versions: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        may_use_gpu: bool = False,
+        versions: dict[str, str] | None = None,
+        recall_queries: int = 0,
+        report_recall: Callable[[int, int], None] = ignore_recall,
+    ) -> None:
         self.name = folder.name
         self._store = Store(folder, versions)
         self._count = self._store.count()
@@ -111,6 +122,7 @@ class Collection:
         self._ordered = OrderedPages(self._store)
         self._searcher = Searcher(self._store, self._writing, may_use_gpu=may_use_gpu)
         self._rarity = Rarity(self._store, folder)
+        self._recall = RecallMeter(self.name, self._searcher.current, recall_queries, report_recall)
 
     @property
     def count(self) -> int:
@@ -352,8 +364,15 @@ class Collection:
         elif search.has_rarity:
             pairs = self._rarity.table(self._searcher.current())
         found, rows = self._searcher.search(queries, search, report)
+        if report.index != "exact" and not search.is_exact and search.where is None:
+            self._recall.note([query.vector for query in queries])
         report.n_pairs = pairs.n_pairs if pairs else 0
         return [[_hit(rows[rid], score, search, pairs) for rid, score in hits] for hits in found], report
+
+    @property
+    def recall(self) -> Recall | None:
+        """Recall@10 on recent queries; None if it was not measured."""
+        return EVERYTHING if self.index_name == "exact" else self._recall.recall()
 
     def threshold(self, false_matches: float) -> tuple[float, PairScores]:
         """Return a score that at most this share of random pairs reach, and what was compared.
@@ -507,6 +526,7 @@ class Collection:
         """Wait for the running write and rebuild, then close."""
         self._searcher.wait_for_rebuild()
         self._rarity.wait()
+        self._recall.close()
         with self._writing:
             self._store.close()
 

@@ -10,7 +10,7 @@ import shutil
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.pools import Pools
+from fc7_service.collections.recall import ignore_recall
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.schema import Definition, make_store
 
@@ -82,6 +83,8 @@ class Collections:
         Whether indexes may be placed on a GPU.
     versions
         Of the libraries that make and compare features. A collection records those behind its commits.
+    recall_queries, report_recall
+        See ``most_queries`` and ``report`` of `RecallMeter`.
 
     Attributes
     ----------
@@ -96,7 +99,10 @@ class Collections:
         *,
         may_use_gpu: bool = False,
         versions: dict[str, str] | None = None,
+        recall_queries: int = 0,
+        report_recall: Callable[[int, int], None] = ignore_recall,
     ) -> None:
+        self._recall_queries, self._report_recall = recall_queries, report_recall
         self._path, self._most_open, self._may_use_gpu, self._versions = path, most_open, may_use_gpu, versions
         self._open: OrderedDict[str, _OpenCollection] = OrderedDict()  # least recently used first
         self._aside: dict[str, Damaged] = {}
@@ -302,7 +308,13 @@ class Collections:
             return entry
         try:
             self._make_room(1)
-            collection = Collection(self._path / name, may_use_gpu=self._may_use_gpu, versions=self._versions)
+            collection = Collection(
+                self._path / name,
+                may_use_gpu=self._may_use_gpu,
+                versions=self._versions,
+                recall_queries=self._recall_queries,
+                report_recall=self._report_recall,
+            )
             entry = _OpenCollection(collection, 1)
         except DataLoss as error:
             self._aside[name] = Damaged(name, error.message)

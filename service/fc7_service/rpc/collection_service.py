@@ -19,7 +19,7 @@ from fc7_service.rpc.item_pages import list_items, write_item
 from fc7_service.rpc.label_records import add_labels, list_labels, undo_labels
 from fc7_service.rpc.messages import check_answer, write_error, write_provenance, write_timing
 from fc7_service.rpc.payload_updates import delete_matching, update_payloads
-from fc7_service.rpc.query_items import read_queries, write_hits, write_report
+from fc7_service.rpc.query_items import read_queries, write_hits, write_recall, write_report
 from fc7_service.rpc.read_search import read_search
 from fc7_service.rpc.upsert_items import upsert_items
 from fc7_service.telemetry.record import Record, ignore
@@ -166,7 +166,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 metric=_METRIC_NUMBERS[collection.metric],
                 timing=write_timing(timing),
                 filtered=search.where is not None,
-                report=write_report(report, read - start),
+                report=write_report(report, read - start, collection.recall if request.with_recall else None),
             )
 
     async def _index(self, collection: Collection) -> None:
@@ -227,4 +227,6 @@ def _describe(collection: Collection, find_damage: bool) -> pb.Collection:
     described = _write_collection(collection)
     described.damaged_ids.extend(collection.damaged_ids[:_MOST_DAMAGED_IDS])
     described.versions.update(collection.versions())
+    if (recall := collection.recall) is not None:
+        described.recall.CopyFrom(write_recall(recall))
     return described

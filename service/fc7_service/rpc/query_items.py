@@ -13,6 +13,7 @@ from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error
 from fc7.v1 import collection_pb2 as pb
 from fc7_service.collections.collection import Collection
+from fc7_service.collections.recall import Recall
 from fc7_service.collections.search import Example, Hit, Query, Search, SearchReport, combine
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import extract_images
@@ -69,7 +70,12 @@ def write_hits(
     return results, total
 
 
-def write_report(report: SearchReport, read_s: float) -> pb.SearchReport:
+def write_recall(recall: Recall) -> pb.Recall:
+    """Return the message of a recall."""
+    return pb.Recall(value=recall.value, low=recall.low, high=recall.high, queries=recall.n_queries)
+
+
+def write_report(report: SearchReport, read_s: float, recall: Recall | None) -> pb.SearchReport:
     """Return the message that says how a search was done, after its queries had been read in ``read_s``."""
     return pb.SearchReport(
         index=report.index,
@@ -80,6 +86,7 @@ def write_report(report: SearchReport, read_s: float) -> pb.SearchReport:
         search_s=report.search_s,
         load_s=report.load_s,
         rarity_pairs=report.n_pairs,
+        recall=None if recall is None else write_recall(recall),
     )
 
 

@@ -66,6 +66,16 @@ METRICS = {
         Metric("fc7_batch_images", "histogram", "Views of pictures in one run of a network.", ("model",), _BATCH),
         Metric("fc7_waiting_images", "gauge", "Views of pictures that wait or are being computed."),
         Metric("fc7_search_seconds", "histogram", "Time to search for all queries of one call.", ("index",), _SHORT_S),
+        Metric(
+            "fc7_neighbours_wanted_total",
+            "counter",
+            "True nearest neighbours of recent queries that were compared with exact search, ten per query.",
+        ),
+        Metric(
+            "fc7_neighbours_found_total",
+            "counter",
+            "Those of them that the index had found. The quotient is the recall of large collections.",
+        ),
         Metric("fc7_open_collections", "gauge", "Collections that are open, with an index or without."),
         Metric("fc7_fit_seconds", "histogram", "Time to fit a head, not counting the wait for its turn.", (), _FIT_S),
         Metric(
