@@ -54,6 +54,7 @@ def requests() -> dict[str, list[Message]]:
                 **in_c,
             )
         ],
+        "CollectionService.FindDuplicates": [collection_pb2.FindDuplicatesRequest(min_score=0.5, **in_c)],
         "CollectionService.CountValues": [collection_pb2.CountValuesRequest(fields=["label"], **in_c)],
         "CollectionService.AddLabels": [
             collection_pb2.AddLabelsRequest(labels=[collection_pb2.Label(id="1", label="dark", by="me")], **in_c)

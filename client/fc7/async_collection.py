@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fc7._async_session import AsyncSession
-from fc7._operations import collection, facets, new_items, payloads
+from fc7._operations import collection, duplicates, facets, new_items, payloads
 from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
@@ -18,6 +18,7 @@ from fc7.images import ImageLike
 from fc7.results import (
     Added,
     CollectionFacts,
+    DuplicateGroup,
     Facet,
     Item,
     Label,
@@ -165,6 +166,17 @@ class AsyncCollection(CollectionFacts):
     ) -> list[Facet]:
         """Return the most frequent values of payload fields. See `Collection.facets`."""
         return await self._session.run(facets.count_values(self.name, fields, where, limit), timeout_s)
+
+    def duplicates(
+        self,
+        *,
+        min_score: float | None = None,
+        max_rarity: float | None = None,
+        where: Where | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[DuplicateGroup]:
+        """Yield groups of items that are the same or nearly so. See `Collection.duplicates`."""
+        return self._session.iterate(duplicates.find(self.name, min_score, max_rarity, where), timeout_s)
 
     async def update(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fc7._operations import collection, facets, new_items, payloads
+from fc7._operations import collection, duplicates, facets, new_items, payloads
 from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
@@ -15,7 +15,7 @@ from fc7.errors import Fc7Error
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.images import ImageLike
-from fc7.results import Added, CollectionFacts, Facet, Item, Label, Labelled, Removed, Updated
+from fc7.results import Added, CollectionFacts, DuplicateGroup, Facet, Item, Label, Labelled, Removed, Updated
 from fc7.searches import Example, Hits, Search, Threshold
 
 
@@ -384,6 +384,41 @@ class Collection(CollectionFacts):
         []
         """
         return self._session.run(facets.count_values(self.name, fields, where, limit), timeout_s)
+
+    def duplicates(
+        self,
+        *,
+        min_score: float | None = None,
+        max_rarity: float | None = None,
+        where: Where | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[DuplicateGroup]:
+        """Yield groups of items that are the same or nearly so. Within a group, every pair is near enough.
+
+        An item is in one group at most. To compare one new picture with all items, call `search` with ``min_score``.
+
+        Parameters
+        ----------
+        min_score
+            The least score of a pair. Defaults to 0.97, which fits the metric cosine.
+        max_rarity
+            Instead of a score: its rarity, the share of random pairs of the collection that are at least as near.
+        where
+            Compare only the items that match this filter. See `search`.
+
+        Raises
+        ------
+        InvalidArgument
+            No pair, or every pair, reaches the score.
+        FailedPrecondition
+            The metric is "dot".
+
+        Examples
+        --------
+        >>> [group.ids for group in photos.duplicates(min_score=0.999)]
+        []
+        """
+        return self._session.iterate(duplicates.find(self.name, min_score, max_rarity, where), timeout_s)
 
     def update(
         self,

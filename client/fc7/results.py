@@ -418,6 +418,25 @@ class Facet:
     uncounted: int
 
 
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Items that are the same or nearly so. Every pair of them is near enough.
+
+    Attributes
+    ----------
+    ids : list of str
+        Ids of the items, two or more, in the order in which they were first added.
+    score : float
+        Score of the least similar pair.
+    same_content : bool
+        Whether all items have the same bytes.
+    """
+
+    ids: list[str]
+    score: float
+    same_content: bool
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Item:
     """A stored item.

@@ -160,6 +160,27 @@ def test_the_cursor_of_a_page_is_of_one_list(env: Any, photos: Any) -> None:
                 ask(order_by="year", page_token=write_cursor(place, *about))
 
 
+async def test_duplicates_are_found(env: Any, photos: Any) -> None:
+    photos.add([jpeg(3), jpeg(3), jpeg(7)], ids=["three", "3 again", "seven"])
+    groups = [group for group in photos.duplicates(min_score=0.999999) if group.same_content]
+    assert [group.ids for group in groups] == [["3", "three", "3 again"], ["7", "seven"]]
+    assert groups[0].score == pytest.approx(1.0)
+    async with fc7.AsyncClient(**env[1]) as client:
+        same = await client.collection(photos.name)
+        assert [group async for group in same.duplicates(min_score=0.999999) if group.same_content] == groups
+    assert list(photos.duplicates(min_score=0.999999, where="year < 1990")) == []
+    assert any("3" in group.ids for group in photos.duplicates(max_rarity=0.5))
+    for wrong in ({"min_score": 1.5}, {"max_rarity": 2.0}, {"min_score": 0.9, "max_rarity": 0.5}):
+        with pytest.raises(fc7.InvalidArgument):
+            list(photos.duplicates(**wrong))
+    listed = rows(command("duplicates", photos.name, "--score", "0.999999", "--json", env=env[0]))
+    assert {"ids": ["7", "seven"], "score": groups[1].score, "same_content": True} in listed
+    shown = command("duplicates", photos.name, "--rarity", "0.5", env=env[0]).stdout
+    assert shown.splitlines()[-1].startswith(f"{photos.name}: ")
+    command("duplicates", photos.name, "--score", "0.9", "--rarity", "0.5", code=2, env=env[0])
+    command("duplicates", photos.name, "--score", "2", code=2, env=env[0])
+
+
 async def test_labels_are_recorded_listed_and_undone(env: Any, photos: Any) -> None:
     told: list[str] = []
     labels = [

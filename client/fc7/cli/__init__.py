@@ -22,6 +22,7 @@ COMMANDS = {
     ),
     "add": ("add", "Add images to a collection, and create it if it does not exist."),
     "remove": ("remove", "Remove items from a collection."),
+    "duplicates": ("duplicates", "Find groups of items that are the same or nearly so."),
     "label": ("label", "Record which label fits an item of a collection."),
     "search": ("search", "Find the items nearest to an image or to a stored item."),
     "head": ("head", "Train, evaluate, report on, publish, list, show and delete heads."),

@@ -325,6 +325,34 @@ class ValueCount(_message.Message):
     count: int
     def __init__(self, value_json: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
+class FindDuplicatesRequest(_message.Message):
+    __slots__ = ("collection", "min_score", "max_rarity", "filter_json")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    MAX_RARITY_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    min_score: float
+    max_rarity: float
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., min_score: _Optional[float] = ..., max_rarity: _Optional[float] = ..., filter_json: _Optional[str] = ...) -> None: ...
+
+class FindDuplicatesResponse(_message.Message):
+    __slots__ = ("groups",)
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedCompositeFieldContainer[DuplicateGroup]
+    def __init__(self, groups: _Optional[_Iterable[_Union[DuplicateGroup, _Mapping]]] = ...) -> None: ...
+
+class DuplicateGroup(_message.Message):
+    __slots__ = ("ids", "score", "same_content")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SAME_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    score: float
+    same_content: bool
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., same_content: bool = ...) -> None: ...
+
 class DeleteItemsRequest(_message.Message):
     __slots__ = ("collection", "ids", "filter_json", "page_token")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]

@@ -110,6 +110,11 @@ class CollectionServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_collection__pb2.GetThresholdRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_collection__pb2.GetThresholdResponse.FromString,
                 _registered_method=True)
+        self.FindDuplicates = channel.unary_stream(
+                '/fc7.v1.CollectionService/FindDuplicates',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.FindDuplicatesRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.FindDuplicatesResponse.FromString,
+                _registered_method=True)
         self.QueryItems = channel.unary_unary(
                 '/fc7.v1.CollectionService/QueryItems',
                 request_serializer=fc7_dot_v1_dot_collection__pb2.QueryItemsRequest.SerializeToString,
@@ -228,6 +233,13 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindDuplicates(self, request, context):
+        """Find groups of items that are the same or nearly so. Within a group, every pair is near enough.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def QueryItems(self, request, context):
         """Find the nearest items of each query. A query that fails has an error in its place.
         """
@@ -312,6 +324,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.GetThreshold,
                     request_deserializer=fc7_dot_v1_dot_collection__pb2.GetThresholdRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_collection__pb2.GetThresholdResponse.SerializeToString,
+            ),
+            'FindDuplicates': grpc.unary_stream_rpc_method_handler(
+                    servicer.FindDuplicates,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.FindDuplicatesRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.FindDuplicatesResponse.SerializeToString,
             ),
             'QueryItems': grpc.unary_unary_rpc_method_handler(
                     servicer.QueryItems,
@@ -725,6 +742,33 @@ class CollectionService(object):
             '/fc7.v1.CollectionService/GetThreshold',
             fc7_dot_v1_dot_collection__pb2.GetThresholdRequest.SerializeToString,
             fc7_dot_v1_dot_collection__pb2.GetThresholdResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindDuplicates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fc7.v1.CollectionService/FindDuplicates',
+            fc7_dot_v1_dot_collection__pb2.FindDuplicatesRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.FindDuplicatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

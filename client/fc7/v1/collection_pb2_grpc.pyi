@@ -67,6 +67,8 @@ class CollectionServiceStub:
     """Take back the newest label record of each item. An item without one has an error in its place."""
     GetThreshold: _grpc.UnaryUnaryMultiCallable[_collection_pb2.GetThresholdRequest, _collection_pb2.GetThresholdResponse]
     """Turn a rate of false matches into a score."""
+    FindDuplicates: _grpc.UnaryStreamMultiCallable[_collection_pb2.FindDuplicatesRequest, _collection_pb2.FindDuplicatesResponse]
+    """Find groups of items that are the same or nearly so. Within a group, every pair is near enough."""
     QueryItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -109,6 +111,8 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     """Take back the newest label record of each item. An item without one has an error in its place."""
     GetThreshold: _aio.UnaryUnaryMultiCallable[_collection_pb2.GetThresholdRequest, _collection_pb2.GetThresholdResponse]  # type: ignore[assignment]
     """Turn a rate of false matches into a score."""
+    FindDuplicates: _aio.UnaryStreamMultiCallable[_collection_pb2.FindDuplicatesRequest, _collection_pb2.FindDuplicatesResponse]  # type: ignore[assignment]
+    """Find groups of items that are the same or nearly so. Within a group, every pair is near enough."""
     QueryItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.QueryItemsRequest, _collection_pb2.QueryItemsResponse]  # type: ignore[assignment]
     """Find the nearest items of each query. A query that fails has an error in its place."""
 
@@ -238,6 +242,14 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.GetThresholdResponse, _abc.Awaitable[_collection_pb2.GetThresholdResponse]]:
         """Turn a rate of false matches into a score."""
+
+    @_abc_1.abstractmethod
+    def FindDuplicates(
+        self,
+        request: _collection_pb2.FindDuplicatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_collection_pb2.FindDuplicatesResponse], _abc.AsyncIterator[_collection_pb2.FindDuplicatesResponse]]:
+        """Find groups of items that are the same or nearly so. Within a group, every pair is near enough."""
 
     @_abc_1.abstractmethod
     def QueryItems(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from fc7.contract.filter import Filter, matches, read_field
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
+from fc7_service.collections.duplicates import Duplicates, find_duplicates
 from fc7_service.collections.facets import Facet, count_values
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.labels import Labels, forget, positive_labels
@@ -373,6 +375,48 @@ class Collection:
     def recall(self) -> Recall | None:
         """Recall@10 on recent queries; None if it was not measured."""
         return EVERYTHING if self.index_name == "exact" else self._recall.recall()
+
+    def duplicates(
+        self,
+        min_score: float | None,
+        max_rarity: float | None = None,
+        where: Filter | None = None,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Duplicates]:
+        """Yield groups of items of which every pair reaches a score. See `find_duplicates`.
+
+        Parameters
+        ----------
+        min_score, max_rarity
+            The score, or its rarity. Give one of them.
+        where
+            Which items to compare. Defaults to all.
+        is_cancelled
+            Asked now and then whether to end early.
+
+        Raises
+        ------
+        InvalidArgument
+            No pair, or every pair, reaches the score; or the rarity is not one.
+        FailedPrecondition
+            The metric is "dot", or there are too few items to tell how rare a score is.
+        """
+        if self.metric == "dot":
+            raise FailedPrecondition(
+                f"collection {self.name!r} compares by inner product, by which long features are near to all others. "
+                "Look for duplicates in a collection with the metric cosine or l2",
+                name=self.name,
+            )
+        if max_rarity is not None:
+            min_score, _ = self._rarity.cut_off(self._searcher.current(), max_rarity, "max_rarity")
+        largest = 1.0 if self.metric == "cosine" else 0.0
+        if min_score is None or not -math.inf < min_score <= largest or (self.metric == "cosine" and min_score <= 0):
+            least = "above 0 and " if self.metric == "cosine" else ""
+            raise InvalidArgument(
+                f"min_score must be {least}at most {largest:g} with the metric {self.metric} (got {min_score})",
+                name="min_score",
+            )
+        return find_duplicates(self._store, min_score, where, is_cancelled)
 
     def threshold(self, false_matches: float) -> tuple[float, PairScores]:
         """Return a score that at most this share of random pairs reach, and what was compared.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fc7.contract.filter import Filter
@@ -14,6 +15,7 @@ from fc7_service.collections.collection import Collection
 from fc7_service.collections.registry import Collections, Damaged, Summary, Use
 from fc7_service.collections.rows import Metric, why_absent
 from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor
+from fc7_service.rpc.duplicates import find_duplicates
 from fc7_service.rpc.facets import count_values
 from fc7_service.rpc.item_pages import list_items, write_item
 from fc7_service.rpc.label_records import add_labels, list_labels, undo_labels
@@ -149,6 +151,14 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 count=pairs.n_items,
                 commit=pairs.commit,
             )
+
+    async def FindDuplicates(  # noqa: N802
+        self, request: pb.FindDuplicatesRequest, context: Any
+    ) -> AsyncIterator[pb.FindDuplicatesResponse]:
+        """Find groups of items that are the same or nearly so."""
+        with await self._use(request.collection) as collection:
+            async for answer in find_duplicates(collection, request, _read_filter(request.filter_json)):
+                yield answer
 
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Any) -> pb.QueryItemsResponse:  # noqa: N802
         """Find the nearest items of each query."""
