@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import example, json_option
 from fc7.cli.output import print_json, print_text
-from fc7.errors import Unavailable
+from fc7.errors import Fc7Error, Unavailable
+
+if TYPE_CHECKING:
+    from fc7 import Client
 
 
 @example("fc7 health --server 127.0.0.1:50051")
@@ -23,7 +27,8 @@ def health(connection: Connection, as_json: bool) -> None:
     The exit code is 0 if the server is ready and 7 if it is not. Other failures use the usual
     exit codes; an invalid address gives 2.
 
-    The command needs no token and never starts a server. Without --server, it asks the process
+    With --json, it also names the device that the default model runs on, if the caller may know
+    that (scope admin). The command needs no token and never starts a server. Without --server, it asks the process
     that holds the data folder. For that, 'fc7[cpu]' or 'fc7[gpu]' must be installed; otherwise
     the exit code is 4.
     """
@@ -31,10 +36,19 @@ def health(connection: Connection, as_json: bool) -> None:
         connection = Connection(_holder(connection.data), None, None, None)
     with replace(connection, models=()).open() as client:
         client.check_ready()
+        device = _device(client) if as_json else ""
     if as_json:
-        print_json({"status": "ready"})
+        print_json({"status": "ready"} | ({"device": device} if device else {}))
     else:
         print_text("ready")
+
+
+def _device(client: Client) -> str:
+    """Return what the default model runs on; nothing if the caller may not know it, or if it has not run yet."""
+    try:
+        return client.server_info(timeout_s=5).provider
+    except Fc7Error:
+        return ""
 
 
 def _holder(data: Path | None) -> str:
