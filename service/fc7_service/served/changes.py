@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from fc7.errors import FailedPrecondition, Reason
+from fc7.errors import FailedPrecondition, NotFound, Reason
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.bundle.folder import open_bundle, open_model
 from fc7_service.served.served_model import ServedModel
@@ -134,12 +134,17 @@ class ModelChanges:
 
 async def wait_until_released(model: ServedModel) -> int:
     """Wait a moment for the calls of a network that is served no longer; return how many still use it."""
-    await asyncio.to_thread(model.is_released.wait, _RELEASE_S if model.n_users else None)
+    await asyncio.to_thread(model.is_released.wait, _RELEASE_S)
     return model.n_users
 
 
 def _open(name: str) -> Bundle:
-    bundle = open_model(name)
+    try:
+        bundle = open_model(name)
+    except OSError as error:  # a name that no path can have, or a folder that may not be read
+        raise NotFound(
+            f"bundle {name[:64]!r} cannot be opened: {error.strerror}", name=name[:64], reason=Reason.MODEL_NOT_FOUND
+        ) from error
     bundle.check_files()
     return bundle
 
