@@ -55,8 +55,7 @@ def server_options(n_connections: int) -> tuple[tuple[str, Any], ...]:
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.so_reuseport", 0),  # otherwise a second server could bind the same port unnoticed
         ("grpc.max_allowed_incoming_connections", n_connections),  # of each port; more are closed at once
-        # Of a connection. More than the calls that may run (1000): callers above that are told so, not just cut off.
-        ("grpc.max_concurrent_streams", 2000),
+        ("grpc.max_concurrent_streams", 1000),  # of a connection; gRPC itself refuses more, which costs little
         ("grpc.server_handshake_timeout_ms", 10_000),
         ("grpc.max_connection_idle_ms", 300_000),  # clients reconnect with their next call
         ("grpc.max_connection_age_ms", 3_600_000),  # running calls continue; spreads clients after a restart
