@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -290,3 +291,14 @@ async def test_a_slow_call_survives_keepalive(
         assert await stream.code() is grpc.StatusCode.OK
     await served.stop()
     folder.release()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_a_server_runs_on_uvloop_and_an_embedded_one_leaves_the_callers_process_alone(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "served", "--model", str(tiny_bundle)) as served:
+        assert "uvloop" in Path(f"/proc/{served.process.pid}/maps").read_text()
+    code = f"import fc7, sys\nwith fc7.connect(data={str(tmp_path / 'own')!r}, models=[{str(tiny_bundle)!r}]):\n"
+    code += "    assert 'uvloop' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=WAIT_S)
