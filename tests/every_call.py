@@ -55,6 +55,7 @@ def requests() -> dict[str, list[Message]]:
             )
         ],
         "CollectionService.FindDuplicates": [collection_pb2.FindDuplicatesRequest(min_score=0.5, **in_c)],
+        "CollectionService.MapItems": [collection_pb2.MapItemsRequest(field="label", **in_c)],
         "CollectionService.CountValues": [collection_pb2.CountValuesRequest(fields=["label"], **in_c)],
         "CollectionService.AddLabels": [
             collection_pb2.AddLabelsRequest(labels=[collection_pb2.Label(id="1", label="dark", by="me")], **in_c)

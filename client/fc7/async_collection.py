@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fc7._async_session import AsyncSession
-from fc7._operations import collection, duplicates, facets, new_items, payloads
+from fc7._operations import collection, duplicates, facets, item_map, new_items, payloads
 from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
@@ -21,6 +21,7 @@ from fc7.results import (
     DuplicateGroup,
     Facet,
     Item,
+    ItemMap,
     Label,
     Labelled,
     Removed,
@@ -155,6 +156,10 @@ class AsyncCollection(CollectionFacts):
     async def count_items(self, *, where: Where | None = None, timeout_s: float | None = None) -> int:
         """Return the number of items that match a filter. See `Collection.count_items`."""
         return await self._session.run(collection.count_items(self.name, where), timeout_s)
+
+    async def map(self, field: str = "", *, timeout_s: float | None = None) -> ItemMap:
+        """Return where the items lie in two dimensions. See `Collection.map`."""
+        return await self._session.run(item_map.map_items(self.name, field), timeout_s)
 
     async def facets(
         self,

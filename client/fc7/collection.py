@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fc7._operations import collection, duplicates, facets, new_items, payloads
+from fc7._operations import collection, duplicates, facets, item_map, new_items, payloads
 from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
@@ -15,7 +15,7 @@ from fc7.errors import Fc7Error
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.images import ImageLike
-from fc7.results import Added, CollectionFacts, DuplicateGroup, Facet, Item, Label, Labelled, Removed, Updated
+from fc7.results import Added, CollectionFacts, DuplicateGroup, Facet, Item, ItemMap, Label, Labelled, Removed, Updated
 from fc7.searches import Example, Hits, Search, Threshold
 
 
@@ -419,6 +419,25 @@ class Collection(CollectionFacts):
         []
         """
         return self._session.iterate(duplicates.find(self.name, min_score, max_rarity, where), timeout_s)
+
+    def map(self, field: str = "", *, timeout_s: float | None = None) -> ItemMap:
+        """Return where the items lie along the two directions in which their features vary most.
+
+        Parameters
+        ----------
+        field
+            Return each item's value of this payload field too. Short text, numbers and booleans count.
+
+        References
+        ----------
+        Pearson 1901 (principal components).
+
+        Examples
+        --------
+        >>> photos.map("label").positions.shape
+        (0, 2)
+        """
+        return self._session.run(item_map.map_items(self.name, field), timeout_s)
 
     def update(
         self,

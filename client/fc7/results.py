@@ -392,6 +392,28 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemMap:
+    """Where the items of a collection lie in two dimensions.
+
+    Attributes
+    ----------
+    ids : list of str
+        Ids of the items.
+    positions : NDArray[np.float32]
+        (N, 2): along the two directions in which the features vary most.
+    shares : tuple of float
+        Share of the variance that each of the two explains.
+    values : list
+        Per item, its value of the field that was named; None if it has none of the 64 most frequent ones.
+    """
+
+    ids: list[str]
+    positions: NDArray[np.float32]
+    shares: tuple[float, float]
+    values: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Facet:
     """How often each value of a payload field occurs.
 

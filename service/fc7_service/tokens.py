@@ -35,6 +35,7 @@ SCOPE_OF_CALL = {
     "/fc7.v1.CollectionService/CountItems": "read",
     "/fc7.v1.CollectionService/CountValues": "read",
     "/fc7.v1.CollectionService/FindDuplicates": "read",
+    "/fc7.v1.CollectionService/MapItems": "read",
     "/fc7.v1.CollectionService/ListLabels": "read",
     "/fc7.v1.CollectionService/GetThreshold": "read",
     "/fc7.v1.CollectionService/QueryItems": "read",

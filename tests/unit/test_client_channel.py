@@ -84,7 +84,7 @@ def test_every_call_is_known_to_be_safe_to_repeat_or_not() -> None:
         "ModelService": {"ListModels", "GetModel", "GetGolden", "LoadModel"},
         "CollectionService": {
             *("GetCollection", "ListCollections", "UpsertItems", "GetItems", "ListItems", "CountItems", "QueryItems"),
-            *("AddLabels", "ListLabels", "CountValues", "FindDuplicates", "GetThreshold"),
+            *("AddLabels", "ListLabels", "CountValues", "MapItems", "FindDuplicates", "GetThreshold"),
         },
         "HeadService": {"GetHead", "ListHeads", "Classify", "ClassifyItems", "RankItems", "GetHeadReport"},
         "ExplainService": {"ProjectUnit", "TopUnits", "ExplainMatch", "ExplainClass", "Occlude"},

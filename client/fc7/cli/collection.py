@@ -11,6 +11,7 @@ import click
 
 from fc7.cli.collection_facets import facets
 from fc7.cli.collection_items import items
+from fc7.cli.collection_map import map_collection
 from fc7.cli.collection_update import update
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import example, json_option, layer_option, model_option, where_option, yes_option
@@ -33,6 +34,7 @@ def collection() -> None:
 
 collection.add_command(items)
 collection.add_command(facets)
+collection.add_command(map_collection)
 collection.add_command(update)
 
 

@@ -283,6 +283,28 @@ class CountItemsResponse(_message.Message):
     count: int
     def __init__(self, count: _Optional[int] = ...) -> None: ...
 
+class MapItemsRequest(_message.Message):
+    __slots__ = ("collection", "field")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    field: str
+    def __init__(self, collection: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
+
+class MapItemsResponse(_message.Message):
+    __slots__ = ("ids", "positions", "shares", "groups", "values_json")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_JSON_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    positions: _common_pb2.Tensor
+    shares: _containers.RepeatedScalarFieldContainer[float]
+    groups: _common_pb2.Tensor
+    values_json: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., shares: _Optional[_Iterable[float]] = ..., groups: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., values_json: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class CountValuesRequest(_message.Message):
     __slots__ = ("collection", "fields", "filter_json", "limit")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]

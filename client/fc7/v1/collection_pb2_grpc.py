@@ -80,6 +80,11 @@ class CollectionServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_collection__pb2.CountValuesRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_collection__pb2.CountValuesResponse.FromString,
                 _registered_method=True)
+        self.MapItems = channel.unary_unary(
+                '/fc7.v1.CollectionService/MapItems',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.MapItemsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.MapItemsResponse.FromString,
+                _registered_method=True)
         self.DeleteItems = channel.unary_unary(
                 '/fc7.v1.CollectionService/DeleteItems',
                 request_serializer=fc7_dot_v1_dot_collection__pb2.DeleteItemsRequest.SerializeToString,
@@ -190,6 +195,13 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MapItems(self, request, context):
+        """Place all items in two dimensions, along the two directions in which their features vary most.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteItems(self, request, context):
         """Delete items by id, or those that match a filter. An id that is not stored has an error in its place.
         """
@@ -294,6 +306,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.CountValues,
                     request_deserializer=fc7_dot_v1_dot_collection__pb2.CountValuesRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_collection__pb2.CountValuesResponse.SerializeToString,
+            ),
+            'MapItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.MapItems,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.MapItemsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.MapItemsResponse.SerializeToString,
             ),
             'DeleteItems': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteItems,
@@ -580,6 +597,33 @@ class CollectionService(object):
             '/fc7.v1.CollectionService/CountValues',
             fc7_dot_v1_dot_collection__pb2.CountValuesRequest.SerializeToString,
             fc7_dot_v1_dot_collection__pb2.CountValuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MapItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.CollectionService/MapItems',
+            fc7_dot_v1_dot_collection__pb2.MapItemsRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.MapItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -19,6 +19,7 @@ from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.duplicates import Duplicates, find_duplicates
 from fc7_service.collections.facets import Facet, count_values
 from fc7_service.collections.index_choice import choose_index
+from fc7_service.collections.item_map import ItemMap, map_items
 from fc7_service.collections.labels import Labels, forget, positive_labels
 from fc7_service.collections.ordering import Key, Order, OrderedPages
 from fc7_service.collections.pair_scores import PairScores
@@ -272,6 +273,10 @@ class Collection:
     def count_values(self, fields: Sequence[str], limit: int, where: Filter | None = None) -> tuple[int, list[Facet]]:
         """Return how many items match, and the ``limit`` most frequent values of each field. See `count_values`."""
         return count_values(self._store, fields, where, limit)
+
+    def map_items(self, field: str = "") -> ItemMap:
+        """Place all items in two dimensions. See `map_items`."""
+        return map_items(self._store, field)
 
     def labelled_features(
         self, field: str | None, max_rows: int, group_field: str = ""

@@ -17,6 +17,7 @@ from fc7_service.collections.rows import Metric, why_absent
 from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor
 from fc7_service.rpc.duplicates import find_duplicates
 from fc7_service.rpc.facets import count_values
+from fc7_service.rpc.item_map import map_items
 from fc7_service.rpc.item_pages import list_items, write_item
 from fc7_service.rpc.label_records import add_labels, list_labels, undo_labels
 from fc7_service.rpc.messages import check_answer, write_error, write_provenance, write_timing
@@ -100,6 +101,11 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         """Count how often each value of payload fields occurs."""
         with await self._use(request.collection) as collection:
             return await self._pools.read(count_values, collection, request, _read_filter(request.filter_json))
+
+    async def MapItems(self, request: pb.MapItemsRequest, context: Any) -> pb.MapItemsResponse:  # noqa: N802
+        """Place all items in two dimensions."""
+        with await self._use(request.collection) as collection:
+            return await asyncio.to_thread(map_items, collection, request.field)
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, context: Any) -> pb.DeleteItemsResponse:  # noqa: N802
         """Delete items by id, or those that match a filter."""
