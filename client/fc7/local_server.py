@@ -91,20 +91,24 @@ class LocalServer:
         return attach_or_start(settings, self._is_serving)
 
     def _is_serving(self, address: str, token: str) -> bool:
-        """Ask another process's server, which may be starting or about to end, whether it takes calls."""
         self._check_open()
-        endpoint = Endpoint(address, token)
-        with endpoint.open() as channel:
-            check, request = HealthStub(channel).Check, health_pb2.HealthCheckRequest()
-            try:
-                answer = check(request, timeout=_PROBE_S, metadata=endpoint.metadata)
-            except grpc.RpcError:
-                return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        return is_serving(address, token)
 
     def _check_open(self) -> None:
         if self._is_stopped:
             raise FailedPrecondition("this client is closed. Connect again with fc7.connect()")
+
+
+def is_serving(address: str, token: str) -> bool:
+    """Ask another process's server, which may be starting or about to end, whether it takes calls."""
+    endpoint = Endpoint(address, token)
+    with endpoint.open() as channel:
+        check, request = HealthStub(channel).Check, health_pb2.HealthCheckRequest()
+        try:
+            answer = check(request, timeout=_PROBE_S, metadata=endpoint.metadata)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def shipped_models() -> Collection[str]:

@@ -59,6 +59,7 @@ ROOMS = {
     "fc7.__main__": Room("fc7.cli"),
     "fc7.cli": Room("fc7 click", "numpy rich PIL platformdirs pyarrow skimage grpc"),
     "fc7.cli.serve": Room("fc7 click", "fc7_service"),
+    "fc7.cli.ui": Room("fc7 click", "fc7_service"),
     "fc7.cli.health": Room("fc7 click", "fc7_service.data_folder"),
     "fc7.cli.model": Room("fc7 click", "fc7_models numpy rich"),
     "fc7.cli.model_study": Room("fc7 click", "fc7_models"),

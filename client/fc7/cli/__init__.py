@@ -15,6 +15,7 @@ from fc7.errors import Fc7Error
 # name: `fc7 collection items` is in `collection_items.py`, `fc7 model train` in `model_train.py`.
 COMMANDS = {
     "serve": ("serve", "Serve trained networks, collections and heads over gRPC."),
+    "ui": ("ui", "Open the page in the browser, over your data folder."),
     "extract": ("extract", "Write the features of images to a file."),
     "collection": (
         "collection",
