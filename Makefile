@@ -6,7 +6,7 @@ VERSIONS := 3.11 3.12 3.13
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-long test-versions docs docs-tables proto lint bench-start bench-train bench-explain bench-search bench-serving clean
+.PHONY: demo test test-long test-versions docs docs-tables screenshots proto lint bench-start bench-train bench-explain bench-search bench-serving clean
 
 # A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
 demo: $(VENV)/demo
@@ -45,6 +45,10 @@ docs: $(VENV)/test
 # Write the tables of the docs that come from the code; a test fails where they differ.
 docs-tables: $(VENV)/test
 	PYTHONPATH=docs $(BIN)/python -m tables
+
+# Photograph the page for the docs, on the pictures of a folder with one sub-folder per class: `make screenshots DATA=folder`.
+screenshots: $(VENV)/test
+	$(BIN)/python docs/screenshots.py "$(DATA)"
 
 # Regenerate the stubs of the contract; a test fails where they differ.
 proto: $(VENV)/test

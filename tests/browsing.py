@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Site:
 @contextmanager
 def serving_page(data: Path, pictures: Path, *, http: str = "127.0.0.1:0") -> Iterator[Site]:
     """Run a server with its page until the block ends."""
-    command = [*serve_command(data), "--model", "alexnet-64", "--http", http]
+    command = [*serve_command(data), "--model", "alexnet-64", "--http", http, "--pictures", str(pictures)]
     with (data.parent / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=clean_environment())
         assert process.stdout is not None
@@ -79,3 +80,11 @@ def drop(page: Any, kind: str, file: Path) -> None:
 def ids_on(page: Any) -> list[str]:
     """Return the ids of the tiles, in order."""
     return [tile.get_attribute("data-id") for tile in page.locator(".results .grid > li").all()]
+
+
+def wait_until(page: Any, expression: str) -> None:
+    """Wait until JavaScript is true. (Playwright's own way needs `eval`, which the page's content policy forbids.)"""
+    end = time.monotonic() + WAIT_S
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"still not true: {expression}"
+        page.wait_for_timeout(20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +54,7 @@ VIEWS = {
     "/collections/nasty/label": ".class",
     "/collections/nasty/train": ".figure",
     "/heads/nasty": ".figure",
+    "/collections/nasty/map": ".class",
     "/server": ".model",
 }
 
@@ -68,7 +68,7 @@ def test_no_view_takes_text_for_html(open_page: OpenPage, nasty: Site, path: str
     assert page.locator("[onerror]").count() == 0
 
 
-@pytest.mark.parametrize("path", ["/", "/collections/photos", "/collections/photos/label", "/collections/photos/train"])
+@pytest.mark.parametrize("path", ["/", *(f"/collections/photos{view}" for view in ("", "/label", "/train", "/map"))])
 def test_page_weighs_little(browser: Any, site: Site, path: str) -> None:
     context = browser.new_context()
     page, answers = context.new_page(), []
@@ -80,8 +80,3 @@ def test_page_weighs_little(browser: Any, site: Site, path: str) -> None:
     assert sum(len(one.body()) for one in files) <= MOST_BYTES
     assert len(files) <= MOST_REQUESTS
     context.close()
-
-
-def test_all_files_of_the_page_together_weigh_little() -> None:
-    folder = Path(__file__).parents[2] / "service/fc7_service/http/page"
-    assert sum(file.stat().st_size for file in folder.iterdir()) <= MOST_BYTES

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from browsing import OpenPage, Site
+from browsing import OpenPage, Site, wait_until
 
 FIRST = "beach/0.jpg"
 
@@ -29,7 +29,7 @@ def stored(site: Site, id: str, field: str = "label") -> Any:
 
 
 def wait_until_stored(page: Any) -> None:
-    page.wait_for_function("!document.querySelector('.labelling .pending')")
+    wait_until(page, "!document.querySelector('.labelling .pending')")
 
 
 def test_keys_label_move_on_and_undo(open_page: OpenPage, site: Site) -> None:
@@ -90,7 +90,7 @@ def test_two_tabs_show_the_same_label_and_undo_only_their_own(open_page: OpenPag
         tab.keyboard.press(key)
         wait_until_stored(tab)
     assert stored(site, FIRST) == "tulip"
-    one.wait_for_function(f"document.querySelector(\"[data-id='{FIRST}'] .name\").textContent === 'tulip'")
+    wait_until(one, f"document.querySelector(\"[data-id='{FIRST}'] .name\").textContent === 'tulip'")
     one.keyboard.press("u")
     one.locator(".said", has_text="Changed elsewhere").wait_for()
     assert stored(site, FIRST) == "tulip"

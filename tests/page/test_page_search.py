@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 import fc7
-from browsing import OpenPage, Site, drop, ids_on
+from browsing import OpenPage, Site, drop, ids_on, wait_until
 
 
 def found(site: Site, k: int = 48, **query: Any) -> list[str]:
@@ -40,7 +40,7 @@ def test_click_on_a_picture_searches_with_it_and_the_address_opens_the_same(open
     assert ids_on(page) == expected
     assert ids_on_at(open_page, page.url) == expected
     page.go_back()
-    page.wait_for_function("!document.querySelector('.score')")
+    wait_until(page, "!document.querySelector('.score')")
     assert len(ids_on(page)) == 24
 
 
@@ -76,10 +76,10 @@ def test_filters_count_and_narrow(open_page: OpenPage) -> None:
     page = open_page("/collections/photos")
     box = page.get_by_role("checkbox", name="rose 8")
     box.check()
-    page.wait_for_function("document.querySelectorAll('.grid > li').length === 8")
+    wait_until(page, "document.querySelectorAll('.grid > li').length === 8")
     assert {one.split("/")[0] for one in ids_on(page)} == {"rose"}
     page.get_by_role("checkbox", name="tulip 8").check()  # the counts of a field leave out its own filter
-    page.wait_for_function("document.querySelectorAll('.grid > li').length === 16")
+    wait_until(page, "document.querySelectorAll('.grid > li').length === 16")
     assert len(ids_on_filtered(open_page, page.url)) == 16
 
 
@@ -108,7 +108,7 @@ def test_more_and_less_like_several_pictures(open_page: OpenPage, site: Site) ->
 
 
 def wait_for_results(page: Any) -> None:
-    page.wait_for_function("!document.querySelector('[aria-busy]')")
+    wait_until(page, "!document.querySelector('[aria-busy]')")
 
 
 def test_a_file_that_is_no_picture_says_so(open_page: OpenPage, site: Site, tmp_path: Any) -> None:

@@ -34,7 +34,7 @@ export function accuracyScale(accuracy, beside) {
 export function learningCurve(points) {
   const most = Math.max(...points.map((point) => point.count));
   const low = Math.max(0, Math.min(...points.map((point) => point.accuracy)) - 0.1);
-  const at = ({ count, accuracy } = { count: 0, accuracy: 0 }) => [36 + (250 * count) / most, 106 - (96 * (accuracy - low)) / (1 - low)];
+  const at = ({ count, accuracy } = { count: 0, accuracy: 0 }) => [44 + (250 * count) / most, 106 - (96 * (accuracy - low)) / (1 - low)];
   const line = points.map((point) => at(point).map((n) => n.toFixed(1)).join(",")).join(" ");
   const dots = points.map((point) => {
     const [cx = 0, cy = 0] = at(point);
@@ -42,7 +42,7 @@ export function learningCurve(points) {
   });
   const said = points.map((point) => `${point.count} labels ${percent(point.accuracy)}`).join(", ");
   const text = (/** @type {number} */ x, /** @type {number} */ y, /** @type {string} */ words, anchor = "end") => s("text", { x, y, "text-anchor": anchor }, words);
-  return h("div", { class: "curve", role: "img", "aria-label": `Accuracy by number of labels: ${said}` }, s("svg", { viewBox: "0 0 300 128", "aria-hidden": "true" }, s("line", { x1: 36, x2: 290, y1: 106, y2: 106, class: "axis" }), text(32, 14, percent(1, 0)), text(32, 108, percent(low, 0)), text(290, 122, `${most} labels`), s("polyline", { points: line, class: "line" }), ...dots));
+  return h("div", { class: "curve", role: "img", "aria-label": `Accuracy by number of labels: ${said}` }, s("svg", { viewBox: "0 0 300 128", "aria-hidden": "true" }, s("line", { x1: 44, x2: 296, y1: 106, y2: 106, class: "axis" }), text(38, 14, percent(1, 0)), text(38, 110, percent(low, 0)), text(296, 122, `${most} labels`), s("polyline", { points: line, class: "line" }), ...dots));
 }
 
 /**

@@ -58,24 +58,10 @@ function scoreBar(score, best) {
   return bar;
 }
 
-/** @param {number} score @param {number | undefined} rarity share of random pairs that are as near */
+/** @param {number} score @param {number | undefined} rarity share of random pairs that are at least as near */
 function scoreText(score, rarity) {
-  return h("span", { class: "score", title: rarity === undefined ? "" : meaning(rarity) }, score.toFixed(3), rarity !== undefined && h("small", {}, shortMeaning(rarity)));
-}
-
-/** Say what a share of random pairs means, in a sentence. @param {number} rarity */
-export function meaning(rarity) {
-  if (rarity <= 0) return "No pair of the random pairs of this collection that were compared is as near.";
-  return `${inWords(rarity)} random pairs of this collection are as near.`;
-}
-
-/** @param {number} rarity */
-function shortMeaning(rarity) {
-  return rarity <= 0 ? "closest" : inWords(rarity).replace("One in ", "1 in ");
-}
-
-/** @param {number} rarity */
-function inWords(rarity) {
-  const n = 1 / rarity;
-  return `One in ${n < 10 ? n.toFixed(1) : Math.round(n).toLocaleString("en")}`;
+  if (rarity === undefined) return h("span", { class: "score" }, score.toFixed(3));
+  const one = 1 / rarity;
+  const words = `1 in ${one < 10 ? one.toFixed(1) : Math.round(one).toLocaleString("en")}`;
+  return h("span", { class: "score", title: `Of random pairs of this collection, ${words} is at least as near.` }, score.toFixed(3), h("small", {}, words));
 }

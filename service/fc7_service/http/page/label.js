@@ -29,7 +29,7 @@ export async function draw(main, { name, params }, signal) {
   const show = /** @type {keyof typeof SHOW} */ (params.get("show") && (params.get("show") ?? "") in SHOW ? params.get("show") : "all");
   const n = Math.min(MOST, Number(params.get("n")) || STEP);
   const request = { collection: name, pageSize: n, filterJson: filterOf(show, field) };
-  const [{ items, nextPageToken }, values] = await Promise.all([call("CollectionService/ListItems", request, { signal }), countField(name, field, signal)]);
+  const [{ items, nextPageToken }, { values }] = await Promise.all([call("CollectionService/ListItems", request, { signal }), countField(name, field, signal)]);
   if (signal.aborted) return;
   const desk = new Desk(name, field, values, items, signal);
   const open = (/** @type {Record<string, string | number>} */ changes) => go(address("label", name, { field: field === "label" ? "" : field, show: show === "all" ? "" : show, n: n === STEP ? "" : n, ...changes }));
@@ -66,8 +66,7 @@ class Desk {
 
   /** @param {string} collection @param {string} field @param {{value: any, count: number}[]} values @param {any[]} items @param {AbortSignal} signal */
   constructor(collection, field, values, items, signal) {
-    const shown = items.map((item) => readPayload(item.payloadJson)[field]).filter((value) => typeof value === "string");
-    this.classes = [...new Set([...values.map(({ value }) => String(value)), ...shown])].sort();
+    this.classes = values.map(({ value }) => String(value)).sort();
     this.counts = new Map(values.map(({ value, count: n }) => [String(value), n]));
     const note = (/** @type {string} */ text) => this.#note(text);
     this.labels = new Labels(collection, field, (id) => this.#drawMark(id), note, signal);

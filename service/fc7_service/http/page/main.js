@@ -5,7 +5,7 @@ import { address, onRoute, readRoute, VIEWS } from "./route.js";
 
 /** @typedef {{draw: (main: HTMLElement, route: import("./route.js").Route, signal: AbortSignal) => Promise<void>}} View */
 
-const TITLES = { search: "Search", label: "Label", train: "Train" };
+const TITLES = { search: "Search", label: "Label", train: "Train", map: "Map" };
 
 /** @type {Record<string, () => Promise<View>>} */
 const LOADERS = {
@@ -14,6 +14,7 @@ const LOADERS = {
   label: () => import("./label.js"),
   train: () => import("./train.js"),
   head: () => import("./train.js"),
+  map: () => import("./map.js"),
   server: () => import("./server.js"),
 };
 
@@ -87,6 +88,15 @@ function drawThemes() {
   put(byId("tools"), choice);
 }
 
+/** Start a session with the token that `fc7 ui` puts behind the address, where no server and no log sees it. */
+async function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!token) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  await fetch("/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }) });
+}
+
 drawThemes();
+await takeToken();
 onRoute(show);
 await show();

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { base64, canvasOf, recall, thumbnail } from "./pictures.js";
-import { call, CallError } from "./rpc.js";
+import { call } from "./rpc.js";
 
 /** @typedef {{kind: "id" | "picture", value: string, sign: 1 | -1}} Pick */
 
@@ -115,7 +115,7 @@ function writeValue(value) {
   return typeof value === "string" && readValue(value) === value ? value : JSON.stringify(value);
 }
 
-/** @typedef {{field: string, values: {value: any, count: number}[], more: boolean}} Facet */
+/** @typedef {{field: string, values: {value: any, count: number}[], nOther: number}} Facet nOther: values beside those */
 
 /**
  * Return the fields with their values and counts as checkboxes.
@@ -124,7 +124,7 @@ function writeValue(value) {
  * @param {(chosen: Chosen) => void} onChange
  */
 export function facetList(facets, chosen, onChange) {
-  return facets.map(({ field, values, more }) => {
+  return facets.map(({ field, values, nOther }) => {
     const picked = chosen.get(field) ?? [];
     const gone = picked.filter((value) => !values.some((one) => one.value === value)).map((value) => ({ value, count: 0 }));
     const boxes = [...values, ...gone].map(({ value, count }) => {
@@ -137,7 +137,7 @@ export function facetList(facets, chosen, onChange) {
       });
       return h("label", { class: "facet" }, box, h("span", { class: "facet-value" }, String(value)), h("span", { class: "facet-count" }, count.toLocaleString("en")));
     });
-    return h("fieldset", {}, h("legend", {}, field), boxes, more && h("p", { class: "hint" }, "The most frequent values."));
+    return h("fieldset", {}, h("legend", {}, field), boxes, nOther > 0 && h("p", { class: "hint" }, `and ${nOther.toLocaleString("en")} more`));
   });
 }
 
@@ -158,9 +158,9 @@ export async function countValues(collection, payloads, chosen, signal) {
   for (const payload of payloads) for (const [key, value] of Object.entries(payload)) if (key !== "path" && isShort(value)) seen.add(key);
   return Promise.all([...seen].slice(0, MOST_FIELDS).map(async (field) => {
     const others = new Map([...chosen].filter(([other]) => other !== field));
-    const values = await countField(collection, field, signal, filterJson(others), MOST_VALUES);
-    return { field, values, more: values.length === MOST_VALUES };
-  })).then((facets) => facets.filter(({ values }) => values.length));
+    const facet = await countField(collection, field, signal, filterJson(others), MOST_VALUES);
+    return { field, ...facet };
+  }));
 }
 
 /**
@@ -170,12 +170,10 @@ export async function countValues(collection, payloads, chosen, signal) {
  * @param {AbortSignal} signal
  * @param {string} [filter]
  * @param {number} [limit]
- * @returns {Promise<{value: any, count: number}[]>}
+ * @returns {Promise<{values: {value: any, count: number}[], nOther: number}>}
  */
 export async function countField(collection, field, signal, filter = "", limit = 100) {
-  const { facets } = await call("CollectionService/CountValues", { collection, fields: [field], filterJson: filter, limit }, { signal }).catch((error) => {
-    if (error instanceof CallError && error.code === "unimplemented") return { facets: [{ values: [] }] };
-    throw error;
-  });
-  return facets[0].values.map((/** @type {any} */ one) => ({ value: JSON.parse(one.valueJson), count: Number(one.count) }));
+  const { facets } = await call("CollectionService/CountValues", { collection, fields: [field], filterJson: filter, limit }, { signal });
+  const values = facets[0].values.map((/** @type {any} */ one) => ({ value: JSON.parse(one.valueJson), count: Number(one.count) }));
+  return { values, nOther: Number(facets[0].leftOut) };
 }

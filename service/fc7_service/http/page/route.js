@@ -2,7 +2,7 @@
 
 /** @typedef {{view: string, name: string, params: URLSearchParams}} Route */
 
-export const VIEWS = ["search", "label", "train"];
+export const VIEWS = ["search", "label", "train", "map"];
 
 /**
  * Return what an address shows.

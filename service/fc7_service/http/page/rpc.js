@@ -31,12 +31,13 @@ export async function call(method, request, options = {}) {
 /**
  * Make a call whose answer comes in parts, one per line of JSON. A call that fails half-way ends with its error.
  * @param {string} method
- * @param {object[]} requests
+ * @param {object | object[]} sent one message, or several for a call that takes them one by one
  * @param {(message: any) => void} onMessage
  */
-export async function stream(method, requests, onMessage) {
-  const body = requests.map((request) => JSON.stringify(request) + "\n").join("");
-  const response = await send(`/fc7.v1.${method}`, "application/x-ndjson", body, { once: true });
+export async function stream(method, sent, onMessage) {
+  const isMany = Array.isArray(sent);
+  const body = isMany ? sent.map((one) => JSON.stringify(one) + "\n").join("") : JSON.stringify(sent);
+  const response = await send(`/fc7.v1.${method}`, isMany ? "application/x-ndjson" : "application/json", body, { once: true });
   const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
   const decoder = new TextDecoder();
   let text = "";

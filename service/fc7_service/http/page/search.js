@@ -5,7 +5,7 @@ import { pictureGrid } from "./grid.js";
 import { dropField, remember } from "./pictures.js";
 import { countValues, facetList, filterJson, filterText, pickedPicture, readChosen, readPicks, weightsOf, wireQuery, writeChosen, writePicks } from "./query.js";
 import { address, go } from "./route.js";
-import { call, readPayload } from "./rpc.js";
+import { call, CallError, readPayload } from "./rpc.js";
 import { curl, py, sh, snippets } from "./snippets.js";
 
 const STEP = 48; // pictures that are shown at first, and added by each press of More
@@ -98,7 +98,7 @@ async function drawResults(context) {
     const { tiles, what, hasMore } = found;
     fill(
       frame.results,
-      h("p", { class: "summary" }, what),
+      h("p", { class: "summary" }, what, found.nPairs ? ` · beside each score: how many of ${found.nPairs.toLocaleString("en")} random pairs of this collection are as near` : ""),
       tiles.length ? pictureGrid(name, tiles, actionsOf(context), tiles[0]?.score) : h("p", { class: "empty" }, "Nothing here. Take a filter away, or add pictures with: fc7 add"),
       hasMore && button("More", () => open({ n: state.n + STEP }), { class: "more" }),
       snippetsOf(name, state, found.method, found.request),
@@ -128,7 +128,7 @@ function focusTile(id) {
   if (tile instanceof HTMLElement) tile.focus();
 }
 
-/** @typedef {{tiles: Tile[], what: string, hasMore: boolean, method: string, request: object}} Found */
+/** @typedef {{tiles: Tile[], nPairs?: number, what: string, hasMore: boolean, method: string, request: object}} Found */
 
 /** @param {Context} context @returns {Promise<Found>} */
 async function search({ name, state, signal }) {
@@ -136,11 +136,17 @@ async function search({ name, state, signal }) {
   const query = await wireQuery(state.picks);
   const request = { collection: name, queries: [query], k: state.n, ...filterOf(state) };
   const method = "CollectionService/QueryItems";
-  const [result] = (await call(method, request, { signal })).results;
+  const isOne = state.picks.length === 1; // the sum of several scores cannot be compared with the score of a pair
+  const { results, report } = await call(method, { ...request, withRarity: isOne }, { signal }).catch((error) => {
+    if (error instanceof CallError && error.code === "failed_precondition") return call(method, request, { signal }); // a single item has no pairs
+    throw error;
+  });
+  const [result] = results;
   if (result.error) throw new Error(result.error.message);
   /** @type {Tile[]} */
   const tiles = result.hits.map((/** @type {any} */ hit) => ({ id: hit.id, payload: readPayload(hit.payloadJson), score: hit.score, rarity: hit.rarity }));
-  return { tiles, what: `${count(tiles.length, "neighbour")}, nearest first`, hasMore: tiles.length === state.n && state.n < MOST, method, request };
+  const nPairs = Number(report.rarityPairs);
+  return { tiles, nPairs, what: `${count(tiles.length, "neighbour")}, nearest first`, hasMore: tiles.length === state.n && state.n < MOST, method, request };
 }
 
 /** @param {Context} context @returns {Promise<Found>} */

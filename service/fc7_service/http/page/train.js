@@ -14,7 +14,7 @@ export async function draw(main, { view, name, params }, signal) {
   if (view === "head") return drawAlone(main, name, params, signal);
   const field = params.get("field") || "label";
   const head = params.get("head") || name;
-  const [values, { heads }] = await Promise.all([countField(name, field, signal), call("HeadService/ListHeads", {}, { signal })]);
+  const [{ values }, { heads }] = await Promise.all([countField(name, field, signal), call("HeadService/ListHeads", {}, { signal })]);
   if (signal.aborted) return;
   const report = h("div", { class: "head" });
   const said = h("p", { role: "status", class: "hint" }, sentence(values, field));
@@ -137,7 +137,7 @@ async function drawReport(place, head, collection) {
   let report = {};
   /** @type {Row[]} */
   const rows = [];
-  await stream("HeadService/GetHeadReport", [{ name: head.name, version: head.version }], (message) => {
+  await stream("HeadService/GetHeadReport", { name: head.name, version: head.version }, (message) => {
     if (message.report) report = message.report;
     else rows.push(...message.rows.rows);
   });
@@ -168,7 +168,7 @@ function drawCell(place, head, rows, collection) {
 /** @param {Row[]} rows @param {any} head @param {string} collection */
 function pictures(rows, head, collection) {
   return h("ul", { class: "grid small", role: "list" }, rows.map((row) => {
-    const text = `${head.classes[row.predicted]} ${percent(row.probability, 0)}`;
+    const text = `${percent(row.probability, 0)} ${head.classes[row.predicted]}`;
     if (!collection) return h("li", {}, h("span", { class: "plate" }, row.id), h("span", { class: "caption" }, text));
     const link = h("a", { href: address("search", collection, { like: row.id, item: row.id }), class: "open", "aria-label": `${row.id}, label ${head.classes[row.label]}, answered ${text}` }, thumbnail(collection, row.id, ""));
     return h("li", {}, link, h("span", { class: "caption" }, h("span", { class: "name" }, text)));
