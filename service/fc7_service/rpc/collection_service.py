@@ -105,7 +105,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     async def MapItems(self, request: pb.MapItemsRequest, context: Any) -> pb.MapItemsResponse:  # noqa: N802
         """Place all items in two dimensions."""
         with await self._use(request.collection) as collection:
-            return await asyncio.to_thread(map_items, collection, request.field)
+            return await self._pools.read(map_items, collection, request.field)
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, context: Any) -> pb.DeleteItemsResponse:  # noqa: N802
         """Delete items by id, or those that match a filter."""
