@@ -23,8 +23,8 @@ from fc7_service.heads.folds import assign_folds
 from fc7_service.heads.judgement import Judgement, RowNames, judge, pack_judgement, unpack_judgement
 from fc7_service.heads.learning_curve import CurvePoint, labels_for_one_point
 from fc7_service.heads.measures import warnings
+from fc7_service.heads.methods import fit_method
 from fc7_service.heads.near_duplicates import near_duplicates
-from fc7_service.heads.out_of_fold import fit_method
 from fc7_service.heads.registry import Heads
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.stop_check import never_stop
@@ -58,7 +58,7 @@ def test_no_row_is_predicted_by_a_head_that_saw_it_or_its_copies() -> None:
     for row in (0, 7, 20):
         others = folds != folds[row]
         rows = StandardisedRows(data.features[others], y[others].astype(int), 3)
-        layer = fit_method(rows, fitted.method, fitted.strength)
+        layer = next(fit_method(fitted.method, (fitted.strength,), rows))
         wanted = layer.logits(data.features[row : row + 1])[0]
         ratios = np.diff(np.log(found.probabilities[row])) / np.diff(wanted)
         assert ratios[0] == pytest.approx(ratios[1], rel=1e-2)  # one temperature

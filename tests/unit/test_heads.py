@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from dataclasses import asdict
 from pathlib import Path
 from unittest.mock import Mock
@@ -12,10 +13,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
-from fc7_service.heads import limits
+from fc7_service.heads import blocks, limits
 from fc7_service.heads.classifier import SoftmaxLayer
 from fc7_service.heads.fit import fit_head
 from fc7_service.heads.folds import assign_folds
+from fc7_service.heads.leading_directions import find_leading_directions
 from fc7_service.heads.logistic import fit_logistic
 from fc7_service.heads.registry import Heads
 from fc7_service.heads.ridge import fit_ridge
@@ -28,8 +30,12 @@ def numbers(labels: list[str]) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1]
 
 
+def values(design: StandardisedRows) -> np.ndarray:
+    return np.concatenate([design.block(rows).copy() for rows in design.blocks])
+
+
 def objective(layer: SoftmaxLayer, design: StandardisedRows, strength: float) -> float:
-    logits = (design.x @ layer.weights + layer.bias).astype(np.float64)
+    logits = (values(design) @ layer.weights + layer.bias).astype(np.float64)
     nll = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), design.y]
     return float(nll.mean() + strength / 2 * np.sum(layer.weights.astype(np.float64) ** 2))
 
@@ -52,8 +58,8 @@ def test_logistic_reaches_the_objective_of_scikit_learn(strength):
     data = make_labelled(60, 5, 40, noise=2.0)
     design = StandardisedRows(data.features, numbers(data.labels), 5)
     ours = next(fit_logistic(design, (strength,)))
-    oracle = LogisticRegression(C=1 / (strength * len(design.x)), tol=1e-8, max_iter=5000)
-    oracle.fit(design.x.astype(np.float64), design.y)
+    oracle = LogisticRegression(C=1 / (strength * design.count), tol=1e-8, max_iter=5000)
+    oracle.fit(values(design).astype(np.float64), design.y)
     theirs = design.softmax_layer(oracle.coef_.T, oracle.intercept_)
     assert objective(ours, design, strength) == pytest.approx(objective(theirs, design, strength), abs=1e-4)
 
@@ -63,8 +69,8 @@ def test_ridge_has_the_weights_of_scikit_learn_in_both_forms(dim):
     data = make_labelled(30, 4, dim, noise=2.0)
     design = StandardisedRows(data.features, numbers(data.labels), 4)
     assert design.is_dual == (dim > 120)
-    ours = fit_ridge(design, 1e-2)
-    oracle = Ridge(alpha=1e-2 * len(design.x)).fit(design.x.astype(np.float64), np.eye(4)[design.y])
+    ours = next(fit_ridge(design, (1e-2,)))
+    oracle = Ridge(alpha=1e-2 * design.count).fit(values(design).astype(np.float64), np.eye(4)[design.y])
     assert np.allclose(ours.weights, oracle.coef_.T, atol=1e-4)
     assert np.allclose(ours.bias, oracle.intercept_, atol=1e-4)
 
@@ -87,17 +93,66 @@ def test_accuracy_on_unseen_rows_is_within_a_point_of_scikit_learn():
 
 
 def test_logistic_on_the_leading_directions_is_as_good_as_on_all():
-    data = make_labelled(200, 6, 800, noise=2.0)
+    data = make_labelled(200, 6, 1100, noise=2.0)
     known, unseen = data[:900], data[900:]
     design = StandardisedRows(known.features, numbers(known.labels), 6)
-    assert design.basis is not None
-    assert design.basis.shape == (800, 512)
-    assert np.allclose(design.basis.T @ design.basis, np.eye(512), atol=1e-4)
+    basis = find_leading_directions(design).basis
+    assert basis is not None
+    assert basis.shape == (1100, 900)  # no more than there are rows
+    assert np.allclose(basis.T @ basis, np.eye(900), atol=1e-4)
     layer = next(fit_logistic(design, (1e-2,)))
-    oracle = LogisticRegression(C=1 / (1e-2 * 900), max_iter=1000).fit(design.x, design.y)
+    oracle = LogisticRegression(C=1 / (1e-2 * 900), max_iter=1000).fit(values(design), design.y)
     ours = np.mean(layer.logits(unseen.features).argmax(axis=1) == numbers(unseen.labels))
     theirs = oracle.score((unseen.features - design.mean) / design.scale, numbers(unseen.labels))
     assert ours >= theirs - 0.01
+
+
+def test_a_fit_that_begins_at_another_layer_reaches_the_same_objective():
+    data = make_labelled(60, 5, 40, noise=2.0)
+    y = numbers(data.labels)
+    some, every = (StandardisedRows(data.features, y, 5, members=np.arange(n)) for n in (200, 300))
+    start = next(fit_logistic(some, (1e-2,)))
+    warm, cold = (next(fit_logistic(every, (1e-2,), layer)) for layer in (start, None))
+    assert objective(warm, every, 1e-2) == pytest.approx(objective(cold, every, 1e-2), abs=1e-5)
+    n_passes = []
+    for layer in (start, None):
+        asked = Mock()
+        rows = StandardisedRows(data.features, y, 5, asked)
+        next(fit_logistic(rows, (1e-2,), layer, 1e-3))
+        n_passes.append(asked.call_count)
+    assert n_passes[0] < n_passes[1]
+
+
+@pytest.mark.parametrize("dim", [30, 1500])
+def test_rows_that_are_picked_are_those_of_a_copy(dim):
+    data = make_labelled(400, 3, dim)
+    y, members = numbers(data.labels), np.flatnonzero(np.arange(1200) % 3 != 1)
+    picked = StandardisedRows(data.features, y, 3, members=members)
+    copied = StandardisedRows(data.features[members], y[members], 3)
+    assert np.array_equal(values(picked), values(copied))
+    assert np.array_equal(picked.gram, copied.gram)
+    assert np.allclose(values(picked).mean(axis=0), 0, atol=1e-5)
+    assert np.mean(values(picked) ** 2) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_number_of_cores_does_not_change_a_head(monkeypatch):
+    data, weights = make_labelled(400, 3, 600, noise=3.0), []
+    for n_cores in (1, 3):
+        monkeypatch.setattr(blocks, "usable_cores", lambda n_cores=n_cores: n_cores)
+        weights.append(fit_head(data.features, data.labels, data.groups).softmax.weights)
+    assert np.array_equal(*weights)
+
+
+def test_a_fit_makes_no_copy_of_the_features():
+    data = make_labelled(10_000, 3, 128, noise=3.0)
+    y = numbers(data.labels)
+    tracemalloc.start()
+    rows = StandardisedRows(data.features, y, 3, members=np.arange(25_000))
+    next(fit_ridge(rows, (1e-2,)))
+    next(fit_logistic(rows, (1e-2,)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.5 * data.features.nbytes
 
 
 # Temperature
@@ -115,7 +170,7 @@ def test_the_temperature_recovers_the_scale_of_the_logits(sharpness):
 def test_the_temperature_improves_the_likelihood_and_moves_no_decision():
     data = make_labelled(300, 5, 64, noise=3.0)
     design = StandardisedRows(data[:1000].features, numbers(data[:1000].labels), 5)
-    layer, unseen, y = fit_ridge(design, 1e-2), data[1000:], numbers(data[1000:].labels)
+    layer, unseen, y = next(fit_ridge(design, (1e-2,))), data[1000:], numbers(data[1000:].labels)
     logits = layer.logits(unseen.features)
     temperature, nll = fit_temperature(logits, y)
     plain = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(y)), y]

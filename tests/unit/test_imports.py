@@ -89,7 +89,9 @@ ROOMS = {
         "onnxruntime pi_heif",
     ),
     "fc7_service.collections": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy faiss"),
-    "fc7_service.heads": Room("fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"),
+    "fc7_service.heads": Room(
+        "fc7.contract.cores fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"
+    ),
     "fc7_service.explain": Room(f"{CONTRACT_FILES} fc7_service.bundle fc7_service.served numpy"),
     "fc7_models": Room("fc7_service.bundle platformdirs", never="fc7_models"),  # a new file belongs in a room below
     "fc7_models.networks": Room(f"{MODELS} torch"),

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import InvalidArgument
+from fc7_service.heads.blocks import logits_in_blocks, row_blocks
 from fc7_service.heads.classifier import SoftmaxLayer
 from fc7_service.heads.folds import HELD_OUT_FOLD, assign_folds
+from fc7_service.heads.leading_directions import LeadingDirections, find_leading_directions
 from fc7_service.heads.limits import check_size
-from fc7_service.heads.logistic import fit_logistic
-from fc7_service.heads.ridge import fit_ridge
+from fc7_service.heads.methods import CLOSELY, fit_method
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.stop_check import StopCheck, never_stop
 from fc7_service.heads.temperature import fit_temperature
 
 # Strengths of the penalty, for features of unit average variance, strongest first.
-_RIDGE_STRENGTHS = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-_LOGISTIC_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)
-_DEFAULT = ("ridge", 10.0)  # if every class is too small to validate
+_STRENGTHS = {"ridge": (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4), "logistic": (1e-1, 1e-2, 1e-3, 1e-4)}
+_ROUGHLY, _EXACTLY = 1e-2, 1e-3  # see CLOSELY: to compare strengths, and for the head
 _CROSS_VALIDATED_ROWS = 1000  # up to here each fold validates in turn; above, one fold is enough
 _LARGEST = 1e30  # above, float32 sums overflow
 
@@ -38,6 +39,7 @@ class FittedHead:
     method: str  # "ridge" or "logistic"
     strength: float  # of the penalty
     nll: float  # negative log-likelihood of the held-out rows, in nats per row, after the temperature
+    directions: LeadingDirections | None  # that further fits to these rows may use
 
 
 def fit_head(
@@ -71,7 +73,7 @@ def fit_head(
     from threadpoolctl import threadpool_limits
 
     _check_features(features, labels, groups)
-    # BLAS threads wait for one another by spinning: beside one busy core, two were 25 times slower than one.
+    # One thread in each of ours: see on_all_cores.
     with threadpool_limits(1, user_api="blas"):
         return _fit(features, labels, groups, check_stop)
 
@@ -83,64 +85,98 @@ def _fit(
     classes = tuple(sorted(set(labels)))
     class_numbers = {label: i for i, label in enumerate(classes)}
     y = np.array([class_numbers[label] for label in labels])
-    method, strength = _choose(features, y, folds, len(classes), check_stop)
+    choice = _choose(features, y, folds, len(classes), check_stop)
 
-    is_held_out = folds == HELD_OUT_FOLD
-    truth = y[is_held_out]
-    trial = _fit_method(
-        StandardisedRows(features[~is_held_out], y[~is_held_out], len(classes), check_stop), method, strength
-    )
-    logits = trial.logits(features[is_held_out])
+    known, held_out = np.flatnonzero(folds != HELD_OUT_FOLD), np.flatnonzero(folds == HELD_OUT_FOLD)
+    truth = y[held_out]
+    method, strengths = choice.method, (choice.strength,)
+    rows = StandardisedRows(features, y, len(classes), check_stop, known)
+    trial = next(fit_method(method, strengths, rows, CLOSELY, choice.layer, choice.directions))
+    logits = logits_in_blocks(trial, features, held_out, check_stop)
     temperature, nll = fit_temperature(logits, truth, check_stop)
-    majority = np.bincount(y[~is_held_out]).argmax()
-    final = _fit_method(StandardisedRows(features, y, len(classes), check_stop), method, strength)
+    is_right = logits.argmax(axis=1) == truth
+    del logits
+    rows = StandardisedRows(features, y, len(classes), check_stop)
+    final = next(fit_method(method, strengths, rows, _EXACTLY, trial, choice.directions))
     return FittedHead(
         softmax=replace(final, temperature=np.array([temperature], np.float32)),
         classes=classes,
-        accuracy=float(np.mean(logits.argmax(axis=1) == truth)),
-        majority_accuracy=float(np.mean(truth == majority)),
+        accuracy=float(np.mean(is_right)),
+        majority_accuracy=float(np.mean(truth == np.bincount(y[known]).argmax())),
         held_out=len(truth),
         method=method,
-        strength=strength,
+        strength=choice.strength,
         nll=nll,
+        directions=choice.directions,
     )
+
+
+class _Choice(NamedTuple):
+    """A method and a strength, and the layer that they gave on some of the rows."""
+
+    method: str
+    strength: float
+    layer: SoftmaxLayer | None = None
+    directions: LeadingDirections | None = None  # of those rows, if the method uses any
+
+
+_DEFAULT = _Choice("ridge", 10.0)  # if every class is too small to validate
+
+
+class _Validation(NamedTuple):
+    """Rows to fit, and other rows to compare the fits on."""
+
+    fitted: StandardisedRows
+    tested: NDArray[np.intp]
 
 
 def _choose(
     features: NDArray[np.float32], y: NDArray[np.int64], folds: NDArray[np.int8], n_classes: int, check_stop: StopCheck
-) -> tuple[str, float]:
-    """Return the method and strength with the least negative log-likelihood on rows that are not held out."""
-    candidates = [("ridge", strength) for strength in _RIDGE_STRENGTHS]
-    candidates += [("logistic", strength) for strength in _LOGISTIC_STRENGTHS]
-    logits: list[list[NDArray[np.float32]]] = [[] for _ in candidates]  # per candidate, per fold
-    truth: list[NDArray[np.int64]] = []  # per fold
+) -> _Choice:
+    """Return the method and strength with the least negative log-likelihood on rows that are not held out.
+
+    Each method goes from its greatest strength to smaller ones until the likelihood falls: the fits that would follow
+    take longest.
+    """
+    validations = []
     for fold in _validation_folds(folds):
-        is_fitted = (folds != HELD_OUT_FOLD) & (folds != fold)
+        fitted = np.flatnonzero((folds != HELD_OUT_FOLD) & (folds != fold))
         # A class of two images cannot be validated: one is held out, the other is trained on.
-        is_tested = (folds == fold) & np.isin(y, y[is_fitted])
-        if not is_tested.any():
-            continue
-        rows = StandardisedRows(features[is_fitted], y[is_fitted], n_classes, check_stop)
-        layers = [fit_ridge(rows, strength) for strength in _RIDGE_STRENGTHS]
-        layers += fit_logistic(rows, _LOGISTIC_STRENGTHS)
-        for logits_of_candidate, layer in zip(logits, layers, strict=True):
-            logits_of_candidate.append(layer.logits(features[is_tested]))
-        truth.append(y[is_tested])
-    if not truth:
+        tested = np.flatnonzero((folds == fold) & np.isin(y, y[fitted]))
+        if len(tested):
+            rows = StandardisedRows(features, y, n_classes, check_stop, fitted)
+            validations.append(_Validation(rows, tested))
+    if not validations:
         return _DEFAULT
-    every_truth = np.concatenate(truth)
-    losses = [fit_temperature(np.concatenate(of_candidate), every_truth, check_stop)[1] for of_candidate in logits]
-    return candidates[int(np.argmin(losses))]
+    truth = np.concatenate([y[validation.tested] for validation in validations])
+
+    best, best_loss = _DEFAULT, np.inf
+    for method, strengths in _STRENGTHS.items():
+        last_loss = np.inf
+        # Every method before has ended: finding the directions drops the Gram matrices.
+        directions = [find_leading_directions(v.fitted) if method == "logistic" else None for v in validations]
+        fits = [
+            fit_method(method, strengths, validation.fitted, _ROUGHLY, directions=its_directions)
+            for validation, its_directions in zip(validations, directions, strict=True)
+        ]
+        for strength, layers in zip(strengths, zip(*fits, strict=True), strict=True):
+            logits = [
+                logits_in_blocks(layer, features, validation.tested, check_stop)
+                for layer, validation in zip(layers, validations, strict=True)
+            ]
+            loss = fit_temperature(np.concatenate(logits), truth, check_stop)[1]
+            if loss < best_loss:
+                best, best_loss = _Choice(method, strength, layers[0], directions[0]), loss
+            if loss > last_loss:
+                break
+            last_loss = loss
+    return best
 
 
 def _validation_folds(folds: NDArray[np.int8]) -> list[int]:
     """Return the folds that validate in turn: all but the held-out one, or the first of them if it is large."""
     validating = [fold for fold in range(HELD_OUT_FOLD + 1, folds.max() + 1) if np.any(folds == fold)]
     return validating[:1] if np.sum(folds != HELD_OUT_FOLD) > _CROSS_VALIDATED_ROWS else validating
-
-
-def _fit_method(rows: StandardisedRows, method: str, strength: float) -> SoftmaxLayer:
-    return fit_ridge(rows, strength) if method == "ridge" else next(fit_logistic(rows, (strength,)))
 
 
 def _check_features(features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str]) -> None:
@@ -151,10 +187,11 @@ def _check_features(features: NDArray[np.float32], labels: Sequence[str], groups
             name="features",
         )
     check_size(len(features), features.shape[1], len(set(labels)))
-    is_good = (np.abs(features) < _LARGEST).all(axis=1)  # False for NaN too
-    if not is_good.all():
-        raise InvalidArgument(
-            f"row {int(np.argmin(is_good))} of the features has a value that is NaN, infinite or above "
-            f"{_LARGEST:g}: extract that image again",
-            name="features",
-        )
+    for rows in row_blocks(len(features)):
+        is_good = (np.abs(features[rows]) < _LARGEST).all(axis=1)  # False for NaN too
+        if not is_good.all():
+            raise InvalidArgument(
+                f"row {rows.start + int(np.argmin(is_good))} of the features has a value that is NaN, infinite or "
+                f"above {_LARGEST:g}: extract that image again",
+                name="features",
+            )

@@ -85,14 +85,13 @@ def judge(
     folds = assign_folds(labels, groups)
     numbers = {label: i for i, label in enumerate(fitted.classes)}
     y = np.array([numbers[label] for label in labels])
-    n_classes, method, strength = len(fitted.classes), fitted.method, fitted.strength
     with threadpool_limits(1, user_api="blas"):  # see fit_head
-        logits = predict_out_of_fold(features, y, folds, n_classes, method, strength, check_stop)
+        logits = predict_out_of_fold(features, y, folds, fitted, check_stop)
         probabilities = calibrate_out_of_fold(logits, y, folds, check_stop)
         is_right = probabilities.argmax(axis=1) == y
-        curve = learning_curve(features, y, folds, groups, method, strength, is_right, check_stop)
+        curve = learning_curve(features, y, folds, groups, fitted, is_right, check_stop)
         known, temperature = choose_known_rows(groups), float(fitted.softmax.temperature[0])
-        rule = find_unknown_rule(features, y, folds, logits, temperature, known, method, strength, check_stop)
+        rule = find_unknown_rule(features, y, folds, logits, temperature, known, fitted, check_stop)
     is_judged = folds != NO_FOLD
     group_numbers = np.unique(np.array(groups)[is_judged], return_inverse=True)[1]
     needs_rows = rule is not None and rule.score == "neighbour"

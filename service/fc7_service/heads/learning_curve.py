@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7_service.heads.blocks import logits_in_blocks
+from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.folds import HELD_OUT_FOLD, NO_FOLD
-from fc7_service.heads.out_of_fold import fit_method
+from fc7_service.heads.methods import fit_method
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.stop_check import StopCheck
 
@@ -32,8 +34,7 @@ def learning_curve(
     y: NDArray[np.int64],
     folds: NDArray[np.int8],
     groups: Sequence[str],
-    method: str,
-    strength: float,
+    head: FittedHead,
     is_right: NDArray[np.bool_],
     check_stop: StopCheck,
 ) -> list[CurvePoint]:
@@ -45,13 +46,12 @@ def learning_curve(
     ----------
     features, y, folds, groups
         As for the fit: float32 (N, D), class number, fold and group of each row.
-    method, strength
-        What was chosen for the head.
+    head
+        The head fitted on all rows: its method and strength are used.
     is_right
         (N,): whether the out-of-fold prediction of each row is right, which is the last point.
     """
     keys = np.array([int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in groups], np.uint64)
-    n_classes = int(y.max()) + 1
     tested = np.unique(folds[folds != NO_FOLD]) if len(y) <= _SMALL else np.array([HELD_OUT_FOLD])
     is_tested = np.isin(folds, tested)
     points = []
@@ -60,9 +60,11 @@ def learning_curve(
         for fold in tested:
             left = np.flatnonzero((folds != fold) & (folds != NO_FOLD))
             fitted = left[_is_first(share, y[left], keys[left])]
-            rows = StandardisedRows(features[fitted], y[fitted], n_classes, check_stop)
-            answers = fit_method(rows, method, strength).logits(features[folds == fold]).argmax(axis=1)
-            n_right += int(np.sum(answers == y[folds == fold]))
+            judged = np.flatnonzero(folds == fold)
+            rows = StandardisedRows(features, y, len(head.classes), check_stop, fitted)
+            layer = next(fit_method(head.method, (head.strength,), rows, directions=head.directions))
+            answers = logits_in_blocks(layer, features, judged, check_stop).argmax(axis=1)
+            n_right += int(np.sum(answers == y[judged]))
             counts.append(len(fitted))
         points.append(CurvePoint(round(float(np.mean(counts))), n_right / int(is_tested.sum())))
     n_all = float(np.mean([np.sum((folds != fold) & (folds != NO_FOLD)) for fold in tested]))

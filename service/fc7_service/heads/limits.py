@@ -6,10 +6,10 @@ from unicodedata import category
 
 from fc7.errors import InvalidArgument, Reason, ResourceExhausted
 
-MAX_BYTES = 2**30  # of rows: 60,000 rows of 4096 numbers. A fit holds up to seven times that, mostly D x D and N x D
+MAX_BYTES = 2**30  # of rows: 60,000 rows of 4096 numbers. A fit adds mostly its Gram matrix, D x D in float64
 ROW_BYTES = 1024  # per row, beside its numbers: label, content hash, objects
-MAX_SCORES = 2**26  # rows x classes: 65,000 rows of 1000 classes. A fit holds about 30 bytes for each
-MAX_CLASSES = 4096  # L-BFGS keeps some 25 copies of 512 x classes numbers: 0.4 GB
+MAX_SCORES = 2**26  # rows x classes: 65,000 rows of 1000 classes. A fit keeps the scores of a fifth of the rows
+MAX_CLASSES = 4096  # a fit keeps some 130 bytes for each of 1024 x classes weights: 0.5 GB
 MAX_LABEL_CHARS = 256
 
 

@@ -6,30 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.bundle.softmax import softmax
-from fc7_service.heads.classifier import SoftmaxLayer
+from fc7_service.heads.blocks import logits_in_blocks
+from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.folds import HELD_OUT_FOLD, NO_FOLD
-from fc7_service.heads.logistic import fit_logistic
-from fc7_service.heads.ridge import fit_ridge
+from fc7_service.heads.methods import fit_method
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.stop_check import StopCheck
 from fc7_service.heads.temperature import fit_temperature
-
-
-def fit_method(rows: StandardisedRows, method: str, strength: float) -> SoftmaxLayer:
-    """Fit one layer with a method ("ridge" or "logistic") and a strength that were chosen before."""
-    return fit_ridge(rows, strength) if method == "ridge" else next(fit_logistic(rows, (strength,)))
 
 
 def predict_out_of_fold(
     features: NDArray[np.float32],
     y: NDArray[np.int64],
     folds: NDArray[np.int8],
-    n_classes: int,
-    method: str,
-    strength: float,
+    fitted: FittedHead,
     check_stop: StopCheck,
 ) -> NDArray[np.float32]:
     """Return logits (N, C): those of each row come from a layer that was fitted on the other folds.
+
+    The method and the strength are those of ``fitted``; its weights are not used, because they have seen every row.
 
     Rows without a fold are fitted by none of these layers. The one without the held-out fold predicts them.
 
@@ -37,12 +32,13 @@ def predict_out_of_fold(
     ----------
     Stone 1974, "Cross-validatory choice and assessment of statistical predictions", section 2.
     """
-    logits = np.empty((len(y), n_classes), np.float32)
+    logits = np.empty((len(y), len(fitted.classes)), np.float32)
     for fold in np.unique(folds[folds != NO_FOLD]):
-        is_fitted = (folds != fold) & (folds != NO_FOLD)
-        is_judged = (folds == fold) | ((folds == NO_FOLD) & (fold == HELD_OUT_FOLD))
-        rows = StandardisedRows(features[is_fitted], y[is_fitted], n_classes, check_stop)
-        logits[is_judged] = fit_method(rows, method, strength).logits(features[is_judged])
+        others = np.flatnonzero((folds != fold) & (folds != NO_FOLD))
+        judged = np.flatnonzero((folds == fold) | ((folds == NO_FOLD) & (fold == HELD_OUT_FOLD)))
+        rows = StandardisedRows(features, y, len(fitted.classes), check_stop, others)
+        layer = next(fit_method(fitted.method, (fitted.strength,), rows, directions=fitted.directions))
+        logits[judged] = logits_in_blocks(layer, features, judged, check_stop)
     return logits
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7_service.heads.blocks import BLOCK
 from fc7_service.heads.stop_check import StopCheck, never_stop
+
+_LOG_BOUNDS = (-9.0, 5.0)  # of the temperature
 
 
 def fit_temperature(
@@ -29,18 +32,39 @@ def fit_temperature(
     Guo et al. 2017, "On calibration of modern neural networks", arXiv 1706.04599, section 4.2 (temperature);
     Platt 1999, "Probabilistic outputs for support vector machines" (smoothed targets).
     """
-    from scipy.optimize import minimize_scalar
+    smoothing = 1.0 / (len(logits) + 1)
+    largest = logits.max(axis=1)
+    of_truth = logits[np.arange(len(logits)), y].astype(np.float64)
+    target = np.mean((1 - smoothing) * of_truth + smoothing * logits.mean(axis=1, dtype=np.float64))
 
-    z = logits.astype(np.float64)
-    smoothing = 1.0 / (len(z) + 1)
-    target_logit = (1 - smoothing) * z[np.arange(len(z)), y] + smoothing * z.mean(axis=1)
-    largest = z.max(axis=1, keepdims=True)
-
-    def loss(log_temperature: float) -> float:
+    def evaluate(sharpness: float) -> tuple[float, float, float]:
+        """Return the loss at 1 / temperature, where it is convex, and its first two derivatives."""
         check_stop()
-        sharpness = np.exp(-log_temperature)
-        log_sums = np.log(np.exp((z - largest) * sharpness).sum(axis=1)) + largest[:, 0] * sharpness
-        return float(np.mean(log_sums - target_logit * sharpness))
+        sums = np.zeros(3)
+        for start in range(0, len(logits), BLOCK):
+            below = logits[start : start + BLOCK].astype(np.float64)
+            top = largest[start : start + BLOCK]
+            below -= top[:, None]
+            powers = np.exp(below * sharpness)
+            norm = powers.sum(axis=1)
+            mean = np.einsum("nc,nc->n", powers, below) / norm
+            below *= below
+            square = np.einsum("nc,nc->n", powers, below) / norm
+            sums += np.sum(np.log(norm) + top * sharpness), np.sum(mean + top), np.sum(square - mean**2)
+        value, slope, curvature = sums / len(logits)
+        return float(value - target * sharpness), float(slope - target), float(curvature)
 
-    best = minimize_scalar(loss, bounds=(-9.0, 5.0), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(best.x)), float(best.fun)
+    # Newton's method in log T, between bounds that close in.
+    low, high = _LOG_BOUNDS
+    log_temperature = 0.0
+    for _ in range(60):
+        sharpness = np.exp(-log_temperature)
+        loss, slope, curvature = evaluate(sharpness)
+        falling, bending = -slope * sharpness, curvature * sharpness**2 + slope * sharpness  # derivatives by log T
+        low, high = (log_temperature, high) if falling < 0 else (low, log_temperature)
+        newton = log_temperature - falling / bending if bending > 0 else np.inf
+        following = newton if low < newton < high else (low + high) / 2
+        if abs(following - log_temperature) < 1e-5:
+            break
+        log_temperature = following
+    return float(1 / sharpness), loss

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.heads.classifier import SoftmaxLayer
+from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.folds import NO_FOLD
-from fc7_service.heads.out_of_fold import fit_method
+from fc7_service.heads.methods import fit_method
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.stop_check import StopCheck
 from fc7_service.heads.unknown_rule import UnknownRule, UnknownScore
@@ -35,8 +36,7 @@ def find_unknown_rule(
     logits: NDArray[np.float32],
     temperature: float,
     known: NDArray[np.int64],
-    method: str,
-    strength: float,
+    fitted: FittedHead,
     check_stop: StopCheck,
 ) -> UnknownRule | None:
     """Choose the score that refuses most pictures of left-out classes; None for a head of two classes.
@@ -54,6 +54,8 @@ def find_unknown_rule(
         Of the head.
     known
         Rows among which the nearest neighbour is looked for.
+    fitted
+        The head of all rows: its method and strength are used.
     """
     n_classes = logits.shape[1]
     if n_classes < 3:
@@ -66,8 +68,10 @@ def find_unknown_rule(
         is_known = ~is_left_out & (folds == turn)
         if not is_known.any() or len(np.unique(y[is_fitted])) < 2:
             continue
-        present, numbers = np.unique(y[is_fitted], return_inverse=True)
-        layer = fit_method(StandardisedRows(features[is_fitted], numbers, len(present), check_stop), method, strength)
+        present = np.unique(y[is_fitted])
+        numbers = np.searchsorted(present, y)  # only those of fitted rows mean something
+        rows = StandardisedRows(features, numbers, len(present), check_stop, np.flatnonzero(is_fitted))
+        layer = next(fit_method(fitted.method, (fitted.strength,), rows, directions=fitted.directions))
         near = known[is_fitted[known]]
         turns.append(
             [_turn_scores(score, layer, features, x, near, temperature, is_known, is_left_out) for score in SCORES]
