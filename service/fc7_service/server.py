@@ -115,7 +115,7 @@ class Server:
             recall_queries=settings.recall_queries,
             report_recall=self._record_recall,
         )
-        self._heads = Heads(folder.path / "heads")
+        self._heads = Heads(folder.path / "heads", library_versions())
         self._explainer = Explainer(
             self._models,
             open_session=partial(open_session, device=settings.device, threads=settings.threads, keeps_memory=False),

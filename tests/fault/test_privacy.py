@@ -179,21 +179,26 @@ def test_training_and_drawing_leave_no_file_elsewhere(houses: Callable[[], House
     assert {file for file in house.files() if not file.startswith(OWN_CACHE)} == set()
 
 
+def plain(name: str) -> str:
+    """The name of a distribution, however it is written."""
+    return name.lower().replace("_", "-")
+
+
 def modules_of_extras() -> list[str]:
     """The modules of every installed library that an extra brings."""
     extras = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     wanted = {
-        requirement.partition(">")[0].partition("=")[0].partition("[")[0].lower()
+        plain(requirement.partition(">")[0].partition("=")[0].partition("[")[0])
         for extra, requirements in extras.items()
         if extra != "gpu"
         for requirement in requirements
         if not requirement.startswith("fc7[")
     }
-    found = {
-        module: distribution
+    found = [
+        (module, plain(distribution))
         for module, distributions in packages_distributions().items()
         for distribution in distributions
-        if distribution.lower() in wanted and module.isidentifier() and not module.startswith("_")
-    }
-    assert set(map(str.lower, found.values())) == wanted, "an extra is not installed, so nothing of it was tried"
-    return sorted(found)
+        if plain(distribution) in wanted and module.isidentifier() and not module.startswith("_")
+    ]
+    assert {name for _, name in found} == wanted, "an extra is not installed, so nothing of it was tried"
+    return sorted({module for module, _ in found})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tracemalloc
 from dataclasses import asdict
@@ -481,3 +482,10 @@ def test_predict_refuses_features_of_another_length(heads):
     heads.publish("h")
     with pytest.raises(InvalidArgument, match=r"\(N, 16\) \(got \(2, 5\)\)"):
         heads.classifier("h").predict(np.zeros((2, 5), np.float32))
+
+
+def test_a_head_records_the_libraries_of_its_server(tmp_path):
+    made = train(Heads(tmp_path, {"Pillow": "13.0.0", "libjpeg": "3.2.0"}), "h", make_labelled(8, 3, 16))
+    manifest = json.loads((tmp_path / "h" / "1" / "manifest.json").read_text())
+    assert manifest["report"]["libraries"] == {"Pillow": "13.0.0", "libjpeg": "3.2.0"}
+    assert Heads(tmp_path).get("h") == made

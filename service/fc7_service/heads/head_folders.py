@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fc7.errors import DataLoss, FailedPrecondition, NotFound, Reason, Unavailable
 from fc7_service.bundle.disk import hide_folder, new_folder, remove_leftovers, sync_folder
@@ -87,7 +87,7 @@ class HeadFolders:
         record = self.read(name, version)
         return record, read_judgement(self._folder(name, version), record)
 
-    def add(self, version: HeadVersion, weights: bytes, judgement: bytes, report: dict[str, float]) -> None:
+    def add(self, version: HeadVersion, weights: bytes, judgement: bytes, report: dict[str, Any]) -> None:
         """Store a new version; it is on disk when this returns.
 
         Raises

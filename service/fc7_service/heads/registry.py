@@ -38,9 +38,12 @@ class Heads:
     ----------
     path
         The folder; made when the first head is stored.
+    versions
+        Library -> version, recorded with every head that is trained.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, versions: dict[str, str] | None = None) -> None:
+        self._versions = versions or {}
         self._folders = HeadFolders(path)
         self._lock = threading.RLock()  # held while anything is written, and around the cache
         self._queue = TrainingQueue()
@@ -138,7 +141,8 @@ class Heads:
                 source=source,
                 judgement_sha256=hashlib.sha256(kept).hexdigest(),
             )
-            self._folders.add(version, weights, kept, {"nll": fitted.nll, "strength": fitted.strength})
+            report = {"nll": fitted.nll, "strength": fitted.strength, "libraries": self._versions}
+            self._folders.add(version, weights, kept, report)
         return version
 
     async def train_in_turn(

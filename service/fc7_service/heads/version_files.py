@@ -27,9 +27,7 @@ _CALIBRATION, _KNOWN_ROWS = "calibration", "known_rows"  # tensors of a weights 
 _ADDED_LATER = {"majority_accuracy": None, "measures": None, "source": "", "unknown": None, "judgement_sha256": ""}
 
 
-def write_version(
-    folder: Path, version: HeadVersion, weights: bytes, judgement: bytes, report: dict[str, float]
-) -> None:
+def write_version(folder: Path, version: HeadVersion, weights: bytes, judgement: bytes, report: dict[str, Any]) -> None:
     """Write the files of a version into an empty folder.
 
     The weights are as ``pack_weights`` returns them, the judgement is as ``pack_judgement`` does.
