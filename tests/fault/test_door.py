@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,19 +26,15 @@ from servers import Served, jpeg, serving
 MESSAGE_BYTES = 62 * 2**20
 METHODS = {"FeatureService/Extract": b"\x1a\x00", "CollectionService/UpsertItems": b"\x12\x00"}  # an empty item
 BEATS = """
-import sys, threading, time, grpc
+import sys, threading, grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 stub = health_pb2_grpc.HealthStub(grpc.insecure_channel(sys.argv[1]))
 stub.Check(health_pb2.HealthCheckRequest(), timeout=60)
 print("ready", flush=True)
-worst, is_over = 0, threading.Event()
+is_over = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), is_over.set())).start()
-while not is_over.is_set():
-    start = time.monotonic()
+while not is_over.wait(0.05):
     stub.Check(health_pb2.HealthCheckRequest(), timeout=60)
-    worst = max(worst, time.monotonic() - start)
-    time.sleep(0.002)
-print(worst)
 """
 
 
@@ -57,9 +54,15 @@ def memory(served: Served, key: str) -> int:
     return int(found[1]) * 1024
 
 
+def processor_s(served: Served) -> float:
+    """Seconds of a processor that a server has used: unlike the clock, not more on a busy machine."""
+    fields = Path(f"/proc/{served.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def watched(served: Served, max_bytes: int, max_s: float) -> Iterator[None]:
-    """Fail where the block costs the server more memory, or holds up a health check for longer."""
+def watched(served: Served, max_bytes: int, max_processor_s: float) -> Iterator[None]:
+    """Fail where the block costs the server more, or where a health check beside it is not answered."""
     beats = subprocess.Popen(
         [sys.executable, "-c", BEATS, served.address],
         stdin=subprocess.PIPE,
@@ -68,13 +71,15 @@ def watched(served: Served, max_bytes: int, max_s: float) -> Iterator[None]:
     )
     assert beats.stdout is not None
     assert beats.stdout.readline() == "ready\n"
-    before = memory(served, "VmRSS")
+    before, before_s = memory(served, "VmRSS"), processor_s(served)
     Path(f"/proc/{served.process.pid}/clear_refs").write_text("5")
     yield
-    worst_s = float(beats.communicate()[0])
+    spent_s = processor_s(served) - before_s
+    beats.communicate()
+    assert beats.returncode == 0
     cost = memory(served, "VmHWM") - before
     assert cost < max_bytes, f"{cost / 2**20:.0f} MiB"
-    assert worst_s < max_s
+    assert spent_s < max_processor_s
 
 
 def send(served: Served, method: str, data: bytes, *metadata: tuple[str, str]) -> grpc.RpcError:
@@ -93,7 +98,7 @@ def test_callers_without_a_token_are_refused_before_their_message_is_read(served
         answers.append(send(served, f"fc7.v1.{method}", METHODS[method] * (MESSAGE_BYTES // 2)))
 
     names = [list(METHODS)[i % 2] for i in range(n_callers)]
-    with watched(served, 100 * 10**6, max_s=2):  # seen: 4 MiB and 20 ms for one; 16 MiB and 13 ms for thirty
+    with watched(served, 100 * 10**6, max_processor_s=1.5):  # seen: 4 MiB and 20 ms for one; 16 MiB and 13 ms for thirty
         callers = [threading.Thread(target=call, args=(name,)) for name in names]
         for caller in callers:
             caller.start()
@@ -105,7 +110,7 @@ def test_callers_without_a_token_are_refused_before_their_message_is_read(served
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_a_large_question_about_health_is_not_read_either(served: Served) -> None:
     name = b"\x0a\xf0\xff\xff\x1e" + b"x" * 0x3DFFFF0  # a service's name of 62 MiB
-    with watched(served, 100 * 10**6, max_s=2), grpc.insecure_channel(served.address) as channel:
+    with watched(served, 100 * 10**6, max_processor_s=1.5), grpc.insecure_channel(served.address) as channel:
         answer = channel.unary_unary("/grpc.health.v1.Health/Check")(name, timeout=60)
     assert health_pb2.HealthCheckResponse.FromString(answer).status == health_pb2.HealthCheckResponse.SERVING
 
@@ -114,7 +119,7 @@ def test_a_large_question_about_health_is_not_read_either(served: Served) -> Non
 @pytest.mark.parametrize("method", METHODS)
 def test_a_message_of_millions_of_items_is_refused_before_it_is_parsed(served: Served, method: str) -> None:
     data = METHODS[method] * (MESSAGE_BYTES // 2)
-    with watched(served, 300 * 10**6, max_s=2):  # gRPC holds three copies of a message: 190 MiB, and 2,400 when parsed
+    with watched(served, 300 * 10**6, max_processor_s=1.5):  # gRPC holds three copies of a message: 190 MiB, and 2,400 when parsed
         error = send(served, f"fc7.v1.{method}", data, ("authorization", "Bearer secret"))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "TOO_MANY_ITEMS" in str(error.trailing_metadata())
