@@ -1,6 +1,6 @@
-"""Memory of a server over ten reloads of a network, each after a burst of calls: `python bench/reload_memory.py [MODEL]`.
+"""Memory of a server over ten reloads of a network: `python bench/reload_memory.py [MODEL]`.
 
-The server is a process of its own, with two threads. Prints the resident memory in MB after each burst, and the threads
+Each reload comes after a burst of calls. The server is a process of its own, with two threads. Prints the resident memory in MB after each burst, and the threads
 and open files at the end.
 """
 
@@ -23,11 +23,13 @@ RELOADS, CALLERS, IMAGES = 10, 3, 64
 
 
 def resident_mb(pid: int) -> int:
+    """Return the resident memory of a process in MB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
 
 
 def picture(seed: int) -> bytes:
+    """Return a JPEG file that no other seed gives."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(coarse).resize((300, 300)).save(buffer, "JPEG")
@@ -35,6 +37,7 @@ def picture(seed: int) -> bytes:
 
 
 def burst(client: fc7.Client, images: list[bytes]) -> None:
+    """Extract with several callers at once."""
     threads = [threading.Thread(target=client.extract, args=(images,)) for _ in range(CALLERS)]
     for thread in threads:
         thread.start()
@@ -43,6 +46,7 @@ def burst(client: fc7.Client, images: list[bytes]) -> None:
 
 
 def main(model: str = "alexnet-64") -> None:
+    """Measure and print."""
     images = [picture(seed) for seed in range(IMAGES)]
     with tempfile.TemporaryDirectory() as folder:
         words = ("serve", "--listen", "127.0.0.1:0", "--data", folder, "--model", model, "--threads", "2")
