@@ -6,7 +6,7 @@ VERSIONS := 3.11 3.12 3.13
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-long test-versions docs docs-tables screenshots proto lint bench-start bench-train bench-explain bench-search bench-serving bench-heads clean
+.PHONY: demo test test-long test-versions docs docs-tables screenshots proto lint bench-start bench-train bench-explain bench-search bench-serving bench-heads bench-http clean
 
 # A demonstration from nothing: `make demo`, or on your own photographs: `make demo DATA=folder`.
 demo: $(VENV)/demo
@@ -78,6 +78,10 @@ bench-serving: $(VENV)/test
 # What a head takes, beside scikit-learn: `make bench-heads DATA="10000x4096x10 features.npz"`.
 bench-heads: $(VENV)/test
 	$(BIN)/python bench/heads.py $(DATA)
+
+# What the HTTP door costs beside gRPC.
+bench-http: $(VENV)/test
+	$(BIN)/python bench/http_door.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
