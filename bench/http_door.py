@@ -3,8 +3,8 @@
     make bench-http
 
 One process makes all calls and another one is the server, on this machine: read the ratios, not the rates. The doors
-take turns, window by window, and the ratio is that of the medians. The pictures are JPEG files of 128 pixels; the network
-is `alexnet-64`, layer `fc7`. HTTP sends each picture as a body and gets JSON; gRPC sends and gets protobuf.
+take turns, window by window, and the ratio is that of the medians. The pictures are JPEG files of 128 pixels, and the
+network is `alexnet-64`, layer `fc7`. HTTP sends each picture as a body and gets JSON; gRPC sends and gets protobuf.
 """
 
 from __future__ import annotations

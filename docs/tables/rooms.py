@@ -28,6 +28,7 @@ FRAMES = {
         "cli": Room("fc7.cli fc7.__main__", "the command"),
         "demo": Room("fc7.demo", "the demonstration"),
         "drawing": Room("fc7.drawing", "pictures of results"),
+        "assistants": Room("fc7.assistants", "tools for assistants"),
         "client": Room("fc7", "Client, AsyncClient"),
     },
     "service": {

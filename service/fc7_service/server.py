@@ -163,6 +163,7 @@ class Server:
             self._grpc.add_insecure_port(address)
         else:
             address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
+        self._address = address
         listen = self._bind() if settings.listen is not None else ""
         if listen or settings.device == "cuda":  # a device that was asked for and cannot be had ends the start
             await self._extractor.warm_up()
@@ -337,8 +338,9 @@ class Server:
         assert settings.http is not None  # the caller has looked
         assert exporter is not None  # it is made where there is HTTP
         probes = Probes(lambda: not self._interceptor.is_stopping and self._folder.is_still_ours, exporter.write)
+        door = Door(self._interceptor, handlers, Sessions(self._tokens))
         return WebServer(
-            make_app(Door(self._interceptor, handlers, Sessions(self._tokens)), settings, probes, self._log),
+            make_app(door, settings, probes, lambda: self._address, self._log),
             settings.http,
             tls=self._certificates.files if self._certificates else None,
             n_connections=self._files.n_connections,

@@ -98,7 +98,9 @@ def test_callers_without_a_token_are_refused_before_their_message_is_read(served
         answers.append(send(served, f"fc7.v1.{method}", METHODS[method] * (MESSAGE_BYTES // 2)))
 
     names = [list(METHODS)[i % 2] for i in range(n_callers)]
-    with watched(served, 100 * 10**6, max_processor_s=1.5):  # seen: 4 MiB and 20 ms for one; 16 MiB and 13 ms for thirty
+    with watched(
+        served, 100 * 10**6, max_processor_s=1.5
+    ):  # seen: 4 MiB and 20 ms for one; 16 MiB and 13 ms for thirty
         callers = [threading.Thread(target=call, args=(name,)) for name in names]
         for caller in callers:
             caller.start()
@@ -119,7 +121,9 @@ def test_a_large_question_about_health_is_not_read_either(served: Served) -> Non
 @pytest.mark.parametrize("method", METHODS)
 def test_a_message_of_millions_of_items_is_refused_before_it_is_parsed(served: Served, method: str) -> None:
     data = METHODS[method] * (MESSAGE_BYTES // 2)
-    with watched(served, 300 * 10**6, max_processor_s=1.5):  # gRPC holds three copies of a message: 190 MiB, and 2,400 when parsed
+    with watched(
+        served, 300 * 10**6, max_processor_s=1.5
+    ):  # gRPC holds three copies of a message: 190 MiB, and 2,400 when parsed
         error = send(served, f"fc7.v1.{method}", data, ("authorization", "Bearer secret"))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "TOO_MANY_ITEMS" in str(error.trailing_metadata())

@@ -34,7 +34,7 @@ class Room(NamedTuple):
 GRPC = "grpc grpc_status grpc_health google.protobuf google.rpc"
 CONTRACT_FILES = "fc7.errors fc7.contract"
 CONTRACT = f"fc7.v1 {CONTRACT_FILES}"
-ABOVE_THE_CLIENT = "fc7.cli fc7.demo fc7.drawing"
+ABOVE_THE_CLIENT = "fc7.cli fc7.demo fc7.drawing fc7.assistants"
 SERVICE = (
     "fc7_service.bundle fc7_service.served fc7_service.scheduling fc7_service.features "
     "fc7_service.collections fc7_service.heads fc7_service.explain"
@@ -60,6 +60,8 @@ ROOMS = {
     "fc7.cli": Room("fc7 click", "numpy rich PIL platformdirs pyarrow skimage grpc"),
     "fc7.cli.serve": Room("fc7 click", "fc7_service"),
     "fc7.cli.ui": Room("fc7 click", "fc7_service"),
+    "fc7.assistants": Room("fc7 mcp mcp_types", never="fc7.cli fc7.demo"),
+    "fc7.cli.mcp": Room("fc7 click"),
     "fc7.cli.health": Room("fc7 click", "fc7_service.data_folder"),
     "fc7.cli.model": Room("fc7 click", "fc7_models numpy rich"),
     "fc7.cli.model_study": Room("fc7 click", "fc7_models"),
@@ -74,6 +76,9 @@ ROOMS = {
     "fc7_service.http": Room(
         f"{CONTRACT} {GRPC} fc7_service.rpc fc7_service.settings fc7_service.tokens fc7_service.bundle "
         "fc7_service.features numpy PIL starlette uvicorn"
+    ),
+    "fc7_service.http.assistants": Room(
+        f"{CONTRACT} fc7_service.http starlette", "mcp fc7.assistants fc7.client fc7._session fc7.endpoint"
     ),
     "fc7_service.settings": Room(CONTRACT_FILES),
     "fc7_service.telemetry": Room(CONTRACT_FILES),

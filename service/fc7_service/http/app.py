@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fc7.contract.address import split_address
 from fc7.contract.request_id import REQUEST_ID
 from fc7.errors import Fc7Error
 from fc7_service.http import documents, embeddings
+from fc7_service.http.assistants import Assistants
 from fc7_service.http.calls import Calls, read_form
 from fc7_service.http.door import Door, Refusal
 from fc7_service.http.gate import Gate
@@ -28,11 +30,12 @@ from fc7_service.settings import Settings
 PAGE = Path(__file__).parent / "page"
 
 
-def make_routes(door: Door, settings: Settings, probes: Probes) -> list[BaseRoute]:
+def make_routes(door: Door, settings: Settings, probes: Probes, assistants: Assistants) -> list[BaseRoute]:
     """Return all routes. Each asks for a token by itself, or needs none."""
     return [
         Route("/fc7.v1.{service}/{method}", Calls(door, partial(read_form, door.handlers))),
         *embeddings.routes(door),
+        *assistants.routes(),
         *probes.routes(door, embeddings.DESCRIPTION),
         *door.sessions.routes(),
         *Pictures(door, settings.pictures).routes(),
@@ -41,10 +44,14 @@ def make_routes(door: Door, settings: Settings, probes: Probes) -> list[BaseRout
     ]
 
 
-def make_app(door: Door, settings: Settings, probes: Probes, log: Log | None) -> ASGIApp:
-    """Return the application that makes its calls through ``door``."""
+def make_app(
+    door: Door, settings: Settings, probes: Probes, find_address: Callable[[], str], log: Log | None
+) -> ASGIApp:
+    """Return the application that makes its calls through ``door``; ``find_address`` returns the private address."""
+    assistants = Assistants(door, find_address)
     app: ASGIApp = Starlette(
-        routes=make_routes(door, settings, probes),
+        routes=make_routes(door, settings, probes, assistants),
+        lifespan=assistants.lifespan,
         exception_handlers=dict.fromkeys((Refusal, Fc7Error, HTTPException), answer_refusal),
     )
     if settings.http_origins:

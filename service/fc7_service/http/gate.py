@@ -50,6 +50,9 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] != "http":  # the application begins or ends
+            await self._app(scope, receive, send)
+            return
         start, status = time.monotonic(), 0
 
         async def send_with_headers(message: Message) -> None:

@@ -56,7 +56,7 @@ class WebServer:
             app,
             http=_Protocol,
             ws="none",
-            lifespan="off",
+            lifespan="on",
             log_config=None,
             access_log=False,
             proxy_headers=False,  # the address of a caller is the one that the connection has
