@@ -1,7 +1,7 @@
 """Memory of a server over ten reloads of a network: `python bench/reload_memory.py [MODEL]`.
 
-Each reload comes after a burst of calls. The server is a process of its own, with two threads. Prints the resident memory in MB after each burst, and the threads
-and open files at the end.
+Each reload comes after a burst of calls. The server is a process of its own, with two threads. Prints the resident
+memory in MB after each burst, and the threads and open files at the end.
 """
 
 from __future__ import annotations
