@@ -76,6 +76,7 @@ def requests() -> dict[str, list[Message]]:
         "HeadService.GetHead": [head_pb2.GetHeadRequest(name="h")],
         "HeadService.GetHeadReport": [head_pb2.GetHeadReportRequest(name="h")],
         "HeadService.ExportHead": [head_pb2.ExportHeadRequest(name="h")],
+        "HeadService.SuggestItems": [head_pb2.SuggestItemsRequest(n=2, **in_c, **h)],
         "HeadService.ListHeads": [head_pb2.ListHeadsRequest()],
         "HeadService.Classify": [head_pb2.ClassifyRequest(images=pictures, **h)],
         "HeadService.ClassifyItems": [head_pb2.ClassifyItemsRequest(**in_c, **h)],

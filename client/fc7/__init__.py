@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         ReloadedModel,
         Removed,
         ServerInfo,
+        Suggestion,
         Updated,
     )
     from fc7.searches import Example, Hit, Hits, Search, SearchReport, Threshold
@@ -142,6 +143,7 @@ __all__ = [
     "Search",
     "SearchReport",
     "ServerInfo",
+    "Suggestion",
     "Threshold",
     "Timing",
     "TopImage",

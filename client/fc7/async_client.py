@@ -33,6 +33,7 @@ from fc7.results import (
     Model,
     ReloadedModel,
     ServerInfo,
+    Suggestion,
 )
 from fc7.searches import Hit
 
@@ -294,6 +295,22 @@ class AsyncClient:
     ) -> list[Hit]:
         """Return the items that are most probably of a class, best first. See `Client.rank_items`."""
         operation = head_items.rank(collection, label, head, head_version, k, near_score, where)
+        return await self._session.run(operation, timeout_s)
+
+    async def suggest_items(
+        self,
+        collection: str,
+        *,
+        head: str,
+        head_version: int = 0,
+        n: int = 20,
+        strategy: str = "auto",
+        label: str = "label",
+        where: Where | None = None,
+        timeout_s: float | None = None,
+    ) -> list[Suggestion]:
+        """Return which items to label next. See `Client.suggest_items`."""
+        operation = head_items.suggest(collection, head, head_version, n, strategy, label, where)
         return await self._session.run(operation, timeout_s)
 
     @property

@@ -30,6 +30,7 @@ from fc7.results import (
     Model,
     ReloadedModel,
     ServerInfo,
+    Suggestion,
 )
 from fc7.searches import Hit
 
@@ -712,6 +713,49 @@ class Client:
             The features of the collection are not those that the head takes.
         """
         operation = head_items.rank(collection, label, head, head_version, k, near_score, where)
+        return self._session.run(operation, timeout_s)
+
+    def suggest_items(
+        self,
+        collection: str,
+        *,
+        head: str,
+        head_version: int = 0,
+        n: int = 20,
+        strategy: str = "auto",
+        label: str = "label",
+        where: Where | None = None,
+        timeout_s: float | None = None,
+    ) -> list[Suggestion]:
+        """Return which items of a collection to label next, most useful first.
+
+        A tenth of them is drawn at random, so that an unbiased test set grows too. No two are almost the same picture.
+
+        Parameters
+        ----------
+        collection
+            Name of the collection.
+        head
+            Name of the head. It need not exist yet.
+        head_version
+            Version of the head, published or not; 0 for the newest.
+        n
+            Number of items, 1 to 1000.
+        strategy
+            "margin": the two best classes are close. "typical": the middle of large groups without a label. "diverse":
+            far from all that is labelled. "auto": typical until there are ten labels per class on average, then margin.
+        label
+            Field of the payloads that holds the label. Items with a label there, or with a positive label record, are
+            labelled.
+        where
+            Suggest only among items whose payload matches this filter. Defaults to all.
+
+        Raises
+        ------
+        NotFound
+            There is no such collection; or no such head, and the strategy is "margin".
+        """
+        operation = head_items.suggest(collection, head, head_version, n, strategy, label, where)
         return self._session.run(operation, timeout_s)
 
     @property

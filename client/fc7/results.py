@@ -625,6 +625,28 @@ class ClassifiedItem:
     error: Fc7Error | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """An item to label next.
+
+    Attributes
+    ----------
+    id : str
+        Id of the item.
+    reason : str
+        Why: "margin", "typical", "diverse" or "random".
+    label : str or None
+        What the head says; None if there is no head yet.
+    probability : float or None
+        Its probability, 0 to 1.
+    """
+
+    id: str
+    reason: str
+    label: str | None = None
+    probability: float | None = None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ServerInfo:
     """A server's versions, device, limits and data folder.

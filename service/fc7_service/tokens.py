@@ -45,6 +45,7 @@ SCOPE_OF_CALL = {
     "/fc7.v1.HeadService/Classify": "read",
     "/fc7.v1.HeadService/ClassifyItems": "read",
     "/fc7.v1.HeadService/RankItems": "read",
+    "/fc7.v1.HeadService/SuggestItems": "read",
     "/fc7.v1.ExplainService/ProjectUnit": "read",
     "/fc7.v1.ExplainService/TopUnits": "read",
     "/fc7.v1.ExplainService/ExplainMatch": "read",

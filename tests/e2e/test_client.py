@@ -147,6 +147,7 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     out = folder / f"out-{type(client).__name__}-{id(client)}"
     answers["exported"] = (await got(client.export_head("kind", out, version=1))).version
     assert (out / "model.onnx").stat().st_size > 1000
+    answers["suggested"] = str(await got(client.suggest_items("photos", head="kind", label="none", n=3)))
     sets = await got(client.classify(images, head="kind", coverage=0.9))
     answers["sets"] = [one.set for one in sets]
     assert all(one.set[0] == one.top[0] for one in sets)

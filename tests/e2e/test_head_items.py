@@ -79,6 +79,7 @@ def test_classes_are_written_with_the_head_and_never_over_what_people_wrote(clie
     assert isinstance(over[0].error, FailedPrecondition)
     assert over[0].error.reason == "FIELD_NOT_OURS"
     assert [item.payload["kind"] for item in photos.items()][:45] == ["abc"[i % 3] for i in range(45)]
+    assert client.train_head("again", collection="photos", label="kind").count == 45  # what a head wrote is no label
 
 
 def test_refused_items_get_no_class(client: fc7.Client) -> None:
@@ -120,6 +121,26 @@ def test_what_cannot_be_is_refused(client: fc7.Client) -> None:
     client.delete_collection("other")
 
 
+def test_suggestions_are_items_without_a_label(client: fc7.Client) -> None:
+    photos = client.collection("photos")
+    photos.add_labels([fc7.Label("p50", "a")])
+    found = client.suggest_items("photos", head="kind", label="kind", n=8)
+    assert found[0].reason == "margin"  # there are ten labels per class
+    assert {one.id for one in found} <= {f"p{i}" for i in range(45, N)} - {"p50"}
+    assert all(one.label in ("a", "b", "c") and one.probability is not None for one in found)
+    fresh = client.suggest_items("photos", head="not-yet", n=8)  # nothing has a label in the field "label"
+    assert {one.reason for one in fresh} <= {"typical", "random"}
+    assert fresh[0].reason == "typical"
+    assert all(one.label is None for one in fresh)
+    assert client.suggest_items("photos", head="kind", n=5, where='kind = "none"') == []
+    with pytest.raises(NotFound, match="'nobody' does not exist"):
+        client.suggest_items("photos", head="nobody", strategy="margin")
+    with pytest.raises(InvalidArgument, match="strategy must be one of auto, margin"):
+        client.suggest_items("photos", head="kind", strategy="luck")
+    with pytest.raises(InvalidArgument, match="n must be 1 to 1000"):
+        client.suggest_items("photos", head="kind", n=0)
+
+
 def test_the_commands(client: fc7.Client, data: Path) -> None:
     def run(*words: str, code: int = 0) -> str:
         result = CliRunner().invoke(main, [*words, "--data", str(data)])
@@ -138,6 +159,11 @@ def test_the_commands(client: fc7.Client, data: Path) -> None:
         hit.id for hit in client.rank_items("photos", "a", head="kind", k=2)
     ]
     assert "no head wrote" in run("classify", "--collection", "photos", "--head", "kind", "--write", "kind", code=1)
+    suggested = run(
+        "head", "suggest", "kind", "--collection", "photos", "--label", "kind", "-n", "4", "--json"
+    ).splitlines()
+    assert 1 <= len(suggested) <= 4
+    assert json.loads(suggested[0])["reason"] == "margin"
     for words in (["classify"], ["classify", "x.png", "--collection", "photos", "--head", "kind"],
                   ["classify", "x.png", "--write", "f"], ["search", "photos", "--class", "a"],
                   ["search", "photos", "--head", "kind"]):  # fmt: skip

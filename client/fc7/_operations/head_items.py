@@ -10,7 +10,7 @@ from fc7._operations.search import check_filtered
 from fc7._operations.steps import OpenStream, Operation, ReadStream, SendRequest
 from fc7.filters import Where, write_where
 from fc7.grpc_errors import read_item_error
-from fc7.results import ClassifiedItem
+from fc7.results import ClassifiedItem, Suggestion
 from fc7.searches import Hit
 from fc7.v1 import head_pb2 as pb
 from fc7.v1.head_pb2_grpc import HeadServiceStub as Stub
@@ -75,3 +75,29 @@ def _read_item(item: pb.ClassifiedItem) -> ClassifiedItem:
         reason=item.reason,
         error=read_item_error(item.error) if item.HasField("error") else None,
     )
+
+
+def suggest(
+    collection: str, head: str, head_version: int, n: int, strategy: str, label: str, where: Where | None
+) -> Operation[list[Suggestion]]:
+    """Return which items to label next."""
+    request = pb.SuggestItemsRequest(
+        collection=check_text(collection, "collection"),
+        head=check_text(head, "head"),
+        head_version=check_version(head_version),
+        n=n,
+        strategy=check_text(strategy, "strategy"),
+        label_field=check_text(label, "label"),
+        filter_json=write_where(where),
+    )
+    response: pb.SuggestItemsResponse = yield SendRequest(Stub, "SuggestItems", request)
+    check_filtered(where is not None, response.filtered)
+    return [
+        Suggestion(
+            id=item.id,
+            reason=item.reason,
+            label=item.top.label if item.HasField("top") else None,
+            probability=item.top.probability if item.HasField("top") else None,
+        )
+        for item in response.items
+    ]

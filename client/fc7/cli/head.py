@@ -14,6 +14,7 @@ from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
 from fc7.cli.head_evaluate import evaluate
 from fc7.cli.head_report import describe_rule, report
+from fc7.cli.head_suggest import suggest
 from fc7.cli.image_arguments import FoundImage, finish
 from fc7.cli.options import (
     example,
@@ -43,6 +44,7 @@ def head() -> None:
 
 head.add_command(evaluate)
 head.add_command(report)
+head.add_command(suggest)
 
 
 @example("fc7 head train places holiday")

@@ -333,6 +333,48 @@ class ExportedHead(_message.Message):
     model_sha256: str
     def __init__(self, head: _Optional[_Union[Head, _Mapping]] = ..., recipe_json: _Optional[str] = ..., model_sha256: _Optional[str] = ...) -> None: ...
 
+class SuggestItemsRequest(_message.Message):
+    __slots__ = ("collection", "head", "head_version", "n", "strategy", "label_field", "filter_json")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    N_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    head: str
+    head_version: int
+    n: int
+    strategy: str
+    label_field: str
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., head: _Optional[str] = ..., head_version: _Optional[int] = ..., n: _Optional[int] = ..., strategy: _Optional[str] = ..., label_field: _Optional[str] = ..., filter_json: _Optional[str] = ...) -> None: ...
+
+class SuggestItemsResponse(_message.Message):
+    __slots__ = ("items", "strategy", "labelled", "looked_at", "filtered")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    LABELLED_FIELD_NUMBER: _ClassVar[int]
+    LOOKED_AT_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[SuggestedItem]
+    strategy: str
+    labelled: int
+    looked_at: int
+    filtered: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[SuggestedItem, _Mapping]]] = ..., strategy: _Optional[str] = ..., labelled: _Optional[int] = ..., looked_at: _Optional[int] = ..., filtered: bool = ...) -> None: ...
+
+class SuggestedItem(_message.Message):
+    __slots__ = ("id", "reason", "top")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    reason: str
+    top: Prediction
+    def __init__(self, id: _Optional[str] = ..., reason: _Optional[str] = ..., top: _Optional[_Union[Prediction, _Mapping]] = ...) -> None: ...
+
 class ListHeadsRequest(_message.Message):
     __slots__ = ("all_versions",)
     ALL_VERSIONS_FIELD_NUMBER: _ClassVar[int]

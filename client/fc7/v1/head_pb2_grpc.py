@@ -61,6 +61,11 @@ class HeadServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_head__pb2.ExportHeadRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_head__pb2.ExportHeadResponse.FromString,
                 _registered_method=True)
+        self.SuggestItems = channel.unary_unary(
+                '/fc7.v1.HeadService/SuggestItems',
+                request_serializer=fc7_dot_v1_dot_head__pb2.SuggestItemsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.SuggestItemsResponse.FromString,
+                _registered_method=True)
         self.ListHeads = channel.unary_unary(
                 '/fc7.v1.HeadService/ListHeads',
                 request_serializer=fc7_dot_v1_dot_head__pb2.ListHeadsRequest.SerializeToString,
@@ -130,6 +135,13 @@ class HeadServiceServicer(object):
 
     def ExportHead(self, request, context):
         """Return a version together with its network as one ONNX file, which classifies without fc7.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuggestItems(self, request, context):
+        """Say which items of a collection to label next.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,6 +217,11 @@ def add_HeadServiceServicer_to_server(servicer, server):
                     servicer.ExportHead,
                     request_deserializer=fc7_dot_v1_dot_head__pb2.ExportHeadRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_head__pb2.ExportHeadResponse.SerializeToString,
+            ),
+            'SuggestItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuggestItems,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.SuggestItemsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.SuggestItemsResponse.SerializeToString,
             ),
             'ListHeads': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHeads,
@@ -374,6 +391,33 @@ class HeadService(object):
             '/fc7.v1.HeadService/ExportHead',
             fc7_dot_v1_dot_head__pb2.ExportHeadRequest.SerializeToString,
             fc7_dot_v1_dot_head__pb2.ExportHeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuggestItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.HeadService/SuggestItems',
+            fc7_dot_v1_dot_head__pb2.SuggestItemsRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.SuggestItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

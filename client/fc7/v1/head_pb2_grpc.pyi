@@ -49,6 +49,8 @@ class HeadServiceStub:
     """
     ExportHead: _grpc.UnaryStreamMultiCallable[_head_pb2.ExportHeadRequest, _head_pb2.ExportHeadResponse]
     """Return a version together with its network as one ONNX file, which classifies without fc7."""
+    SuggestItems: _grpc.UnaryUnaryMultiCallable[_head_pb2.SuggestItemsRequest, _head_pb2.SuggestItemsResponse]
+    """Say which items of a collection to label next."""
     ListHeads: _grpc.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]
     """List the newest version of every head, or all versions, by name."""
     DeleteHead: _grpc.UnaryUnaryMultiCallable[_head_pb2.DeleteHeadRequest, _head_pb2.DeleteHeadResponse]
@@ -85,6 +87,8 @@ class HeadServiceAsyncStub(HeadServiceStub):
     """
     ExportHead: _aio.UnaryStreamMultiCallable[_head_pb2.ExportHeadRequest, _head_pb2.ExportHeadResponse]  # type: ignore[assignment]
     """Return a version together with its network as one ONNX file, which classifies without fc7."""
+    SuggestItems: _aio.UnaryUnaryMultiCallable[_head_pb2.SuggestItemsRequest, _head_pb2.SuggestItemsResponse]  # type: ignore[assignment]
+    """Say which items of a collection to label next."""
     ListHeads: _aio.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]  # type: ignore[assignment]
     """List the newest version of every head, or all versions, by name."""
     DeleteHead: _aio.UnaryUnaryMultiCallable[_head_pb2.DeleteHeadRequest, _head_pb2.DeleteHeadResponse]  # type: ignore[assignment]
@@ -148,6 +152,14 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_head_pb2.ExportHeadResponse], _abc.AsyncIterator[_head_pb2.ExportHeadResponse]]:
         """Return a version together with its network as one ONNX file, which classifies without fc7."""
+
+    @_abc_1.abstractmethod
+    def SuggestItems(
+        self,
+        request: _head_pb2.SuggestItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_head_pb2.SuggestItemsResponse, _abc.Awaitable[_head_pb2.SuggestItemsResponse]]:
+        """Say which items of a collection to label next."""
 
     @_abc_1.abstractmethod
     def ListHeads(

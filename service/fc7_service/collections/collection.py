@@ -287,7 +287,8 @@ class Collection:
         ----------
         field
             Payload field of the labels: text, or an integer, which counts as its text. An item without the field, or
-            with null in it, has no label. None for the label records: the last positive one is the label.
+            with null in it, has no label, and neither has one whose label a head wrote (``FIELD_head`` says so). None
+            for the label records: the last positive one is the label.
         max_rows
             Most items.
         group_field
@@ -307,7 +308,10 @@ class Collection:
         with self._store.read_all() as (_, rows):
             for row in intact_rows(rows, self.name):
                 payload = json.loads(row.payload)
-                label = classes.get(row.id) if classes is not None else read_label(row.id, payload, field or "")
+                if classes is not None:
+                    label = classes.get(row.id)
+                else:
+                    label = None if f"{field}_head" in payload else read_label(row.id, payload, field or "")
                 if label is not None:
                     if len(vectors) == max_rows:
                         raise ResourceExhausted(

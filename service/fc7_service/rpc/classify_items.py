@@ -62,10 +62,10 @@ class ItemClassifier:
             classifier.check_unknown_rule()
         where = _read_filter(request.filter_json)
         with await asyncio.to_thread(self._collections.use, request.collection) as collection:
-            _check_provenance(classifier, collection)
+            check_provenance(classifier, collection)
             after: int | None = 0
             while after is not None:
-                items, after = await asyncio.to_thread(_next_block, collection, where, after)
+                items, after = await asyncio.to_thread(next_block, collection, where, after)
                 answers = await asyncio.to_thread(_answer, classifier, items, refuses)
                 errors: list[Fc7Error | None] = [None] * len(answers)
                 if field:
@@ -90,10 +90,10 @@ class ItemClassifier:
         best: list[_Ranked] = []
         n_seen, after = 0, 0
         with await asyncio.to_thread(self._collections.use, request.collection) as collection:
-            _check_provenance(classifier, collection)
+            check_provenance(classifier, collection)
             rest: int | None = after
             while rest is not None:
-                items, rest = await asyncio.to_thread(_next_block, collection, where, rest)
+                items, rest = await asyncio.to_thread(next_block, collection, where, rest)
                 best = await asyncio.to_thread(_merge, best, classifier, items, column, near, n_seen, request.k)
                 n_seen += len(items)
         return pb.RankItemsResponse(
@@ -115,7 +115,8 @@ class ItemClassifier:
         return self._heads.published(name) == classifier.version.version and self._heads.refuses_unknown(name)
 
 
-def _next_block(collection: Collection, where: Filter | None, after: int) -> tuple[list[StoredItem], int | None]:
+def next_block(collection: Collection, where: Filter | None, after: int) -> tuple[list[StoredItem], int | None]:
+    """Return some items with their features, and ``after`` of the next block or None."""
     if where is None:
         return collection.page(after, _BLOCK, True)
     return collection.page_where(where, after, _BLOCK, True)
@@ -217,7 +218,8 @@ def _find_class(classifier: Classifier, label: str) -> int:
     return classes.index(label)
 
 
-def _check_provenance(classifier: Classifier, collection: Collection) -> None:
+def check_provenance(classifier: Classifier, collection: Collection) -> None:
+    """Refuse a collection whose features are not those that a head takes."""
     ours, theirs = classifier.version.provenance, collection.provenance
     if ours.digest != theirs.digest:
         raise FailedPrecondition(

@@ -43,6 +43,7 @@ from fc7_service.rpc.messages import (
     write_timing,
 )
 from fc7_service.rpc.request_models import model_of_provenance
+from fc7_service.rpc.suggest_items import suggest_items
 from fc7_service.rpc.train_head import Trainer
 from fc7_service.telemetry.record import Record, ignore
 
@@ -56,6 +57,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
 
     def __init__(self, heads: Heads, extractor: Extractor, collections: Collections, record: Record = ignore) -> None:
         self._heads, self._extractor, self._record = heads, extractor, record
+        self._collections = collections
         self._trainer = Trainer(heads, extractor, collections)
         self._item_classifier = ItemClassifier(heads, collections)
 
@@ -180,6 +182,10 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
     async def RankItems(self, request: pb.RankItemsRequest, context: Any) -> pb.RankItemsResponse:  # noqa: N802
         """Return the items that are most probably of a class."""
         return await self._item_classifier.rank(request)
+
+    async def SuggestItems(self, request: pb.SuggestItemsRequest, context: Any) -> pb.SuggestItemsResponse:  # noqa: N802
+        """Say which items of a collection to label next."""
+        return await asyncio.to_thread(suggest_items, request, self._heads, self._collections)
 
     def _write_head(self, head: HeadVersion) -> pb.Head:
         return pb.Head(
