@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.bundle.softmax import softmax
-from fc7_service.heads.out_of_fold import fit_method
+from fc7_service.heads.methods import fit_method
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.suggest import FEW_LABELS, STRATEGIES, Strategy, suggest
 
@@ -52,7 +52,7 @@ def run(features: NDArray[np.float32], y: NDArray[np.int64], name: str, seed: in
     accuracies = []
     for round_ in range(ROUNDS + 1):
         rows = StandardisedRows(x[is_labelled], labels[is_labelled], int(y.max()) + 1)
-        layer = fit_method(rows, "ridge", STRENGTH)
+        layer = next(fit_method("ridge", (STRENGTH,), rows))
         accuracies.append(float(np.mean(layer.logits(features[tested]).argmax(axis=1) == y[tested])))
         is_labelled[_pick(x, labels, is_labelled, layer.logits(x), name, 100 * seed + round_)] = True
     return accuracies
