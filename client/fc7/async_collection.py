@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fc7._async_session import AsyncSession
-from fc7._operations import collection, duplicates, facets, item_map, new_items, payloads
+from fc7._operations import collection, duplicates, facets, item_map, new_items, payloads, tables
 from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
@@ -28,6 +32,9 @@ from fc7.results import (
     Updated,
 )
 from fc7.searches import Example, Hits, Search, Threshold
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclass(repr=False, eq=False)
@@ -152,6 +159,26 @@ class AsyncCollection(CollectionFacts):
     ) -> AsyncIterator[Item]:
         """Yield all items, by default in the order in which they were first added. See `Collection.items`."""
         return self._session.iterate(collection.list_items(self, with_features, where, order_by, descending), timeout_s)
+
+    async def to_numpy(
+        self, *, where: Where | None = None, timeout_s: float | None = None
+    ) -> tuple[list[str], NDArray[np.float32]]:
+        """Return the ids and the features (N, D) of all items. See `Collection.to_numpy`."""
+        return await self._session.run(tables.to_numpy(self, where), timeout_s)
+
+    async def to_arrow(self, *, where: Where | None = None, timeout_s: float | None = None) -> pyarrow.Table:
+        """Return all items as a pyarrow.Table. See `Collection.to_arrow`."""
+        return await self._session.run(tables.to_arrow(self, where), timeout_s)
+
+    def arrow_batches(
+        self, *, where: Where | None = None, timeout_s: float | None = None
+    ) -> AsyncIterator[pyarrow.RecordBatch]:
+        """Yield all items as batches of at most 1,000. See `Collection.arrow_batches`."""
+        return self._session.iterate(tables.arrow_batches(self, where), timeout_s)
+
+    async def to_pandas(self, *, where: Where | None = None, timeout_s: float | None = None) -> Any:
+        """Return all items as a pandas.DataFrame. See `Collection.to_pandas`."""
+        return await self._session.run(tables.to_pandas(self, where), timeout_s)
 
     async def count_items(self, *, where: Where | None = None, timeout_s: float | None = None) -> int:
         """Return the number of items that match a filter. See `Collection.count_items`."""

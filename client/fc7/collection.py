@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fc7._operations import collection, duplicates, facets, item_map, new_items, payloads
+import numpy as np
+from numpy.typing import NDArray
+
+from fc7._operations import collection, duplicates, facets, item_map, new_items, payloads, tables
 from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
@@ -17,6 +21,9 @@ from fc7.filters import Where
 from fc7.images import ImageLike
 from fc7.results import Added, CollectionFacts, DuplicateGroup, Facet, Item, ItemMap, Label, Labelled, Removed, Updated
 from fc7.searches import Example, Hits, Search, Threshold
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclass(repr=False, eq=False)
@@ -338,6 +345,58 @@ class Collection(CollectionFacts):
             Reverse the order of the values.
         """
         return self._session.iterate(collection.list_items(self, with_features, where, order_by, descending), timeout_s)
+
+    def to_numpy(
+        self, *, where: Where | None = None, timeout_s: float | None = None
+    ) -> tuple[list[str], NDArray[np.float32]]:
+        """Return the ids and the features (N, D) of all items, in the order in which they were first added.
+
+        Parameters
+        ----------
+        where
+            Return only the items that match this filter. See `search`.
+
+        Examples
+        --------
+        >>> ids, features = photos.to_numpy()
+        >>> len(ids) == len(features)
+        True
+        """
+        return self._session.run(tables.to_numpy(self, where), timeout_s)
+
+    def to_arrow(self, *, where: Where | None = None, timeout_s: float | None = None) -> pyarrow.Table:
+        """Return all items as a pyarrow.Table with the columns id, content_sha256, payload (JSON text) and feature.
+
+        Raises
+        ------
+        FailedPrecondition
+            pyarrow is not installed.
+        """
+        return self._session.run(tables.to_arrow(self, where), timeout_s)
+
+    def arrow_batches(
+        self, *, where: Where | None = None, timeout_s: float | None = None
+    ) -> Iterator[pyarrow.RecordBatch]:
+        """Yield all items as batches of at most 1,000, for collections that are larger than memory.
+
+        The columns are those of `to_arrow`.
+
+        Raises
+        ------
+        FailedPrecondition
+            pyarrow is not installed.
+        """
+        return self._session.iterate(tables.arrow_batches(self, where), timeout_s)
+
+    def to_pandas(self, *, where: Where | None = None, timeout_s: float | None = None) -> Any:
+        """Return all items as a pandas.DataFrame with the columns id, content_sha256, payload and feature.
+
+        Raises
+        ------
+        FailedPrecondition
+            pandas is not installed.
+        """
+        return self._session.run(tables.to_pandas(self, where), timeout_s)
 
     def count_items(self, *, where: Where | None = None, timeout_s: float | None = None) -> int:
         """Return the number of items.

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from test_cli import fc7 as command
 from test_cli import rows, serving
 
 import fc7
 from doors import private_door
+from fc7._operations import tables
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc
 from fc7_service.rpc.cursor import write_cursor
@@ -179,6 +184,37 @@ async def test_duplicates_are_found(env: Any, photos: Any) -> None:
     assert shown.splitlines()[-1].startswith(f"{photos.name}: ")
     command("duplicates", photos.name, "--score", "0.9", "--rarity", "0.5", code=2, env=env[0])
     command("duplicates", photos.name, "--score", "2", code=2, env=env[0])
+
+
+async def test_all_items_in_one_go(env: Any, photos: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = list(photos.items(with_features=True))
+    ids, features = photos.to_numpy()
+    assert ids == [item.id for item in items]
+    np.testing.assert_array_equal(features, [item.feature for item in items])
+    assert photos.to_numpy(where="year < 1990")[1].shape == (0, photos.dim)
+    arrow = pytest.importorskip("pyarrow")
+    table = photos.to_arrow(where='label = "odd"')
+    assert table.column_names == ["id", "content_sha256", "payload", "feature"]
+    assert table["id"].to_pylist() == [str(i) for i in range(1, N, 2)]
+    assert json.loads(table["payload"][0].as_py()) == {"year": 1991, "label": "odd"}
+    np.testing.assert_array_equal(table["feature"].to_pylist(), features[1::2])
+    monkeypatch.setattr(tables, "_BATCH_ROWS", 5)
+    batches = list(photos.arrow_batches())
+    assert [batch.num_rows for batch in batches] == [5, 5, 2]
+    assert arrow.Table.from_batches(batches)["id"].to_pylist() == ids
+    async with fc7.AsyncClient(**env[1]) as client:
+        same = await client.collection(photos.name, check=False)
+        assert (await same.to_numpy())[0] == ids
+        assert [batch.num_rows async for batch in same.arrow_batches()] == [5, 5, 2]
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=dict))
+    frame = photos.to_pandas()
+    assert list(frame) == ["id", "content_sha256", "payload", "feature"]
+    assert frame["id"] == ids
+    for library, method in (("pyarrow", photos.to_arrow), ("pandas", photos.to_pandas)):
+        with monkeypatch.context() as hidden:
+            hidden.setitem(sys.modules, library, None)
+            with pytest.raises(fc7.FailedPrecondition, match=f"pip install {library}"):
+                method()
 
 
 async def test_labels_are_recorded_listed_and_undone(env: Any, photos: Any) -> None:
