@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -119,3 +120,21 @@ def test_a_server_without_a_page_is_said(data: Path, tiny_bundle: Path) -> None:
         )
     assert done.returncode == 4
     assert f"process {os.getpid()} uses the data folder and serves no page" in done.stderr
+
+
+def test_the_address_opens_the_page_and_forgets_the_token(data: Path, tiny_bundle: Path, browser: Any) -> None:
+    with running_ui(data, tiny_bundle) as (place, token):
+        page = browser.new_page()
+        page.goto(f"http://{place}/#token={token}")
+        page.locator(".card strong", has_text="photos").wait_for()
+        assert page.url == f"http://{place}/"
+        stranger = browser.new_context().new_page()
+        stranger.goto(f"http://{place}/")
+        stranger.get_by_role("dialog", name="Sign in").get_by_label("Token").fill("wrong")
+        stranger.keyboard.press("Enter")
+        stranger.get_by_role("alert").filter(has_text="token").wait_for()
+        stranger.get_by_label("Token").fill(token)
+        stranger.keyboard.press("Enter")
+        stranger.locator(".card strong", has_text="photos").wait_for()
+        stranger.context.close()
+        page.close()
