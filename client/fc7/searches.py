@@ -167,6 +167,8 @@ class SearchReport:
     recall : Recall or None
         How many of the true neighbours recent queries have found. None unless it was asked for, or if it was not
         measured.
+    damaged : int
+        Number of items of the collection that the server found damaged, and so could not answer.
     """
 
     index: str = ""
@@ -176,6 +178,7 @@ class SearchReport:
     extraction: Timing = field(default_factory=Timing)
     rarity_pairs: int = 0
     recall: Recall | None = None
+    damaged: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, for JSON."""
@@ -185,6 +188,7 @@ class SearchReport:
             "codes_compared": self.codes_compared,
             "rarity_pairs": self.rarity_pairs,
             "recall": None if self.recall is None else asdict(self.recall),
+            "damaged": self.damaged,
             "seconds": self.seconds
             | {
                 "decode": self.extraction.decode_s,

@@ -141,6 +141,11 @@ def test_damaged_items_are_said_named_and_repaired(data: Path, tiny_bundle: Path
         lines, _ = run("collection", "items", "good", "--json")
         assert lines[-1] == {"damaged": 2}
         assert "2 items of good" in run("collection", "items", "good")[1]
+        assert good.search(jpeg(1), k=9).report.damaged == 2
+        lines, _ = run("search", "good", "--id", "1", "--json")
+        assert len(lines) == 6
+        assert lines[-1] == {"damaged": 2}
+        assert "2 items of good" in run("search", "good", "--id", "1")[1]
         assert run("collection", "list", "--json")[0][1]["damaged"] == 2
         (shown,), _ = run("collection", "show", "good", "--check", "--json")
         assert (shown["damaged"], sorted(shown["damaged_ids"])) == (2, ["2", "5"])

@@ -264,6 +264,7 @@ def _read_hits(response: pb.QueryItemsResponse) -> list[Hits | Fc7Error]:
         read_timing(response.timing),
         sent.rarity_pairs,
         read_recall(sent),
+        sent.damaged,
     )
     return [
         read_item_error(result.error)

@@ -14,7 +14,7 @@ from fc7.cli.connection import Connection, connected
 from fc7.cli.features_file import read_features
 from fc7.cli.image_arguments import ImageLocation, as_text, read_query
 from fc7.cli.options import example, file_type, json_option, positive, where_option
-from fc7.cli.output import check_writable, exit_if_failed, print_json, print_note, print_table, print_text
+from fc7.cli.output import check_writable, exit_if_failed, print_json, print_note, print_table, print_text, tell_damage
 from fc7.errors import Fc7Error
 
 if TYPE_CHECKING:
@@ -187,6 +187,9 @@ def search(
 
     With --class, the items that are most probably of a class of a head come first.
 
+    Damaged items are left out; if there are any, a last line says how many: with --json
+    {"damaged": N}, otherwise on standard error.
+
     --where narrows the search to items whose payload matches. A filter can use =, !=, <, <=, >, >=, in,
     between, prefix, contains and exists, and combines them with and, or, not and brackets.
     """
@@ -236,6 +239,8 @@ def search(
     _print(titles, answers, as_json=as_json)
     if verbose:
         _print_report(answers, as_json=as_json)
+    damaged = [answer.report.damaged for answer in answers if not isinstance(answer, Fc7Error)]
+    tell_damage(name, max(damaged, default=0), as_json=as_json)
     exit_if_failed(sum(isinstance(answer, Fc7Error) for answer in answers))
 
 

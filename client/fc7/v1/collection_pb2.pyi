@@ -672,7 +672,7 @@ class QueryItemsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[QueryResult, _Mapping]]] = ..., metric: _Optional[_Union[Metric, str]] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ..., filtered: bool = ..., report: _Optional[_Union[SearchReport, _Mapping]] = ...) -> None: ...
 
 class SearchReport(_message.Message):
-    __slots__ = ("index", "vectors_compared", "codes_compared", "read_s", "filter_s", "search_s", "load_s", "rarity_pairs", "recall")
+    __slots__ = ("index", "vectors_compared", "codes_compared", "read_s", "filter_s", "search_s", "load_s", "rarity_pairs", "recall", "damaged")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     VECTORS_COMPARED_FIELD_NUMBER: _ClassVar[int]
     CODES_COMPARED_FIELD_NUMBER: _ClassVar[int]
@@ -682,6 +682,7 @@ class SearchReport(_message.Message):
     LOAD_S_FIELD_NUMBER: _ClassVar[int]
     RARITY_PAIRS_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     index: str
     vectors_compared: int
     codes_compared: int
@@ -691,7 +692,8 @@ class SearchReport(_message.Message):
     load_s: float
     rarity_pairs: int
     recall: Recall
-    def __init__(self, index: _Optional[str] = ..., vectors_compared: _Optional[int] = ..., codes_compared: _Optional[int] = ..., read_s: _Optional[float] = ..., filter_s: _Optional[float] = ..., search_s: _Optional[float] = ..., load_s: _Optional[float] = ..., rarity_pairs: _Optional[int] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ...) -> None: ...
+    damaged: int
+    def __init__(self, index: _Optional[str] = ..., vectors_compared: _Optional[int] = ..., codes_compared: _Optional[int] = ..., read_s: _Optional[float] = ..., filter_s: _Optional[float] = ..., search_s: _Optional[float] = ..., load_s: _Optional[float] = ..., rarity_pairs: _Optional[int] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., damaged: _Optional[int] = ...) -> None: ...
 
 class QueryResult(_message.Message):
     __slots__ = ("hits", "error")

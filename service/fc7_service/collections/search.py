@@ -124,12 +124,13 @@ class SearchReport:
     n_vectors: int = 0  # stored vectors that were compared with a query
     n_codes: int = 0  # short codes that were compared with a query
     n_pairs: int = 0  # random pairs behind rarities; 0 if none were asked for
+    n_damaged: int = 0  # items that were found damaged, and so could not be answered
     filter_s: float = 0.0
     search_s: float = 0.0
     load_s: float = 0.0
 
     def __iadd__(self, other: SearchReport) -> SearchReport:
-        self.index, self.n_pairs = other.index, other.n_pairs
+        self.index, self.n_pairs, self.n_damaged = other.index, other.n_pairs, other.n_damaged
         for name in ("n_vectors", "n_codes", "filter_s", "search_s", "load_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self

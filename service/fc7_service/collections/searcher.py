@@ -266,7 +266,7 @@ class Searcher:
             is_complete = is_complete and all(
                 matches(search.where, parse_payload(row.payload)) for row in rows.values()
             )
-        report.index = snapshot.index_name
+        report.index, report.n_damaged = snapshot.index_name, len(self._store.damaged)
         report.n_vectors += work.n_vectors
         report.n_codes += work.n_codes
         report.filter_s += filtered - start

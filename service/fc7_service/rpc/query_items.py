@@ -87,6 +87,7 @@ def write_report(report: SearchReport, read_s: float, recall: Recall | None) -> 
         load_s=report.load_s,
         rarity_pairs=report.n_pairs,
         recall=None if recall is None else write_recall(recall),
+        damaged=report.n_damaged,
     )
 
 
