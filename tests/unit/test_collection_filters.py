@@ -164,3 +164,48 @@ def test_what_is_replaced_while_a_deletion_looks_for_it_stays(photos, monkeypatc
     assert photos.delete_where(parse("n in (3, 4)"), 10) == (["4"], None)
     monkeypatch.undo()
     assert [item.id for item in photos.page_where(parse("n = -1"), 0, 10)[0]] == ["3"]
+
+
+def test_a_field_that_does_not_fit_into_memory_is_read_once_per_filter(photos, monkeypatch):
+    photos.search(VECTORS[:1], 1)
+    columns, read = Columns(photos._store, most_bytes=100_000), []
+    payloads = photos._store.payloads
+    monkeypatch.setattr(photos._store, "payloads", lambda *ends: read.append(ends) or payloads(*ends))
+
+    def found(text):
+        snapshot = photos._searcher._snapshot
+        mask, is_complete = columns.mask(parse(text), snapshot)
+        assert is_complete
+        return snapshot.all_rids()[mask].tolist()
+
+    assert found("n < 3") == [1, 2, 3]
+    assert columns._columns == {}
+    read.clear()
+    assert found("n < 3") == [1, 2, 3]
+    assert read == []
+    photos.upsert([Item("new", "0" * 64, {"n": 1}, VECTORS[0])])
+    assert found("n < 3") == [1, 2, 3, N + 1]
+    assert read == [(N, N + 1)]  # the new row alone
+    photos.delete(["0"])
+    assert found("n >= 3999 or n = 0") == [N]
+    assert sum(mask.nbytes for _, mask in columns._masks.values()) <= 100_000
+
+
+def test_values_that_no_row_has_any_more_are_forgotten(photos):
+    photos.search(VECTORS[:1], 1)
+    columns = Columns(photos._store)
+    columns.mask(parse("n < 3"), photos._searcher._snapshot)
+    photos.delete([str(i) for i in range(N - 10)])
+    photos._searcher.wait_for_rebuild()
+    mask, _ = columns.mask(parse("n < 3995"), photos._searcher._snapshot)
+    assert mask.sum() == 5
+    (column,) = columns._columns.values()
+    assert len(column.values) == len(column._positions) == 10
+    assert column.n_bytes < 10_000
+
+
+def test_a_filter_that_was_answered_waits_for_no_other(photos, monkeypatch):
+    where, query = parse("share = 3"), VECTORS[[3]]
+    photos.search(query, 1, where=where)
+    with photos._searcher._columns._lock:  # as while another field is read for the first time
+        assert photos.search(query, 1, where=where)[0][0].id == "3"

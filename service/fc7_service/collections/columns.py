@@ -7,6 +7,7 @@ their numbers. A column grows: a later search reads the newer rows, and once mor
 from __future__ import annotations
 
 import json
+import math
 import sys
 import threading
 from collections import OrderedDict
@@ -17,15 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.contract.filter import And, Comparison, Filter, Not, Or, comparisons, holds, read_field
+from fc7.contract.filter import And, Comparison, Filter, Not, Or, comparisons, holds, matches, read_field
 from fc7.contract.filter_json import write_json
 from fc7_service.collections.rows import StoredRow
 from fc7_service.collections.snapshot import Snapshot
 from fc7_service.collections.store import Store
 
-MOST_BYTES = 256 * 2**20  # of all columns of one collection; above, the least recently used ones are dropped
+MOST_BYTES = 256 * 2**20  # of all columns and masks of one collection; above, the least recently used are dropped
 _MOST_MASKS = 16
 _ABSENT, _UNREAD = -1, -2  # numbers of rows without the field, and of rows that were deleted before they were read
+_FEWEST_VALUES = 1000  # a column with fewer keeps those that no row has any more
 _ENTRY_BYTES = 200  # of a distinct value: its entries in the list and the dictionary
 
 
@@ -59,9 +61,10 @@ class Columns:
         self._store, self._most_bytes = store, most_bytes
         self._columns: OrderedDict[str, _Column] = OrderedDict()
         self._masks: OrderedDict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]] = OrderedDict()
+        self._too_large: set[str] = set()  # fields whose column alone would take more memory than all may
         self._changed: set[int] = set()  # rids whose payloads were changed since they were read
         self._lock = threading.Lock()
-        self._noting = threading.Lock()
+        self._noting = threading.Lock()  # held for a moment: of the masks and the changed rows
 
     def note_changes(self, rids: Iterable[int]) -> None:
         """Read the payloads of these rows once more before the next answer."""
@@ -78,29 +81,60 @@ class Columns:
         is_complete
             False if a row was deleted after this snapshot and before its payload was read.
         """
-        key = write_json(where)
+        key, n = write_json(where), len(snapshot.rids) + snapshot.n_tail
+        if (known := self._known_mask(key, snapshot)) is not None and len(known) == n:
+            return known, True
         with self._lock:
             self._read_changed()
-            known = self._masks.get(key)
-            if known and known[0] is snapshot.rids and len(known[1]) == len(snapshot.rids) + snapshot.n_tail:
-                self._masks.move_to_end(key)
-                return known[1], True
-            rids = snapshot.all_rids()
-            columns = self._read({one.field for one in comparisons(where)}, rids)
-            mask = _mask_of(where, columns)
-            is_complete = not any(_is_missing(column.codes == _UNREAD, snapshot) for column in columns.values())
+            known = self._known_mask(key, snapshot)
+            if known is not None and len(known) == n:
+                return known, True
+            mask, is_complete = self._make_mask(where, snapshot, known)
             if is_complete:
-                self._masks[key] = (snapshot.rids, mask)
-                while len(self._masks) > _MOST_MASKS:
-                    self._masks.popitem(last=False)
+                with self._noting:
+                    self._masks[key] = (snapshot.rids, mask)
+                    while len(self._masks) > _MOST_MASKS:
+                        self._masks.popitem(last=False)
             self._drop_oldest()
         return mask, is_complete
+
+    def _known_mask(self, key: str, snapshot: Snapshot) -> NDArray[np.bool_] | None:
+        """Return the mask of a filter for the first rows of a snapshot, if it was made and no payload was changed."""
+        with self._noting:
+            known = self._masks.get(key)
+            if known is None or known[0] is not snapshot.rids or self._changed:
+                return None
+            self._masks.move_to_end(key)
+            return known[1]
+
+    def _make_mask(
+        self, where: Filter, snapshot: Snapshot, known: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.bool_], bool]:
+        """Return the mask of a filter, and whether all living rows were read; ``known`` is the front of it, or None."""
+        fields = {one.field for one in comparisons(where)}
+        if not fields & self._too_large:
+            columns = self._read(fields, snapshot.all_rids(), self._most_bytes)
+            if columns is not None:
+                is_unread = [column.codes == _UNREAD for column in columns.values()]
+                return _mask_of(where, columns), not any(_is_missing(one, snapshot) for one in is_unread)
+        rids = snapshot.all_rids()
+        mask, is_read, after = np.zeros(len(rids), bool), np.zeros(len(rids), bool), 0
+        if known is not None and len(known):
+            mask[: len(known)], is_read[: len(known)], after = known, True, int(rids[len(known) - 1])
+        for part in self._store.payloads(after, int(rids[-1]) if len(rids) else 0):
+            for rid, payload in part:
+                place = int(np.searchsorted(rids, rid))
+                if rids[place] == rid:
+                    mask[place], is_read[place] = matches(where, json.loads(payload)), True
+        return mask, not _is_missing(~is_read, snapshot)
 
     def groups(self, field: str, snapshot: Snapshot) -> tuple[Groups, bool]:
         """Return which rows of a snapshot have the same value in a field, and whether all rows were read."""
         with self._lock:
             self._read_changed()
-            column = self._read({field}, snapshot.all_rids())[field]
+            columns = self._read({field}, snapshot.all_rids(), math.inf)
+            assert columns is not None
+            column = columns[field]
             is_group = np.array([not isinstance(value, tuple) for value in column.values] + [False, False])
             codes = np.where(is_group[column.codes], column.codes, _ABSENT)
             is_complete = not _is_missing(column.codes == _UNREAD, snapshot)
@@ -108,8 +142,8 @@ class Columns:
             self._drop_oldest()
         return groups, is_complete
 
-    def _read(self, fields: set[str], rids: NDArray[np.int64]) -> dict[str, _Column]:
-        """Return the columns of ``fields`` for exactly the rows ``rids``."""
+    def _read(self, fields: set[str], rids: NDArray[np.int64], most_bytes: float) -> dict[str, _Column] | None:
+        """Return the columns of ``fields`` for exactly the rows ``rids``; None if one exceeds ``most_bytes``."""
         found = {field: self._columns.pop(field) if field in self._columns else _Column(field) for field in fields}
         newest = int(rids[-1]) if len(rids) else 0
         after = min((column.newest for column in found.values()), default=newest)
@@ -119,6 +153,9 @@ class Columns:
                 payloads = [json.loads(text) for _, text in part]
                 for column in behind:
                     column.append([rid for rid, _ in part], payloads)
+                    if column.n_bytes > most_bytes:
+                        self._too_large.add(column.field)
+                        return None
         for column in found.values():
             column.align(rids)
         self._columns |= found  # now the most recently used
@@ -129,7 +166,8 @@ class Columns:
             changed, self._changed = self._changed, set()
         if not changed:
             return
-        self._masks.clear()
+        with self._noting:
+            self._masks.clear()
         columns = list(self._columns.values())
         self._columns.clear()  # until all are right again: the store may fail
         if columns:
@@ -139,10 +177,13 @@ class Columns:
             self._columns |= {column.field: column for column in columns}
 
     def _drop_oldest(self) -> None:
-        sizes = {field: column.n_bytes for field, column in self._columns.items()}
-        while sum(sizes.values()) > self._most_bytes:
-            field, _ = self._columns.popitem(last=False)
-            del sizes[field]
+        with self._noting:
+            n_bytes = sum(mask.nbytes for _, mask in self._masks.values())
+            n_bytes += sum(column.n_bytes for column in self._columns.values())
+            while n_bytes > self._most_bytes and self._columns:
+                n_bytes -= self._columns.popitem(last=False)[1].n_bytes
+            while n_bytes > self._most_bytes and self._masks:
+                n_bytes -= self._masks.popitem(last=False)[1][1].nbytes
 
 
 class _Column:
@@ -195,6 +236,7 @@ class _Column:
                 is_read = self.rids[places] == rids
                 codes[is_read] = self.codes[places[is_read]]
             self.codes = codes
+            self._drop_unused()
         self.rids = rids
         self.newest = int(rids[-1]) if len(rids) else 0
 
@@ -205,18 +247,31 @@ class _Column:
         found[_ABSENT] = found[_UNREAD] = holds(comparison, None)
         return found
 
+    def _drop_unused(self) -> None:
+        """Forget the values that no row has any more, if they are the most."""
+        used = np.unique(self.codes[self.codes >= 0])
+        if len(self.values) < _FEWEST_VALUES or 2 * len(used) > len(self.values):
+            return
+        kept = [self.values[position] for position in used]
+        is_coded = self.codes >= 0
+        self.codes[is_coded] = np.searchsorted(used, self.codes[is_coded])
+        self.values, self._positions, self._value_bytes = [], {}, 0
+        for value in kept:
+            self._add_value(value)
+
     def _code(self, value: Any) -> int:
         if value is None:
             return _ABSENT
         value = _simplified(value)
-        key = _key(value)
-        position = self._positions.get(key)
-        if position is None:
-            position = self._positions[key] = len(self.values)
-            self.values.append(value)
-            self._value_bytes += _ENTRY_BYTES + 2 * sys.getsizeof(value)
-            if isinstance(value, tuple):
-                self._value_bytes += 2 * sum(map(sys.getsizeof, value))
+        position = self._positions.get(_key(value))
+        return self._add_value(value) if position is None else position
+
+    def _add_value(self, value: Any) -> int:
+        position = self._positions[_key(value)] = len(self.values)
+        self.values.append(value)
+        self._value_bytes += _ENTRY_BYTES + 2 * sys.getsizeof(value)
+        if isinstance(value, tuple):
+            self._value_bytes += 2 * sum(map(sys.getsizeof, value))
         return position
 
 
