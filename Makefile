@@ -16,7 +16,7 @@ demo: $(VENV)/demo
 test: $(VENV)/test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# What takes longer: thousands of bad pictures, Pillow's own test pictures (47 MB to download) among them.
+# What takes longer: thousands of bad pictures, Pillow's own test pictures (47 MB to download) among them; 300 times kill -9.
 test-long: $(VENV)/test $(VENV)/pillow-source
 	$(BIN)/python -m pytest -s tests/long
 
