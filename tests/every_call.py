@@ -64,6 +64,7 @@ def requests() -> dict[str, list[Message]]:
         "CollectionService.UndoLabels": [
             collection_pb2.UndoLabelsRequest(labels=[collection_pb2.LabelToUndo(id="1")], **in_c)
         ],
+        "CollectionService.TuneCollection": [collection_pb2.TuneCollectionRequest(name="c", recall=0.9)],
         "CollectionService.GetThreshold": [collection_pb2.GetThresholdRequest(false_matches=1, **in_c)],
         "CollectionService.QueryItems": [
             collection_pb2.QueryItemsRequest(queries=[collection_pb2.Query(image=pictures[0])], k=3, **in_c)

@@ -169,10 +169,18 @@ class AsyncClient:
         return await self._session.run(model.unload(name), timeout_s)
 
     async def create_collection(
-        self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine", timeout_s: float | None = None
+        self,
+        name: str,
+        *,
+        layer: str = "",
+        model: str = "",
+        metric: Metric = "cosine",
+        recall: float | None = None,
+        timeout_s: float | None = None,
     ) -> AsyncCollection:
         """Create an empty collection for the features of one layer of one model. See `Client.create_collection`."""
-        return self._collection(await self._session.run(collection.create(name, layer, model, metric), timeout_s))
+        operation = collection.create(name, layer, model, metric, recall)
+        return self._collection(await self._session.run(operation, timeout_s))
 
     async def collection(self, name: str, *, check: bool = True, timeout_s: float | None = None) -> AsyncCollection:
         """Return a collection. See `Client.collection`."""

@@ -28,6 +28,7 @@ from fc7.results import (
     ItemMap,
     Label,
     Labelled,
+    Recall,
     Removed,
     Updated,
 )
@@ -137,6 +138,10 @@ class AsyncCollection(CollectionFacts):
         """Return the nearest items of many queries, in input order. See `Collection.search_many`."""
         queries, asked = searching.Queries(images, ids, features, examples), searching.options(k, where, search)
         return await self._session.run(searching.search_many(self.name, queries, asked), timeout_s)
+
+    async def tune(self, recall: float, *, timeout_s: float | None = None) -> Recall:
+        """Let the index search just as hard as a recall needs. See `Collection.tune`."""
+        return await self._session.run(collection.tune(self.name, recall), timeout_s)
 
     async def threshold(self, false_matches: float, *, timeout_s: float | None = None) -> Threshold:
         """Return the lowest score that random pairs reach no more often than this. See `Collection.threshold`."""

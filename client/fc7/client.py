@@ -289,7 +289,14 @@ class Client:
         return self._session.run(model.unload(name), timeout_s)
 
     def create_collection(
-        self, name: str, *, layer: str = "", model: str = "", metric: Metric = "cosine", timeout_s: float | None = None
+        self,
+        name: str,
+        *,
+        layer: str = "",
+        model: str = "",
+        metric: Metric = "cosine",
+        recall: float | None = None,
+        timeout_s: float | None = None,
     ) -> Collection:
         """Create an empty collection for the features of one layer of one model.
 
@@ -302,6 +309,8 @@ class Client:
             default model.
         metric
             "cosine", "l2" (the score is minus the distance) or "dot".
+        recall
+            Recall that its index is to reach once the collection is large, 0.5 to 0.999. See `Collection.tune`.
 
         Raises
         ------
@@ -315,7 +324,7 @@ class Client:
         >>> client.create_collection("holiday")
         Collection('holiday', 0 items, cosine)
         """
-        return self._collection(self._session.run(collection.create(name, layer, model, metric), timeout_s))
+        return self._collection(self._session.run(collection.create(name, layer, model, metric, recall), timeout_s))
 
     def collection(self, name: str, *, check: bool = True, timeout_s: float | None = None) -> Collection:
         """Return a collection.

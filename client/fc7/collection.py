@@ -19,7 +19,19 @@ from fc7.errors import Fc7Error
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.images import ImageLike
-from fc7.results import Added, CollectionFacts, DuplicateGroup, Facet, Item, ItemMap, Label, Labelled, Removed, Updated
+from fc7.results import (
+    Added,
+    CollectionFacts,
+    DuplicateGroup,
+    Facet,
+    Item,
+    ItemMap,
+    Label,
+    Labelled,
+    Recall,
+    Removed,
+    Updated,
+)
 from fc7.searches import Example, Hits, Search, Threshold
 
 if TYPE_CHECKING:
@@ -277,6 +289,29 @@ class Collection(CollectionFacts):
         """
         queries, asked = searching.Queries(images, ids, features, examples), searching.options(k, where, search)
         return self._session.run(searching.search_many(self.name, queries, asked), timeout_s)
+
+    def tune(self, recall: float, *, timeout_s: float | None = None) -> Recall:
+        """Let the index search just as hard as a recall needs, measured on stored items.
+
+        The recall stays the target of the collection: when that of recent queries is too low, the server raises the
+        effort.
+
+        Parameters
+        ----------
+        recall
+            Share of the ten nearest items that the index is to find, 0.5 to 0.999.
+
+        Returns
+        -------
+        Recall
+            What was measured with the new effort. Its ``queries`` is 0 if the index compares every vector.
+
+        Raises
+        ------
+        InvalidArgument
+            ``recall`` is out of range.
+        """
+        return self._session.run(collection.tune(self.name, recall), timeout_s)
 
     def threshold(self, false_matches: float, *, timeout_s: float | None = None) -> Threshold:
         """Return the lowest score that random pairs of items reach no more often than this.

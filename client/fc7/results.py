@@ -267,6 +267,8 @@ class CollectionFacts:
     recall : Recall or None
         How many of the true neighbours recent queries have found. None if it was not measured, or in a list of
         collections.
+    recall_target : float or None
+        Recall that the collection asks of its index. None if none was set, or in a list of collections.
     """
 
     name: str
@@ -280,6 +282,7 @@ class CollectionFacts:
     damaged_ids: list[str] = field(default_factory=list, kw_only=True)
     versions: dict[str, str] = field(default_factory=dict, kw_only=True)
     recall: Recall | None = field(default=None, kw_only=True)
+    recall_target: float | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         known = f"{self.count} items, {self.metric}" if self.dim else "not asked for"

@@ -67,6 +67,7 @@ SCOPE_OF_CALL = {
     "/fc7.v1.CollectionService/UpsertItems": "write",
     "/fc7.v1.CollectionService/DeleteItems": "write",
     "/fc7.v1.CollectionService/UpdatePayloads": "write",
+    "/fc7.v1.CollectionService/TuneCollection": "write",
     "/fc7.v1.CollectionService/AddLabels": "write",
     "/fc7.v1.CollectionService/UndoLabels": "write",
     "/fc7.v1.HeadService/TrainHead": "write",

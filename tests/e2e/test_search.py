@@ -163,6 +163,38 @@ async def test_rarity(client: fc7.Client, env: Any, tmp_path: Path) -> None:
     command("collection", "threshold", "c", "--false-matches", 1e-9, env=env[0], code=2)
 
 
+async def test_a_recall_can_be_asked_for(client: fc7.Client, env: Any) -> None:
+    everywhere = fc7.Recall(1.0, 1.0, 1.0, 0)
+    asked = client.create_collection("asked", recall=0.9)
+    asked.add([jpeg(1)], ids=["1"])
+    asked.refresh()
+    assert asked.recall_target == 0.9
+    assert asked.tune(0.95) == everywhere
+    async with fc7.AsyncClient(**env[1]) as other:
+        later = await other.collection("asked")
+        assert later.recall_target == 0.95
+        assert await later.tune(0.97) == everywhere
+        created = await other.create_collection("later", recall=0.8)
+        await created.refresh()
+        assert created.recall_target == 0.8
+    done = command("collection", "tune", "asked", "--recall", 0.99, "--json", env=env[0])
+    assert json.loads(done.stdout) == {
+        "name": "asked", "recall_target": 0.99, "recall": {"value": 1.0, "low": 1.0, "high": 1.0, "queries": 0},
+    }  # fmt: skip
+    assert "every item is compared" in command("collection", "tune", "asked", "--recall", 0.99, env=env[0]).stdout
+    command("collection", "create", "third", "--recall", 0.7, env=env[0])
+    shown = json.loads(command("collection", "show", "third", "--json", env=env[0]).stdout)
+    assert shown["recall_target"] == 0.7
+    for wrong in (0.3, 1.0):
+        with pytest.raises(fc7.InvalidArgument, match="recall must be"):
+            asked.tune(wrong)
+        with pytest.raises(fc7.InvalidArgument, match="recall must be"):
+            client.create_collection("no", recall=wrong)
+    command("collection", "tune", "asked", "--recall", 2, env=env[0], code=2)
+    for name in ("asked", "later", "third"):
+        client.delete_collection(name)
+
+
 async def test_groups_and_diversity(client: fc7.Client, env: Any, tmp_path: Path) -> None:
     photos = client.collection("c")
     everything = photos.search(jpeg(3), k=100)

@@ -20,7 +20,7 @@ from fc7._operations.steps import Emit, Operation, SendRequest
 from fc7.errors import FailedPrecondition, Fc7Error, ImageDecodeError, InvalidArgument, NotFound
 from fc7.filters import Where, write_where
 from fc7.grpc_errors import read_item_error
-from fc7.results import Added, CollectionFacts, Item, Metric, Provenance, Removed, UpsertStatus
+from fc7.results import Added, CollectionFacts, Item, Metric, Provenance, Recall, Removed, UpsertStatus
 from fc7.v1 import MAX_MESSAGE_BYTES
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1.collection_pb2_grpc import CollectionServiceStub as Stub
@@ -41,7 +41,7 @@ _ITEM_BYTES = 2**18  # a payload of 64 Ki characters, each of four bytes
 T = TypeVar("T")
 
 
-def create(name: str, layer: str, model: str, metric: Metric) -> Operation[CollectionFacts]:
+def create(name: str, layer: str, model: str, metric: Metric, recall: float | None) -> Operation[CollectionFacts]:
     """Create an empty collection."""
     if metric not in _METRICS:
         raise InvalidArgument(f"metric must be one of {', '.join(get_args(Metric))} (got {metric!r})", name="metric")
@@ -50,9 +50,18 @@ def create(name: str, layer: str, model: str, metric: Metric) -> Operation[Colle
         layer=check_text(layer, "layer"),
         model=check_text(model, "model"),
         metric=_METRICS[metric],
+        recall=recall,
     )
     response: pb.CreateCollectionResponse = yield SendRequest(Stub, "CreateCollection", request)
     return _read_facts(response.collection)
+
+
+def tune(name: str, recall: float) -> Operation[Recall]:
+    """Let the index search as hard as a recall needs."""
+    request = pb.TuneCollectionRequest(name=name, recall=recall)
+    response: pb.TuneCollectionResponse = yield SendRequest(Stub, "TuneCollection", request)
+    sent = response.recall
+    return Recall(sent.value, sent.low, sent.high, sent.queries)
 
 
 def get(name: str, find_damage: bool = False) -> Operation[CollectionFacts]:
@@ -253,6 +262,7 @@ def _read_facts(collection: pb.Collection) -> CollectionFacts:
         damaged_ids=list(collection.damaged_ids),
         versions=dict(collection.versions),
         recall=read_recall(collection),
+        recall_target=collection.recall_target or None,
     )
 
 

@@ -50,16 +50,24 @@ collection.add_command(update)
     show_default=True,
     help="How to compare features: by angle, by distance or by inner product.",
 )
+@click.option(
+    "--recall",
+    type=float,
+    metavar="SHARE",
+    help="Share of the true neighbours that the index of a large collection is to find, such as 0.99.",
+)
 @json_option
 @connected
-def create(connection: Connection, name: str, layer: str, model: str, metric: Metric, as_json: bool) -> None:
+def create(
+    connection: Connection, name: str, layer: str, model: str, metric: Metric, recall: float | None, as_json: bool
+) -> None:
     """Create an empty collection.
 
     Its model, layer and metric stay the same for good. `fc7 add` creates a missing collection
     with the defaults.
     """
     with connection.open() as client:
-        _print([client.create_collection(name, layer=layer, model=model, metric=metric)], as_json)
+        _print([client.create_collection(name, layer=layer, model=model, metric=metric, recall=recall)], as_json)
 
 
 @example("fc7 collection list")
@@ -89,7 +97,8 @@ def show(connection: Connection, name: str, check: bool, as_json: bool) -> None:
         if check:
             shown.refresh(find_damage=True)
     recall = None if shown.recall is None else asdict(shown.recall)
-    facts = _facts(shown) | {"damaged_ids": shown.damaged_ids, "versions": shown.versions, "recall": recall}
+    facts = _facts(shown) | {"damaged_ids": shown.damaged_ids, "versions": shown.versions}
+    facts |= {"recall": recall, "recall_target": shown.recall_target}
     if as_json:
         print_json(facts)
     else:
@@ -115,6 +124,34 @@ def count(connection: Connection, name: str, where: str | None, as_json: bool) -
         print_json({"name": name, "count": n_items})
     else:
         print_text(str(n_items))
+
+
+@example("fc7 collection tune photos --recall 0.995")
+@collection.command()
+@click.argument("name")
+@click.option(
+    "--recall",
+    type=float,
+    required=True,
+    metavar="SHARE",
+    help="Share of the ten nearest items that the index is to find, 0.5 to 0.999.",
+)
+@json_option
+@connected
+def tune(connection: Connection, name: str, recall: float, as_json: bool) -> None:
+    """Let the index of a collection search just as hard as a recall needs.
+
+    The server searches for stored items with growing effort, until it is certain that the index finds
+    the share. The share stays the target: when recent queries find less, the effort rises.
+    """
+    with connection.open() as client:
+        found = client.collection(name, check=False).tune(recall)
+    if as_json:
+        print_json({"name": name, "recall_target": recall, "recall": asdict(found)})
+    else:
+        print_text(f"recall: {_recall_in_words(found)}")
+    if found.low < recall:
+        print_text(f"fc7: this does not prove a recall of {recall:g}. The index searches as hard as it can", err=True)
 
 
 @example("fc7 collection threshold photos --false-matches 1e-3")
@@ -184,7 +221,7 @@ def _recall_in_words(recall: Recall | None) -> str:
         return "not measured yet"
     if not recall.queries:
         return "1 (every item is compared)"
-    return f"{recall.value:.4f} ({recall.low:.4f} to {recall.high:.4f}, {recall.queries} recent queries)"
+    return f"{recall.value:.4f} ({recall.low:.4f} to {recall.high:.4f}, {recall.queries} queries)"
 
 
 def _shortened(ids: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ VERDICT_NEGATIVE: Verdict
 VERDICT_UNSURE: Verdict
 
 class Collection(_message.Message):
-    __slots__ = ("name", "count", "provenance", "metric", "dim", "index", "fault", "damaged", "damaged_ids", "versions", "recall")
+    __slots__ = ("name", "count", "provenance", "metric", "dim", "index", "fault", "damaged", "damaged_ids", "versions", "recall", "recall_target")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class Collection(_message.Message):
     DAMAGED_IDS_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
+    RECALL_TARGET_FIELD_NUMBER: _ClassVar[int]
     name: str
     count: int
     provenance: _common_pb2.Provenance
@@ -83,7 +84,8 @@ class Collection(_message.Message):
     damaged_ids: _containers.RepeatedScalarFieldContainer[str]
     versions: _containers.ScalarMap[str, str]
     recall: Recall
-    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., dim: _Optional[int] = ..., index: _Optional[str] = ..., fault: _Optional[str] = ..., damaged: _Optional[int] = ..., damaged_ids: _Optional[_Iterable[str]] = ..., versions: _Optional[_Mapping[str, str]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ...) -> None: ...
+    recall_target: float
+    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., dim: _Optional[int] = ..., index: _Optional[str] = ..., fault: _Optional[str] = ..., damaged: _Optional[int] = ..., damaged_ids: _Optional[_Iterable[str]] = ..., versions: _Optional[_Mapping[str, str]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., recall_target: _Optional[float] = ...) -> None: ...
 
 class Recall(_message.Message):
     __slots__ = ("value", "low", "high", "queries")
@@ -98,16 +100,18 @@ class Recall(_message.Message):
     def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., queries: _Optional[int] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
-    __slots__ = ("name", "model", "layer", "metric")
+    __slots__ = ("name", "model", "layer", "metric", "recall")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     layer: str
     metric: Metric
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., metric: _Optional[_Union[Metric, str]] = ...) -> None: ...
+    recall: float
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., metric: _Optional[_Union[Metric, str]] = ..., recall: _Optional[float] = ...) -> None: ...
 
 class CreateCollectionResponse(_message.Message):
     __slots__ = ("collection",)
@@ -554,6 +558,22 @@ class UndoLabelResult(_message.Message):
     label: Label
     error: _common_pb2.ItemError
     def __init__(self, label: _Optional[_Union[Label, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
+
+class TuneCollectionRequest(_message.Message):
+    __slots__ = ("name", "recall")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    recall: float
+    def __init__(self, name: _Optional[str] = ..., recall: _Optional[float] = ...) -> None: ...
+
+class TuneCollectionResponse(_message.Message):
+    __slots__ = ("recall", "deviations")
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    DEVIATIONS_FIELD_NUMBER: _ClassVar[int]
+    recall: Recall
+    deviations: float
+    def __init__(self, recall: _Optional[_Union[Recall, _Mapping]] = ..., deviations: _Optional[float] = ...) -> None: ...
 
 class GetThresholdRequest(_message.Message):
     __slots__ = ("collection", "false_matches")

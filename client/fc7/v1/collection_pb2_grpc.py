@@ -110,6 +110,11 @@ class CollectionServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsResponse.FromString,
                 _registered_method=True)
+        self.TuneCollection = channel.unary_unary(
+                '/fc7.v1.CollectionService/TuneCollection',
+                request_serializer=fc7_dot_v1_dot_collection__pb2.TuneCollectionRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_collection__pb2.TuneCollectionResponse.FromString,
+                _registered_method=True)
         self.GetThreshold = channel.unary_unary(
                 '/fc7.v1.CollectionService/GetThreshold',
                 request_serializer=fc7_dot_v1_dot_collection__pb2.GetThresholdRequest.SerializeToString,
@@ -238,6 +243,13 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TuneCollection(self, request, context):
+        """Make the index of a collection search as hard as a recall needs, measured on stored items.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetThreshold(self, request, context):
         """Turn a rate of false matches into a score.
         """
@@ -336,6 +348,11 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.UndoLabels,
                     request_deserializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_collection__pb2.UndoLabelsResponse.SerializeToString,
+            ),
+            'TuneCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.TuneCollection,
+                    request_deserializer=fc7_dot_v1_dot_collection__pb2.TuneCollectionRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_collection__pb2.TuneCollectionResponse.SerializeToString,
             ),
             'GetThreshold': grpc.unary_unary_rpc_method_handler(
                     servicer.GetThreshold,
@@ -759,6 +776,33 @@ class CollectionService(object):
             '/fc7.v1.CollectionService/UndoLabels',
             fc7_dot_v1_dot_collection__pb2.UndoLabelsRequest.SerializeToString,
             fc7_dot_v1_dot_collection__pb2.UndoLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TuneCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.CollectionService/TuneCollection',
+            fc7_dot_v1_dot_collection__pb2.TuneCollectionRequest.SerializeToString,
+            fc7_dot_v1_dot_collection__pb2.TuneCollectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -67,6 +67,8 @@ class CollectionServiceStub:
     """List the label records page by page, oldest first."""
     UndoLabels: _grpc.UnaryUnaryMultiCallable[_collection_pb2.UndoLabelsRequest, _collection_pb2.UndoLabelsResponse]
     """Take back the newest label record of each item. An item without one has an error in its place."""
+    TuneCollection: _grpc.UnaryUnaryMultiCallable[_collection_pb2.TuneCollectionRequest, _collection_pb2.TuneCollectionResponse]
+    """Make the index of a collection search as hard as a recall needs, measured on stored items."""
     GetThreshold: _grpc.UnaryUnaryMultiCallable[_collection_pb2.GetThresholdRequest, _collection_pb2.GetThresholdResponse]
     """Turn a rate of false matches into a score."""
     FindDuplicates: _grpc.UnaryStreamMultiCallable[_collection_pb2.FindDuplicatesRequest, _collection_pb2.FindDuplicatesResponse]
@@ -113,6 +115,8 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     """List the label records page by page, oldest first."""
     UndoLabels: _aio.UnaryUnaryMultiCallable[_collection_pb2.UndoLabelsRequest, _collection_pb2.UndoLabelsResponse]  # type: ignore[assignment]
     """Take back the newest label record of each item. An item without one has an error in its place."""
+    TuneCollection: _aio.UnaryUnaryMultiCallable[_collection_pb2.TuneCollectionRequest, _collection_pb2.TuneCollectionResponse]  # type: ignore[assignment]
+    """Make the index of a collection search as hard as a recall needs, measured on stored items."""
     GetThreshold: _aio.UnaryUnaryMultiCallable[_collection_pb2.GetThresholdRequest, _collection_pb2.GetThresholdResponse]  # type: ignore[assignment]
     """Turn a rate of false matches into a score."""
     FindDuplicates: _aio.UnaryStreamMultiCallable[_collection_pb2.FindDuplicatesRequest, _collection_pb2.FindDuplicatesResponse]  # type: ignore[assignment]
@@ -246,6 +250,14 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.UndoLabelsResponse, _abc.Awaitable[_collection_pb2.UndoLabelsResponse]]:
         """Take back the newest label record of each item. An item without one has an error in its place."""
+
+    @_abc_1.abstractmethod
+    def TuneCollection(
+        self,
+        request: _collection_pb2.TuneCollectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_collection_pb2.TuneCollectionResponse, _abc.Awaitable[_collection_pb2.TuneCollectionResponse]]:
+        """Make the index of a collection search as hard as a recall needs, measured on stored items."""
 
     @_abc_1.abstractmethod
     def GetThreshold(

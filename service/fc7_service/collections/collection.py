@@ -17,6 +17,15 @@ from fc7.contract.filter import Filter, matches, read_field
 from fc7.errors import FailedPrecondition, Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.duplicates import Duplicates, find_duplicates
+from fc7_service.collections.effort import (
+    MOST_DEVIATIONS,
+    STEP,
+    Effort,
+    effort_for,
+    read_effort,
+    tune,
+    write_effort,
+)
 from fc7_service.collections.facets import Facet, count_values
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.item_map import ItemMap, map_items
@@ -40,6 +49,7 @@ from fc7_service.collections.search import Hit, Query, Search, SearchReport
 from fc7_service.collections.searcher import RowChanges, Searcher
 from fc7_service.collections.store import Store
 
+_FEWEST_TO_FOLLOW = 20  # queries, before their recall changes the effort
 _LONGEST_ID_BYTES = 1024
 _FILTERED_AT_ONCE = 20_000  # items whose payloads are compared with a filter in one read
 _DELETED_AT_ONCE = 1000  # rows read at once, to be deleted by a filter
@@ -125,7 +135,12 @@ class Collection:
         self._ordered = OrderedPages(self._store)
         self._searcher = Searcher(self._store, self._writing, may_use_gpu=may_use_gpu)
         self._rarity = Rarity(self._store, folder)
-        self._recall = RecallMeter(self.name, self._searcher.current, recall_queries, report_recall)
+        self._folder, self._report_recall = folder, report_recall
+        self._effort = read_effort(folder)
+        self._searcher.deviations = self._effort.deviations
+        self._recall = RecallMeter(
+            self.name, self._searcher.current, lambda: self._effort.deviations, recall_queries, self._follow_target
+        )
 
     @property
     def count(self) -> int:
@@ -427,6 +442,25 @@ class Collection:
             )
         return find_duplicates(self._store, min_score, where, is_cancelled)
 
+    @property
+    def effort(self) -> Effort:
+        """How hard its index searches."""
+        return self._effort
+
+    def tune(self, target: float) -> Recall:
+        """Make its index search just as hard as a recall needs; return the recall that was measured.
+
+        Raises
+        ------
+        InvalidArgument
+            The target is not above 0.5 and at most 0.999.
+        """
+        effort, measured = effort_for(target), None
+        if self.index_name != "exact":
+            effort, measured = tune(self._searcher.current(), self._store, target)
+        self._set_effort(effort)
+        return measured or EVERYTHING
+
     def threshold(self, false_matches: float) -> tuple[float, PairScores]:
         """Return a score that at most this share of random pairs reach, and what was compared.
 
@@ -616,6 +650,20 @@ class Collection:
         row = self._store.put(item, old.place if isinstance(old, StoredRow) else None)
         changes.added[row.rid] = row
         return "added" if old is None else "replaced"
+
+    def _follow_target(self, n_found: int, n_wanted: int) -> None:
+        """Search harder once the recall of recent queries is certain to be too low."""
+        self._report_recall(n_found, n_wanted)
+        effort, measured = self._effort, self._recall.recall()
+        if effort.target is None or measured is None or measured.n_queries < _FEWEST_TO_FOLLOW:
+            return
+        if measured.high < effort.target and effort.deviations < MOST_DEVIATIONS:
+            self._set_effort(replace(effort, deviations=min(effort.deviations + STEP, MOST_DEVIATIONS)))
+
+    def _set_effort(self, effort: Effort) -> None:
+        write_effort(self._folder, effort)
+        self._effort, self._searcher.deviations = effort, effort.deviations
+        self._recall.forget()
 
     def _publish(self, changes: RowChanges) -> None:
         self._count += len(changes.added) - len(changes.deleted)

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from fc7_service.collections.scoring import ScoredRows
 
+USUAL_DEVIATIONS = 3.0  # a row of the answer is missed in about one case of a thousand
+
 
 @dataclass(slots=True)
 class Work:
     """How hard an index is to search; it adds up what it did."""
 
     is_exact: bool = False  # compare every vector that may be answered
+    deviations: float = USUAL_DEVIATIONS  # of the error bound within which candidates are compared
     n_vectors: int = 0  # vectors that were compared with a query, over all queries
     n_codes: int = 0  # short codes that were compared with a query, over all queries
 

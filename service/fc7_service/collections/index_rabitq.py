@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.collections.faiss_threads import set_faiss_threads
-from fc7_service.collections.index import Work
+from fc7_service.collections.index import USUAL_DEVIATIONS, Work
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import ROUNDING, ScoredRows, exact_scores, may_be_best, scan
 from fc7_service.collections.vectors import Vectors
@@ -50,7 +50,6 @@ _RANKED_ROWS = 64  # candidates ranked at once: they stay in the cache of the pr
 _TRAINING_ROWS = 20_000  # training the codes only takes the mean
 _SAMPLED_ROWS = 2000  # from which the errors of the codes are measured
 _QUERY_BITS = 8  # with FAISS's 4, rounding the query costs more candidates than it saves time (bench/search.py)
-_DEVIATIONS = 3.0  # z: a row of the answer is missed in about one case of a thousand
 _UNUSUAL = 0.99  # quantile of the sampled errors that stands for all rows
 _CANDIDATES, _CANDIDATES_PER_K = 100, 4  # of the first pass; for most queries it is the only one (bench/search.py)
 _SCAN_SHARE = 4  # with more than a quarter of the rows as candidates, comparing all is as fast
@@ -117,7 +116,7 @@ class RaBitQ:
         left = []  # queries of which too many rows may belong to the answer
         set_faiss_threads(1)  # a second pass has one query, and FAISS only divides work between queries
         for i, (query, (_, scores)) in enumerate(zip(queries, answers, strict=True)):
-            bound = self._bound(query, float(np.partition(scores, -k)[-k]))
+            bound = self._bound(query, float(np.partition(scores, -k)[-k]), work.deviations)
             if self._is_beyond(estimates[i, -1], bound):
                 continue
             _, _, found = self._codes.range_search(query[None], bound, params=parameters)
@@ -156,11 +155,11 @@ class RaBitQ:
         self._error = float(np.quantile(errors, _UNUSUAL))  # |e|
         self._code_radius = float(np.quantile(np.hypot(errors, radii), _UNUSUAL))  # |y-c|
 
-    def _bound(self, query: NDArray[np.float32], worst: float) -> float:
+    def _bound(self, query: NDArray[np.float32], worst: float, deviations: float = USUAL_DEVIATIONS) -> float:
         """Return the estimate beyond which no row scores better than ``worst``, by the module's rule."""
         centred = query.astype(np.float64) - self._centre
         dim, q_radius = len(query), float(np.linalg.norm(centred))
-        spread = _DEVIATIONS / np.sqrt(max(dim - 1, 1))
+        spread = deviations / np.sqrt(max(dim - 1, 1))
         step = max(np.ptp(centred) / (2**_QUERY_BITS - 1), 1e-300)
         rest = np.remainder(centred - centred.min() + step / 2, step) - step / 2
         rounding = abs(float(np.sign(centred) @ rest)) / np.sqrt(dim) + spread * float(np.linalg.norm(rest))

@@ -75,6 +75,8 @@ class RecallMeter:
         Of the collection.
     current
         Returns its rows.
+    deviations
+        Returns how hard the index searches; see `Work`.
     most_queries
         How many queries, and how many results, are kept; 0 keeps none. They are never written to disk.
     report
@@ -82,9 +84,15 @@ class RecallMeter:
     """
 
     def __init__(
-        self, name: str, current: Callable[[], Snapshot], most_queries: int, report: Callable[[int, int], None]
+        self,
+        name: str,
+        current: Callable[[], Snapshot],
+        deviations: Callable[[], float],
+        most_queries: int,
+        report: Callable[[int, int], None],
     ) -> None:
-        self._name, self._current, self._most_queries, self._report = name, current, most_queries, report
+        self._name, self._current, self._deviations = name, current, deviations
+        self._most_queries, self._report = most_queries, report
         self._waiting: deque[NDArray[np.float32]] = deque(maxlen=most_queries)
         self._results: deque[tuple[int, int]] = deque(maxlen=most_queries)  # found, wanted
         self._last_search = -math.inf
@@ -116,6 +124,11 @@ class RecallMeter:
             self._thread = threading.Thread(target=self._measure, name=f"recall {self._name}", daemon=True)
             self._thread.start()
 
+    def forget(self) -> None:
+        """Drop the results: the index searches harder or less hard from now on."""
+        with self._changed:
+            self._results.clear()
+
     def wait(self) -> None:
         """Wait until every query is compared that was kept."""
         if (thread := self._thread) is not None:
@@ -133,7 +146,7 @@ class RecallMeter:
         try:
             started = time.monotonic()
             while (query := self._next(started)) is not None:
-                found, wanted = compare(self._current(), query, Work())
+                found, wanted = compare(self._current(), query, Work(deviations=self._deviations()))
                 with self._changed:
                     self._results.append((found, wanted))
                 self._report(found, wanted)

@@ -20,6 +20,7 @@ from fc7_service.bundle.disk import hide_folder, new_folder, remove_leftovers
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
+from fc7_service.collections.effort import Effort, effort_for, write_effort
 from fc7_service.collections.pools import Pools
 from fc7_service.collections.recall import ignore_recall
 from fc7_service.collections.rows import Metric
@@ -119,19 +120,22 @@ class Collections:
         """Number of collections that are open."""
         return len(self._open)
 
-    def create(self, name: str, provenance: Provenance, dim: int, metric: Metric = "cosine") -> Collection:
-        """Create an empty collection, whole or not at all.
+    def create(
+        self, name: str, provenance: Provenance, dim: int, metric: Metric = "cosine", recall: float | None = None
+    ) -> Collection:
+        """Create an empty collection, whole or not at all; ``recall`` is what its index is to reach.
 
         Raises
         ------
         InvalidArgument
-            The name is not allowed.
+            The name or the recall is not allowed.
         AlreadyExists
             The name is taken, perhaps by a damaged collection.
         ResourceExhausted, Unavailable
             The disk is full, or the folder cannot be written.
         """
         check_name(name, "collection")
+        effort = None if recall is None else effort_for(recall)
         with self._changed:
             if name in self._deleting:
                 raise AlreadyExists(
@@ -148,7 +152,7 @@ class Collections:
                 )
             self._busy.add(name)
         try:
-            self._create(name, Definition(provenance, dim, metric))
+            self._create(name, Definition(provenance, dim, metric), effort)
         finally:
             self._end_busy({name})
         return self.get(name)
@@ -266,10 +270,12 @@ class Collections:
                 closing.callback(entry.collection.close)
             closing.callback(self.pools.close)
 
-    def _create(self, name: str, definition: Definition) -> None:
+    def _create(self, name: str, definition: Definition, effort: Effort | None) -> None:
         try:
             with new_folder(self._path / name, self._path) as folder:
                 make_store(folder, definition, name)
+                if effort is not None:
+                    write_effort(folder, effort)
         except OSError as error:
             text = f"Collection {name!r} cannot be created: {error}"
             if error.errno == errno.ENOSPC:

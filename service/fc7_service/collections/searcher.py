@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fc7.contract.filter import matches
 from fc7.errors import NotFound
 from fc7_service.collections.columns import Columns
-from fc7_service.collections.index import Work
+from fc7_service.collections.index import USUAL_DEVIATIONS, Work
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.row_blocks import Block, join_blocks, read_rows
 from fc7_service.collections.rows import StoredRow, log_damaged, parse_payload
@@ -66,6 +66,7 @@ class Searcher:
 
     def __init__(self, store: Store, writing: threading.Lock, *, may_use_gpu: bool = False) -> None:
         self._store, self._writing, self._name, self._may_use_gpu = store, writing, store.name, may_use_gpu
+        self.deviations = USUAL_DEVIATIONS  # see `Work`
         self._columns = Columns(store)
         self._snapshot: Snapshot | None = None  # None before the first search
         self._publishing = threading.Condition()  # held for a moment, to replace the snapshot
@@ -246,7 +247,7 @@ class Searcher:
             is_complete = is_complete and is_all
         rids = self._store.rids({*search.excluded_ids, *(own for query in queries for own in query.own_ids)})
         excluded = [{rids[one] for one in (*search.excluded_ids, *query.own_ids) if one in rids} for query in queries]
-        work = Work(is_exact=search.is_exact)
+        work = Work(is_exact=search.is_exact, deviations=self.deviations)
         if groups is None:
             depth = (DIVERSE_POOL if search.diversity else search.offset + search.k) + max(map(len, excluded))
             ranked = snapshot.search(np.stack([query.vector for query in queries]), depth, mask, work)

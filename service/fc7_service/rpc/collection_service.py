@@ -51,7 +51,9 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
                 f"metric {request.metric} is unknown", name="metric", reason=Reason.UNKNOWN_ENUM_VALUE
             )
         dim = bundle.layers[provenance.layer].dim
-        created = await self._pools.change(self._collections.create, request.name, provenance, dim, metric)
+        created = await self._pools.change(
+            self._collections.create, request.name, provenance, dim, metric, request.recall or None
+        )
         return pb.CreateCollectionResponse(collection=_write_collection(created))
 
     async def GetCollection(self, request: pb.GetCollectionRequest, context: Any) -> pb.GetCollectionResponse:  # noqa: N802
@@ -145,6 +147,13 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
         with await self._use(request.collection) as collection:
             return await self._pools.write(collection.name, undo_labels, collection, request)
 
+    async def TuneCollection(self, request: pb.TuneCollectionRequest, context: Any) -> pb.TuneCollectionResponse:  # noqa: N802
+        """Make the index search as hard as a recall needs."""
+        with await self._use(request.name) as collection:
+            await self._index(collection)
+            recall = await self._pools.change(collection.tune, request.recall)
+            return pb.TuneCollectionResponse(recall=write_recall(recall), deviations=collection.effort.deviations)
+
     async def GetThreshold(self, request: pb.GetThresholdRequest, context: Any) -> pb.GetThresholdResponse:  # noqa: N802
         """Turn a rate of false matches into a score."""
         with await self._use(request.collection) as collection:
@@ -172,7 +181,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
             start = time.monotonic()
             search = read_search(request, collection.count)
             _check_memory(collection, sum(max(1, len(query.examples)) for query in request.queries))
-            queries, timing = await read_queries(collection, self._extractor, request.queries)
+            queries, timing = await read_queries(collection, self._extractor, request.queries, self._pools)
             read = time.monotonic()
             await self._index(collection)
             results, report = await self._pools.read(write_hits, collection, queries, search)
@@ -245,4 +254,5 @@ def _describe(collection: Collection, find_damage: bool) -> pb.Collection:
     described.versions.update(collection.versions())
     if (recall := collection.recall) is not None:
         described.recall.CopyFrom(write_recall(recall))
+    described.recall_target = collection.effort.target or 0
     return described

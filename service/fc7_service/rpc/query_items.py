@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error
 from fc7.v1 import collection_pb2 as pb
 from fc7_service.collections.collection import Collection
+from fc7_service.collections.pools import Pools
 from fc7_service.collections.recall import Recall
 from fc7_service.collections.search import Example, Hit, Query, Search, SearchReport, combine
 from fc7_service.features.extractor import Extractor
@@ -28,12 +28,12 @@ Feature = NDArray[np.float32]  # (D,)
 
 
 async def read_queries(
-    collection: Collection, extractor: Extractor, queries: Sequence[pb.Query]
+    collection: Collection, extractor: Extractor, queries: Sequence[pb.Query], pools: Pools
 ) -> tuple[list[Query | Fc7Error], Timing]:
     """Return each query with its vector, or its error, and where the time of extracting images went."""
     parts = [list(sources(query)) for query in queries]
     flat = [source for part in parts for source in part]
-    found = await asyncio.to_thread(_read_features, collection, flat)
+    found = await pools.read(_read_features, collection, flat)
     images = [i for i, feature in enumerate(found) if feature is None]
     timing = Timing()
     if images:
