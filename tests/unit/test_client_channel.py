@@ -84,9 +84,12 @@ def test_every_call_is_known_to_be_safe_to_repeat_or_not() -> None:
         "ModelService": {"ListModels", "GetModel", "GetGolden", "LoadModel"},
         "CollectionService": {
             *("GetCollection", "ListCollections", "UpsertItems", "GetItems", "ListItems", "CountItems", "QueryItems"),
-            *("AddLabels", "ListLabels", "CountValues", "MapItems", "FindDuplicates", "GetThreshold"),
+            *("AddLabels", "ListLabels", "CountValues", "MapItems", "FindDuplicates", "GetThreshold", "TuneCollection"),
         },
-        "HeadService": {"GetHead", "ListHeads", "Classify", "ClassifyItems", "RankItems", "GetHeadReport"},
+        "HeadService": {
+            *("GetHead", "ListHeads", "Classify", "ClassifyItems", "RankItems", "SuggestItems"),
+            *("GetHeadReport", "ExportHead"),
+        },
         "ExplainService": {"ProjectUnit", "TopUnits", "ExplainMatch", "ExplainClass", "Occlude"},
         "AdminService": {"GetServerInfo"},
     }

@@ -58,7 +58,7 @@ class Stuck(grpc.GenericRpcHandler):
         name = call.method.rpartition("/")[2]
         if name in ("TrainHead", "StreamExtract", "TopUnits"):
             return grpc.stream_stream_rpc_method_handler(wait_and_yield)
-        if name == "Occlude":
+        if name in ("Occlude", "GetHeadReport", "ExportHead", "ClassifyItems"):
             return grpc.unary_stream_rpc_method_handler(wait_and_yield)
         return grpc.unary_unary_rpc_method_handler(wait)
 
@@ -94,6 +94,11 @@ CALLS: dict[str, Callable[..., Any]] = {
     "heads": lambda c, **t: c.heads(**t),
     "delete_head": lambda c, **t: c.delete_head("h", all_versions=True, **t),
     "classify": lambda c, **t: c.classify(b"1", **t),
+    "head_report": lambda c, **t: c.head_report("h", **t),
+    "export_head": lambda c, **t: c.export_head("h", "exported", **t),
+    "classify_items": lambda c, **t: c.classify_items("c", head="h", **t),
+    "rank_items": lambda c, **t: c.rank_items("c", "label", head="h", **t),
+    "suggest_items": lambda c, **t: c.suggest_items("c", head="h", **t),
     "server_info": lambda c, **t: c.server_info(**t),
 }
 

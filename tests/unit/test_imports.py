@@ -74,7 +74,7 @@ ROOMS = {
         f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection threadpoolctl uvloop"
     ),
     "fc7_service.http": Room(
-        f"{CONTRACT} {GRPC} fc7_service.rpc fc7_service.settings fc7_service.tokens fc7_service.bundle "
+        f"{CONTRACT} {GRPC} fc7.grpc_errors fc7_service.rpc fc7_service.settings fc7_service.tokens fc7_service.bundle "
         "fc7_service.features numpy PIL starlette uvicorn"
     ),
     "fc7_service.http.assistants": Room(

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fc7.errors import InvalidArgument, Reason
+from fc7.grpc_errors import read_item_error
 from fc7.v1 import feature_pb2, model_pb2
 from fc7_service.http.body import Body
 from fc7_service.http.calls import Calls, Form, read_kind, refused
@@ -76,14 +77,15 @@ class EmbeddingsCodec(Codec):
 
         Raises
         ------
+        Fc7Error
+            The error of the first picture that has one.
         InvalidArgument
-            A picture could not be read, or the features have another length than was asked for.
+            The features have another length than was asked for.
         """
         for i, item in enumerate(answer.items):
             if item.HasField("error"):
-                raise InvalidArgument(
-                    f"input[{i}]: {item.error.message}", name=f"input[{i}]", reason=Reason[item.error.reason]
-                )
+                error = read_item_error(item.error)
+                raise type(error)(f"input[{i}]: {error.message}", name=f"input[{i}]", reason=Reason[error.reason])
         rows = np.frombuffer(answer.features.data, "<f4").reshape(tuple(answer.features.shape))
         if self._dim not in (0, rows.shape[1]):
             raise _refused(
