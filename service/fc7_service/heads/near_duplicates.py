@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fc7_service.heads.stop_check import StopCheck, never_stop
 
-SIMILAR = 0.95  # cosine of centred features; measured by bench/near_duplicates.py
+SIMILAR = 0.95  # cosine of centred features
 _PROJECTED = 128  # dimensions of the first, cheap comparison
 _MARGIN = 0.04  # that it may be wrong by: the estimate of a cosine of .95 has a standard deviation of .009
 _BLOCK = 2048  # rows per product
