@@ -98,6 +98,7 @@ def test_a_parquet_file_is_read(folder: Path) -> None:
     ("content", "kind", "text"),
     [
         (b"path,kind\na.png,x\n", InvalidArgument, r"has no column 'label'\. Its columns are: path, kind"),
+        (b"path,label,weight\na.png,x,2\n", InvalidArgument, "gives every picture the same weight"),
         (b"", InvalidArgument, "has no column 'path' or 'label'"),
         (b"path,label\na.png,\n", InvalidArgument, "row 2 .* has no label"),
         (b"path,label\na.png\n", InvalidArgument, "row 2 .* has no label"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from fc7.errors import InvalidArgument, NotFound
 
-_PATH, _LABEL, _GROUP = "path", "label", "group"
+_PATH, _LABEL, _GROUP, _WEIGHT = "path", "label", "group", "weight"
 _SHOWN = 5  # missing files that an error names
 
 
@@ -30,7 +30,7 @@ def read_manifest(file: Path) -> list[ManifestRow]:
     Raises
     ------
     InvalidArgument
-        A column is missing, the text is not UTF-8, or a row has no path or no label.
+        A column is missing, there are weights, the text is not UTF-8, or a row has no path or no label.
     NotFound
         A picture does not exist.
     """
@@ -91,4 +91,10 @@ def _check_columns(file: Path, names: Any) -> None:
             f"{str(file)!r} has no column {' or '.join(map(repr, missing))}. Its columns are: {', '.join(names)}. "
             "It needs path and label, and may have group",
             name=missing[0],
+        )
+    if _WEIGHT in names:
+        raise InvalidArgument(
+            f"{str(file)!r} has a column {_WEIGHT!r}, but training gives every picture the same weight. "
+            "Remove the column",
+            name=_WEIGHT,
         )
