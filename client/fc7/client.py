@@ -500,6 +500,8 @@ class Client:
 
         Examples
         --------
+        >>> paths = ["rose1.jpg", "rose2.jpg", "tulip1.jpg", "tulip2.jpg"]
+        >>> head = client.train_head("flowers", images=paths, labels=["rose", "rose", "tulip", "tulip"])
         >>> report = client.head_report("flowers")
         >>> len(report.rows), report.measures.count
         (4, 4)

@@ -528,8 +528,8 @@ class Collection(CollectionFacts):
 
         Examples
         --------
-        >>> photos.map("label").positions.shape
-        (0, 2)
+        >>> photos.map("label").positions.shape == (photos.count, 2)
+        True
         """
         return self._session.run(item_map.map_items(self.name, field), timeout_s)
 

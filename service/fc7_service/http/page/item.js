@@ -12,7 +12,7 @@ import { explainMatch } from "./why.js";
  * @property {import("./query.js").Pick | undefined} query what was searched with
  * @property {AbortSignal} signal
  * @property {() => void} close
- * @property {import("./grid.js").Actions} actions
+ * @property {import("./pictures.js").Actions} actions
  */
 
 /** @param {HTMLElement} panel @param {Shown} shown */

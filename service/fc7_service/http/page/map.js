@@ -1,8 +1,7 @@
 // Map: the whole collection in two dimensions. Hovering shows a picture, a lasso or a group selects, and the grid follows.
 
 import { button, count, fill, h, percent, say } from "./dom.js";
-import { pictureGrid } from "./grid.js";
-import { thumbnail } from "./pictures.js";
+import { pictureGrid, thumbnail } from "./pictures.js";
 import { inside, Plot } from "./plot.js";
 import { address, go, note } from "./route.js";
 import { call, readPayload } from "./rpc.js";

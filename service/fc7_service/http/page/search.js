@@ -1,8 +1,7 @@
 // Search: what to look for on the left, its neighbours as a grid, the facts of one picture on the right.
 
 import { button, count, fill, h, problem, say } from "./dom.js";
-import { pictureGrid } from "./grid.js";
-import { dropField, remember } from "./pictures.js";
+import { dropField, pictureGrid, remember } from "./pictures.js";
 import { countValues, facetList, filterJson, filterText, pickedPicture, readChosen, readPicks, weightsOf, wireQuery, writeChosen, writePicks } from "./query.js";
 import { address, go } from "./route.js";
 import { call, CallError, readPayload } from "./rpc.js";
@@ -12,7 +11,7 @@ const STEP = 48; // pictures that are shown at first, and added by each press of
 const MOST = 4800;
 
 /** @typedef {import("./query.js").Pick} Pick */
-/** @typedef {import("./grid.js").Tile} Tile */
+/** @typedef {import("./pictures.js").Tile} Tile */
 /** @typedef {{picks: Pick[], chosen: import("./query.js").Chosen, n: number, item: string}} State */
 /** @typedef {{name: string, state: State, signal: AbortSignal, open: (changes: Partial<State>) => void}} Context */
 
@@ -167,7 +166,7 @@ function filterOf(state) {
   return filter ? { filterJson: filter } : {};
 }
 
-/** @param {Context} context @returns {import("./grid.js").Actions} */
+/** @param {Context} context @returns {import("./pictures.js").Actions} */
 function actionsOf({ state, open }) {
   return {
     open: ({ id }) => open({ picks: [{ kind: "id", value: id, sign: 1 }], n: STEP, item: "" }),
