@@ -14,7 +14,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unavailable
-from fc7_service.heads import blocks, limits
+from fc7_service.heads import blocks, fit, limits
 from fc7_service.heads.classifier import SoftmaxLayer
 from fc7_service.heads.fit import fit_head
 from fc7_service.heads.folds import assign_folds
@@ -52,6 +52,17 @@ def train(heads: Heads, name: str = "h", data: Labelled | None = None):
 
 
 # Against scikit-learn
+
+
+@pytest.mark.parametrize("per_class", [40, 150])
+def test_the_chosen_head_reaches_the_objective_with_more_dimensions_than_rows(per_class, monkeypatch):
+    monkeypatch.setattr(fit, "_STRENGTHS", {"logistic": (1e-1, 1e-2)})
+    rng, y = np.random.default_rng(0), np.tile(np.arange(4), per_class)
+    features = (rng.standard_normal((4, 1100))[y] * 0.12 + rng.standard_normal((len(y), 1100))).astype(np.float32)
+    fitted = fit_head(features, [f"c{i}" for i in y], [str(i) for i in range(len(y))])
+    design = StandardisedRows(features, y, 4)
+    best = next(fit_logistic(design, (fitted.strength,)))
+    assert objective(fitted.softmax, design, fitted.strength) - objective(best, design, fitted.strength) < 1e-3
 
 
 @pytest.mark.parametrize("strength", [1e-1, 1e-2, 1e-3])

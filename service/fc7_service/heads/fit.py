@@ -117,7 +117,7 @@ class _Choice(NamedTuple):
     method: str
     strength: float
     layer: SoftmaxLayer | None = None
-    directions: LeadingDirections | None = None  # of those rows, if the method uses any
+    directions: LeadingDirections | None = None  # of those rows, if fits to other rows may use them
 
 
 _DEFAULT = _Choice("ridge", 10.0)  # if every class is too small to validate
@@ -166,7 +166,9 @@ def _choose(
             ]
             loss = fit_temperature(np.concatenate(logits), truth, check_stop)[1]
             if loss < best_loss:
-                best, best_loss = _Choice(method, strength, layers[0], directions[0]), loss
+                found = directions[0]
+                shared = found if found is not None and found.serve_other_rows else None
+                best, best_loss = _Choice(method, strength, layers[0], shared), loss
             if loss > last_loss:
                 break
             last_loss = loss

@@ -13,6 +13,7 @@ from fc7_service.heads.standardised_rows import StandardisedRows
 
 # On drawn features of 1,024 numbers (bench/heads.py), 512 directions cost 1.6 points of accuracy.
 _MOST_DIRECTIONS = 1024
+_ROWS_PER_DIRECTION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,12 @@ class LeadingDirections:
     basis: NDArray[np.float32] | None  # (D, K), orthonormal; None: the K = D numbers of the rows themselves
     variances: NDArray[np.float32]  # (K,)
     axes: NDArray[np.float32]  # (K, K), orthonormal: column i, in these coordinates, has variance i
+    n_rows: int  # that they were found in
+
+    @property
+    def serve_other_rows(self) -> bool:
+        """Whether similar rows may use them: with few rows, what other rows have outside these directions is lost."""
+        return self.basis is None or self.n_rows >= _ROWS_PER_DIRECTION * len(self.variances)
 
 
 def find_leading_directions(rows: StandardisedRows) -> LeadingDirections:
@@ -32,7 +39,7 @@ def find_leading_directions(rows: StandardisedRows) -> LeadingDirections:
     Golub & Van Loan 2013, "Matrix Computations", section 8.2.4 (orthogonal iteration), 8.1.4 (Rayleigh-Ritz).
     """
     if rows.dim <= _MOST_DIRECTIONS:
-        return _with_axes(None, _sum_products(rows) if rows.is_dual else rows.gram)
+        return _with_axes(None, _sum_products(rows) if rows.is_dual else rows.gram, rows.count)
     q = np.random.default_rng(0).standard_normal((len(rows.gram), min(_MOST_DIRECTIONS, len(rows.gram))))
     for _ in range(3):
         rows.check_stop()
@@ -40,17 +47,17 @@ def find_leading_directions(rows: StandardisedRows) -> LeadingDirections:
     image = rows.gram @ q
     del rows.gram  # up to as large as the features; computed again if another fit asks for it
     if not rows.is_dual:
-        return _with_axes(q, q.T @ image)
+        return _with_axes(q, q.T @ image, rows.count)
     # The basis is X'q R^-1, so the coordinates of the rows are X X'q R^-1, and X X' is N times the Gram matrix.
     basis, r = np.linalg.qr(rows.combine(q))
     coordinates = np.linalg.solve(r.T, image.T)
-    return _with_axes(basis, coordinates @ coordinates.T * rows.count)
+    return _with_axes(basis, coordinates @ coordinates.T * rows.count, rows.count)
 
 
-def _with_axes(basis: NDArray[np.float64] | None, gram: NDArray[np.float64]) -> LeadingDirections:
+def _with_axes(basis: NDArray[np.float64] | None, gram: NDArray[np.float64], n_rows: int) -> LeadingDirections:
     variances, axes = np.linalg.eigh(gram.astype(np.float32))  # exact enough to scale steps, in half the memory
     in_float32 = None if basis is None else np.ascontiguousarray(basis, np.float32)
-    return LeadingDirections(in_float32, np.maximum(variances, 0), axes)
+    return LeadingDirections(in_float32, np.maximum(variances, 0), axes, n_rows)
 
 
 def _sum_products(rows: StandardisedRows) -> NDArray[np.float64]:
