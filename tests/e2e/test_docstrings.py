@@ -13,10 +13,17 @@ import pytest
 import fc7
 from servers import write_jpegs
 
+
+def parts(value: Any) -> list[Any]:
+    """Return a public value and the private classes whose methods it has."""
+    return [value, *(base for base in getattr(value, "__mro__", ()) if base.__module__.startswith("fc7._"))]
+
+
 EXAMPLES = [
     example
     for name in fc7.__all__
-    for example in doctest.DocTestFinder().find(getattr(fc7, name), f"fc7.{name}", module=False)
+    for part in parts(getattr(fc7, name))
+    for example in doctest.DocTestFinder().find(part, f"fc7.{name}", module=False)
     if example.examples
 ]
 PICTURES = [f"{name}.jpg" for name in ("a", "b", "c", "query", "rose1", "rose2", "tulip1", "tulip2")]

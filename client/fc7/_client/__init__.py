@@ -1,0 +1,1 @@
+"""The methods of the client that waits for its answers, by subject."""

@@ -1,0 +1,226 @@
+"""Calls that train heads and look after them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fc7._operations import head as heads
+from fc7._operations import head_export as head_exports
+from fc7._operations import head_report as head_reports
+from fc7._session import Session
+from fc7.features import Features
+from fc7.head_report import HeadReport
+from fc7.images import ImageLike
+from fc7.results import Head
+
+
+class HeadCalls:
+    """Calls that train heads and look after them."""
+
+    _session: Session
+
+    def train_head(
+        self,
+        name: str,
+        *,
+        collection: str | None = None,
+        label: str | None = "label",
+        group: str | None = None,
+        images: ImageLike | Iterable[ImageLike] | None = None,
+        features: Features | None = None,
+        labels: Iterable[str] | None = None,
+        ids: Iterable[str] | None = None,
+        groups: Iterable[str] | None = None,
+        source: str = "",
+        layer: str = "",
+        model: str = "",
+        timeout_s: float | None = None,
+        report: Callable[[int], object] | None = None,
+    ) -> Head:
+        """Train the next version of a head: a classifier for your own classes.
+
+        Give either ``collection``, or ``images`` with ``labels``, or ``features`` with ``labels``.
+
+        Parameters
+        ----------
+        name
+            1 to 64 letters, digits, ".", "_" or "-", not starting with ".".
+        collection
+            Collection whose features are used.
+        label
+            Field of the payloads that holds the label. None takes the label records of the collection instead: the
+            last positive label of an item counts.
+        group
+            Field of the payloads whose equal values keep items on one side of every split.
+        images
+            Images to train on. Unreadable ones are left out and listed in `Head.failed`.
+        features
+            Features to train on. A model of the server must have made them, each from one view.
+        labels
+            One label per image or row.
+        ids
+            What to call each image or row in reports. Defaults to the paths of images, and to the numbers of rows.
+        groups
+            Group of each image or row: those of one group stay on one side of every split, as copies do. An empty text
+            stands for no group.
+        source
+            Where the data comes from, for the record, such as a folder. Defaults to the collection.
+        layer, model
+            Layer and model that the images go through. They default to the model's default layer and the server's
+            default model.
+        report
+            Called with the number of images extracted, after each batch.
+
+        Returns
+        -------
+        Head
+            The new version, which is not yet published.
+
+        Raises
+        ------
+        InvalidArgument
+            There are fewer than two classes, or not as many labels as images.
+
+        References
+        ----------
+        Zeiler & Fergus 2013, section 5.2: only the softmax layer is trained.
+
+        Examples
+        --------
+        >>> paths = ["rose1.jpg", "rose2.jpg", "tulip1.jpg", "tulip2.jpg"]
+        >>> client.train_head("flowers", images=paths, labels=["rose", "rose", "tulip", "tulip"]).classes
+        ['rose', 'tulip']
+        """
+        plan = heads.plan(name, collection, label, layer, model, features, source, group)
+        return self._session.run(heads.train(plan, images, features, labels, report, ids, groups), timeout_s)
+
+    def publish_head(
+        self, name: str, version: int = 0, *, refuse_unknown: bool = False, timeout_s: float | None = None
+    ) -> Head:
+        """Make a version the one that `classify` uses.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        version
+            Version to publish; 0 for the newest. To go back, publish an older version.
+        refuse_unknown
+            Let it refuse pictures of none of its classes. `Head.unknown` says what that costs.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        FailedPrecondition
+            The version cannot tell such pictures: it has two classes, or is older than release 0.3.
+        """
+        return self._session.run(heads.publish(name, version, refuse_unknown), timeout_s)
+
+    def head(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> Head:
+        """Return one version of a head.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        version
+            Version; 0 for the newest.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        """
+        return self._session.run(heads.get(name, version), timeout_s)
+
+    def head_report(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> HeadReport:
+        """Return what is known about a version: how good it is, and its answer for every training picture.
+
+        Each answer comes from a head that was fitted without that picture.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        version
+            Version; 0 for the newest.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        FailedPrecondition
+            The version was trained before release 0.3. Train it again.
+
+        Examples
+        --------
+        >>> paths = ["rose1.jpg", "rose2.jpg", "tulip1.jpg", "tulip2.jpg"]
+        >>> head = client.train_head("flowers", images=paths, labels=["rose", "rose", "tulip", "tulip"])
+        >>> report = client.head_report("flowers")
+        >>> len(report.rows), report.measures.count
+        (4, 4)
+        """
+        return self._session.run(head_reports.get(name, version), timeout_s)
+
+    def export_head(
+        self, name: str, folder: str | os.PathLike[str], *, version: int = 0, timeout_s: float | None = None
+    ) -> Head:
+        """Write a head and its network to a folder that classifies without fc7.
+
+        The folder has ``model.onnx`` (network and head in one file), ``recipe.json``, ``labels.json``, reference
+        pictures with their probabilities, and ``run.py``, which needs onnxruntime, NumPy and Pillow alone.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        folder
+            New folder.
+        version
+            Version; 0 for the newest.
+
+        Raises
+        ------
+        AlreadyExists
+            The folder exists.
+        NotFound
+            There is no such head or version.
+        FailedPrecondition
+            No model of the server makes the features of the head.
+        """
+        return self._session.run(head_exports.export(name, Path(folder), version), timeout_s)
+
+    def heads(self, *, all_versions: bool = False, timeout_s: float | None = None) -> list[Head]:
+        """Return the newest version of every head, sorted by name; or all versions, oldest first."""
+        return self._session.run(heads.list_all(all_versions), timeout_s)
+
+    def delete_head(
+        self,
+        name: str,
+        version: int | None = None,
+        *,
+        all_versions: bool = False,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Delete one version of a head, or the whole head.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        version
+            Version to delete. It must not be published.
+        all_versions
+            Delete the whole head, published or not.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        FailedPrecondition
+            The version is published.
+        """
+        self._session.run(heads.delete(name, version, all_versions), timeout_s)
