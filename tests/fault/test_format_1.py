@@ -19,8 +19,9 @@ import pytest
 
 from fc7.errors import DataLoss, ResourceExhausted
 from fc7_service.collections import database, migration
-from fc7_service.collections.registry import Collections, Damaged
+from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item
+from fc7_service.collections.summary import Damaged
 
 HERE = Path(__file__).parent
 COPY = "collection.format-1.db"

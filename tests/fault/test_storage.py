@@ -19,8 +19,9 @@ import pytest
 
 from fc7.errors import DataLoss, Fc7Error, ResourceExhausted, Unavailable
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.registry import Collections, Damaged, Summary
+from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item
+from fc7_service.collections.summary import Damaged, Summary
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
 DIM, N = 64, 60

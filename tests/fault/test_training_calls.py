@@ -26,7 +26,7 @@ from fc7.v1 import head_pb2 as pb
 from fc7_service.data_folder import DataFolder
 from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import ImageFeatures
-from fc7_service.heads import limits, registry
+from fc7_service.heads import limits, train_version
 from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.registry import Heads
 from fc7_service.rpc import interceptor, train_head
@@ -116,8 +116,8 @@ class Fits:
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
-    fits = Fits(registry.fit_head)
-    monkeypatch.setattr(registry, "fit_head", fits)
+    fits = Fits(train_version.fit_head)
+    monkeypatch.setattr(train_version, "fit_head", fits)
     return fits
 
 
@@ -178,10 +178,10 @@ async def test_a_training_cancelled_after_its_fit_stores_nothing(door: Door, fit
                 check()
         return found
 
-    monkeypatch.setattr(registry, "fit_head", end_as_the_caller_leaves)
+    monkeypatch.setattr(train_version, "fit_head", end_as_the_caller_leaves)
     training = door.train(PLAN, images("aabb"))
     await until(is_fitted.is_set)
-    monkeypatch.setattr(registry, "fit_head", real)
+    monkeypatch.setattr(train_version, "fit_head", real)
     training.cancel()
     assert (await door.train(PLAN, images("aabb")))[-1].head.version == 1
 

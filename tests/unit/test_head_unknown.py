@@ -130,7 +130,7 @@ def test_a_head_of_an_earlier_fc7_has_no_sets(heads: Heads, monkeypatch: pytest.
 
     whole = version_files.pack_weights
     with monkeypatch.context() as earlier:
-        earlier.setattr("fc7_service.heads.registry.pack_weights", lambda layer, *_: whole(layer, None, None))
+        earlier.setattr("fc7_service.heads.train_version.pack_weights", lambda layer, *_: whole(layer, None, None))
         train(heads, make_labelled(10, 4, 16))
     head = heads.classifier("h", 1)
     assert head.predict(np.zeros((1, 16), np.float32)).shape == (1, 4)

@@ -25,29 +25,9 @@ from fc7_service.collections.pools import Pools
 from fc7_service.collections.recall import ignore_recall
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.schema import Definition, make_store
+from fc7_service.collections.summary import Damaged, Summary, missing, set_aside, summarise, unavailable
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Damaged:
-    """A collection that is set aside, because it is damaged. It answers no call, and its files are not touched."""
-
-    name: str
-    fault: str
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a list shows about a collection."""
-
-    name: str
-    count: int
-    provenance: Provenance
-    metric: Metric
-    dim: int
-    index_name: str
-    n_damaged: int = 0  # items that were found damaged while it was open
 
 
 @dataclass(slots=True, eq=False)
@@ -186,7 +166,7 @@ class Collections:
                     del self._open[name]
                     self._aside[name] = damaged
             entry.collection.close()
-            raise _set_aside(damaged) from error
+            raise set_aside(damaged) from error
         return use
 
     def use_if_ready(self, name: str) -> Use | None:
@@ -242,7 +222,7 @@ class Collections:
         with self._changed:
             self._changed.wait_for(lambda: name not in self._busy)
             if name in self._deleting or not (self._path / name).is_dir():
-                raise _missing(name, self._path)
+                raise missing(name, self._path)
             self._deleting.add(name)
             entry = self._open.pop(name, None)
             self._forget(name)
@@ -252,7 +232,7 @@ class Collections:
                 entry.collection.close()  # first, because Windows does not rename open files
             hidden = hide_folder(self._path / name, self._path)
         except OSError as error:
-            raise _unavailable(f"Collection {name!r} cannot be deleted: {error}", name, error) from error
+            raise unavailable(f"Collection {name!r} cannot be deleted: {error}", name, error) from error
         finally:
             with self._changed:
                 self._deleting.discard(name)
@@ -280,13 +260,13 @@ class Collections:
             text = f"Collection {name!r} cannot be created: {error}"
             if error.errno == errno.ENOSPC:
                 raise ResourceExhausted(text, name=name, reason=Reason.DISK_FULL) from error
-            raise _unavailable(text, name, error) from error
+            raise unavailable(text, name, error) from error
 
     def _names(self) -> builtins.list[str]:
         try:
             names = {entry.name for entry in self._path.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
         except OSError as error:
-            raise _unavailable(f"The collections cannot be listed: {error}", "", error) from error
+            raise unavailable(f"The collections cannot be listed: {error}", "", error) from error
         return sorted(names - self._deleting)
 
     def _summary(self, name: str) -> Summary:
@@ -294,7 +274,7 @@ class Collections:
             if (summary := self._summaries.get(name)) is not None:
                 return summary
         with Use(self, self._entry(name)) as collection:
-            return _summarise(collection)
+            return summarise(collection)
 
     def _entry(self, name: str) -> _OpenCollection:
         """Return the collection, opened, and count one more user."""
@@ -304,9 +284,9 @@ class Collections:
                 self._open.move_to_end(name)
                 entry.n_users += 1
             elif name in self._deleting or not (self._path / name).is_dir():
-                raise _missing(name, self._path)
+                raise missing(name, self._path)
             elif name in self._aside:
-                raise _set_aside(self._aside[name])
+                raise set_aside(self._aside[name])
             else:
                 self._busy.add(name)
         if entry is not None:
@@ -324,7 +304,7 @@ class Collections:
             entry = _OpenCollection(collection, 1)
         except DataLoss as error:
             self._aside[name] = Damaged(name, error.message)
-            raise _set_aside(self._aside[name]) from error
+            raise set_aside(self._aside[name]) from error
         finally:
             with self._changed:
                 if entry is not None:
@@ -343,7 +323,7 @@ class Collections:
         try:
             for name, entry in closing.items():
                 try:
-                    self._summaries[name] = _summarise(entry.collection)
+                    self._summaries[name] = summarise(entry.collection)
                     self.pools.forget(name)
                     entry.collection.close()
                 except Exception:  # the call that needs the room asked for another collection
@@ -363,42 +343,3 @@ class Collections:
     def _forget(self, name: str) -> None:
         self._aside.pop(name, None)
         self._summaries.pop(name, None)
-
-
-def _summarise(collection: Collection) -> Summary:
-    return Summary(
-        collection.name,
-        collection.count,
-        collection.provenance,
-        collection.metric,
-        collection.dim,
-        collection.index_name,
-        collection.n_damaged,
-    )
-
-
-def _unavailable(text: str, name: str, error: OSError) -> Unavailable:
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return Unavailable(text, name=name, reason=Reason.TOO_MANY_FILES)
-    return Unavailable(text, name=name)
-
-
-def _missing(name: str, folder: Path) -> NotFound | Unavailable:
-    if not folder.is_dir():
-        return Unavailable(
-            f"The folder of collection {name!r} was deleted. Restore it, then restart the server", name=name
-        )
-    return NotFound(
-        f"There is no collection {name!r}. To list the collections, run: fc7 collection list",
-        name=name,
-        reason=Reason.COLLECTION_NOT_FOUND,
-    )
-
-
-def _set_aside(damaged: Damaged) -> DataLoss:
-    name = damaged.name
-    return DataLoss(
-        f"Collection {name!r} is set aside: {damaged.fault}. Restore it from a backup, or delete the collection",
-        name=name,
-        reason=Reason.COLLECTION_DAMAGED,
-    )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +14,12 @@ from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, Reason
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.classifier import Classifier
-from fc7_service.heads.fit import fit_head
-from fc7_service.heads.grouping import join_groups
 from fc7_service.heads.head_folders import HeadFolders, Publication
 from fc7_service.heads.head_version import UNREADABLE, HeadVersion
-from fc7_service.heads.judgement import Judgement, RowNames, judge, pack_judgement
-from fc7_service.heads.near_duplicates import near_duplicates
+from fc7_service.heads.judgement import Judgement
 from fc7_service.heads.stop_check import StopCheck, never_stop
+from fc7_service.heads.train_version import train_version
 from fc7_service.heads.training_queue import TrainingQueue
-from fc7_service.heads.version_files import pack_weights
 
 
 class Heads:
@@ -109,40 +103,17 @@ class Heads:
             The disk is full, or there are too many rows or classes.
         """
         self.check_name(name)
-        start = time.monotonic()
-        # Values that are not finite are refused by the fit.
-        pairs = near_duplicates(features, check_stop=check_stop) if _can_compare(features, labels) else []
-        joined = join_groups(groups, own_groups, labels, pairs) if len(labels) == len(groups) else groups
-        fitted = fit_head(features, labels, joined, check_stop)
-        seconds = time.monotonic() - start
-        rows = RowNames(ids or [str(i) for i in range(len(labels))], groups, joined)
-        judged = judge(features, labels, rows, pairs, fitted, check_stop)
-        weights = pack_weights(fitted.softmax, judged.calibration, judged.known_rows)
-        kept = pack_judgement(judged.judgement)
+        trained = train_version(
+            name, features, labels, groups, provenance, check_stop, ids=ids, own_groups=own_groups, source=source
+        )
         with self._lock:
             check_stop()
             parent = max(self._folders.versions(name), default=0)
-            version = HeadVersion(
-                name=name,
-                version=max(parent, self._folders.last_deleted(name)) + 1,
-                provenance=provenance,
-                classes=fitted.classes,
-                count=len(labels),
-                accuracy=fitted.accuracy,
-                majority_accuracy=fitted.majority_accuracy,
-                held_out=fitted.held_out,
-                method=fitted.method,
-                seconds=seconds,
-                weights_sha256=hashlib.sha256(weights).hexdigest(),
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                parent_version=parent,
-                measures=judged.judgement.measures,
-                unknown=judged.judgement.unknown,
-                source=source,
-                judgement_sha256=hashlib.sha256(kept).hexdigest(),
+            number = max(parent, self._folders.last_deleted(name)) + 1
+            version = replace(trained.version, version=number, parent_version=parent)
+            self._folders.add(
+                version, trained.weights, trained.judgement, trained.report | {"libraries": self._versions}
             )
-            report = {"nll": fitted.nll, "strength": fitted.strength, "libraries": self._versions}
-            self._folders.add(version, weights, kept, report)
         return version
 
     async def train_in_turn(
@@ -360,7 +331,3 @@ class Heads:
         except (DataLoss, FailedPrecondition):
             return False
         return True
-
-
-def _can_compare(features: NDArray[np.float32], labels: Sequence[str]) -> bool:
-    return features.ndim == 2 and len(features) == len(labels) > 0 and bool((np.abs(features) < 1e18).all())

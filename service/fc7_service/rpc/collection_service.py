@@ -12,8 +12,9 @@ from fc7.errors import Fc7Error, InvalidArgument, Reason, ResourceExhausted
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc
 from fc7_service.collections.collection import Collection
-from fc7_service.collections.registry import Collections, Damaged, Summary, Use
+from fc7_service.collections.registry import Collections, Use
 from fc7_service.collections.rows import Metric, why_absent
+from fc7_service.collections.summary import Damaged, Summary
 from fc7_service.features.extractor import MAX_WAITING_BYTES, Extractor
 from fc7_service.rpc.duplicates import find_duplicates
 from fc7_service.rpc.facets import count_values
