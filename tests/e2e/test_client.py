@@ -370,9 +370,9 @@ def remove_socket(data: Path) -> None:
 def test_the_socket_is_touched_so_that_no_cleaner_takes_it(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fc7_service import server
+    from fc7_service import listener
 
-    monkeypatch.setattr(server, "_TOUCH_S", 0.01)
+    monkeypatch.setattr(listener, "_TOUCH_S", 0.01)
     with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]):
         address = json.loads((tmp_path / "holder.json").read_text())["address"]
         path = Path(address.removeprefix("unix:"))

@@ -277,7 +277,7 @@ async def test_a_slow_call_survives_keepalive(
     options = dict(server_options(100))
     assert options[pings] < dict(CLIENT_OPTIONS)["grpc.keepalive_time_ms"]
     faster = tuple((options | {pings: options[pings] // 20}).items())
-    monkeypatch.setattr(server, "server_options", lambda n_connections: faster)
+    monkeypatch.setattr("fc7_service.listener.server_options", lambda n_connections: faster)
     folder = DataFolder(tmp_path / "data")
     served = server.Server(Settings(tmp_path / "data", listen=None, models=(str(tiny_bundle),)), folder)
     holder = await served.start()

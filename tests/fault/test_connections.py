@@ -101,7 +101,7 @@ def test_calls_go_on_beyond_the_age_of_their_connection(
     def short(n_connections: int) -> tuple[tuple[str, object], ...]:
         return tuple(dict(real(n_connections), **{"grpc.max_connection_age_ms": 200}).items())
 
-    monkeypatch.setattr("fc7_service.server.server_options", short)
+    monkeypatch.setattr("fc7_service.listener.server_options", short)
     with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client:
         goes_on, n_calls = threading.Event(), 0
 

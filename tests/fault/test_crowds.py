@@ -121,7 +121,7 @@ def test_idle_connections_are_closed(tiny_bundle: Path, tmp_path: Path, monkeypa
     def impatient(n_connections: int) -> tuple[tuple[str, object], ...]:
         return tuple(dict(real(n_connections), **{"grpc.max_connection_idle_ms": 300}).items())
 
-    monkeypatch.setattr("fc7_service.server.server_options", impatient)
+    monkeypatch.setattr("fc7_service.listener.server_options", impatient)
     assert dict(real(1))["grpc.max_connection_idle_ms"] <= 600_000
     with fc7.connect(data=tmp_path, models=[str(tiny_bundle)]) as client:
         idle = socket.socket(socket.AF_UNIX)

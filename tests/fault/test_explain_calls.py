@@ -16,7 +16,7 @@ from explained import make_explained_bundle
 from fc7.v1 import common_pb2
 from fc7.v1 import explain_pb2 as pb
 from fc7.v1.explain_pb2_grpc import ExplainServiceStub
-from fc7_service import server
+from fc7_service import capabilities
 from fc7_service.explain import explainer
 from fc7_service.explain.explainer import Explainer
 from servers import WAIT_S, jpeg
@@ -71,9 +71,9 @@ def test_work_for_a_caller_who_left_stops(bundle: str, tmp_path: Path, monkeypat
             assert len(runs) > 1 or made[0]._thread._is_left.wait(WAIT_S)
             return self._session.run(*args)
 
-    opened = server.open_session
-    monkeypatch.setattr(server, "Explainer", Kept)
-    monkeypatch.setattr(server, "open_session", lambda *args, **options: Slow(opened(*args, **options)))
+    opened = capabilities.open_session
+    monkeypatch.setattr(capabilities, "Explainer", Kept)
+    monkeypatch.setattr(capabilities, "open_session", lambda *args, **options: Slow(opened(*args, **options)))
     data, image = tmp_path / "data", common_pb2.Image(encoded=jpeg(1))
     with fc7.connect(data=data, models=[bundle]) as client, open_channel(data) as channel:
         call = ExplainServiceStub(channel).ExplainMatch.future(pb.ExplainMatchRequest(query=image, neighbour=image))

@@ -21,7 +21,7 @@ from fc7_service.data_folder import DataFolder
 from fc7_service.features.batcher import Batcher, Request
 from fc7_service.features.extractor import Extractor
 from fc7_service.rpc import collection_service, interceptor, messages
-from fc7_service.rpc.interceptor import MAX_ITEMS
+from fc7_service.rpc.message_limits import MAX_ITEMS
 from fc7_service.served.table import ModelTable
 from fc7_service.server import Server
 from fc7_service.settings import Settings
@@ -425,7 +425,7 @@ def test_incidents_of_an_embedded_server_are_logged(
         client.extract(jpeg(1))
     assert caught.value.code == "INTERNAL"
     assert "ZeroDivisionError" not in caught.value.message
-    (record,) = [r for r in caplog.records if r.name == interceptor.__name__]
+    (record,) = [r for r in caplog.records if r.name == "fc7_service.rpc.call"]
     assert record.exc_info is not None
     assert record.getMessage().split()[1] in caught.value.message
 

@@ -29,7 +29,8 @@ from fc7_service.features.image_features import ImageFeatures
 from fc7_service.heads import limits, train_version
 from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.registry import Heads
-from fc7_service.rpc import interceptor, train_head
+from fc7_service.rpc import call as call_of_rpc
+from fc7_service.rpc import train_head
 from fc7_service.server import Server, end_calls
 from fc7_service.settings import Settings
 from labelled import PROVENANCE, make_labelled
@@ -244,10 +245,10 @@ def features(labels: str, n_rows: int | None = None, dim: int = 8, dtype: str = 
 
 
 async def test_features_are_of_a_model_that_is_here(door: Door) -> None:
-    provenance = door.server._extractor.models.bundle("tiny").provenance("fc7")
+    provenance = door.server.parts.extractor.models.bundle("tiny").provenance("fc7")
     message = common_pb2.Provenance(**provenance.to_dict())
     plan = pb.TrainHeadRequest(plan=pb.HeadPlan(name="h", provenance=message))
-    dim = door.server._extractor.models.bundle("tiny").layers["fc7"].dim
+    dim = door.server.parts.extractor.models.bundle("tiny").layers["fc7"].dim
     assert (await door.train(plan, features("aabb", dim=dim), features("ab", dim=dim)))[-1].head.count == 6
     await door.heads.DeleteHead(pb.DeleteHeadRequest(name="h", all_versions=True), timeout=SOON_S)
 
@@ -345,7 +346,7 @@ async def test_silent_calls_keep_no_other_from_training(door: Door, monkeypatch:
 
 
 async def test_a_stream_that_stands_still_is_ended(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interceptor, "_ARRIVAL_S", 0.1)
+    monkeypatch.setattr(call_of_rpc, "_ARRIVAL_S", 0.1)
     call = door.heads.TrainHead()
     await call.write(PLAN)
     with pytest.raises(grpc.aio.AioRpcError, match="no message came for") as caught:

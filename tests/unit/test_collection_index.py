@@ -169,7 +169,7 @@ def test_the_device_setting_decides_whether_search_uses_the_gpu(gpu, tmp_path, d
     folder = DataFolder(settings.data)
     server = Server(settings, folder)
     try:
-        photos = server._collections.create("photos", Provenance("m", "a" * 64, "b" * 64, "fc7"), 24)
+        photos = server.parts.collections.create("photos", Provenance("m", "a" * 64, "b" * 64, "fc7"), 24)
         photos.upsert([Item(str(i), f"{i:064}", {}, row) for i, row in enumerate(vectors(30, dtype=np.float32))])
         assert len(photos.search(vectors(1, dtype=np.float32), 3)[0]) == 3
         assert isinstance(photos._searcher._snapshot.parts[0][-1]._flat, _Gpu) == (device != "cpu")

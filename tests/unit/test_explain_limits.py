@@ -21,7 +21,7 @@ import explained
 import fc7
 from explained import WHITE, make_explained_bundle
 from fc7.errors import DeadlineExceeded, Fc7Error, InvalidArgument, NotFound, ResourceExhausted
-from fc7_service import server
+from fc7_service import capabilities
 from fc7_service.bundle.bundle import Bundle
 from fc7_service.explain import explain_thread, session_cache, top_images
 from fc7_service.explain import explainer as explainer_module
@@ -113,7 +113,9 @@ def test_sessions_of_explanations_keep_no_memory_of_runs(
 ) -> None:
     opened = []
     monkeypatch.setattr(
-        server, "open_session", lambda *args, **options: opened.append(open_session(*args, **options)) or opened[-1]
+        capabilities,
+        "open_session",
+        lambda *args, **options: opened.append(open_session(*args, **options)) or opened[-1],
     )
     with fc7.connect(data=tmp_path, models=[str(bundle.path)]) as client:
         client.explain.unit(jpeg(1), units=[0])

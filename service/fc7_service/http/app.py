@@ -24,7 +24,7 @@ from fc7_service.http.gate import Gate
 from fc7_service.http.pictures import Pictures
 from fc7_service.http.probes import Probes
 from fc7_service.http.refusals import answer_refusal
-from fc7_service.rpc.interceptor import Log
+from fc7_service.rpc.log import Log
 from fc7_service.settings import Settings
 
 PAGE = Path(__file__).parent / "page"

@@ -16,8 +16,9 @@ from starlette.requests import HTTPConnection
 from fc7.contract.request_id import REQUEST_ID, TRACE_KEYS
 from fc7_service.http.hidden_paths import PathsHidden
 from fc7_service.http.sessions import Sessions
+from fc7_service.rpc.call import CLASS_KEY
 from fc7_service.rpc.codec import WIRE, Codec
-from fc7_service.rpc.interceptor import CLASS_KEY, Interceptor
+from fc7_service.rpc.interceptor import Interceptor
 
 _METADATA = (REQUEST_ID, CLASS_KEY, *TRACE_KEYS)  # headers that mean what metadata of the same name mean
 _STATUS_KEY = "grpc-status-details-bin"

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fc7.errors import PermissionDenied
 from fc7_service.http.refusals import to_response
-from fc7_service.rpc.interceptor import Log
+from fc7_service.rpc.log import Log
 from fc7_service.rpc.status import to_status
 
 _HEADERS = {
