@@ -201,6 +201,7 @@ class AsyncClient:
         *,
         collection: str | None = None,
         label: str | None = "label",
+        records: bool = False,
         group: str | None = None,
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
@@ -214,7 +215,7 @@ class AsyncClient:
         report: Callable[[int], object] | None = None,
     ) -> Head:
         """Train the next version of a head. See `Client.train_head`."""
-        plan = heads.plan(name, collection, label, layer, model, features, source, group)
+        plan = heads.plan(name, collection, label, layer, model, features, source, group, records)
         return await self._session.run(heads.train(plan, images, features, labels, report, ids, groups), timeout_s)
 
     async def publish_head(

@@ -199,10 +199,11 @@ class AsyncCollection(CollectionFacts):
         *,
         where: Where | None = None,
         limit: int = 20,
+        records: bool = False,
         timeout_s: float | None = None,
     ) -> list[Facet]:
         """Return the most frequent values of payload fields. See `Collection.facets`."""
-        return await self._session.run(facets.count_values(self.name, fields, where, limit), timeout_s)
+        return await self._session.run(facets.count_values(self.name, fields, where, limit, records), timeout_s)
 
     def duplicates(
         self,

@@ -454,6 +454,7 @@ class Collection(CollectionFacts):
         *,
         where: Where | None = None,
         limit: int = 20,
+        records: bool = False,
         timeout_s: float | None = None,
     ) -> list[Facet]:
         """Return the most frequent values of payload fields, each with its number of items.
@@ -466,6 +467,8 @@ class Collection(CollectionFacts):
             Count only the items that match this filter. See `search`.
         limit
             How many values of each field to return, 1 to 1000.
+        records
+            Count the classes of the items: a label record outranks what an item has in the field. See `train_head`.
 
         Returns
         -------
@@ -477,7 +480,7 @@ class Collection(CollectionFacts):
         >>> photos.facets("label")[0].values
         []
         """
-        return self._session.run(facets.count_values(self.name, fields, where, limit), timeout_s)
+        return self._session.run(facets.count_values(self.name, fields, where, limit, records), timeout_s)
 
     def duplicates(
         self,

@@ -77,6 +77,25 @@ async def test_payloads_are_updated(env: Any, photos: Any) -> None:
             photos.update(**wrong)
 
 
+async def test_records_outrank_the_field_in_counts_and_in_training(env: Any, photos: Any) -> None:
+    photos.add_labels([fc7.Label("0", "odd"), fc7.Label("1", "third"), fc7.Label("2", "even", "negative")])
+    (classes,) = photos.facets("label", records=True)
+    assert classes.values == [("odd", 6), ("even", 4), ("third", 1)]
+    async with fc7.AsyncClient(**env[1]) as client:
+        assert await (await client.collection(photos.name)).facets("label", records=True) == [classes]
+        photos.add_labels([fc7.Label("3", "third")])
+        plan = {"collection": photos.name, "label": "label", "records": True}
+        assert (await client.train_head("merged", **plan)).count == 11
+        with fc7.connect(**env[1]) as same:
+            head = same.train_head("merged", **plan)
+    assert (head.classes, head.count) == (["even", "odd", "third"], 11)
+    train = ("head", "train", "merged", "--collection", photos.name, "--records", "--json")
+    assert rows(command(*train, "--label", "label", env=env[0]))[0]["count"] == 11
+    assert "'odd' (1 of 2 classes)" in command(*train, code=2, env=env[0]).stderr  # records alone
+    (counted,) = rows(command("collection", "facets", photos.name, "label", "--records", "--json", env=env[0]))
+    assert counted["values"][0] == {"value": "odd", "count": 5}
+
+
 def test_the_command_updates(env: Any, photos: Any) -> None:
     change = ("--set", "stars=5", "--set", "note=a = b", "--set", 'tags=["x"]', "--remove", "year")
     assert command("collection", "update", photos.name, "1", "2", *change, env=env[0]).stdout.endswith(": 2 updated\n")

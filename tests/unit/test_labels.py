@@ -173,3 +173,42 @@ def test_the_disk_is_full_while_labels_are_written(photos, tmp_path: Path):
     photos._store._writer.execute("PRAGMA max_page_count=1000000")
     assert len(list(photos.labels.all())) == 1
     assert photos.labels.add([said("b", "cat")]) == [True]
+
+
+def classes_of(photos, field):
+    """Return the class by id as training takes it, after comparing it with the counts and with the rule by hand."""
+    held = holds(photos)
+    expected = {}
+    for found in photos.get(sorted("abcd")):
+        positive = [label for label, verdict in held.get(found.id, {}).items() if verdict == "positive"]
+        from_field = found.payload.get("kind") if field else None
+        label = positive[-1] if positive else None if from_field in held.get(found.id, {}) else from_field
+        if label is not None:
+            expected[found.id] = label
+    _, labels, _, ids, _ = photos.labelled_features(field, 9, with_records=True)
+    assert dict(zip(ids, labels, strict=True)) == expected
+    (facet,) = photos.count_values([field or "none"], 9, with_records=True)[1]
+    assert dict(facet.values) == {label: list(expected.values()).count(label) for label in expected.values()}
+    return expected
+
+
+def test_records_outrank_a_field_and_the_field_counts_for_the_rest(photos):
+    photos.upsert([item("a", kind="cat"), item("b", kind="cat"), item("c", kind="cat"), item("d", kind="dog")])
+    photos.labels.add(
+        [
+            said("a", "dog"),
+            said("b", "cat", "negative"),
+            said("c", "owl"),
+            said("c", "owl", "negative"),
+            said("d", "ant"),
+        ]
+    )
+    assert classes_of(photos, "kind") == {"a": "dog", "c": "cat", "d": "ant"}
+    assert classes_of(photos, None) == {"a": "dog", "d": "ant"}
+    photos.labels.add([said("d", "ant", "negative"), said("d", "dog", "unsure")])
+    assert classes_of(photos, "kind") == {"a": "dog", "c": "cat"}
+    photos.upsert([item("b", kind="cat", kind_head="places 1"), item("a", "1" * 64, kind="cat")])
+    _, labels, _, ids, _ = photos.labelled_features("kind", 9, with_records=True)
+    assert sorted(zip(ids, labels, strict=True)) == [("a", "cat"), ("c", "cat")]  # a: its record is outdated
+    assert photos.count_values(["kind"], 9, with_records=True)[1][0].values == [("cat", 2)]
+    assert photos.count_values(["kind"], 9)[1][0].values == [("cat", 3), ("dog", 1)]

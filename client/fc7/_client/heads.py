@@ -27,6 +27,7 @@ class HeadCalls:
         *,
         collection: str | None = None,
         label: str | None = "label",
+        records: bool = False,
         group: str | None = None,
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
@@ -52,6 +53,9 @@ class HeadCalls:
         label
             Field of the payloads that holds the label. None takes the label records of the collection instead: the
             last positive label of an item counts.
+        records
+            Let the label records outrank the field. An item without a positive record has the label in the field,
+            unless a record says that this label does not fit or is unsure.
         group
             Field of the payloads whose equal values keep items on one side of every split.
         images
@@ -93,7 +97,7 @@ class HeadCalls:
         >>> client.train_head("flowers", images=paths, labels=["rose", "rose", "tulip", "tulip"]).classes
         ['rose', 'tulip']
         """
-        plan = heads.plan(name, collection, label, layer, model, features, source, group)
+        plan = heads.plan(name, collection, label, layer, model, features, source, group, records)
         return self._session.run(heads.train(plan, images, features, labels, report, ids, groups), timeout_s)
 
     def publish_head(

@@ -15,7 +15,7 @@ from fc7.v1.collection_pb2_grpc import CollectionServiceStub as Stub
 
 
 def count_values(
-    collection: str, fields: str | Iterable[str], where: Where | None, limit: int
+    collection: str, fields: str | Iterable[str], where: Where | None, limit: int, records: bool
 ) -> Operation[list[Facet]]:
     """Return the most frequent values of each field."""
     if not 1 <= limit <= 1000:
@@ -25,6 +25,7 @@ def count_values(
         fields=check_names([fields] if isinstance(fields, str) else list(fields), "fields"),
         filter_json=write_where(where),
         limit=limit,
+        with_records=records,
     )
     response: pb.CountValuesResponse = yield SendRequest(Stub, "CountValues", request)
     return [

@@ -42,12 +42,13 @@ def plan(
     features: Features | None,
     source: str = "",
     group: str | None = None,
+    records: bool = False,
 ) -> pb.HeadPlan:
     """Return what to train. A collection and features bring their model and layer."""
     plan = pb.HeadPlan(name=check_text(name, "name"), source=check_text(source, "source"))
     if collection is not None:
         plan.collection = check_text(collection, "collection")
-        plan.from_records, plan.label_field = label is None, check_text(label or "", "label")
+        plan.from_records, plan.label_field = records or label is None, check_text(label or "", "label")
         plan.group_field = check_text(group or "", "group")
     elif features is not None:
         if layer or model:

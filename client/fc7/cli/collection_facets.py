@@ -18,17 +18,24 @@ from fc7.cli.output import counted, print_json, print_table, print_text
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD...")
 @where_option
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Values per field.")
+@click.option("--records", is_flag=True, help="Count classes: label records, which outrank the field.")
 @json_option
 @connected
 def facets(
-    connection: Connection, name: str, fields: tuple[str, ...], where: str | None, limit: int, as_json: bool
+    connection: Connection,
+    name: str,
+    fields: tuple[str, ...],
+    where: str | None,
+    limit: int,
+    records: bool,
+    as_json: bool,
 ) -> None:
     """Count how often each value of payload fields occurs, the most frequent first.
 
     Of a list, every element counts, once per item. The command says how many values it left out.
     """
     with connection.open() as client:
-        found = client.collection(name, check=False).facets(fields, where=where, limit=limit)
+        found = client.collection(name, check=False).facets(fields, where=where, limit=limit, records=records)
     if as_json:
         for facet in found:
             values = [{"value": value, "count": count} for value, count in facet.values]

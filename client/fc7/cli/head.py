@@ -53,7 +53,11 @@ head.add_command(suggest)
 @click.argument("folder", required=False, type=path_type)
 @click.option("--collection", help="Train on the features and labels of this collection instead of FOLDER.")
 @click.option("--label", metavar="FIELD", help="Payload field that holds the label in a collection. Defaults to label.")
-@click.option("--records", is_flag=True, help="Take the label records of the collection, which `fc7 label` writes.")
+@click.option(
+    "--records",
+    is_flag=True,
+    help="Take the label records of the collection, which `fc7 label` writes. With --label, they outrank that field.",
+)
 @click.option(
     "--group",
     metavar="FIELD",
@@ -101,8 +105,6 @@ def train(
         )
     if collection is None and (label or records or group):
         raise click.UsageError("--label, --records and --group are for --collection")
-    if label and records:
-        raise click.UsageError("--label and --records exclude each other")
     if manifest is not None and scan.exclude:
         raise click.UsageError("--exclude is for FOLDER")
     data = _read_training_data(folder, manifest, scan)
@@ -110,7 +112,7 @@ def train(
     with connection.open() as client, progress_bar("train", len(images) or None, as_json=as_json) as bar:
         if collection is not None:
             trained = client.train_head(
-                name, collection=collection, label=None if records else label or "label", group=group
+                name, collection=collection, label=label or (None if records else "label"), records=records, group=group
             )
         else:
             trained = client.train_head(

@@ -310,16 +310,18 @@ class MapItemsResponse(_message.Message):
     def __init__(self, ids: _Optional[_Iterable[str]] = ..., positions: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., shares: _Optional[_Iterable[float]] = ..., groups: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., values_json: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CountValuesRequest(_message.Message):
-    __slots__ = ("collection", "fields", "filter_json", "limit")
+    __slots__ = ("collection", "fields", "filter_json", "limit", "with_records")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    WITH_RECORDS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     fields: _containers.RepeatedScalarFieldContainer[str]
     filter_json: str
     limit: int
-    def __init__(self, collection: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., filter_json: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+    with_records: bool
+    def __init__(self, collection: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., filter_json: _Optional[str] = ..., limit: _Optional[int] = ..., with_records: bool = ...) -> None: ...
 
 class CountValuesResponse(_message.Message):
     __slots__ = ("facets", "count")

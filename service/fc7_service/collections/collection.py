@@ -29,7 +29,7 @@ from fc7_service.collections.effort import (
 from fc7_service.collections.facets import Facet, count_values
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.item_map import ItemMap, map_items
-from fc7_service.collections.labels import Labels, forget, positive_labels
+from fc7_service.collections.labels import Labels, class_of, current, forget
 from fc7_service.collections.ordering import Key, Order, OrderedPages
 from fc7_service.collections.pair_scores import PairScores
 from fc7_service.collections.payload import choose_fields, is_equal, merge, read_label
@@ -285,16 +285,19 @@ class Collection:
             count += len(places)
         return count
 
-    def count_values(self, fields: Sequence[str], limit: int, where: Filter | None = None) -> tuple[int, list[Facet]]:
+    def count_values(
+        self, fields: Sequence[str], limit: int, where: Filter | None = None, with_records: bool = False
+    ) -> tuple[int, list[Facet]]:
         """Return how many items match, and the ``limit`` most frequent values of each field. See `count_values`."""
-        return count_values(self._store, fields, where, limit)
+        held = current(self.labels.all()) if with_records else None
+        return count_values(self._store, fields, where, limit, held)
 
     def map_items(self, field: str = "") -> ItemMap:
         """Place all items in two dimensions. See `map_items`."""
         return map_items(self._store, field)
 
     def labelled_features(
-        self, field: str | None, max_rows: int, group_field: str = ""
+        self, field: str | None, max_rows: int, group_field: str = "", with_records: bool = False
     ) -> tuple[NDArray[np.float32], list[str], list[str], list[str], list[str]]:
         """Return features (N, D), labels, content hashes, ids and groups of the items that have a label.
 
@@ -303,11 +306,13 @@ class Collection:
         field
             Payload field of the labels: text, or an integer, which counts as its text. An item without the field, or
             with null in it, has no label, and neither has one whose label a head wrote (``FIELD_head`` says so). None
-            for the label records: the last positive one is the label.
+            for none.
         max_rows
             Most items.
         group_field
             Payload field of the groups, with values as in ``field``. Empty for none.
+        with_records
+            Take the label records, which outrank the field. See `class_of`.
 
         Raises
         ------
@@ -318,15 +323,14 @@ class Collection:
         """
         vectors: list[NDArray[Any]] = []
         labels, contents, ids, groups = [], [], [], []
-        classes = None if field is not None else positive_labels(self.labels.all())
+        held = current(self.labels.all()) if with_records else {}
         where = "its label records" if field is None else f"{field!r}"
         with self._store.read_all() as (_, rows):
             for row in intact_rows(rows, self.name):
                 payload = json.loads(row.payload)
-                if classes is not None:
-                    label = classes.get(row.id)
-                else:
-                    label = None if f"{field}_head" in payload else read_label(row.id, payload, field or "")
+                is_written = field is None or f"{field}_head" in payload
+                from_field = None if is_written else read_label(row.id, payload, field or "")
+                label = class_of(held.get(row.id, {}), from_field)
                 if label is not None:
                     if len(vectors) == max_rows:
                         raise ResourceExhausted(

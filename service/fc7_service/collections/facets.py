@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fc7.contract.filter import Filter, check_field, kind_of, matches, read_field
 from fc7.errors import Reason, ResourceExhausted
-from fc7_service.collections.rows import parse_payload
+from fc7_service.collections.labels import LabelRecord, class_of
+from fc7_service.collections.rows import StoredRow, parse_payload
 from fc7_service.collections.store import Store
 
 _LONGEST_TEXT = 256  # characters; longer text is not counted by value
@@ -28,10 +29,17 @@ class Facet:
     n_other: int  # items with the field of which no value is counted: an object, or text that is too long
 
 
-def count_values(store: Store, fields: Sequence[str], where: Filter | None, limit: int) -> tuple[int, list[Facet]]:
+def count_values(
+    store: Store,
+    fields: Sequence[str],
+    where: Filter | None,
+    limit: int,
+    held: Mapping[str, Mapping[str, LabelRecord]] | None = None,
+) -> tuple[int, list[Facet]]:
     """Return how many items match, and the ``limit`` most frequent values of each field among them.
 
-    Of a list, every element counts, once per item.
+    Of a list, every element counts, once per item. With label records (``held`` has those that hold, by id) the classes
+    of the items are counted: see `class_of`.
 
     Raises
     ------
@@ -44,13 +52,19 @@ def count_values(store: Store, fields: Sequence[str], where: Filter | None, limi
         check_field(field)
     counts = [_Count(field) for field in fields]
     n_items = 0
-    with store.read_payloads() as payloads:
-        for payload in map(parse_payload, payloads):
+    with store.pinned() as connection:
+        for row in store.rows(connection):
+            if not isinstance(row, StoredRow):
+                continue
+            payload = parse_payload(row.payload)
             if where is not None and not matches(where, payload):
                 continue
             n_items += 1
             for count in counts:
-                count.add(payload)
+                if held is None:
+                    count.add(read_field(payload, count.field))
+                else:
+                    count.add(class_of(held.get(row.id, {}), _label_in(payload, count.field)))
             if n_items % _CHECKED_EVERY == 0 and sum(len(count.values) for count in counts) > _MOST_VALUES:
                 raise ResourceExhausted(
                     f"The fields {', '.join(fields)} of collection {store.name!r} have more than {_MOST_VALUES} "
@@ -69,8 +83,7 @@ class _Count:
         self.values: Counter[tuple[bool, Any]] = Counter()  # whether it is a boolean: in Python, True equals 1
         self.n_items = self.n_other = 0
 
-    def add(self, payload: dict[str, Any]) -> None:
-        value = read_field(payload, self.field)
+    def add(self, value: Any) -> None:
         if value is None:
             return
         found = {
@@ -84,6 +97,13 @@ class _Count:
         ranked = sorted(self.values.items(), key=lambda pair: (-pair[1], kind_of(pair[0][1]), pair[0][1]))
         values = [(value, count) for (_, value), count in ranked[:limit]]
         return Facet(self.field, values, self.n_items, len(ranked) - len(values), self.n_other)
+
+
+def _label_in(payload: dict[str, Any], field: str) -> str | None:
+    """Return the label that a payload holds in a field, as text; None for what a head wrote and what is no label."""
+    value = read_field(payload, field)
+    is_label = isinstance(value, str | int) and not isinstance(value, bool) and f"{field}_head" not in payload
+    return str(value) if is_label else None
 
 
 def _counts(value: Any) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from unicodedata import category
@@ -190,14 +190,20 @@ def current(records: Iterable[LabelRecord]) -> dict[str, dict[str, LabelRecord]]
     return {id: of_item for id, of_item in found.items() if of_item}  # noqa: A001
 
 
-def positive_labels(records: Iterable[LabelRecord]) -> dict[str, str]:
-    """Return the class of each item that has one: its last positive label among those that hold."""
-    classes = {}
-    for id, held in current(records).items():  # noqa: A001
-        for label, record in held.items():
-            if record.label.verdict == "positive":
-                classes[id] = label
-    return classes
+def class_of(held: Mapping[str, LabelRecord], from_field: str | None = None) -> str | None:
+    """Return the class of an item: its last positive label, or the one in its payload, unless a record denies it.
+
+    Parameters
+    ----------
+    held
+        What holds of the item now, from `current`.
+    from_field
+        The label in its payload, or None.
+    """
+    positive = [label for label, record in held.items() if record.label.verdict == "positive"]
+    if positive:
+        return positive[-1]
+    return None if from_field in held else from_field
 
 
 def _make_table(connection: sqlite3.Connection) -> None:

@@ -240,12 +240,6 @@ class Store:
                 return
             after = part[-1][0]
 
-    @contextlib.contextmanager
-    def read_payloads(self) -> Iterator[Iterator[str]]:
-        """Yield the payloads of all intact rows, sorted by rid, all as of now."""
-        with self.pinned() as connection:
-            yield (row.payload for row in self.rows(connection) if isinstance(row, StoredRow))
-
     def payloads_of(self, rids: Sequence[int]) -> list[tuple[int, str]]:
         """Return rid and payload, as ``payloads`` does, of those ``rids`` that are stored, in the same order."""
         with self.pinned() as connection:

@@ -23,7 +23,7 @@ def count_values(
     limit = request.limit or _DEFAULT_LIMIT
     if not 1 <= limit <= _LARGEST_LIMIT:
         raise InvalidArgument(f"limit must be 1 to {_LARGEST_LIMIT} (got {limit})", name="limit")
-    count, facets = collection.count_values(request.fields, limit, where)
+    count, facets = collection.count_values(request.fields, limit, where, request.with_records)
     answer = pb.CountValuesResponse(count=count)
     for facet in facets:
         message = answer.facets.add(

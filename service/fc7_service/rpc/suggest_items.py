@@ -11,7 +11,7 @@ from fc7.contract.filter_json import read_json
 from fc7.errors import InvalidArgument, NotFound
 from fc7.v1 import head_pb2 as pb
 from fc7_service.collections.collection import Collection
-from fc7_service.collections.labels import positive_labels
+from fc7_service.collections.labels import class_of, current
 from fc7_service.collections.registry import Collections
 from fc7_service.heads.classifier import Classifier
 from fc7_service.heads.registry import Heads
@@ -78,7 +78,7 @@ def _find_head(heads: Heads, request: pb.SuggestItemsRequest) -> Classifier | No
 def _look(collection: Collection, request: pb.SuggestItemsRequest) -> _Seen:
     """Return the items that match, up to the limits; their labels are None where they have none."""
     where = read_json(request.filter_json) if request.filter_json else None
-    records = positive_labels(collection.labels.all())
+    held = current(collection.labels.all())
     most = min(_MOST_ITEMS, _MOST_BYTES // (4 * collection.dim))
     name, seen = request.label_field or "label", _Seen()
     after: int | None = 0
@@ -88,7 +88,7 @@ def _look(collection: Collection, request: pb.SuggestItemsRequest) -> _Seen:
             if item.vector is not None:
                 label = None if f"{name}_head" in item.payload else item.payload.get(name)  # a head's is no label
                 seen.ids.append(item.id)
-                seen.labels.append(records.get(item.id) or (None if label is None else str(label)))
+                seen.labels.append(class_of(held.get(item.id, {}), None if label is None else str(label)))
                 seen.vectors.append(item.vector)
     return seen
 

@@ -47,9 +47,10 @@ class Trainer:
             with await asyncio.to_thread(self._collections.use, plan.collection) as collection:
                 read = partial(
                     collection.labelled_features,
-                    None if plan.from_records else plan.label_field or "label",
+                    plan.label_field or (None if plan.from_records else "label"),
                     limits.max_rows(collection.dim),
                     plan.group_field,
+                    plan.from_records,
                 )
                 with self._training_place():
                     yield pb.TrainProgress(extracted=collection.count, stage="fit")
