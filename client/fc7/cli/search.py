@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from fc7.cli.classify_collection import rank_collection
 from fc7.cli.connection import Connection, connected
 from fc7.cli.features_file import read_features
-from fc7.cli.image_arguments import ImageLocation, as_text, read_query
+from fc7.cli.image_arguments import ImageLocation, read_query
 from fc7.cli.options import example, file_type, json_option, positive, where_option
-from fc7.cli.output import check_writable, exit_if_failed, print_json, print_note, print_table, print_text, tell_damage
+from fc7.cli.output import exit_if_failed, tell_damage
+from fc7.cli.search_answers import print_answers, print_reports
+from fc7.cli.search_queries import Asked, read_crop
+from fc7.cli.search_sheet import check_sheet, draw_sheet
 from fc7.errors import Fc7Error
 
 if TYPE_CHECKING:
-    from fc7 import Collection, Example, Features, Hit, Hits, Search
-
-
-@dataclass(slots=True)
-class _Asked:
-    """The queries of a command line: images, ids and rows of features, each with the examples beside them."""
-
-    images: tuple[Path | str, ...]
-    ids: tuple[str, ...]
-    names: list[str]  # of the rows of features
-    features: Features | None
-    crop: tuple[float, float, float, float] | None
-    beside: list[Example]
-
-    def titles(self) -> list[str]:
-        """Return what to call each query."""
-        images = [as_text(image) if isinstance(image, Path) else image for image in self.images]
-        return [*images, *self.ids, *self.names] or ["examples"]
-
-    def queries(self) -> list[list[Example]]:
-        """Return the examples of each query."""
-        from fc7 import Example
-
-        first = [Example(read_query(image), crop=self.crop) for image in self.images]
-        first += [Example(id=own) for own in self.ids]
-        if self.features is not None:
-            first += [Example(features=self.features[i]) for i in range(len(self.features))]
-        return [[one, *self.beside] for one in first] or [self.beside]
-
-
-def _read_crop(
-    context: click.Context, option: click.Parameter, value: str | None
-) -> tuple[float, float, float, float] | None:
-    if value is None:
-        return None
-    try:
-        left, top, right, bottom = map(float, value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not LEFT,TOP,RIGHT,BOTTOM, such as 0,0,0.5,1") from None
-    return left, top, right, bottom
+    from fc7 import Collection, Example, Hits, Search
 
 
 @example("fc7 search photos query.jpg")
@@ -95,7 +57,7 @@ def _read_crop(
 )
 @click.option(
     "--crop",
-    callback=_read_crop,
+    callback=read_crop,
     metavar="LEFT,TOP,RIGHT,BOTTOM",
     help="Search with this part of each IMAGE, in fractions of its width and height.",
 )
@@ -207,13 +169,13 @@ def search(
     if with_features and not as_json:
         raise click.UsageError("--with-features needs --json")
     if sheet is not None:
-        _check_sheet(sheet)
+        check_sheet(sheet)
     from fc7 import Example, Search
 
     beside = [Example(read_query(image), weight=weight) for weight, image in example_images]
     beside += [Example(id=own, weight=weight) for weight, own in example_ids]
     names, rows = ([], None) if features is None else read_features(features)
-    asked = _Asked(images, item_ids, names, rows, crop, beside)
+    asked = Asked(images, item_ids, names, rows, crop, beside)
     how = Search(
         k=k,
         offset=offset,
@@ -233,12 +195,11 @@ def search(
     with connection.open() as client:
         collection = client.collection(name, check=False)
         answers = _search(collection, asked.queries(), how)
-        titles = asked.titles()
         if sheet is not None:
-            _draw(sheet, [_query_tile(collection, asked, i, own) for i, own in enumerate(titles)], answers)
-    _print(titles, answers, as_json=as_json)
+            draw_sheet(sheet, collection, asked, answers)
+    print_answers(asked.titles(), answers, as_json=as_json)
     if verbose:
-        _print_report(answers, as_json=as_json)
+        print_reports(answers, as_json=as_json)
     damaged = [answer.report.damaged for answer in answers if not isinstance(answer, Fc7Error)]
     tell_damage(name, max(damaged, default=0), as_json=as_json)
     exit_if_failed(sum(isinstance(answer, Fc7Error) for answer in answers))
@@ -248,101 +209,3 @@ def _search(collection: Collection, queries: list[list[Example]], how: Search) -
     if len(queries) == 1:
         return [collection.search(examples=queries[0], search=how)]
     return collection.search_many(examples=queries, search=how)
-
-
-def _print(names: Sequence[str], answers: Sequence[Hits | Fc7Error], *, as_json: bool) -> None:
-    """Print the hits; a line names its query only if there are several."""
-    several = ["query"] if len(names) > 1 else []
-    hits = [(name, hit) for name, answer in zip(names, answers, strict=True) for hit in _hits_of(name, answer)]
-    if as_json:
-        for name, hit in hits:
-            print_json(dict.fromkeys(several, name) | _facts(hit))
-        return
-    extra = [column for column in ("group", "rarity") if any(getattr(hit, column) is not None for _, hit in hits)]
-    rows = [
-        [
-            *([name] if several else []),
-            hit.id,
-            hit.score,
-            *(getattr(hit, one) for one in extra),
-            hit.payload.get("label"),
-        ]
-        for name, hit in hits
-    ]
-    print_table((*several, "id", "score", *extra, "label"), rows)
-
-
-def _hits_of(name: str, answer: Hits | Fc7Error) -> Sequence[Hit]:
-    """Return the hits of a query; note the error of one that failed."""
-    if isinstance(answer, Fc7Error):
-        print_note(name, answer)
-        return []
-    return answer
-
-
-def _facts(hit: Hit) -> dict[str, Any]:
-    facts = {"id": hit.id, "score": hit.score, "payload": hit.payload}
-    if hit.rarity is not None:
-        facts["rarity"] = hit.rarity
-    if hit.group is not None:
-        facts["group"] = hit.group
-    return facts if hit.feature is None else facts | {"feature": hit.feature.tolist()}
-
-
-def _print_report(answers: Sequence[Hits | Fc7Error], *, as_json: bool) -> None:
-    """Print how the calls were answered: one line per call, or one JSON object after the hits."""
-    reports = {id(answer.report): answer.report for answer in answers if not isinstance(answer, Fc7Error)}
-    for report in reports.values():
-        if as_json:
-            print_json({"report": report.to_dict()})
-            continue
-        stages = ", ".join(f"{stage} {1000 * seconds:.1f} ms" for stage, seconds in report.seconds.items())
-        codes = f" and {report.codes_compared} codes" if report.codes_compared else ""
-        compared = f"compared {report.vectors_compared} vectors{codes}"
-        if report.rarity_pairs:
-            compared += f"; rarity from {report.rarity_pairs} random pairs"
-        if report.recall is not None and report.recall.queries:
-            compared += f"; recall@10 of recent queries {report.recall.value:.4f}"
-        print_text(f"index {report.index}: {compared}; {stages}", err=True)
-
-
-def _query_tile(collection: Collection, asked: _Asked, i: int, name: str) -> tuple[str, dict[str, Any]]:
-    """Return the title and the payload of a query's tile."""
-    if i < len(asked.images):
-        image = asked.images[i]
-        return name, {"path": str(image)} if isinstance(image, Path) else {}
-    return name, _stored_payload(collection, name) if name in asked.ids else {}
-
-
-def _stored_payload(collection: Collection, item_id: str) -> dict[str, Any]:
-    item = collection.get([item_id])[0]
-    if isinstance(item, Fc7Error):
-        raise item
-    return item.payload
-
-
-def _check_sheet(sheet: Path) -> None:
-    from fc7.drawing.page import check_format
-
-    check_format(sheet)
-    check_writable(sheet)
-
-
-def _draw(sheet: Path, queries: Sequence[tuple[str, dict[str, Any]]], answers: Sequence[Hits | Fc7Error]) -> None:
-    from fc7.drawing.contact_sheet import QueryRow, Tile, draw_contact_sheet
-
-    rows = []
-    for (title, payload), answer in zip(queries, answers, strict=True):
-        hits = [] if isinstance(answer, Fc7Error) else answer
-        tiles = [Tile(_path(hit.payload), (hit.id, f"{hit.score:.4f}", _label(hit.payload))) for hit in hits]
-        rows.append(QueryRow(Tile(_path(payload), ("query", title, _label(payload))), tiles))
-    draw_contact_sheet(rows, sheet)
-
-
-def _path(payload: dict[str, Any]) -> Path | None:
-    path = payload.get("path")
-    return Path(path) if isinstance(path, str) else None
-
-
-def _label(payload: dict[str, Any]) -> str:
-    return str(payload.get("label", ""))
