@@ -29,7 +29,7 @@ FRAMES = {
         "demo": Room("fc7.demo", "the demonstration"),
         "drawing": Room("fc7.drawing", "pictures of results"),
         "assistants": Room("fc7.assistants", "tools for assistants"),
-        "client": Room("fc7 fc7.collection fc7.results", "Client, AsyncClient"),
+        "client": Room("fc7 fc7.results", "Client, AsyncClient"),
     },
     "service": {
         "server": Room("fc7_service", "connects the rooms"),

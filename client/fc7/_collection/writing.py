@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from fc7._collection.part import CollectionPart
 from fc7._operations import collection, new_items, payloads
 from fc7._operations.new_items import Payload
-from fc7.collection.part import CollectionPart
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.images import ImageLike
@@ -18,7 +18,7 @@ from fc7.results import (
 )
 
 
-class WritesItems(CollectionPart):
+class WritingCalls(CollectionPart):
     """Adds items, changes their payloads and deletes them."""
 
     def add(

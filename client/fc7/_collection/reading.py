@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7._collection.part import CollectionPart
 from fc7._operations import collection, facets, item_map, tables
-from fc7.collection.part import CollectionPart
 from fc7.errors import Fc7Error
 from fc7.filters import Where
 from fc7.results import (
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-class ReadsItems(CollectionPart):
+class ReadingCalls(CollectionPart):
     """Returns items, one by one or all together, and counts them."""
 
     def get(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from fc7._collection.part import CollectionPart
 from fc7._operations import collection, duplicates
 from fc7._operations import search as searching
-from fc7.collection.part import CollectionPart
 from fc7.errors import Fc7Error
 from fc7.features import Features
 from fc7.filters import Where
@@ -18,7 +18,7 @@ from fc7.results import (
 from fc7.searches import Example, Hits, Search, Threshold
 
 
-class ComparesItems(CollectionPart):
+class SearchCalls(CollectionPart):
     """Finds the nearest items, and those that are nearly the same."""
 
     def search(

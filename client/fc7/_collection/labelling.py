@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from fc7._collection.part import CollectionPart
 from fc7._operations import labels as label_records
-from fc7.collection.part import CollectionPart
 from fc7.errors import Fc7Error
 from fc7.results import (
     Label,
@@ -13,7 +13,7 @@ from fc7.results import (
 )
 
 
-class LabelsItems(CollectionPart):
+class LabelCalls(CollectionPart):
     """Records labels, returns them and takes them back."""
 
     def add_labels(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fc7._collection.labelling import LabelCalls
+from fc7._collection.reading import ReadingCalls
+from fc7._collection.searching import SearchCalls
+from fc7._collection.writing import WritingCalls
 from fc7._operations import collection
-from fc7.collection.labelling import LabelsItems
-from fc7.collection.reading import ReadsItems
-from fc7.collection.searching import ComparesItems
-from fc7.collection.writing import WritesItems
 from fc7.results import Item
 
-__all__ = ["Collection"]
 
-
-class Collection(WritesItems, ReadsItems, ComparesItems, LabelsItems):
+class Collection(WritingCalls, ReadingCalls, SearchCalls, LabelCalls):
     """A named set of items whose features were made in the same way.
 
     ``len(collection)`` asks the server for the number of items, ``id in collection`` looks for one item, and

@@ -1,0 +1,1 @@
+"""The methods of a collection, by what they do."""
