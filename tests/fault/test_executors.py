@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import fc7
+from fc7_service.collections.commit_counter import CommitCounter
 from fc7_service.collections.registry import Collections
 from fc7_service.collections.searcher import Searcher
 from fc7_service.collections.store import Store
@@ -85,14 +87,14 @@ def test_opening_one_collection_holds_up_no_other(
 def test_writers_of_one_collection_hold_up_no_other_and_no_search(
     client: fc7.Client, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on, acknowledge = threading.Event(), Store.acknowledge
+    go_on, acknowledge = threading.Event(), CommitCounter.acknowledge
 
-    def slow(self: Store) -> None:
-        assert self.name == "a" or go_on.wait(WAIT_S)
-        acknowledge(self)
+    def slow(self: CommitCounter, connection: sqlite3.Connection) -> None:
+        assert self._name == "a" or go_on.wait(WAIT_S)
+        acknowledge(self, connection)
 
     client.collection("b").search(jpeg(1), k=1)
-    monkeypatch.setattr(Store, "acknowledge", slow)
+    monkeypatch.setattr(CommitCounter, "acknowledge", slow)
     b = client.collection("b")
     waiting: list[Any] = [threads.submit(b.add, [jpeg(10 + i)], ids=[f"n{i}"]) for i in range(N_CALLS)]
     waiting += [threads.submit(b.remove, ["0"])]

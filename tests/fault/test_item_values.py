@@ -77,7 +77,7 @@ def test_absent_fields_and_mixed_types_are_changed_as_filters_say(photos, where,
 
 
 def test_a_full_disk_during_an_update_changes_nothing(photos):
-    writer = photos._store._writer
+    writer = photos._store._writer.connection
     writer.execute(f"PRAGMA max_page_count={writer.execute('PRAGMA page_count').fetchone()[0]}")
     with pytest.raises(ResourceExhausted, match="the disk is full, and nothing of this call was stored") as caught:
         photos.update([(str(i), PayloadChange({"a": "x" * 60_000})) for i in range(len(MIXED))])

@@ -266,7 +266,7 @@ def test_damage_in_the_database_is_still_said_after_a_start(folder):
     library = Collections(folder)
     photos = library.get("photos")
     photos.delete(["i9"])
-    photos._store._writer.execute(
+    photos._store._writer.connection.execute(
         "UPDATE vectors SET crc = crc + 1 WHERE rid IN (SELECT rid FROM items WHERE id = 'i8')"
     )
     photos._searcher._segments.clear()

@@ -458,7 +458,7 @@ def test_a_row_that_breaks_while_it_is_served(folder, caplog):
     library = Collections(folder)
     photos = library.get("photos")
     names = [hit.id for hit in photos.search(QUERY, 3)[0]]
-    photos._store._writer.execute("UPDATE items SET crc = crc + 1 WHERE id = ?", (names[0],))
+    photos._store._writer.connection.execute("UPDATE items SET crc = crc + 1 WHERE id = ?", (names[0],))
     after = [hit.id for hit in photos.search(QUERY, 3)[0]]
     assert after[:2] == names[1:]
     assert len(after) == 3
@@ -470,15 +470,15 @@ def test_a_full_disk(folder):
     library = Collections(folder)
     photos = library.get("photos")
     photos.search(QUERY, 1)
-    pages = photos._store._writer.execute("PRAGMA page_count").fetchone()[0]
-    photos._store._writer.execute(f"PRAGMA max_page_count={pages + 2}")
+    pages = photos._store._writer.connection.execute("PRAGMA page_count").fetchone()[0]
+    photos._store._writer.connection.execute(f"PRAGMA max_page_count={pages + 2}")
     many = [item(f"more{n}") for n in range(1000)]
     with pytest.raises(ResourceExhausted, match="disk is full"):
         photos.upsert(many)
     assert photos.count == N
     assert all(isinstance(row, Fc7Error) for row in photos.get([row.id for row in many]))
     assert len(photos.search(QUERY, 5000)[0]) == N
-    photos._store._writer.execute("PRAGMA max_page_count=100000")
+    photos._store._writer.connection.execute("PRAGMA max_page_count=100000")
     assert photos.upsert(many) == ["added"] * 1000
     library.close()
     library = Collections(folder)
@@ -506,11 +506,11 @@ class _FailingDisk:
 def test_a_failing_disk_is_not_written_again(folder):
     library = Collections(folder)
     photos = library.get("photos")
-    connection = photos._store._writer
-    photos._store._writer = _FailingDisk(connection)
+    connection = photos._store._writer.connection
+    photos._store._writer.connection = _FailingDisk(connection)
     with pytest.raises(Unavailable, match="disk I/O error"):
         photos.upsert([item("more")])
-    photos._store._writer = connection
+    photos._store._writer.connection = connection
     for write in (lambda: photos.upsert([item("more")]), lambda: photos.delete(["i1"])):
         with pytest.raises(Unavailable, match="takes no writes"):
             write()
@@ -581,10 +581,13 @@ def test_the_libraries_that_wrote_are_recorded(folder):
 
 def test_it_writes_as_it_says(folder):
     library = Collections(folder)
-    run = library.get("photos")._store._writer.execute
+    run = library.get("photos")._store._writer.connection.execute
     assert run("PRAGMA journal_mode").fetchone()[0] == b"wal"
     assert run("PRAGMA synchronous").fetchone()[0] == 2
     assert run("PRAGMA page_size").fetchone()[0] == 8192
-    with library.get("photos")._store._reading() as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with (
+        library.get("photos")._store._readers.reading() as reader,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
         reader.execute("DELETE FROM items")
     library.close()

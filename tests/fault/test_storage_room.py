@@ -16,7 +16,7 @@ from test_storage import COMMITS, QUERY, N, _answers_all, folder, item, killed, 
 from test_storage import note as noted_file
 
 from fc7.errors import ResourceExhausted, Unavailable
-from fc7_service.collections import store
+from fc7_service.collections import store_writer
 from fc7_service.collections.database import connect
 from fc7_service.collections.registry import Collections
 
@@ -48,7 +48,7 @@ def test_a_full_disk_at_the_acknowledgement_passes(folder, monkeypatch, is_first
     photos = library.get("photos")
     if is_first:
         noted_file(folder).unlink()
-        photos._store._commits._acknowledged = 0
+        photos._store._writer._commits._acknowledged = 0
     with monkeypatch.context() as full:
         full.setattr("fc7_service.collections.commit_counter.open", refuse_for_room, raising=False)
         with pytest.raises(ResourceExhausted, match=r"disk is full.*is stored but not acknowledged") as refused:
@@ -99,7 +99,7 @@ def test_a_collection_left_by_a_killed_writer_is_read_on_a_full_disk(killed, mon
 
     before = log(killed).read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "connect", lambda path, mode: FullDisk(connect(path, mode)))
+        patch.setattr(store_writer, "connect", lambda path, mode: FullDisk(connect(path, mode)))
         library = Collections(killed)
         photos = library.get("photos")
         assert photos.count == len(photos.search(QUERY, 10**6)[0]) == N + 7 * COMMITS + 1

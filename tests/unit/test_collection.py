@@ -19,8 +19,8 @@ import pytest
 from fc7.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections import snapshot
-from fc7_service.collections.collection import check_id
 from fc7_service.collections.database import connect
+from fc7_service.collections.item_rules import check_id
 from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item, StoredItem
 
@@ -289,8 +289,8 @@ def test_a_read_that_a_deletion_overtakes_finds_nothing(library, photos, monkeyp
         library.delete("photos")
         return connect(path, mode)
 
-    monkeypatch.setattr(photos._store, "_readers", [])
-    monkeypatch.setattr("fc7_service.collections.store.connect", overtaken)
+    monkeypatch.setattr(photos._store._readers, "_idle", [])
+    monkeypatch.setattr("fc7_service.collections.readers.connect", overtaken)
     with pytest.raises(NotFound, match="deleted"):
         photos.get(["a"])
 
@@ -414,12 +414,12 @@ def test_threads_write_search_and_delete(photos, monkeypatch):
 
 def test_waiting_writers_share_one_transaction(photos):
     commits = []
-    photos._store._writer.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    photos._store._writer.connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
     threads = [threading.Thread(target=photos.upsert, args=([item(f"i{n}")],)) for n in range(10)]
     with photos._writing:  # the disk is busy
         for thread in threads:
             thread.start()
-        wait_until(lambda: len(photos._queue) == 10)
+        wait_until(lambda: len(photos._writes._queue) == 10)
     for thread in threads:
         thread.join()
     assert photos.count == 10

@@ -9,8 +9,7 @@ import pytest
 
 from fc7.contract.filter_text import parse
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections import collection as collection_file
-from fc7_service.collections import index_choice, snapshot
+from fc7_service.collections import index_choice, item_reads, snapshot
 from fc7_service.collections.columns import Columns
 from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item
@@ -79,7 +78,7 @@ def test_commits_show_in_filtered_searches(photos):
 
 
 def test_a_filtered_page_looks_at_a_bounded_number_of_items(photos, monkeypatch):
-    monkeypatch.setattr(collection_file, "_FILTERED_AT_ONCE", 1500)
+    monkeypatch.setattr(item_reads, "_FILTERED_AT_ONCE", 1500)
     where = parse("n >= 3500 and share = 500")
     pages, after = [], 0
     while after is not None:

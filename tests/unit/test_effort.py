@@ -66,16 +66,16 @@ def test_a_higher_recall_takes_more_effort(library):
 def test_recent_queries_raise_an_effort_that_is_too_low(library):
     photos = fill(library.create("photos", PROVENANCE, DIM, recall=0.99))
     low = Effort(0.99, 0.0)
-    photos._set_effort(low)
+    photos._answers._set_effort(low)
     queries = [Query(row) for row in VECTORS[::50].astype(np.float32)]
     for _ in range(12):
         photos.answer(queries[:60], Search(k=10))
-        photos._recall.wait()
+        photos._answers._recall.wait()
     assert photos.effort.deviations > 0
     assert photos.recall.high >= 0.99
-    photos._set_effort(Effort(None, 0.0))  # without a target, nothing follows
+    photos._answers._set_effort(Effort(None, 0.0))  # without a target, nothing follows
     photos.answer(queries[:60], Search(k=10))
-    photos._recall.wait()
+    photos._answers._recall.wait()
     assert photos.effort.deviations == 0
 
 

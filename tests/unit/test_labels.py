@@ -165,12 +165,12 @@ def test_what_is_no_label(wrong):
 
 def test_the_disk_is_full_while_labels_are_written(photos, tmp_path: Path):
     photos.labels.add([said("a", "cat")])
-    pages = photos._store._writer.execute("PRAGMA page_count").fetchone()[0]
-    photos._store._writer.execute(f"PRAGMA max_page_count={pages}")
+    pages = photos._store._writer.connection.execute("PRAGMA page_count").fetchone()[0]
+    photos._store._writer.connection.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(ResourceExhausted, match="disk is full") as caught:
         photos.labels.add([said(name, f"{i} " + "x" * 200) for i in range(200) for name in "abc"])
     assert caught.value.reason == "DISK_FULL"
-    photos._store._writer.execute("PRAGMA max_page_count=1000000")
+    photos._store._writer.connection.execute("PRAGMA max_page_count=1000000")
     assert len(list(photos.labels.all())) == 1
     assert photos.labels.add([said("b", "cat")]) == [True]
 

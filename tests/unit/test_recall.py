@@ -53,7 +53,7 @@ def test_recent_queries_are_compared_with_exact_search(photos, reports, monkeypa
     monkeypatch.setattr(index_rabitq.RaBitQ, "_is_beyond", lambda *_: True)
     asked = [Query(query) for query in QUERIES]
     found, _ = photos.answer(asked, Search(k=10))
-    photos._recall.wait()
+    photos._answers._recall.wait()
     true, _ = photos.answer(asked, Search(k=10, is_exact=True))
     both = zip(found, true, strict=True)
     n_found = [len({hit.id for hit in one} & {hit.id for hit in other}) for one, other in both]
@@ -62,14 +62,14 @@ def test_recent_queries_are_compared_with_exact_search(photos, reports, monkeypa
     assert measured.value == sum(n_found[-MOST:]) / (10 * MOST) < 1
     assert reports == [(n, 10) for n in n_found[-MOST:]]
     photos.answer(asked[:2], Search(k=3))
-    photos._recall.wait()
+    photos._answers._recall.wait()
     assert photos.recall.value == sum(n_found[:2] + n_found[-MOST + 2 :]) / (10 * MOST)
 
 
 def test_what_is_not_compared(photos, reports):
     photos.answer([Query(QUERIES[0])], Search(k=3, is_exact=True))
     photos.answer([Query(QUERIES[0])], Search(k=3, where=parse("n < 9")))
-    photos._recall.wait()
+    photos._answers._recall.wait()
     assert photos.recall is None
     assert reports == []
 
@@ -80,7 +80,7 @@ def test_none_is_kept_if_it_is_switched_off(tmp_path, monkeypatch):
     photos = library.create("photos", PROVENANCE, DIM)
     photos.upsert([Item(str(i), "0" * 64, {}, VECTORS[i]) for i in range(N)])
     photos.answer([Query(QUERIES[0])], Search())
-    assert not photos._recall.is_measuring
+    assert not photos._answers._recall.is_measuring
     assert photos.recall is None
     library.close()
 
@@ -90,7 +90,7 @@ def test_an_index_that_compares_everything_misses_nothing(tmp_path):
     photos = library.create("photos", PROVENANCE, DIM)
     photos.upsert([Item("a", "0" * 64, {}, VECTORS[0])])
     photos.answer([Query(QUERIES[0])], Search())
-    assert not photos._recall.is_measuring
+    assert not photos._answers._recall.is_measuring
     assert photos.recall == EVERYTHING
     library.close()
 
@@ -99,12 +99,12 @@ def test_a_busy_collection_waits_and_closes_at_once(photos, reports, monkeypatch
     monkeypatch.setattr(recall, "_IDLE_S", math.inf)
     monkeypatch.setattr(recall.threading.Condition, "wait", _wait_without_end(recall.threading.Condition.wait))
     photos.answer([Query(query) for query in QUERIES], Search())
-    assert photos._recall.is_measuring
-    photos._recall.close()
-    assert not photos._recall.is_measuring
+    assert photos._answers._recall.is_measuring
+    photos._answers._recall.close()
+    assert not photos._answers._recall.is_measuring
     assert reports == []
     photos.answer([Query(QUERIES[0])], Search())  # a closed meter keeps nothing
-    assert not photos._recall.is_measuring
+    assert not photos._answers._recall.is_measuring
 
 
 def _wait_without_end(wait):

@@ -8,9 +8,7 @@ have read-only connections of their own and never wait for the writer.
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,28 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.contract.filter import Filter, matches
-from fc7.errors import DataLoss, Fc7Error, NotFound, Reason, Unavailable
-from fc7_service.collections.commit_counter import CommitCounter, count_commit, read_commits
-from fc7_service.collections.database import (
-    configure_writer,
-    connect,
-    open_for_inspection,
-    primary_code,
-    translate_errors,
-)
+from fc7.errors import DataLoss, Reason
+from fc7_service.collections.commit_counter import CommitCounter, read_commits
+from fc7_service.collections.database import open_for_inspection, translate_errors
 from fc7_service.collections.migration import migrate, remove_copy
-from fc7_service.collections.rows import (
-    DamagedRow,
-    Item,
-    StoredRow,
-    compact,
-    metadata_checksum,
-    parse_payload,
-    read_row,
-    read_vector,
-    vector_checksum,
-)
-from fc7_service.collections.schema import FILE, last_rid, read_definition, read_versions, write_versions
+from fc7_service.collections.readers import Readers
+from fc7_service.collections.rows import DamagedRow, StoredRow, parse_payload, read_row, read_vector
+from fc7_service.collections.schema import FILE, last_rid, read_definition, read_versions
+from fc7_service.collections.store_writer import StoreWriter
 
 _PAYLOADS_AT_ONCE = 10_000  # rows; a reader that stays open would keep the write-ahead log from being reset
 _VECTORS_AT_ONCE = 2000  # rows
@@ -65,6 +49,10 @@ class Store:
     ----------
     damaged
         The id, as far as it can be read, of each rid that was found damaged since the store was opened.
+    pinned
+        See `Readers`.
+    transaction, acknowledge, put, set_payload, drop
+        See `StoreWriter`.
 
     Raises
     ------
@@ -78,24 +66,18 @@ class Store:
 
     def __init__(self, folder: Path, versions: dict[str, str] | None = None) -> None:
         self.name, self._path = folder.name, folder / FILE
-        self._new_versions = versions  # None once they are recorded
         self.damaged: dict[int, str] = {}
-        self._fault = ""  # of the disk while writing; after one, nothing is written any more
-        self._is_closed = False
-        self._readers: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
         migrate(folder)
         with translate_errors(self.name):
             with contextlib.closing(open_for_inspection(self._path)) as connection:
                 self.definition = read_definition(connection, self.name)
-                self._commits = CommitCounter(self._path, read_commits(connection))
-                self._last_rid = last_rid(connection)
-            self._writer = connect(self._path, "rw")
-            try:
-                configure_writer(self._writer, self._path)
-            except BaseException:
-                self._writer.close()
-                raise
+                commits = CommitCounter(self._path, read_commits(connection))
+                newest = last_rid(connection)
+            self._writer = StoreWriter(self._path, commits, newest, versions)
+        self._readers = Readers(self._path)
+        self.pinned = self._readers.pinned
+        self.transaction, self.acknowledge = self._writer.transaction, self._writer.acknowledge
+        self.put, self.set_payload, self.drop = self._writer.put, self._writer.set_payload, self._writer.drop
 
     def check(self) -> None:
         """Check the structure of the table of items and its indexes.
@@ -105,7 +87,7 @@ class Store:
         DataLoss
             It is damaged, so that an item might not be found by its id.
         """
-        with self._reading() as connection:
+        with self._readers.reading() as connection:
             found = connection.execute("PRAGMA integrity_check('items')").fetchone()[0]
         if found != b"ok":
             raise DataLoss(
@@ -122,22 +104,22 @@ class Store:
     @property
     def last_place(self) -> int:
         """A place that no row is behind. The rows of later transactions are."""
-        return int(self._last_rid)
+        return self._writer.last_rid
 
     def count(self) -> int:
         """Return the number of rows."""
-        with self._reading() as connection:
+        with self._readers.reading() as connection:
             return int(connection.execute("SELECT count(*) FROM items").fetchone()[0])
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the libraries behind the newest commit."""
-        with self._reading() as connection:
+        with self._readers.reading() as connection:
             return read_versions(connection)
 
     def by_id(self, ids: Sequence[str]) -> dict[str, StoredRow | DamagedRow]:
         """Return the rows of those ``ids`` that are stored, with their vectors."""
         found: dict[str, StoredRow | DamagedRow] = {}
-        with self._reading() as connection:
+        with self._readers.reading() as connection:
             for wanted in ids:
                 row = connection.execute(_ROWS + "WHERE id = ?", (wanted,)).fetchone()
                 if row is not None:
@@ -146,12 +128,12 @@ class Store:
 
     def commit(self) -> int:
         """Return the number of commits so far."""
-        with self._reading() as connection:
+        with self._readers.reading() as connection:
             return read_commits(connection)
 
     def rids(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the rid of each of those ``ids`` that are stored."""
-        with self._reading() as connection:
+        with self._readers.reading() as connection:
             found = ((one, connection.execute("SELECT rid FROM items WHERE id = ?", (one,)).fetchone()) for one in ids)
             return {one: int(row[0]) for one, row in found if row is not None}
 
@@ -159,7 +141,7 @@ class Store:
         """Return those of the rows ``rids`` that are intact as far as they are read."""
         query = _ROWS if with_vectors else _METADATA
         rows: list[StoredRow | DamagedRow] = []
-        with self._reading() as connection:
+        with self._readers.reading() as connection:
             for start in range(0, len(rids), _IDS_AT_ONCE):
                 part = rids[start : start + _IDS_AT_ONCE]
                 where = f"WHERE rid IN ({','.join('?' * len(part))})"
@@ -185,7 +167,7 @@ class Store:
 
     def all_rids(self) -> NDArray[np.int64]:
         """Return the rids of all rows (N,), sorted."""
-        with self._reading() as connection:
+        with self._readers.reading() as connection:
             found = connection.execute("SELECT rid FROM items")  # answered by the smallest index
             return np.sort(np.fromiter((rid for (rid,) in found), np.int64))
 
@@ -199,7 +181,7 @@ class Store:
             "WHERE rid BETWEEN ? AND ? ORDER BY rid LIMIT ?"
         )
         while True:
-            with self._reading() as connection:
+            with self._readers.reading() as connection:
                 part = connection.execute(query, (first, last, _VECTORS_AT_ONCE)).fetchall()
             if part:
                 yield list(map(self._vector, part))
@@ -232,7 +214,7 @@ class Store:
         """
         query = _METADATA + "WHERE rid > ? AND rid <= ? ORDER BY rid LIMIT ?"
         while True:
-            with self._reading() as connection:
+            with self._readers.reading() as connection:
                 part = connection.execute(query, (after, last, _PAYLOADS_AT_ONCE)).fetchall()
             if part:
                 yield list(map(self._payload, part))
@@ -246,92 +228,15 @@ class Store:
             found = (connection.execute(_METADATA + "WHERE rid = ?", (rid,)).fetchone() for rid in rids)
             return [self._payload(row) for row in found if row is not None]
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit everything that the block writes, on disk when it ends, or nothing. For one thread at a time."""
-        if self._is_closed:
-            raise _closed(self.name)
-        if self._fault:
-            raise Unavailable(
-                f"Collection {self.name!r} takes no writes, because the disk failed ({self._fault}). Check the disk, "
-                "then restart the server",
-                name=self.name,
-                reason=Reason.DISK_FAILED,
-            )
-        try:
-            with translate_errors(self.name):
-                self._writer.execute("BEGIN IMMEDIATE")
-                before = self._writer.total_changes
-                try:
-                    yield self._writer
-                    if has_written := self._writer.total_changes != before:
-                        commit = count_commit(self._writer)
-                        if self._new_versions:
-                            write_versions(self._writer, commit, self._new_versions)
-                    self._writer.execute("COMMIT")
-                    if has_written:
-                        self._new_versions = None
-                finally:
-                    if self._writer.in_transaction:
-                        self._writer.execute("ROLLBACK")
-        except Fc7Error as error:
-            cause = error.__cause__
-            if isinstance(cause, sqlite3.Error) and primary_code(cause) == sqlite3.SQLITE_IOERR:
-                self._fault = str(cause)
-            raise
-
-    def acknowledge(self) -> None:
-        """Record the last commit as acknowledged, so that its loss would be noticed.
-
-        Raises
-        ------
-        ResourceExhausted
-            The disk is full. The commit is stored.
-        Unavailable
-            It cannot be recorded. No more writes are taken, unless the process was out of open files, which passes.
-        """
-        try:
-            with translate_errors(self.name):
-                self._commits.acknowledge(self._writer)
-        except Fc7Error as error:
-            if error.reason not in (Reason.TOO_MANY_FILES.name, Reason.DISK_FULL.name):  # these pass
-                self._fault = str(error.__cause__)
-            raise
-
     def find(self, id: str) -> StoredRow | DamagedRow | None:
         """Return the row of ``id`` as the open transaction sees it, without its vector."""
-        row = self._writer.execute(_METADATA + "WHERE id = ?", (id,)).fetchone()
+        row = self._writer.connection.execute(_METADATA + "WHERE id = ?", (id,)).fetchone()
         return None if row is None else self._row(row)
 
     def vector(self, rid: int) -> NDArray[Any] | None:
         """Return the raw vector (D,) of a row as the open transaction sees it, or None if it is damaged."""
-        row = self._writer.execute("SELECT vector, crc FROM vectors WHERE rid = ?", (rid,)).fetchone()
+        row = self._writer.connection.execute("SELECT vector, crc FROM vectors WHERE rid = ?", (rid,)).fetchone()
         return None if row is None else read_vector(self.definition.dim, rid, *row)
-
-    def put(self, item: Item, place: int | None) -> StoredRow:
-        """Write a row in the open transaction, at the place of the row that it replaces, or at the end for None."""
-        self._last_rid += 1
-        rid = self._last_rid
-        place = rid if place is None else place
-        payload = json.dumps(item.payload, allow_nan=False, separators=(",", ":"))
-        vector = compact(item.vector)
-        blob = vector.tobytes()
-        checksum = metadata_checksum(rid, place, item.id.encode(), item.content_sha256.encode(), payload.encode())
-        row = (rid, place, item.id, item.content_sha256, payload, checksum)
-        self._writer.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
-        self._writer.execute("INSERT INTO vectors VALUES (?, ?, ?)", (rid, blob, vector_checksum(rid, blob)))
-        return StoredRow(rid, place, item.id, item.content_sha256, payload, vector)
-
-    def set_payload(self, row: StoredRow, payload: dict[str, Any]) -> None:
-        """Write the payload of a row in the open transaction; its rid, place and vector stay."""
-        text = json.dumps(payload, allow_nan=False, separators=(",", ":"))
-        checksum = metadata_checksum(row.rid, row.place, row.id.encode(), row.content.encode(), text.encode())
-        self._writer.execute("UPDATE items SET payload = ?, crc = ? WHERE rid = ?", (text, checksum, row.rid))
-
-    def drop(self, rid: int) -> None:
-        """Delete a row in the open transaction."""
-        self._writer.execute("DELETE FROM items WHERE rid = ?", (rid,))
-        self._writer.execute("DELETE FROM vectors WHERE rid = ?", (rid,))
 
     def forget_damage(self, rids: Iterable[int]) -> None:
         """Take rows that are no longer stored off the list of damaged ones."""
@@ -344,18 +249,8 @@ class Store:
             remove_copy(self._path.parent)
 
     def close(self) -> None:
-        """Close. No write may be running; running reads continue, and then close their connections.
-
-        The write-ahead log is checkpointed, unless a read still needs it. Then the next open reads it.
-        """
-        with self._lock:
-            self._is_closed = True
-            idle, self._readers = self._readers, []
-        for connection in idle:
-            connection.close()
-        with contextlib.suppress(sqlite3.Error):  # for example a full disk: the log stays, and the next open reads it
-            self._writer.execute("PRAGMA busy_timeout=0")  # otherwise it waits 5 s for a reader
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Close. No write may be running; running reads continue, and then close their connections."""
+        self._readers.close()
         self._writer.close()
 
     def _row(self, row: tuple[Any, ...]) -> StoredRow | DamagedRow:
@@ -385,48 +280,6 @@ class Store:
         if vector is None:
             self.damaged[rid] = id_bytes.decode(errors="replace") if isinstance(id_bytes, bytes) else repr(id_bytes)
         return rid, place, vector, stored[1]
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Yield a read-only connection that no other thread uses."""
-        with self._lock:
-            if self._is_closed:
-                raise _closed(self.name)
-            connection = self._readers.pop() if self._readers else None
-        try:
-            with translate_errors(self.name):
-                connection = connection or connect(self._path, "ro")
-                try:
-                    yield connection
-                finally:
-                    with self._lock:
-                        is_kept = not self._is_closed
-                        if is_kept:
-                            self._readers.append(connection)
-                    if not is_kept:
-                        connection.close()
-        except Unavailable as error:
-            if self._is_closed:  # the folder was deleted before this read had opened all files
-                raise _closed(self.name) from error
-            raise
-
-    @contextlib.contextmanager
-    def pinned(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection that sees one commit throughout."""
-        with self._reading() as connection:
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                connection.execute("ROLLBACK")
-
-
-def _closed(name: str) -> NotFound:
-    return NotFound(
-        f"Collection {name!r} is closed: it was deleted or set aside, or the server is stopping",
-        name=name,
-        reason=Reason.COLLECTION_NOT_FOUND,
-    )
 
 
 def _matching(

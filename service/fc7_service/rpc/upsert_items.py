@@ -9,7 +9,8 @@ from fc7.contract.timing import Timing
 from fc7.errors import Fc7Error, InvalidArgument, Reason
 from fc7.v1 import collection_pb2 as pb
 from fc7_service.bundle.provenance import Provenance
-from fc7_service.collections.collection import Collection, check_id
+from fc7_service.collections.collection import Collection
+from fc7_service.collections.item_rules import check_id
 from fc7_service.collections.pools import Pools
 from fc7_service.collections.upsert import NewItem, Upsert
 from fc7_service.features.extractor import Extractor
