@@ -29,6 +29,7 @@ FRAMES = {
         "demo": Room("fc7.demo", "the demonstration"),
         "drawing": Room("fc7.drawing", "pictures of results"),
         "assistants": Room("fc7.assistants", "tools for assistants"),
+        "sklearn": Room("fc7.sklearn", "for scikit-learn"),
         "client": Room("fc7 fc7.results", "Client, AsyncClient"),
     },
     "service": {

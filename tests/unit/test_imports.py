@@ -34,7 +34,7 @@ class Room(NamedTuple):
 GRPC = "grpc grpc_status grpc_health google.protobuf google.rpc"
 CONTRACT_FILES = "fc7.errors fc7.contract"
 CONTRACT = f"fc7.v1 {CONTRACT_FILES}"
-ABOVE_THE_CLIENT = "fc7.cli fc7.demo fc7.drawing fc7.assistants"
+ABOVE_THE_CLIENT = "fc7.cli fc7.demo fc7.drawing fc7.assistants fc7.sklearn"
 SERVICE = (
     "fc7_service.bundle fc7_service.served fc7_service.scheduling fc7_service.features "
     "fc7_service.collections fc7_service.heads fc7_service.explain"
@@ -54,13 +54,14 @@ ROOMS = {
     "fc7.v1": Room("grpc google.protobuf"),
     "fc7": Room(f"fc7 {GRPC} numpy", "PIL pyarrow pandas sklearn", never=ABOVE_THE_CLIENT),
     "fc7.local_server": Room(f"fc7 {GRPC}", "platformdirs fc7_service", never=ABOVE_THE_CLIENT),
+    "fc7.sklearn": Room("fc7 numpy sklearn", "fc7_service.heads", never="fc7.cli fc7.demo fc7.drawing fc7.assistants"),
     "fc7.drawing": Room("fc7.errors fc7.explanations numpy", "PIL"),
-    "fc7.demo": Room("fc7 numpy", "PIL skimage", never="fc7.cli"),
+    "fc7.demo": Room("fc7 numpy", "PIL skimage", never="fc7.cli fc7.sklearn"),
     "fc7.__main__": Room("fc7.cli"),
     "fc7.cli": Room("fc7 click", "numpy rich PIL platformdirs pyarrow skimage grpc"),
     "fc7.cli.serve": Room("fc7 click", "fc7_service"),
     "fc7.cli.ui": Room("fc7 click", "fc7_service"),
-    "fc7.assistants": Room("fc7 mcp mcp_types", never="fc7.cli fc7.demo"),
+    "fc7.assistants": Room("fc7 mcp mcp_types", never="fc7.cli fc7.demo fc7.sklearn"),
     "fc7.cli.mcp": Room("fc7 click"),
     "fc7.cli.health": Room("fc7 click", "fc7_service.data_folder"),
     "fc7.cli.model": Room("fc7 click", "fc7_models numpy rich"),
@@ -217,6 +218,8 @@ def test_every_file_of_the_networks_lies_in_a_room() -> None:
         ("fc7.demo.photograph_views", "def f():\n from fc7.cli.image_arguments import find_images"),
         ("fc7.demo.photograph_views", "from fc7_service.features import preprocess"),
         ("fc7.local_server", "import fc7_service.local"),
+        ("fc7.client", "import sklearn"),
+        ("fc7.sklearn.softmax_head", "from fc7_service.heads.fit import fit_head"),
         ("fc7.cli.extract", "def f():\n from fc7_service import server"),
         ("fc7.cli.extract", "import numpy"),
         ("fc7.errors", "import grpc"),
@@ -261,7 +264,7 @@ NAMES = ("environ", "environb", "getenv", "getenvb")
         ("import fc7", "numpy grpc google.protobuf click rich fc7.errors fc7.client fc7._connect"),
         ("import fc7; fc7.NotFound", "numpy grpc google.protobuf"),
         ("import fc7.cli", "numpy grpc google.protobuf rich fc7.client"),
-        ("import fc7; fc7.Client, fc7.AsyncClient", "fc7_service fc7_models PIL onnxruntime faiss click rich"),
+        ("import fc7; fc7.Client, fc7.AsyncClient", "fc7_service fc7_models PIL onnxruntime faiss click rich sklearn"),
         ("import fc7_service.server", "torch onnx onnxruntime faiss scipy prometheus_client fc7.client"),
         ("import fc7_service.bundle, fc7_models", "torch onnx"),
         ("import fc7_models.studies.evaluation, fc7_models.studies.network_figures", "torch onnx matplotlib sklearn"),
