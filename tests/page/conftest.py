@@ -11,6 +11,7 @@ import pytest
 from browsing import N_EACH, OpenPage, Site, add_pictures, is_problem, serving_page
 from world import picture
 
+ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream")
 CLASSES = ("beach", "rose", "tulip")
 
 
@@ -38,7 +39,7 @@ def browser() -> Iterator[Any]:
     if chromium is None:
         pytest.skip("Chromium is not installed. Debian has it: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield running
         running.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from browsing import OpenPage, Site, drop
+from browsing import OpenPage, Site, drop, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +63,39 @@ def test_one_class_is_refused_with_the_reason(open_page: OpenPage) -> None:
     page.get_by_role("button", name="Train").click()
     page.locator(".problem").wait_for()
     assert "nothing" in page.locator(".problem").inner_text()
+
+
+def test_try_it_with_the_camera(open_page: OpenPage, name: str) -> None:
+    page = open_page(f"/heads/{name}", permissions=["camera"])
+    page.get_by_role("button", name="Camera").click()
+    for n_answers in (1, 1):
+        page.get_by_role("button", name="Take the picture").click()
+        page.locator(".bars li").first.wait_for()
+        assert page.locator(".answer canvas").count() == n_answers
+    video = "document.querySelector('video')"
+    page.evaluate(f"window.track = {video}.srcObject.getTracks()[0]")
+    page.get_by_role("button", name="Stop").click()
+    assert page.evaluate(f"[{video}, window.track.readyState]") == [None, "ended"]
+    page.get_by_role("button", name="Camera").click()
+    page.get_by_role("button", name="Take the picture").wait_for()
+    page.evaluate(f"window.track = {video}.srcObject.getTracks()[0]")
+    page.get_by_role("link", name="Server").click()
+    wait_until(page, "window.track.readyState === 'ended'")
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ("", "did not allow the camera"),
+        (
+            "void (navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError'); })",
+            "no camera",
+        ),
+        ("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })", "over TLS"),
+    ],
+)
+def test_a_camera_that_cannot_be_had(open_page: OpenPage, script: str, text: str) -> None:
+    page = open_page("/collections/photos")
+    page.evaluate(script)
+    page.get_by_role("button", name="Camera").click()
+    page.locator(".camera .problem", has_text=text).wait_for()

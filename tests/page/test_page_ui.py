@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -49,7 +49,7 @@ def running_ui(data: Path, bundle: Path, *args: str, answer: str = "") -> Iterat
     try:
         lines = iter(process.stdout.readline, "")
         address = next(line for line in lines if "#token=" in line).rpartition(" ")[2].strip()
-        yield urlsplit(address).netloc, address.partition("#token=")[2]
+        yield urlsplit(address).netloc, parse_qs(urlsplit(address).fragment)["token"][0]
     finally:
         process.terminate()
         assert process.wait(WAIT_S) == 0
@@ -125,9 +125,10 @@ def test_a_server_without_a_page_is_said(data: Path, tiny_bundle: Path) -> None:
 def test_the_address_opens_the_page_and_forgets_the_token(data: Path, tiny_bundle: Path, browser: Any) -> None:
     with running_ui(data, tiny_bundle) as (place, token):
         page = browser.new_page()
-        page.goto(f"http://{place}/#token={token}")
+        page.goto(f"http://{place}/#token={token}&by=ann%20b")
         page.locator(".card strong", has_text="photos").wait_for()
         assert page.url == f"http://{place}/"
+        assert page.evaluate("localStorage.getItem('by')") == "ann b"
         stranger = browser.new_context().new_page()
         stranger.goto(f"http://{place}/")
         stranger.get_by_role("dialog", name="Sign in").get_by_label("Token").fill("wrong")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fc7.cli.connection import Connection, connected
+from fc7.cli.login import login_name
 from fc7.cli.options import example, file_type, json_option
 from fc7.cli.output import (
     check_writable,
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 
 _TABLE_ROWS = 100
 _COLUMNS = ("id", "label", "verdict", "by", "head_version", "time", "outdated")
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in a container
-        return ""
 
 
 @example("fc7 label photos beach/a.jpg beach")
@@ -87,7 +80,7 @@ def label(
     with connection.open() as client:
         collection = client.collection(name, check=False)
         if import_ is not None:
-            _import(collection, import_, _login() if by is None else by, as_json)
+            _import(collection, import_, login_name() if by is None else by, as_json)
         elif export is not None:
             _export(collection, export, by or "", as_json)
         elif undo:
@@ -95,7 +88,7 @@ def label(
             _undo(collection, id, label or "", by or "", as_json)
         elif id is not None and label is not None:
             verdict: Verdict = "negative" if negative else "unsure" if unsure else "positive"
-            _add(collection, id, label, verdict, _login() if by is None else by, as_json)
+            _add(collection, id, label, verdict, login_name() if by is None else by, as_json)
         else:
             _list(collection.labels(None if id is None else [id], by=by or ""), as_json)
 

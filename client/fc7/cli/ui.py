@@ -9,9 +9,11 @@ import threading
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
+from fc7.cli.login import login_name
 from fc7.cli.options import example, path_type
 from fc7.cli.output import print_text
 from fc7.cli.settings import read_engine_settings, setting
@@ -63,7 +65,7 @@ def ui(data: Path | None, http: str, pictures: tuple[Path, ...], is_opened: bool
         if attached.is_ours and _ask_about_new(attached, folders):
             attached.stop()
             attached = _start(data, http, folders)
-        address = f"{attached.holder.http}/#token={attached.holder.token}"
+        address = f"{attached.holder.http}/#token={attached.holder.token}&by={quote(login_name())}"
         print_text(address)
         sys.stdout.flush()
         if is_opened:

@@ -88,10 +88,12 @@ function drawThemes() {
   put(byId("tools"), choice);
 }
 
-/** Start a session with the token that `fc7 ui` puts behind the address, where no server and no log sees it. */
+/** Start a session with the token that `fc7 ui` puts behind the address, where no server and no log sees it; take the user's name. */
 async function takeToken() {
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  const told = new URLSearchParams(location.hash.slice(1));
+  const token = told.get("token");
   if (!token) return;
+  if (localStorage.getItem("by") === null) localStorage.setItem("by", told.get("by") ?? "");
   history.replaceState(null, "", location.pathname + location.search);
   await fetch("/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }) });
 }

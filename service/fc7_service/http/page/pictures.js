@@ -139,7 +139,9 @@ export function dropField(text, signal, onPictures) {
   });
   const file = h("input", { type: "file", accept: "image/*", multiple: true, class: "unseen", tabindex: -1, "aria-label": "Picture file" });
   file.addEventListener("change", () => take(file.files ?? undefined));
-  return h("div", { class: "drop" }, h("p", {}, text), button("Choose a picture", () => file.click()), file);
+  const camera = h("div", { class: "camera" });
+  const open = async () => camera.querySelector("video") || (await import("./camera.js")).openCamera(camera, signal, (picture) => onPictures([picture]));
+  return h("div", { class: "drop" }, h("p", {}, text), h("p", { class: "row" }, button("Choose a picture", () => file.click()), button("Camera", () => void open())), file, camera);
 }
 
 /** @param {File} file */

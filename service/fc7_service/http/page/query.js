@@ -158,7 +158,7 @@ export async function countValues(collection, payloads, chosen, signal) {
   for (const payload of payloads) for (const [key, value] of Object.entries(payload)) if (key !== "path" && isShort(value)) seen.add(key);
   return Promise.all([...seen].slice(0, MOST_FIELDS).map(async (field) => {
     const others = new Map([...chosen].filter(([other]) => other !== field));
-    const facet = await countField(collection, field, signal, filterJson(others), MOST_VALUES);
+    const facet = await countField(collection, field, signal, { filterJson: filterJson(others), limit: MOST_VALUES });
     return { field, ...facet };
   }));
 }
@@ -168,12 +168,11 @@ export async function countValues(collection, payloads, chosen, signal) {
  * @param {string} collection
  * @param {string} field
  * @param {AbortSignal} signal
- * @param {string} [filter]
- * @param {number} [limit]
+ * @param {object} [options] of the call
  * @returns {Promise<{values: {value: any, count: number}[], nOther: number}>}
  */
-export async function countField(collection, field, signal, filter = "", limit = 100) {
-  const { facets } = await call("CollectionService/CountValues", { collection, fields: [field], filterJson: filter, limit }, { signal });
+export async function countField(collection, field, signal, options) {
+  const { facets } = await call("CollectionService/CountValues", { collection, fields: [field], ...options }, { signal });
   const values = facets[0].values.map((/** @type {any} */ one) => ({ value: JSON.parse(one.valueJson), count: Number(one.count) }));
   return { values, nOther: Number(facets[0].leftOut) };
 }

@@ -14,14 +14,14 @@ export async function draw(main, { view, name, params }, signal) {
   if (view === "head") return drawAlone(main, name, params, signal);
   const field = params.get("field") || "label";
   const head = params.get("head") || name;
-  const [{ values }, { heads }] = await Promise.all([countField(name, field, signal), call("HeadService/ListHeads", {}, { signal })]);
+  const [{ values }, { heads }] = await Promise.all([countField(name, field, signal, { limit: 1000, withRecords: true }), call("HeadService/ListHeads", {}, { signal })]);
   if (signal.aborted) return;
   const report = h("div", { class: "head" });
   const said = h("p", { role: "status", class: "hint" }, sentence(values, field));
   const naming = h("input", { id: "head", value: head, spellcheck: "false", required: true, pattern: "[\\w.\\-]{1,64}", title: "1 to 64 letters, digits, '.', '_' or '-'" });
   const fields = h("input", { id: "field", value: field, spellcheck: "false", required: true });
   const submit = h("button", { class: "main" }, "Train");
-  const form = h("form", { class: "train-form" }, h("label", {}, "Head", naming), h("label", {}, "Field with the labels", fields), submit, said);
+  const form = h("form", { class: "train-form" }, h("label", {}, "Head", naming), h("label", {}, "Field for the rest", fields), submit, said);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     submit.disabled = true;
@@ -35,7 +35,7 @@ export async function draw(main, { view, name, params }, signal) {
       submit.disabled = false;
     }
   });
-  const request = { plan: { name: head, collection: name, labelField: field } };
+  const request = { plan: planOf(head, name, field) };
   fill(main, h("h1", { class: "unseen" }, `Train on ${name}`), form, report, trainSnippets(head, name, field, request));
   if (heads.some((/** @type {any} */ one) => one.name === head)) await drawHead(report, head, Number(params.get("version")) || 0, name, signal);
   else fill(report, h("p", { class: "empty" }, `There is no head ${head} yet. Training takes about a second.`), button("Label pictures first", () => go(address("label", name, { field: field === "label" ? "" : field })), { class: "quiet" }));
@@ -53,11 +53,14 @@ async function drawAlone(main, name, params, signal) {
   await drawHead(place, name, Number(params.get("version")) || 0, params.get("collection") ?? "", signal);
 }
 
-/** @param {string} name @param {string} collection @param {string} labelField @returns {Promise<any>} the head */
-async function train(name, collection, labelField) {
+/** @param {string} name @param {string} collection @param {string} labelField for pictures without a label record */
+const planOf = (name, collection, labelField) => ({ name, collection, labelField, fromRecords: true });
+
+/** @param {string} name @param {string} collection @param {string} field @returns {Promise<any>} the head */
+async function train(name, collection, field) {
   /** @type {any} */
   let head;
-  await stream("HeadService/TrainHead", [{ plan: { name, collection, labelField } }], (message) => (head = message.head ?? head));
+  await stream("HeadService/TrainHead", [{ plan: planOf(name, collection, field) }], (message) => (head = message.head ?? head));
   if (!head) throw new Error("The training ended without a head. Try again.");
   return head;
 }
@@ -65,17 +68,15 @@ async function train(name, collection, labelField) {
 /** @param {{value: any, count: number}[]} values @param {string} field */
 function sentence(values, field) {
   const labelled = values.reduce((sum, one) => sum + one.count, 0);
-  if (values.length < 2) return `A head needs at least two classes; “${field}” has ${values.length}.`;
-  return `${labelled.toLocaleString("en")} pictures have one of ${values.length} labels.`;
+  if (values.length < 2) return `A head needs at least two classes; the label records and “${field}” have ${values.length}.`;
+  return `${labelled.toLocaleString("en")} pictures have one of ${values.length} labels: a label record, or else the field “${field}” of the payload.`;
 }
 
 /** @param {string} head @param {string} collection @param {string} field @param {object} request */
 function trainSnippets(head, collection, field, request) {
-  const inPython = field === "label" ? "" : `, label=${py(field)}`;
-  const inShell = field === "label" ? "" : ` --label ${sh(field)}`;
   return snippets({
-    python: `import fc7\n\nwith fc7.connect() as client:\n    head = client.train_head(${py(head)}, collection=${py(collection)}${inPython})\n    print(head.accuracy, head.held_out)\n    client.publish_head(${py(head)}, head.version)`,
-    command: `fc7 head train ${sh(head)} --collection ${sh(collection)}${inShell}\nfc7 head publish ${sh(head)}`,
+    python: `import fc7\n\nwith fc7.connect() as client:\n    head = client.train_head(${py(head)}, collection=${py(collection)}, label=${py(field)}, records=True)\n    print(head.accuracy, head.held_out)\n    client.publish_head(${py(head)}, head.version)`,
+    command: `fc7 head train ${sh(head)} --collection ${sh(collection)} --label ${sh(field)} --records\nfc7 head publish ${sh(head)}`,
     curl: curl("HeadService/TrainHead", request).replace("application/json", "application/x-ndjson"),
   });
 }
