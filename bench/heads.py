@@ -1,25 +1,30 @@
-"""Measure a head beside scikit-learn: time, accuracy and memory, in one run.
+"""Measure heads beside scikit-learn: time, accuracy and memory, in one run.
 
-    python bench/heads.py [--search] [ROWSxDIMxCLASSES | FEATURES.npz] ...
+    python bench/heads.py [--search] [--only ROW,ROW] [ROWSxDIMxCLASSES | FEATURES.npz] ...
 
 The features of a size are drawn; by default 20000x1024x200. FEATURES.npz has float32 `values` (N, D) and `labels` (N,),
-and every fourth row is tested. Each fit runs in a process of its own. fc7 chooses its method and strength, fits and
-calibrates. scikit-learn's LogisticRegression is one fit with its default strength, on features of unit average
-variance. With --search, its LogisticRegressionCV chooses among ten strengths in five folds, which takes long.
+and every fourth row is tested. Each fit runs in a process of its own.
 
-Prints a Markdown table: seconds on the clock and of the processor, fc7's share of them, accuracy on unseen rows with a
-95 % interval, and the memory above the features at the peak, as a share of the features. Needs Linux, 'fc7[cpu]' and
-scikit-learn.
+chosen          fc7 chooses its method and strength, fits and calibrates
+instant         an instant head from nothing: sums over the rows, strength chosen
+warm            an instant head from sums that are kept, with a strength that was chosen before
+sklearn         one fit of LogisticRegression with its default strength, on features of unit average variance
+sklearn-cv      with --search: LogisticRegressionCV, ten strengths in five folds, which takes long
+
+Prints a Markdown table: seconds on the clock and of the processor, and their ratios to the last row, accuracy on unseen
+rows with a 95 % interval, and the memory above the features at the peak, as a share of the features. On a busy machine
+only the ratios of processor time mean something. Needs Linux, 'fc7[cpu]' and scikit-learn.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +32,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.evaluation import wilson_interval
+from fc7_service.collections.class_moments import Change, ClassMoments
+from fc7_service.heads.classifier import SoftmaxLayer
+from fc7_service.heads.fit import STRENGTHS, FittedHead, fit_head
+from fc7_service.heads.instant import N_SAMPLED, RowSums, fit_instant
 
 RANK, SUB_CLASSES, NOISE = 256, 8, 2.5
 N_TESTED = 4000
+ROWS = ["chosen", "instant", "warm", "sklearn", "sklearn-cv"]
 Answers = Callable[[NDArray[np.float32]], NDArray[np.str_]]
 
 
@@ -71,31 +81,61 @@ def read(name: str) -> Data:
     return Data(values[~is_tested], labels[~is_tested], values[is_tested], labels[is_tested])
 
 
-def prepare(method: str) -> Callable[[Data], Answers]:
-    """Import what a method needs; return the function that fits it."""
-    if method == "fc7":
-        import scipy.linalg
-        import scipy.sparse  # noqa: F401
+def prepare(method: str, data: Data) -> Callable[[], Answers]:
+    """Import what a method needs, and make what it is given; return the function to be measured."""
+    if method.startswith("sklearn"):
+        from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
-        from fc7_service.heads.fit import fit_head
+        def fit_sklearn() -> Answers:
+            scale = np.float32(data.features.var(axis=0).mean() ** 0.5)
+            model = LogisticRegression() if method == "sklearn" else LogisticRegressionCV()
+            model.fit(data.features / scale, data.labels)
+            return lambda queries: model.predict(queries / scale)
 
-        def fit_fc7(data: Data) -> Answers:
-            groups = [str(i) for i in range(len(data.labels))]
-            fitted = fit_head(data.features, data.labels.tolist(), groups)
-            classes = np.array(fitted.classes)
-            return lambda queries: classes[fitted.softmax.logits(queries).argmax(axis=1)]
+        return fit_sklearn
 
-        return fit_fc7
+    import scipy.linalg
+    import scipy.sparse  # noqa: F401
+    import threadpoolctl  # noqa: F401
 
-    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    if method == "chosen":
+        return lambda: answers_of(
+            fit_head(data.features, data.labels.tolist(), [str(i) for i in range(len(data.labels))])
+        )
+    if method == "instant":
+        return lambda: fit_from_sums(data, sum_up(data), STRENGTHS["ridge"])[0]
+    sums = sum_up(data)
+    strength = fit_from_sums(data, sums, STRENGTHS["ridge"])[1]
+    return lambda: fit_from_sums(data, sums, (strength,))[0]
 
-    def fit_sklearn(data: Data) -> Answers:
-        scale = np.float32(data.features.var(axis=0).mean() ** 0.5)
-        model = LogisticRegression() if method == "LogisticRegression" else LogisticRegressionCV()
-        model.fit(data.features / scale, data.labels)
-        return lambda queries: model.predict(queries / scale)
 
-    return fit_sklearn
+def sum_up(data: Data) -> ClassMoments:
+    """Return the sums that a server keeps for a collection of these rows."""
+    sums = ClassMoments(data.features[:512].mean(axis=0))
+    sums.apply(Change(row, None, label) for row, label in zip(data.features, data.labels.tolist(), strict=True))
+    return sums
+
+
+def fit_from_sums(data: Data, sums: ClassMoments, strengths: Sequence[float]) -> tuple[Answers, float]:
+    """Return an instant head, judged on as many rows as in the server, and the strength of its penalty."""
+    moments = sums.read()
+    sampled = np.random.default_rng(0).permutation(len(data.labels))[:N_SAMPLED]
+    y = np.searchsorted(np.array(moments.classes), data.labels[sampled])
+    head = fit_instant(RowSums(*moments), data.features[sampled], y, strengths)
+    return answers_of(FittedLayer(head.softmax, moments.classes)), head.strength
+
+
+class FittedLayer(NamedTuple):
+    """A layer and the names of its classes."""
+
+    softmax: SoftmaxLayer
+    classes: tuple[str, ...]
+
+
+def answers_of(fitted: FittedLayer | FittedHead) -> Answers:
+    """Return the function that classifies rows."""
+    classes = np.array(fitted.classes)
+    return lambda queries: classes[fitted.softmax.logits(queries).argmax(axis=1)]
 
 
 def memory_bytes() -> int:
@@ -105,7 +145,8 @@ def memory_bytes() -> int:
 
 def measure(name: str, method: str) -> dict[str, float]:
     """Fit once, in this process."""
-    data, fit = read(name), prepare(method)
+    data = read(name)
+    fit = prepare(method, data)
     before, peak, has_ended = memory_bytes(), [0], threading.Event()
 
     def watch() -> None:
@@ -115,7 +156,7 @@ def measure(name: str, method: str) -> dict[str, float]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     start, start_cpu = time.perf_counter(), time.process_time()
-    answers = fit(data)
+    answers = fit()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     has_ended.set()
     watcher.join()
@@ -133,19 +174,23 @@ def main() -> None:
     if sys.argv[1:2] == ["--measure"]:
         print(json.dumps(measure(*sys.argv[2:])))
         return
-    names = [argument for argument in sys.argv[1:] if argument != "--search"] or ["20000x1024x200"]
-    methods = ["fc7", "LogisticRegression"] + ["LogisticRegressionCV"] * ("--search" in sys.argv)
-    for name in names:
+    options = argparse.ArgumentParser()
+    options.add_argument("--search", action="store_true")
+    options.add_argument("--only", type=lambda text: text.split(","), default=ROWS)
+    options.add_argument("names", nargs="*", default=["20000x1024x200"])
+    asked = options.parse_args()
+    methods = [row for row in ROWS if row in asked.only and (row != "sklearn-cv" or asked.search)]
+    for name in asked.names:
         print(f"{Path(name).name}\n\n| fit | s | ratio | processor s | ratio | accuracy | memory / features |")
         print("|---|---|---|---|---|---|---|")
         found = {}
         for method in methods:
             command = [sys.executable, __file__, "--measure", name, method]
             found[method] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-        ours = found["fc7"]
+        reference = found[methods[-1]]
         for method, one in found.items():
             low, high = wilson_interval(one["right"], one["tested"])
-            times = [f"{one[key]:.1f} | {ours[key] / one[key]:.2f}" for key in ("seconds", "cpu_seconds")]
+            times = [f"{one[key]:.2f} | {one[key] / reference[key]:.4f}" for key in ("seconds", "cpu_seconds")]
             accuracy = f"{one['right'] / one['tested']:.3f} ({low:.3f} to {high:.3f})"
             print(f"| {method} | {' | '.join(times)} | {accuracy} | {one['memory']:.2f} |")
         print(flush=True)

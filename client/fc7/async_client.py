@@ -203,6 +203,7 @@ class AsyncClient:
         label: str | None = "label",
         records: bool = False,
         group: str | None = None,
+        instant: bool = False,
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
         labels: Iterable[str] | None = None,
@@ -215,7 +216,7 @@ class AsyncClient:
         report: Callable[[int], object] | None = None,
     ) -> Head:
         """Train the next version of a head. See `Client.train_head`."""
-        plan = heads.plan(name, collection, label, layer, model, features, source, group, records)
+        plan = heads.plan(name, collection, label, layer, model, features, source, group, records, instant)
         return await self._session.run(heads.train(plan, images, features, labels, report, ids, groups), timeout_s)
 
     async def publish_head(

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import fc7
 from fc7.cli import main
+from fc7.drawing.head_page import draw_head_page
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from tiny import PX, make_tiny_bundle
 
@@ -119,6 +120,29 @@ def test_what_cannot_be_is_refused(client: fc7.Client) -> None:
     with pytest.raises(InvalidArgument, match="field must have 1 to 256"):
         client.classify_items("photos", head="kind", write="")
     client.delete_collection("other")
+
+
+def test_an_instant_head_follows_the_items(client: fc7.Client, data: Path) -> None:
+    photos = client.collection("photos")
+    before = client.train_head("quick", collection="photos", label="kind", instant=True)
+    assert (before.method, before.count, before.held_out, before.version) == ("instant", 45, 45, 1)
+    assert before.measures.accuracy.value > 0.6
+    photos.update({"p0": {"kind": "b"}, "p1": {"kind": "d"}, "p2": {"kind": "d"}})
+    words = ("head", "train", "quick", "--collection", "photos", "--label", "kind", "--instant", "--json")
+    result = CliRunner().invoke(main, [*words, "--data", str(data)])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["classes"] == ["a", "b", "c", "d"]
+    report = client.head_report("quick")
+    assert (report.head.count, [point.count for point in report.curve]) == (45, [44])
+    assert "Would more labels help?" in draw_head_page(report, {})
+    with pytest.raises(FailedPrecondition, match="not instant"):
+        client.publish_head("quick", refuse_unknown=True)
+    assert client.publish_head("quick").published_version == 2
+    answers = client.classify(pictures(), head="quick")
+    assert sum(answer.label == "abc"[i % 3] for i, answer in enumerate(answers)) > 0.6 * N
+    photos.update({f"p{i}": {"kind": "abc"[i]} for i in range(3)})
+    with pytest.raises(InvalidArgument, match="instant head is trained on a whole collection"):
+        client.train_head("quick", collection="photos", group="kind", instant=True)
 
 
 def test_suggestions_are_items_without_a_label(client: fc7.Client) -> None:

@@ -356,7 +356,7 @@ def test_a_number_that_breaks_its_rule_is_a_usage_error(
 def test_a_label_is_of_a_collection() -> None:
     result = CliRunner().invoke(main, ["head", "train", "h", "folder", "--label", "x"])
     assert result.exit_code == 2
-    assert "--label, --records and --group are for --collection" in result.stderr
+    assert "--label, --records, --group and --instant are for --collection" in result.stderr
 
 
 class Racing:

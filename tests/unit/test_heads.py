@@ -56,7 +56,7 @@ def train(heads: Heads, name: str = "h", data: Labelled | None = None):
 
 @pytest.mark.parametrize("per_class", [40, 150])
 def test_the_chosen_head_reaches_the_objective_with_more_dimensions_than_rows(per_class, monkeypatch):
-    monkeypatch.setattr(fit, "_STRENGTHS", {"logistic": (1e-1, 1e-2)})
+    monkeypatch.setattr(fit, "STRENGTHS", {"logistic": (1e-1, 1e-2)})
     rng, y = np.random.default_rng(0), np.tile(np.arange(4), per_class)
     features = (rng.standard_normal((4, 1100))[y] * 0.12 + rng.standard_normal((len(y), 1100))).astype(np.float32)
     fitted = fit_head(features, [f"c{i}" for i in y], [str(i) for i in range(len(y))])

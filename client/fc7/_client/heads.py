@@ -29,6 +29,7 @@ class HeadCalls:
         label: str | None = "label",
         records: bool = False,
         group: str | None = None,
+        instant: bool = False,
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
         labels: Iterable[str] | None = None,
@@ -58,6 +59,10 @@ class HeadCalls:
             unless a record says that this label does not fit or is unsure.
         group
             Field of the payloads whose equal values keep items on one side of every split.
+        instant
+            With ``collection``: train in one step, from sums over its items that the server keeps up to date. It
+            does not compare methods, has no learning curve and cannot refuse unknown pictures. Up to 500 items judge
+            it, each by a head without it, so copies of a picture flatter it.
         images
             Images to train on. Unreadable ones are left out and listed in `Head.failed`.
         features
@@ -97,7 +102,7 @@ class HeadCalls:
         >>> client.train_head("flowers", images=paths, labels=["rose", "rose", "tulip", "tulip"]).classes
         ['rose', 'tulip']
         """
-        plan = heads.plan(name, collection, label, layer, model, features, source, group, records)
+        plan = heads.plan(name, collection, label, layer, model, features, source, group, records, instant)
         return self._session.run(heads.train(plan, images, features, labels, report, ids, groups), timeout_s)
 
     def publish_head(

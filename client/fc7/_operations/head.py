@@ -43,9 +43,10 @@ def plan(
     source: str = "",
     group: str | None = None,
     records: bool = False,
+    instant: bool = False,
 ) -> pb.HeadPlan:
     """Return what to train. A collection and features bring their model and layer."""
-    plan = pb.HeadPlan(name=check_text(name, "name"), source=check_text(source, "source"))
+    plan = pb.HeadPlan(name=check_text(name, "name"), source=check_text(source, "source"), instant=instant)
     if collection is not None:
         plan.collection = check_text(collection, "collection")
         plan.from_records, plan.label_field = records or label is None, check_text(label or "", "label")

@@ -64,6 +64,11 @@ head.add_command(suggest)
     help="Payload field whose equal values keep items on one side of the split, such as a video or a person.",
 )
 @click.option(
+    "--instant",
+    is_flag=True,
+    help="Train on --collection in one step, from sums that the server keeps up to date. 500 items judge the head.",
+)
+@click.option(
     "--manifest",
     type=file_type,
     metavar="FILE",
@@ -82,6 +87,7 @@ def train(
     label: str | None,
     records: bool,
     group: str | None,
+    instant: bool,
     manifest: Path | None,
     layer: str,
     model: str,
@@ -103,8 +109,10 @@ def train(
         raise click.UsageError(
             "--layer, --model and --exclude are not for --collection, which has its own model and layer"
         )
-    if collection is None and (label or records or group):
-        raise click.UsageError("--label, --records and --group are for --collection")
+    if collection is None and (label or records or group or instant):
+        raise click.UsageError("--label, --records, --group and --instant are for --collection")
+    if instant and group:
+        raise click.UsageError("--instant splits nothing, so it takes no --group")
     if manifest is not None and scan.exclude:
         raise click.UsageError("--exclude is for FOLDER")
     data = _read_training_data(folder, manifest, scan)
@@ -112,7 +120,12 @@ def train(
     with connection.open() as client, progress_bar("train", len(images) or None, as_json=as_json) as bar:
         if collection is not None:
             trained = client.train_head(
-                name, collection=collection, label=label or (None if records else "label"), records=records, group=group
+                name,
+                collection=collection,
+                label=label or (None if records else "label"),
+                records=records,
+                group=group,
+                instant=instant,
             )
         else:
             trained = client.train_head(

@@ -116,7 +116,7 @@ class TrainHeadRequest(_message.Message):
     def __init__(self, plan: _Optional[_Union[HeadPlan, _Mapping]] = ..., images: _Optional[_Union[LabelledImages, _Mapping]] = ..., features: _Optional[_Union[LabelledFeatures, _Mapping]] = ...) -> None: ...
 
 class HeadPlan(_message.Message):
-    __slots__ = ("name", "collection", "label_field", "model", "layer", "provenance", "source", "from_records", "group_field")
+    __slots__ = ("name", "collection", "label_field", "model", "layer", "provenance", "source", "from_records", "group_field", "instant")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +126,7 @@ class HeadPlan(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     FROM_RECORDS_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_FIELD_NUMBER: _ClassVar[int]
+    INSTANT_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     label_field: str
@@ -135,7 +136,8 @@ class HeadPlan(_message.Message):
     source: str
     from_records: bool
     group_field: str
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., label_field: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., source: _Optional[str] = ..., from_records: bool = ..., group_field: _Optional[str] = ...) -> None: ...
+    instant: bool
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., label_field: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., source: _Optional[str] = ..., from_records: bool = ..., group_field: _Optional[str] = ..., instant: bool = ...) -> None: ...
 
 class LabelledImages(_message.Message):
     __slots__ = ("images", "labels", "ids", "groups")

@@ -28,6 +28,7 @@ from fc7_service.collections.recall import Recall, ignore_recall
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.searcher import Searcher
 from fc7_service.collections.store import Store
+from fc7_service.collections.warm_rows import WarmRows
 from fc7_service.collections.writes import Writes
 
 
@@ -184,6 +185,19 @@ class Collection:
         held = current(self.labels.all()) if with_records else {}
         return labelled_features(self._store, held, field, max_rows, group_field)
 
+    def follow_labels(self, field: str | None, with_records: bool = False) -> WarmRows:
+        """Return sums over the labelled items, which follow every commit until ``unfollow_labels``.
+
+        ``field`` and ``with_records`` are those of ``labelled_features``.
+        """
+        warm = WarmRows(self._store, self.labels, self._writing, field, with_records)
+        self._store.watchers.append(warm)
+        return warm
+
+    def unfollow_labels(self, warm: WarmRows) -> None:
+        """End what ``follow_labels`` began."""
+        self._store.watchers.remove(warm)
+
     @property
     def recall(self) -> Recall | None:
         """Recall@10 on recent queries; None if it was not measured."""
@@ -246,5 +260,7 @@ class Collection:
         self._searcher.wait_for_rebuild()
         self._rarity.wait()
         self._answers.close()
+        for watcher in self._store.watchers:
+            watcher.wait()
         with self._writing:
             self._store.close()

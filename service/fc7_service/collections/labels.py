@@ -119,6 +119,7 @@ class Labels:
                     row = self._store.find(label.id)
                     if isinstance(row, StoredRow):
                         done.append(add(writer, label, row.content))
+                        self._store.note(row.rid)
                     else:
                         done.append(why_absent(self._store.name, label.id, row))
             self._store.acknowledge()
@@ -142,6 +143,8 @@ class Labels:
                         done.append(_unlabelled(self._store.name, id, label, author))
                     else:
                         writer.execute("DELETE FROM labels WHERE number = ?", (record.number,))
+                        if isinstance(row := self._store.find(record.label.id), StoredRow):
+                            self._store.note(row.rid)
                         done.append(record)
             self._store.acknowledge()
         return done

@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from fc7_service.collections.commit_counter import CommitCounter, read_commits
 from fc7_service.collections.database import open_for_inspection, translate_errors
 from fc7_service.collections.migration import migrate, remove_copy
 from fc7_service.collections.readers import Readers
-from fc7_service.collections.rows import DamagedRow, StoredRow, parse_payload, read_row, read_vector
+from fc7_service.collections.rows import DamagedRow, Item, StoredRow, parse_payload, read_row, read_vector
 from fc7_service.collections.schema import FILE, last_rid, read_definition, read_versions
 from fc7_service.collections.store_writer import StoreWriter
 
@@ -33,6 +33,16 @@ _METADATA = "SELECT rid, place, id, content, payload, items.crc FROM items "
 _ROWS = (
     "SELECT rid, place, id, content, payload, items.crc, vector, vectors.crc FROM items LEFT JOIN vectors USING (rid) "
 )
+
+
+class RowWatcher(Protocol):
+    """Something that follows the rows of a store."""
+
+    def note(self, rid: int, dropped: NDArray[Any] | None = None) -> None:
+        """Take note of a row that the open transaction touched, with its vector if it was deleted."""
+
+    def wait(self) -> None:
+        """Wait for what runs in the background."""
 
 
 class Store:
@@ -51,8 +61,10 @@ class Store:
         The id, as far as it can be read, of each rid that was found damaged since the store was opened.
     pinned
         See `Readers`.
-    transaction, acknowledge, put, set_payload, drop
+    transaction, acknowledge
         See `StoreWriter`.
+    watchers
+        Learn of every row that a transaction touches, also of one that is then rolled back.
 
     Raises
     ------
@@ -67,6 +79,7 @@ class Store:
     def __init__(self, folder: Path, versions: dict[str, str] | None = None) -> None:
         self.name, self._path = folder.name, folder / FILE
         self.damaged: dict[int, str] = {}
+        self.watchers: list[RowWatcher] = []
         migrate(folder)
         with translate_errors(self.name):
             with contextlib.closing(open_for_inspection(self._path)) as connection:
@@ -77,7 +90,6 @@ class Store:
         self._readers = Readers(self._path)
         self.pinned = self._readers.pinned
         self.transaction, self.acknowledge = self._writer.transaction, self._writer.acknowledge
-        self.put, self.set_payload, self.drop = self._writer.put, self._writer.set_payload, self._writer.drop
 
     def check(self) -> None:
         """Check the structure of the table of items and its indexes.
@@ -237,6 +249,27 @@ class Store:
         """Return the raw vector (D,) of a row as the open transaction sees it, or None if it is damaged."""
         row = self._writer.connection.execute("SELECT vector, crc FROM vectors WHERE rid = ?", (rid,)).fetchone()
         return None if row is None else read_vector(self.definition.dim, rid, *row)
+
+    def put(self, item: Item, place: int | None) -> StoredRow:
+        """Write a row. See `StoreWriter.put`."""
+        row = self._writer.put(item, place)
+        self.note(row.rid)
+        return row
+
+    def set_payload(self, row: StoredRow, payload: dict[str, Any]) -> None:
+        """Write the payload of a row. See `StoreWriter.set_payload`."""
+        self._writer.set_payload(row, payload)
+        self.note(row.rid)
+
+    def drop(self, rid: int) -> None:
+        """Delete a row. See `StoreWriter.drop`."""
+        self.note(rid, self.vector(rid) if self.watchers else None)
+        self._writer.drop(rid)
+
+    def note(self, rid: int, dropped: NDArray[Any] | None = None) -> None:
+        """Tell the watchers that the open transaction touched a row, and its vector if it is deleted."""
+        for watcher in self.watchers:
+            watcher.note(rid, dropped)
 
     def forget_damage(self, rids: Iterable[int]) -> None:
         """Take rows that are no longer stored off the list of damaged ones."""

@@ -76,7 +76,7 @@ class Classifier:
         if self.version.unknown is None:
             raise FailedPrecondition(
                 f"version {self.version.version} of head {self.version.name!r} cannot refuse unknown pictures: that "
-                "takes at least three classes and a training by fc7 0.3 or newer",
+                "takes at least three classes, and a training by fc7 0.3 or newer that is not instant",
                 name=self.version.name,
                 reason=Reason.HEAD_WITHOUT_RULE,
             )

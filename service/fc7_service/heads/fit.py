@@ -21,7 +21,7 @@ from fc7_service.heads.stop_check import StopCheck, never_stop
 from fc7_service.heads.temperature import fit_temperature
 
 # Strengths of the penalty, for features of unit average variance, strongest first.
-_STRENGTHS = {"ridge": (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4), "logistic": (1e-1, 1e-2, 1e-3, 1e-4)}
+STRENGTHS = {"ridge": (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4), "logistic": (1e-1, 1e-2, 1e-3, 1e-4)}
 _ROUGHLY, _EXACTLY = 1e-2, 1e-3  # see CLOSELY: to compare strengths, and for the head
 _CROSS_VALIDATED_ROWS = 1000  # up to here each fold validates in turn; above, one fold is enough
 _LARGEST = 1e30  # above, float32 sums overflow
@@ -151,7 +151,7 @@ def _choose(
     truth = np.concatenate([y[validation.tested] for validation in validations])
 
     best, best_loss = _DEFAULT, np.inf
-    for method, strengths in _STRENGTHS.items():
+    for method, strengths in STRENGTHS.items():
         last_loss = np.inf
         # Every method before has ended: finding the directions drops the Gram matrices.
         directions = [find_leading_directions(v.fitted) if method == "logistic" else None for v in validations]

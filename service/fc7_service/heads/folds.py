@@ -42,7 +42,7 @@ def assign_folds(labels: Sequence[str], groups: Sequence[str]) -> NDArray[np.int
     InvalidArgument
         There are fewer than two classes, or a class has fewer than two different images of its own.
     """
-    _check_classes(labels)
+    check_classes(labels)
     sizes = Counter(groups)
     classes_of_group: defaultdict[str, set[str]] = defaultdict(set)
     for label, group in zip(labels, groups, strict=True):
@@ -75,7 +75,14 @@ def _spread(sizes: list[int], turn: int) -> list[int]:
     return folds
 
 
-def _check_classes(labels: Sequence[str]) -> None:
+def check_classes(labels: Sequence[str]) -> None:
+    """Refuse labels of fewer than two classes, and one that cannot name a class.
+
+    Raises
+    ------
+    InvalidArgument
+        The rule is named.
+    """
     classes = set(labels)
     if len(classes) < 2:
         what = f"all {len(labels)} rows are of class {min(classes)!r}" if classes else "there is no labelled row"

@@ -8,6 +8,7 @@ from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.measures import Measures
 from fc7_service.heads.unknown_rule import UnknownRule
 
+INSTANT = "instant"  # method of a ridge regression from sums over the rows, which a sample of them judges
 UNREADABLE = "unreadable"  # `HeadVersion.method` in a list, when the version's files cannot be read
 
 
@@ -22,11 +23,11 @@ class HeadVersion:
     count: int  # rows that it was trained on
     accuracy: float  # share of the held-out rows that were classified correctly
     held_out: int  # rows
-    method: str  # "ridge" or "logistic"
+    method: str  # "ridge", "logistic", or `INSTANT`
     seconds: float  # spent on fitting
-    weights_sha256: str  # of the weights file, hex
-    created: str  # ISO 8601, UTC
-    parent_version: int  # newest version at that time; 0 if there was none
+    weights_sha256: str = ""  # of the weights file, hex
+    created: str = ""  # ISO 8601, UTC
+    parent_version: int = 0  # newest version at that time; 0 if there was none
     majority_accuracy: float | None = None  # of always answering the largest class; None before release 0.2
     measures: Measures | None = None  # of the out-of-fold predictions; None before release 0.3
     source: str = ""  # where the rows came from, as the user named it; empty before release 0.3

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from fc7_service.bundle.softmax import softmax
 from fc7_service.heads.conformal import calibration_scores
 from fc7_service.heads.fit import FittedHead
-from fc7_service.heads.folds import NO_FOLD, assign_folds
+from fc7_service.heads.folds import N_FOLDS, NO_FOLD, assign_folds
+from fc7_service.heads.instant import InstantHead, RowSums, SampledRows
 from fc7_service.heads.label_errors import find_label_errors
 from fc7_service.heads.learning_curve import CurvePoint, learning_curve
 from fc7_service.heads.measures import Measures, measure
@@ -113,6 +114,39 @@ def judge(
         calibration=calibration_scores(softmax(logits / np.float32(temperature))[is_judged], y[is_judged]),
         known_rows=normalised_rows(features[known], fitted.softmax.mean).astype(np.float16) if needs_rows else None,
     )
+
+
+def judge_instantly(
+    fitted: InstantHead, sums: RowSums, y: NDArray[np.int64], sample: SampledRows, check_stop: StopCheck
+) -> Judged:
+    """Judge an instant head by its leave-one-out predictions of sampled rows.
+
+    The learning curve has one point, and there is no rule for unknown pictures: both take more fits.
+
+    Parameters
+    ----------
+    fitted, sums, check_stop
+        As for ``fit_instant``.
+    y, sample
+        The rows, and their class numbers (S,).
+    """
+    folds = (np.arange(len(y)) % N_FOLDS).astype(np.int8)  # for the temperature alone
+    probabilities = calibrate_out_of_fold(fitted.logits, y, folds, check_stop)
+    temperature = fitted.softmax.temperature[0]
+    measures = measure(probabilities, y, np.unique(sample.contents, return_inverse=True)[1], sums.classes)
+    judgement = Judgement(
+        ids=tuple(sample.ids),
+        contents=tuple(sample.contents),
+        y=y.astype(np.int32),
+        folds=folds,
+        probabilities=probabilities,
+        suspected=find_label_errors(probabilities, y).astype(np.int32),
+        duplicates=(),
+        curve=(CurvePoint(sums.n_rows - 1, measures.accuracy.value),),
+        measures=measures,
+        unknown=None,
+    )
+    return Judged(judgement, calibration_scores(softmax(fitted.logits / temperature), y), None)
 
 
 def pack_judgement(judgement: Judgement) -> bytes:

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7_service.heads.blocks import row_blocks
 from fc7_service.heads.stop_check import StopCheck, never_stop
+from fc7_service.heads.unknown_scores import normalised_rows
 
 SIMILAR = 0.95  # cosine of centred features
 _PROJECTED = 128  # dimensions of the first, cheap comparison
@@ -41,16 +43,18 @@ def near_duplicates(
     ----------
     Johnson & Lindenstrauss 1984, "Extensions of Lipschitz mappings into a Hilbert space" (random projection).
     """
-    x = features - features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    _normalise(x)
-    if x.shape[1] > _PROJECTED:
-        random = np.random.default_rng(0).standard_normal((x.shape[1], _PROJECTED), np.float32)
-        z, least_projected = x @ random, least - _MARGIN
-        _normalise(z)
+    mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    n_rows, dim = features.shape
+    if dim > _PROJECTED:
+        random = np.random.default_rng(0).standard_normal((dim, _PROJECTED), np.float32)
+        z, least_projected = np.empty((n_rows, _PROJECTED), np.float32), least - _MARGIN
+        for rows in row_blocks(n_rows):  # a normalised copy of all rows would be as large as the features
+            np.matmul(normalised_rows(features[rows], mean), random, out=z[rows])
+        z = normalised_rows(z, np.zeros(_PROJECTED, np.float32))
     else:
-        z, least_projected = x, least - 1e-5
+        z, least_projected = normalised_rows(features, mean), least - 1e-5
     pairs: list[Pair] = []
-    for start in range(0, len(x), _BLOCK):
+    for start in range(0, n_rows, _BLOCK):
         check_stop()
         if len(pairs) >= _MOST_PAIRS:
             break
@@ -59,13 +63,8 @@ def near_duplicates(
         first, second = i[i < j] + start, j[i < j] + start
         for part in range(0, len(first), _BLOCK):
             a, b = first[part : part + _BLOCK], second[part : part + _BLOCK]
-            similarities = np.einsum("nd,nd->n", x[a], x[b])
+            similarities = np.einsum("nd,nd->n", *(normalised_rows(features[side], mean) for side in (a, b)))
             is_similar = similarities >= least
             found = zip(a[is_similar].tolist(), b[is_similar].tolist(), similarities[is_similar].tolist(), strict=True)
             pairs += [Pair(*one) for one in found]
     return sorted(pairs, key=lambda pair: -pair.similarity)
-
-
-def _normalise(x: NDArray[np.float32]) -> None:
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    np.divide(x, lengths, out=x, where=lengths > 0)

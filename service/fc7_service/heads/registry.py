@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,16 @@ from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, Reason
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.classifier import Classifier
+from fc7_service.heads.fit import STRENGTHS
 from fc7_service.heads.head_folders import HeadFolders, Publication
 from fc7_service.heads.head_version import UNREADABLE, HeadVersion
+from fc7_service.heads.instant import RowSums, SampledRows
 from fc7_service.heads.judgement import Judgement
 from fc7_service.heads.stop_check import StopCheck, never_stop
-from fc7_service.heads.train_version import train_version
+from fc7_service.heads.train_version import TrainedVersion, train_instantly, train_version
 from fc7_service.heads.training_queue import TrainingQueue
+
+T = TypeVar("T")
 
 
 class Heads:
@@ -106,15 +111,51 @@ class Heads:
         trained = train_version(
             name, features, labels, groups, provenance, check_stop, ids=ids, own_groups=own_groups, source=source
         )
-        with self._lock:
-            check_stop()
-            parent = max(self._folders.versions(name), default=0)
-            number = max(parent, self._folders.last_deleted(name)) + 1
-            version = replace(trained.version, version=number, parent_version=parent)
-            self._folders.add(
-                version, trained.weights, trained.judgement, trained.report | {"libraries": self._versions}
-            )
-        return version
+        return self._add(trained, check_stop)
+
+    def train_instantly(
+        self,
+        name: str,
+        sums: RowSums,
+        sample: SampledRows,
+        provenance: Provenance,
+        check_stop: StopCheck = never_stop,
+        *,
+        strengths: Sequence[float] = STRENGTHS["ridge"],
+        source: str = "",
+    ) -> tuple[HeadVersion, float]:
+        """Fit the next version of a head from sums over its rows, judge it by some of them and store it, unpublished.
+
+        Parameters
+        ----------
+        name, provenance, check_stop, source
+            As for ``train``.
+        sums, strengths
+            As for ``fit_instant``.
+        sample
+            Rows that judge the head. Copies of pictures flatter it.
+
+        Returns
+        -------
+        HeadVersion
+            On disk.
+        float
+            The strength of its penalty.
+
+        Raises
+        ------
+        InvalidArgument
+            The name is bad, or there are fewer than two classes.
+        ResourceExhausted
+            The disk is full, or there are too many classes.
+        """
+        self.check_name(name)
+        trained = train_instantly(name, sums, sample, strengths, provenance, check_stop, source=source)
+        return self._add(trained, check_stop), trained.report["strength"]
+
+    async def in_turn(self, name: str, train: Callable[[StopCheck], T]) -> T:
+        """Return what ``train`` returns, after earlier trainings have ended; see `TrainingQueue.run`."""
+        return await self._queue.run(name, train)
 
     async def train_in_turn(
         self,
@@ -308,6 +349,17 @@ class Heads:
             if number == self.published(name):  # other versions are rarely asked for
                 self._published[name] = classifier
             return classifier
+
+    def _add(self, trained: TrainedVersion, check_stop: StopCheck) -> HeadVersion:
+        name = trained.version.name
+        with self._lock:
+            check_stop()
+            parent = max(self._folders.versions(name), default=0)
+            number = max(parent, self._folders.last_deleted(name)) + 1
+            version = replace(trained.version, version=number, parent_version=parent)
+            report = trained.report | {"libraries": self._versions}
+            self._folders.add(version, trained.weights, trained.judgement, report)
+        return version
 
     def _check_exists(self, name: str, version: int) -> None:
         self.check_name(name)

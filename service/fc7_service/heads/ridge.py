@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fc7_service.heads.classifier import SoftmaxLayer
 from fc7_service.heads.standardised_rows import StandardisedRows
+
+T = TypeVar("T")
 
 
 def fit_ridge(rows: StandardisedRows, strengths: Sequence[float]) -> Iterator[SoftmaxLayer]:
@@ -32,22 +35,58 @@ def fit_ridge(rows: StandardisedRows, strengths: Sequence[float]) -> Iterator[So
         yield rows.softmax_layer(weights, rows.class_frequencies)
 
 
-def _solve(gram: NDArray[np.float64], right: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
-    """Return (gram + strength I)^-1 right, with more strength if rounding has made the matrix indefinite.
+def solve_with_leverages(
+    gram: NDArray[np.float64],
+    right: NDArray[np.float64],
+    rows: NDArray[np.float32],
+    strength: float,
+    count: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (gram + strength I)^-1 right, and the share (S,) that each of some rows (S, D) has in its own prediction.
 
-    The factor is computed in the upper triangle of ``gram``, which then gets its values back from the lower one: a
-    second matrix of that size could be as large as the features.
+    The Gram matrix is that of ``count`` centred rows, these among them, divided by their number.
+
+    References
+    ----------
+    Hoaglin & Welsch 1978, "The hat matrix in regression and ANOVA", section 2; 1 / count is the part of the intercept.
     """
-    from scipy.linalg.lapack import dpotrf, dpotrs
+    from scipy.linalg.lapack import dpotrs, dtrtrs
+
+    def use(factor: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        halfway = dtrtrs(factor, rows.T.astype(np.float64, order="F"), lower=True, overwrite_b=True)[0]
+        return dpotrs(factor, right, lower=True)[0], (1 + np.einsum("ds,ds->s", halfway, halfway)) / count
+
+    return _with_factor(gram, strength, use)
+
+
+def _solve(gram: NDArray[np.float64], right: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+    """Return (gram + strength I)^-1 right."""
+    from scipy.linalg.lapack import dpotrs
+
+    def use(factor: NDArray[np.float64]) -> NDArray[np.float64]:
+        solution: NDArray[np.float64] = dpotrs(factor, right, lower=True)[0]
+        return solution
+
+    return _with_factor(gram, strength, use)
+
+
+def _with_factor(gram: NDArray[np.float64], strength: float, use: Callable[[NDArray[np.float64]], T]) -> T:
+    """Return what ``use`` makes of the Cholesky factor of gram + strength I, which is its only during the call.
+
+    Where rounding has made the matrix indefinite, the strength grows. The factor is computed in the upper triangle of
+    ``gram``, which then gets its values back from the lower one: a second matrix of that size could be as large as the
+    features.
+    """
+    from scipy.linalg.lapack import dpotrf
 
     diagonal = gram.diagonal().copy()
     while True:
         np.fill_diagonal(gram, diagonal + strength)
         factor, info = dpotrf(gram.T, lower=True, overwrite_a=True, clean=False)
-        solution: NDArray[np.float64] | None = None if info else dpotrs(factor, right, lower=True)[0]
+        found = None if info else use(factor)
         for i in range(len(gram)):
             gram[i, i + 1 :] = gram[i + 1 :, i]
         np.fill_diagonal(gram, diagonal)
-        if solution is not None:
-            return solution
+        if found is not None:
+            return found
         strength *= 10

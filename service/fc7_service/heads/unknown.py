@@ -8,19 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7_service.heads.classifier import SoftmaxLayer
+from fc7_service.heads.blocks import logits_in_blocks
 from fc7_service.heads.fit import FittedHead
 from fc7_service.heads.folds import NO_FOLD
 from fc7_service.heads.methods import fit_method
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.stop_check import StopCheck
 from fc7_service.heads.unknown_rule import UnknownRule, UnknownScore
-from fc7_service.heads.unknown_scores import normalised_rows, score_logits
+from fc7_service.heads.unknown_scores import neighbour_scores, score_logits
 
 KNOWN_KEPT = 0.95  # share of known pictures that the threshold lets pass
 _TURNS = 5  # a fifth of the classes is left out in each
 _MOST_KNOWN_ROWS = 2000  # that the nearest neighbour is looked for among
-SCORES = ("softmax", "energy", "neighbour")
+SCORES = ("softmax", "energy", "neighbour")  # in the order in which each turn lists them
 
 
 def choose_known_rows(groups: Sequence[str]) -> NDArray[np.int64]:
@@ -60,7 +60,7 @@ def find_unknown_rule(
     n_classes = logits.shape[1]
     if n_classes < 3:
         return None
-    x = normalised_rows(features, features.mean(axis=0, dtype=np.float64).astype(np.float32))
+    mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
     turns = []
     for turn in range(min(_TURNS, n_classes)):
         is_left_out = y % min(_TURNS, n_classes) == turn
@@ -72,15 +72,21 @@ def find_unknown_rule(
         numbers = np.searchsorted(present, y)  # only those of fitted rows mean something
         rows = StandardisedRows(features, numbers, len(present), check_stop, np.flatnonzero(is_fitted))
         layer = next(fit_method(fitted.method, (fitted.strength,), rows, directions=fitted.directions))
-        near = known[is_fitted[known]]
+        judged = np.flatnonzero(is_known | is_left_out)
+        its_logits = logits_in_blocks(layer, features, judged, check_stop) / np.float32(temperature)
+        near = neighbour_scores(features, mean, judged, known[is_fitted[known]])
+        is_one_of_them = is_known[judged]
         turns.append(
-            [_turn_scores(score, layer, features, x, near, temperature, is_known, is_left_out) for score in SCORES]
+            [
+                (scores[is_one_of_them], scores[~is_one_of_them])
+                for scores in (score_logits("softmax", its_logits), score_logits("energy", its_logits), near)
+            ]
         )
     if not turns:
         return None
     measured = [_measure(name, [turn[i] for turn in turns]) for i, name in enumerate(SCORES)]
     best = max(measured, key=lambda one: one.unknown_refused)
-    scores = _out_of_fold_scores(best.name, logits / np.float32(temperature), x, folds, known)
+    scores = _out_of_fold_scores(best.name, logits / np.float32(temperature), features, mean, folds, known)
     is_judged = folds != NO_FOLD
     kept = [
         scores[folds == fold] >= np.quantile(scores[is_judged & (folds != fold)], 1 - KNOWN_KEPT)
@@ -93,26 +99,6 @@ def find_unknown_rule(
         unknown_refused=best.unknown_refused,
         scores=tuple(sorted(measured, key=lambda one: -one.unknown_refused)),
     )
-
-
-def _turn_scores(
-    score: str,
-    layer: SoftmaxLayer,
-    features: NDArray[np.float32],
-    x: NDArray[np.float32],
-    near: NDArray[np.int64],
-    temperature: float,
-    is_known: NDArray[np.bool_],
-    is_unknown: NDArray[np.bool_],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the scores of the known and of the unknown rows of one turn."""
-
-    def of_rows(chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
-        if score == "neighbour":
-            return np.asarray((x[chosen] @ x[near].T).max(axis=1)) if len(near) else np.zeros(chosen.sum(), np.float32)
-        return score_logits(score, layer.logits(features[chosen]) / np.float32(temperature))
-
-    return of_rows(is_known), of_rows(is_unknown)
 
 
 def _measure(name: str, turns: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> UnknownScore:
@@ -140,15 +126,16 @@ def auroc(known: NDArray[np.float32], unknown: NDArray[np.float32]) -> float:
 def _out_of_fold_scores(
     score: str,
     logits: NDArray[np.float32],
-    x: NDArray[np.float32],
+    features: NDArray[np.float32],
+    mean: NDArray[np.float32],
     folds: NDArray[np.int8],
     known: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Return the score of every row by a head with all classes that was fitted without it."""
     if score != "neighbour":
         return score_logits(score, logits)
-    scores = np.empty(len(x), np.float32)
+    scores = np.empty(len(folds), np.float32)
     for fold in np.unique(folds):
         others = known[(folds[known] != fold) & (folds[known] != NO_FOLD)]
-        scores[folds == fold] = (x[folds == fold] @ x[others].T).max(axis=1) if len(others) else 0.0
+        scores[folds == fold] = neighbour_scores(features, mean, np.flatnonzero(folds == fold), others)
     return scores

@@ -12,6 +12,8 @@ from fc7_service.bundle.softmax import softmax
 if TYPE_CHECKING:
     from fc7_service.heads.classifier import SoftmaxLayer
 
+_ROWS_AT_ONCE = 2048
+
 
 def known_scores(
     score: str, layer: SoftmaxLayer, features: NDArray[np.float32], known_rows: NDArray[np.float16] | None
@@ -48,6 +50,19 @@ def normalised_rows(features: NDArray[np.float32], mean: NDArray[np.float32]) ->
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     normalised: NDArray[np.float32] = np.divide(x, lengths, out=x, where=lengths > 0)
     return normalised
+
+
+def neighbour_scores(
+    features: NDArray[np.float32], mean: NDArray[np.float32], judged: NDArray[np.int64], known: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the cosine of each of the rows ``judged`` to the nearest of the rows ``known``; 0 if there are none."""
+    scores = np.zeros(len(judged), np.float32)
+    if len(known):
+        among = normalised_rows(features[known], mean).T
+        for start in range(0, len(judged), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            scores[rows] = (normalised_rows(features[judged[rows]], mean) @ among).max(axis=1)
+    return scores
 
 
 def score_logits(score: str, logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from fc7_service.features.image_features import extract_images
 from fc7_service.heads import limits
 from fc7_service.heads.head_version import HeadVersion
 from fc7_service.heads.registry import Heads
+from fc7_service.rpc.instant_heads import InstantHeads
 from fc7_service.rpc.messages import content_sha256, read_image, read_tensor, write_error
 from fc7_service.rpc.request_models import model_of_provenance
 
@@ -35,6 +36,7 @@ class Trainer:
     def __init__(self, heads: Heads, extractor: Extractor, collections: Collections) -> None:
         self._heads, self._extractor, self._collections = heads, extractor, collections
         self._n_trainings, self._memory = 0, RowMemory()
+        self._instant = InstantHeads(heads)
 
     async def train(
         self, plan: pb.HeadPlan, requests: AsyncIterator[pb.TrainHeadRequest]
@@ -42,12 +44,18 @@ class Trainer:
         """Yield the progress of one call, and at the end the head that it trained."""
         self._heads.check_name(plan.name)
         _check_length(plan.source, _MOST_SOURCE_CHARS, "source")
+        if plan.instant and (plan.group_field or not plan.collection):
+            raise InvalidArgument(
+                "an instant head is trained on a whole collection and splits nothing. Leave out instant, or the groups",
+                name="instant",
+            )
         if plan.collection:
             await _read_to_end(requests, plan)
             with await asyncio.to_thread(self._collections.use, plan.collection) as collection:
+                field = plan.label_field or (None if plan.from_records else "label")
                 read = partial(
                     collection.labelled_features,
-                    plan.label_field or (None if plan.from_records else "label"),
+                    field,
                     limits.max_rows(collection.dim),
                     plan.group_field,
                     plan.from_records,
@@ -55,7 +63,11 @@ class Trainer:
                 with self._training_place():
                     yield pb.TrainProgress(extracted=collection.count, stage="fit")
                     source = plan.source or f"collection {plan.collection}"
-                    head = await self._heads.train_in_turn(plan.name, read, collection.provenance, source)
+                    if plan.instant:
+                        train = self._instant.trainer(plan.name, collection, field, plan.from_records, source)
+                        head = await self._heads.in_turn(plan.name, train)
+                    else:
+                        head = await self._heads.train_in_turn(plan.name, read, collection.provenance, source)
         else:
             model, layer = self._find_source(plan)
             provenance = self._extractor.models.bundle(model).provenance(layer)
