@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,7 +181,7 @@ class Collection:
 
     def labelled_features(
         self, field: str | None, max_rows: int, group_field: str = "", with_records: bool = False
-    ) -> tuple[NDArray[np.float32], list[str], list[str], list[str], list[str]]:
+    ) -> tuple[NDArray[Any], list[str], list[str], list[str], list[str]]:
         """Return features, labels, content hashes, ids and groups of the labelled items. See `labelled_features`."""
         held = current(self.labels.all()) if with_records else {}
         return labelled_features(self._store, held, field, max_rows, group_field)
@@ -191,12 +192,12 @@ class Collection:
         ``field`` and ``with_records`` are those of ``labelled_features``.
         """
         warm = WarmRows(self._store, self.labels, self._writing, field, with_records)
-        self._store.watchers.append(warm)
+        self._store.watchers = [*self._store.watchers, warm]  # a new list, because a writer may be going through it
         return warm
 
     def unfollow_labels(self, warm: WarmRows) -> None:
         """End what ``follow_labels`` began."""
-        self._store.watchers.remove(warm)
+        self._store.watchers = [watcher for watcher in self._store.watchers if watcher is not warm]
 
     @property
     def recall(self) -> Recall | None:

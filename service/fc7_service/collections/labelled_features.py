@@ -18,8 +18,8 @@ from fc7_service.collections.store import Store
 
 def labelled_features(
     store: Store, held: Mapping[str, Mapping[str, LabelRecord]], field: str | None, max_rows: int, group_field: str = ""
-) -> tuple[NDArray[np.float32], list[str], list[str], list[str], list[str]]:
-    """Return features (N, D), labels, content hashes, ids and groups of the items that have a label.
+) -> tuple[NDArray[Any], list[str], list[str], list[str], list[str]]:
+    """Return features (N, D) float16 or float32, labels, content hashes, ids and groups of the items that have a label.
 
     Parameters
     ----------
@@ -43,37 +43,37 @@ def labelled_features(
     ResourceExhausted
         More than ``max_rows`` items have a label.
     """
-    vectors: list[NDArray[Any]] = []
-    labels, contents, ids, groups = [], [], [], []
+    labels, contents, ids, groups = list[str](), list[str](), list[str](), list[str]()
     where = "its label records" if field is None else f"{field!r}"
-    with store.read_all() as (_, rows):
+    with store.read_all() as (count, rows):
+        # Memory that no row is written to is not taken. Features stay in half precision if all are stored so.
+        features: NDArray[Any] = np.empty((min(count, max_rows), store.definition.dim), np.float16)
         for row in intact_rows(rows, store.name):
             payload = json.loads(row.payload)
             is_written = field is None or f"{field}_head" in payload
             from_field = None if is_written else read_label(row.id, payload, field or "")
             label = class_of(held.get(row.id, {}), from_field)
             if label is not None:
-                if len(vectors) == max_rows:
+                if len(labels) == max_rows:
                     raise ResourceExhausted(
                         f"Collection {store.name!r} has more than {max_rows} items with a label in {where}, which "
                         "is as many as fit into memory. Train on a part of them",
                         name=field or "labels",
                         reason=Reason.WORK_TOO_LARGE,
                     )
-                vectors.append(row.vector)
+                if row.vector.dtype.itemsize > features.dtype.itemsize:
+                    features = features.astype(np.float32)
+                features[len(labels)] = row.vector
                 labels.append(label)
                 contents.append(row.content)
                 ids.append(row.id)
                 if group_field:
                     groups.append(read_label(row.id, payload, group_field) or "")
-    if not vectors:
+    if not labels:
         raise InvalidArgument(
             f"Collection {store.name!r} has no item with a label in {where}. Name the field that holds your "
             "labels: --label FIELD, or label=",
             name=field or "labels",
             reason=Reason.NO_LABELS,
         )
-    features = np.empty((len(vectors), store.definition.dim), np.float32)
-    for i, vector in enumerate(vectors):
-        features[i] = vector
-    return features, labels, contents, ids, groups
+    return features[: len(labels)], labels, contents, ids, groups

@@ -24,7 +24,7 @@ from fc7_service.heads.temperature import fit_temperature
 STRENGTHS = {"ridge": (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4), "logistic": (1e-1, 1e-2, 1e-3, 1e-4)}
 _ROUGHLY, _EXACTLY = 1e-2, 1e-3  # see CLOSELY: to compare strengths, and for the head
 _CROSS_VALIDATED_ROWS = 1000  # up to here each fold validates in turn; above, one fold is enough
-_LARGEST = 1e30  # above, float32 sums overflow
+_LARGEST = np.float32(1e30)  # above, float32 sums overflow
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from fc7_service.heads.near_duplicates import near_duplicates
 from fc7_service.heads.stop_check import StopCheck
 from fc7_service.heads.version_files import pack_weights
 
-_COMPARABLE = 1e18  # squares stay within float32
+_COMPARABLE = np.float32(1e18)  # squares stay within float32
 
 
 class TrainedVersion(NamedTuple):
