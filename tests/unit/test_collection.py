@@ -175,7 +175,7 @@ def test_labelled(photos):
     )
     photos.upsert([item("e", label=None)])
     features, labels, groups, ids, _ = photos.labelled_features("label", 3)
-    assert (features.dtype, labels) == (np.float32, ["x", "3", "3"])  # a whole number is its text
+    assert (features.dtype, labels) == (np.float16, ["x", "3", "3"])  # a whole number is its text
     np.testing.assert_array_equal(features, [[1] * 8, [3] * 8, [2] * 8])
     assert groups == [hashlib.sha256(name).hexdigest() for name in (b"a", b"b", b"d")]
     assert ids == ["a", "b", "d"]
