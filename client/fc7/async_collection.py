@@ -86,12 +86,13 @@ class AsyncCollection(CollectionFacts):
         root: Path | str | None = None,
         payloads: Iterable[Payload] | None = None,
         replace: bool = False,
+        keep_thumbnails: bool = False,
         timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
         """Add images. See `Collection.add`."""
         new = new_items.from_images(images, ids, root, payloads)
-        return await self._session.run(collection.upsert(self, new, True, replace, report), timeout_s)
+        return await self._session.run(collection.upsert(self, new, True, replace, report, keep_thumbnails), timeout_s)
 
     async def add_vectors(
         self,
@@ -148,10 +149,15 @@ class AsyncCollection(CollectionFacts):
         return await self._session.run(searching.threshold(self.name, false_matches), timeout_s)
 
     async def get(
-        self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None
+        self,
+        ids: Iterable[str],
+        *,
+        with_features: bool = False,
+        with_thumbnails: bool = False,
+        timeout_s: float | None = None,
     ) -> list[Item | Fc7Error]:
         """Return items by their ids, in the order given. See `Collection.get`."""
-        return await self._session.run(collection.get_items(self, ids, with_features), timeout_s)
+        return await self._session.run(collection.get_items(self, ids, with_features, with_thumbnails), timeout_s)
 
     def items(
         self,

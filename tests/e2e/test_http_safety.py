@@ -75,6 +75,8 @@ def served(tiny_bundle: Path, world: Path) -> Iterator[Served]:
             lies = {"id.txt": world / "secret.txt", "outside": world / "other" / "c.jpg", "up": world / "shown/../x"}
             photos.add([jpeg(9)] * 3, ids=list(lies), payloads=[{"path": str(path)} for path in lies.values()])
             photos.add([jpeg(8)], ids=["text"], payloads=[{"path": 7}])
+            photos.add([jpeg(6, (600, 400))], ids=["kept"], keep_thumbnails=True)
+            photos.add([world / "shown/a.jpg"], ids=["both"], keep_thumbnails=True)
         (world / "shown" / "gone.jpg").unlink()
         (world / "shown" / "changed.jpg").write_bytes(jpeg(77))
         yield server
@@ -82,6 +84,16 @@ def served(tiny_bundle: Path, world: Path) -> Iterator[Served]:
 
 def picture(served: Served, item: str, size: str = "256", **headers: str) -> Answer:
     return ask(served.http, f"/pictures/c?id={item}&size={size}", **(ADMIN | headers))
+
+
+def test_a_kept_thumbnail_is_shown_without_its_file(served: Served) -> None:
+    sizes = {"64": (64, 43), "256": (256, 171), "1024": (256, 171)}  # there is nothing larger to show
+    for size, expected in sizes.items():
+        shown = picture(served, "kept", size)
+        assert (shown.status, Image.open(io.BytesIO(shown.body)).size) == (200, expected)
+        assert picture(served, "kept", size, if_none_match=shown.headers["etag"]).status == 304
+    assert picture(served, "kept", "full").status == 404
+    assert Image.open(io.BytesIO(picture(served, "both", "1024").body)).size == (300, 200)  # that of its file
 
 
 def test_every_route_asks_for_its_scope(served: Served, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 import types
@@ -12,6 +13,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from PIL import Image
 from test_cli import fc7 as command
 from test_cli import rows, serving
 
@@ -94,6 +96,35 @@ async def test_records_outrank_the_field_in_counts_and_in_training(env: Any, pho
     assert "'odd' (1 of 2 classes)" in command(*train, code=2, env=env[0]).stderr  # records alone
     (counted,) = rows(command("collection", "facets", photos.name, "label", "--records", "--json", env=env[0]))
     assert counted["values"][0] == {"value": "odd", "count": 5}
+
+
+async def test_thumbnails_are_kept(env: Any, photos: Any, tmp_path: Path) -> None:
+    for i in range(3):
+        (tmp_path / f"{i}.jpg").write_bytes(jpeg(i, (600, 300)))
+    files = [tmp_path / f"{i}.jpg" for i in range(3)]
+    photos.add(files)
+
+    def drawn() -> list[Any]:
+        return [
+            found.thumbnail and Image.open(io.BytesIO(found.thumbnail))
+            for found in photos.get([file.name for file in files], with_thumbnails=True)
+        ]
+
+    assert drawn() == [None] * 3
+    assert photos.get(["0.jpg"])[0].thumbnail is None
+    keep = ("add", photos.name, tmp_path / "0.jpg", "--keep-thumbnails", "--json")
+    assert rows(command(*keep, env=env[0]))[0]["status"] == "skipped"  # stored before, without one
+    async with fc7.AsyncClient(**env[1]) as client:
+        same = await client.collection(photos.name)
+        await same.add(files[1], keep_thumbnails=True)
+        assert (await same.get(["1.jpg"], with_thumbnails=True))[0].thumbnail
+    first, second, third = drawn()
+    assert [(one.format, one.size) for one in (first, second)] == [("WEBP", (256, 128))] * 2
+    assert third is None
+    files[0].write_bytes(jpeg(7, (300, 600)))
+    photos.add(files[0])  # a new picture, of which nobody asked for a thumbnail
+    assert drawn()[0].size == (128, 256)
+    assert photos.get(["1.jpg"])[0].thumbnail is None
 
 
 def test_the_command_updates(env: Any, photos: Any) -> None:

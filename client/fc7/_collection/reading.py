@@ -26,7 +26,12 @@ class ReadingCalls(CollectionPart):
     """Returns items, one by one or all together, and counts them."""
 
     def get(
-        self, ids: Iterable[str], *, with_features: bool = False, timeout_s: float | None = None
+        self,
+        ids: Iterable[str],
+        *,
+        with_features: bool = False,
+        with_thumbnails: bool = False,
+        timeout_s: float | None = None,
     ) -> list[Item | Fc7Error]:
         """Return items by their ids, in the order given.
 
@@ -36,13 +41,15 @@ class ReadingCalls(CollectionPart):
             Ids of the items.
         with_features
             Return the features too.
+        with_thumbnails
+            Return the thumbnails too, of items that have one. `add` keeps them if it is asked to.
 
         Returns
         -------
         list of Item or Fc7Error
             An id that is not stored gives a `NotFound` error in its place.
         """
-        return self._session.run(collection.get_items(self, ids, with_features), timeout_s)
+        return self._session.run(collection.get_items(self, ids, with_features, with_thumbnails), timeout_s)
 
     def items(
         self,

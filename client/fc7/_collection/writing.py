@@ -29,6 +29,7 @@ class WritingCalls(CollectionPart):
         root: Path | str | None = None,
         payloads: Iterable[Payload] | None = None,
         replace: bool = False,
+        keep_thumbnails: bool = False,
         timeout_s: float | None = None,
         report: Callable[[Added], object] | None = None,
     ) -> list[Added]:
@@ -52,6 +53,8 @@ class WritingCalls(CollectionPart):
         replace
             Replace whatever is stored under the id, from any path, and the whole payload. `update` changes payloads
             alone.
+        keep_thumbnails
+            Keep a small copy of each image in the collection, as WebP of at most 256 pixels. See `get`.
         timeout_s
             Seconds for the whole call. Defaults to the client's ``timeout_s``.
         report
@@ -74,7 +77,7 @@ class WritingCalls(CollectionPart):
         ['skipped', 'added']
         """
         new = new_items.from_images(images, ids, root, payloads)
-        return self._session.run(collection.upsert(self, new, True, replace, report), timeout_s)
+        return self._session.run(collection.upsert(self, new, True, replace, report, keep_thumbnails), timeout_s)
 
     def add_vectors(
         self,

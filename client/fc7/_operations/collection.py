@@ -37,6 +37,7 @@ _STATUSES: dict[int, UpsertStatus] = {
 }
 _IDS = 1000  # per request; an id has at most 1 KiB
 _ITEM_BYTES = 2**18  # a payload of 64 Ki characters, each of four bytes
+_THUMBNAIL_BYTES = 2**17  # of the largest: noise
 
 T = TypeVar("T")
 
@@ -93,6 +94,7 @@ def upsert(
     is_images: bool,
     replace: bool,
     report: Callable[[Added], object] | None,
+    keep_thumbnails: bool = False,
 ) -> Operation[list[Added]]:
     """Add items batch by batch, and report each item when the server has answered.
 
@@ -102,11 +104,16 @@ def upsert(
     mode = pb.UPSERT_MODE_REPLACE if replace else pb.UPSERT_MODE_MERGE
     batches = split(items, lambda item: item.n_bytes, BATCH_IMAGES if is_images else ROWS)
 
+    def request_of(items: list[pb.NewItem]) -> pb.UpsertItemsRequest:
+        return pb.UpsertItemsRequest(
+            collection=collection.name, items=items, mode=mode, keep_thumbnails=keep_thumbnails
+        )
+
     def pack(batch: list[NewItem]) -> pb.UpsertItemsRequest:
-        return pb.UpsertItemsRequest(collection=collection.name, items=[item.message for item in batch], mode=mode)
+        return request_of([item.message for item in batch])
 
     def pack_inquiry(batch: list[NewItem]) -> pb.UpsertItemsRequest:
-        return pb.UpsertItemsRequest(collection=collection.name, items=[item.inquiry for item in batch], mode=mode)
+        return request_of([item.inquiry for item in batch])
 
     while (work := (yield next_request(batches, pack_inquiry if is_images else pack)))[0]:
         batch = work[0]
@@ -137,14 +144,20 @@ def contains(collection: CollectionFacts, id: str) -> Operation[bool]:
     return isinstance(item, Item)
 
 
-def get_items(collection: CollectionFacts, ids: Iterable[str], with_features: bool) -> Operation[list[Item | Fc7Error]]:
+def get_items(
+    collection: CollectionFacts, ids: Iterable[str], with_features: bool, with_thumbnails: bool = False
+) -> Operation[list[Item | Fc7Error]]:
     """Return items by id."""
     items: list[Item | Fc7Error] = []
     if with_features and not collection.dim:
         collection = yield from get(collection.name)
-    for part in split_ids(ids, _page_size(collection.dim, with_features)):
-        sent = [own.sent for own in part]
-        request = pb.GetItemsRequest(collection=collection.name, ids=sent, with_features=with_features)
+    for part in split_ids(ids, _page_size(collection.dim, with_features, with_thumbnails)):
+        request = pb.GetItemsRequest(
+            collection=collection.name,
+            ids=[own.sent for own in part],
+            with_features=with_features,
+            with_thumbnails=with_thumbnails,
+        )
         response: pb.GetItemsResponse = yield SendRequest(Stub, "GetItems", request)
         items += [
             _read_item(result.item)
@@ -230,9 +243,10 @@ def delete_items(
     return removed
 
 
-def _page_size(dim: int, with_features: bool) -> int:
+def _page_size(dim: int, with_features: bool, with_thumbnails: bool = False) -> int:
     """Return how many items fit a message, whatever their payloads are."""
-    return max(1, MAX_MESSAGE_BYTES * 3 // 4 // (_ITEM_BYTES + 4 * dim * with_features))
+    n_bytes = _ITEM_BYTES + 4 * dim * with_features + _THUMBNAIL_BYTES * with_thumbnails
+    return max(1, MAX_MESSAGE_BYTES * 3 // 4 // n_bytes)
 
 
 def _is_wanted(result: pb.UpsertResult) -> bool:
@@ -268,4 +282,4 @@ def _read_facts(collection: pb.Collection) -> CollectionFacts:
 
 def _read_item(item: pb.Item) -> Item:
     feature: Any = read_tensor(item.feature) if item.HasField("feature") else None
-    return Item(item.id, read_payload(item.payload_json), item.content_sha256, feature)
+    return Item(item.id, read_payload(item.payload_json), item.content_sha256, feature, item.thumbnail or None)

@@ -39,6 +39,11 @@ STATUSES = ("added", "replaced", "skipped", "failed")
     is_flag=True,
     help="Replace stored items of the same id together with their payload, whatever path they came from.",
 )
+@click.option(
+    "--keep-thumbnails",
+    is_flag=True,
+    help="Keep a small copy of each image in the collection, for the page: WebP of at most 256 pixels.",
+)
 @exclude_option
 @json_option
 @connected
@@ -50,6 +55,7 @@ def add(
     id_prefix: str,
     item_id: str | None,
     replace: bool,
+    keep_thumbnails: bool,
     scan: FolderScan,
     as_json: bool,
 ) -> None:
@@ -93,6 +99,7 @@ def add(
                 ids=[item_id or id_prefix + image.id for image in images],
                 payloads=[_payload(image, label) for image, label in zip(images, labels, strict=True)],
                 replace=replace,
+                keep_thumbnails=keep_thumbnails,
                 report=report,
             )
         except KeyboardInterrupt:

@@ -82,12 +82,15 @@ class Item:
         SHA-256 (hex) of the image's or the feature's bytes.
     feature : NDArray[np.float32] or None
         (D,), as extracted. None if it was not asked for.
+    thumbnail : bytes or None
+        WebP. None if it was not asked for, or if the collection keeps none of this item.
     """
 
     id: str
     payload: dict[str, Any]
     content_sha256: str
     feature: NDArray[np.float32] | None = None
+    thumbnail: bytes | None = None
 
     def __repr__(self) -> str:
         return f"Item({self.id!r}, {self.payload})"

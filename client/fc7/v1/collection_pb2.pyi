@@ -176,14 +176,16 @@ class NewItem(_message.Message):
     def __init__(self, id: _Optional[str] = ..., image: _Optional[_Union[_common_pb2.Image, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., content_sha256: _Optional[str] = ..., payload_json: _Optional[str] = ...) -> None: ...
 
 class UpsertItemsRequest(_message.Message):
-    __slots__ = ("collection", "items", "mode")
+    __slots__ = ("collection", "items", "mode", "keep_thumbnails")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_THUMBNAILS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     items: _containers.RepeatedCompositeFieldContainer[NewItem]
     mode: UpsertMode
-    def __init__(self, collection: _Optional[str] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ..., mode: _Optional[_Union[UpsertMode, str]] = ...) -> None: ...
+    keep_thumbnails: bool
+    def __init__(self, collection: _Optional[str] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ..., mode: _Optional[_Union[UpsertMode, str]] = ..., keep_thumbnails: bool = ...) -> None: ...
 
 class UpsertItemsResponse(_message.Message):
     __slots__ = ("results", "timing", "count")
@@ -206,26 +208,30 @@ class UpsertResult(_message.Message):
     def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[UpsertStatus, str]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "payload_json", "content_sha256", "feature")
+    __slots__ = ("id", "payload_json", "content_sha256", "feature", "thumbnail")
     ID_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_JSON_FIELD_NUMBER: _ClassVar[int]
     CONTENT_SHA256_FIELD_NUMBER: _ClassVar[int]
     FEATURE_FIELD_NUMBER: _ClassVar[int]
+    THUMBNAIL_FIELD_NUMBER: _ClassVar[int]
     id: str
     payload_json: str
     content_sha256: str
     feature: _common_pb2.Tensor
-    def __init__(self, id: _Optional[str] = ..., payload_json: _Optional[str] = ..., content_sha256: _Optional[str] = ..., feature: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    thumbnail: bytes
+    def __init__(self, id: _Optional[str] = ..., payload_json: _Optional[str] = ..., content_sha256: _Optional[str] = ..., feature: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., thumbnail: _Optional[bytes] = ...) -> None: ...
 
 class GetItemsRequest(_message.Message):
-    __slots__ = ("collection", "ids", "with_features")
+    __slots__ = ("collection", "ids", "with_features", "with_thumbnails")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     WITH_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    WITH_THUMBNAILS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     ids: _containers.RepeatedScalarFieldContainer[str]
     with_features: bool
-    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., with_features: bool = ...) -> None: ...
+    with_thumbnails: bool
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., with_features: bool = ..., with_thumbnails: bool = ...) -> None: ...
 
 class GetItemsResponse(_message.Message):
     __slots__ = ("results",)

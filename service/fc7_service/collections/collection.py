@@ -29,6 +29,7 @@ from fc7_service.collections.recall import Recall, ignore_recall
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.searcher import Searcher
 from fc7_service.collections.store import Store
+from fc7_service.collections.thumbnails import Thumbnails
 from fc7_service.collections.warm_rows import WarmRows
 from fc7_service.collections.writes import Writes
 
@@ -51,6 +52,8 @@ class Collection:
     ----------
     labels
         Its label records.
+    thumbnails
+        Those that it keeps.
     get, page, page_where, page_ordered, count_where
         See `ItemReads`.
     upsert, delete, delete_where, update, update_where
@@ -80,6 +83,7 @@ class Collection:
         self._is_checked = False
         self._writing = threading.Lock()  # held for one transaction and its publication
         self.labels = Labels(self._store, self._writing)
+        self.thumbnails = Thumbnails(self._store)
         self._searcher = Searcher(self._store, self._writing, may_use_gpu=may_use_gpu)
         self._rarity = Rarity(self._store, folder)
         self._reads = reads = ItemReads(self._store)

@@ -30,6 +30,7 @@ class Item:
     content_sha256: str  # hex, of the image's or the vector's bytes
     payload: dict[str, Any]
     vector: NDArray[np.float32]  # (D,)
+    thumbnail: bytes = b""  # WebP, of this content; empty to keep the one that is stored of it
 
 
 @dataclass(frozen=True, slots=True)

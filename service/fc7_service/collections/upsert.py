@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ class NewItem:
     payload: dict[str, Any]
     vector: NDArray[np.float32] | None = None  # (D,), or None for an image
     has_image: bool = False  # the image was sent, and not only its digest
+    has_thumbnail: bool = False  # a thumbnail of the image is to be kept
 
 
 class Upsert:
     """One call that adds items. Each item ends with a status or with an error of its own.
 
-    Call ``sort``, then ``add_features`` with the features of the images that ``unextracted`` lists, then ``store``.
+    Call ``sort``, then ``add_features`` with the features of the images that ``unextracted`` lists, ``add_thumbnails``
+    with the thumbnails of those that ``undrawn`` lists, and ``store``.
 
     Parameters
     ----------
@@ -43,16 +45,22 @@ class Upsert:
         self._outcomes: list[str | Fc7Error] = [item if isinstance(item, Fc7Error) else "" for item in items]
         self._ready: dict[int, Item] = {}  # position in the call -> item to store
         self.unextracted: list[int] = []  # positions of the items whose images must be extracted
+        self.undrawn: list[int] = []  # positions of the items whose images need thumbnails
+        self._thumbnails: dict[int, bytes] = {}  # position in the call -> WebP
 
     def sort(self) -> None:
         """Decide what happens to each item; the feature of stored content is used again."""
         valid = {i: item for i, item in enumerate(self._items) if not isinstance(item, Fc7Error)}
-        stored = self._collection.get([item.id for item in valid.values()], True)
+        ids = [item.id for item in valid.values()]
+        stored, drawn = self._collection.get(ids, True), self._collection.thumbnails.contents(ids)
         for (i, item), old in zip(valid.items(), stored, strict=True):
             vector = item.vector
             if vector is None and isinstance(old, StoredItem) and old.content_sha256 == item.content_sha256:
                 vector = old.vector
-            if vector is not None:
+            is_drawn = drawn.get(item.id) == item.content_sha256
+            if not is_drawn and item.has_image and (item.has_thumbnail or item.id in drawn):
+                self.undrawn.append(i)
+            if vector is not None and (is_drawn or item.has_image or not item.has_thumbnail):
                 self._add(i, item, vector)
             elif item.has_image:
                 self.unextracted.append(i)
@@ -72,6 +80,10 @@ class Upsert:
             elif not isinstance(item, Fc7Error):
                 self._add(i, item, feature)
 
+    def add_thumbnails(self, images: Sequence[bytes]) -> None:
+        """Take the thumbnail of each image that ``undrawn`` lists; empty for an image that cannot be read."""
+        self._thumbnails = dict(zip(self.undrawn, images, strict=True))
+
     def store(self, *, is_merged: bool) -> list[str | Fc7Error]:
         """Store what is ready, on disk when this returns; return "added", "replaced", "skipped" or an error per item.
 
@@ -82,7 +94,7 @@ class Upsert:
         """
         positions = sorted(self._ready)
         if positions:
-            items = [self._ready[i] for i in positions]
+            items = [replace(self._ready[i], thumbnail=self._thumbnails.get(i, b"")) for i in positions]
             statuses = self._collection.upsert(items, is_merged=is_merged)
             for i, status in zip(positions, statuses, strict=True):
                 self._outcomes[i] = status

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from fc7.contract.filter import Filter, matches
 from fc7.errors import Fc7Error
+from fc7_service.collections import labels, thumbnails
 from fc7_service.collections.item_reads import ItemReads
 from fc7_service.collections.item_rules import check_id, check_vector
-from fc7_service.collections.labels import forget
 from fc7_service.collections.payload import is_equal, merge
 from fc7_service.collections.payload_updates import PayloadChange, Updated, update_matching, update_row
 from fc7_service.collections.rows import Item, StoredRow, why_absent
@@ -100,7 +101,8 @@ class Writes:
                     were_there.append(row is not None)
                     if row is not None:
                         self._store.drop(row.rid)
-                        forget(writer, wanted)
+                        labels.forget(writer, wanted)
+                        thumbnails.forget(writer, wanted)
                         changes.delete(row.rid)
             self._publish(changes)
             self._store.acknowledge()
@@ -140,7 +142,8 @@ class Writes:
                         continue  # deleted, replaced or changed meanwhile
                     ids.append(own)
                     self._store.drop(rid)
-                    forget(writer, own)
+                    labels.forget(writer, own)
+                    thumbnails.forget(writer, own)
                     changes.delete(rid)
             self._publish(changes)
             self._store.acknowledge()
@@ -181,9 +184,9 @@ class Writes:
     def _write(self, jobs: list[_PendingUpsert]) -> None:
         changes = RowChanges()
         try:
-            with self._store.transaction():
+            with self._store.transaction() as writer:
                 for job in jobs:
-                    job.statuses = [self._put(item, changes, job.is_merged) for item in job.items]
+                    job.statuses = [self._put(writer, item, changes, job.is_merged) for item in job.items]
             self._publish(changes)
             self._store.acknowledge()
         except BaseException as error:
@@ -193,7 +196,7 @@ class Writes:
             for job in jobs:
                 job.is_done = True
 
-    def _put(self, item: Item, changes: RowChanges, is_merged: bool) -> str | Fc7Error:
+    def _put(self, writer: sqlite3.Connection, item: Item, changes: RowChanges, is_merged: bool) -> str | Fc7Error:
         old = self._store.find(item.id)
         if isinstance(old, StoredRow):
             stored, is_same = json.loads(old.payload), old.content == item.content_sha256
@@ -204,12 +207,18 @@ class Writes:
                     return error
                 item = replace(item, payload=payload)
             if is_same and is_equal(stored, item.payload) and self._store.vector(old.rid) is not None:
+                if item.thumbnail:
+                    thumbnails.put(writer, item.id, item.content_sha256, item.thumbnail)
                 return "skipped"
         if old is not None:
             self._store.drop(old.rid)
             changes.delete(old.rid)
         row = self._store.put(item, old.place if isinstance(old, StoredRow) else None)
         changes.added[row.rid] = row
+        if item.thumbnail:
+            thumbnails.put(writer, item.id, item.content_sha256, item.thumbnail)
+        elif old is not None and row.content != (old.content if isinstance(old, StoredRow) else ""):
+            thumbnails.forget(writer, item.id)
         return "added" if old is None else "replaced"
 
     def _publish(self, changes: RowChanges) -> None:

@@ -1,13 +1,13 @@
-"""The pictures of items, from their files on the server's disk: `GET /pictures/COLLECTION?id=ID&size=256`.
+"""The pictures of items: `GET /pictures/COLLECTION?id=ID&size=256`.
 
-A file is shown only if it lies in a folder that the server was told to show, and only while it is the picture of which
-the item was made. So nobody can make the server show another file by storing its path.
+Small ones are the thumbnails that a collection keeps. All others come from the files on the server's disk. A file is
+shown only if it lies in a folder that the server was told to show, and only while it is the picture of which the item
+was made. So nobody can make the server show another file by storing its path.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import stat
@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,13 +24,12 @@ from starlette.routing import Route
 from fc7.contract.image_digest import image_digest
 from fc7.errors import InvalidArgument, NotFound, Reason
 from fc7.v1 import collection_pb2
-from fc7_service.bundle.recipe import Recipe
-from fc7_service.features.decode import MAX_IMAGE_BYTES, Picture
+from fc7_service.features.decode import MAX_IMAGE_BYTES
 from fc7_service.features.image_format import detect_format
+from fc7_service.features.thumbnail import THUMBNAIL_SIZE, make_thumbnail
 from fc7_service.http.door import Door
 
 SIZES = (64, 256, 1024)  # pixels of the longer side
-_QUALITY = 80  # of WebP
 _CACHE_BYTES = 64 * 2**20  # some 6,000 pictures of 256 pixels
 _KEPT = "private, max-age=60"  # a browser asks again after a minute, with the ETag
 _AT_ONCE = 2  # pictures that are made
@@ -62,7 +60,7 @@ class Pictures:
     async def _answer(self, request: Request) -> Response:
         collection, item_id = request.path_params["collection"], request.query_params.get("id", "")
         size = _read_size(request.query_params.get("size", "256"))
-        ask = collection_pb2.GetItemsRequest(collection=collection, ids=[item_id])
+        ask = collection_pb2.GetItemsRequest(collection=collection, ids=[item_id], with_thumbnails=size is not None)
         found = await self._door.ask(request, "/fc7.v1.CollectionService/GetItems", ask, shows_paths=True)
         (result,) = found.results
         if result.HasField("error"):
@@ -71,8 +69,8 @@ class Pictures:
             data = await asyncio.to_thread(self._make, result.item, size)
         if data is None:
             raise NotFound(
-                f"item {item_id[:64]!r} has no picture that this server may show: its file lies in no folder of "
-                "--pictures, is gone, or has changed",
+                f"item {item_id[:64]!r} has no picture that this server may show: it keeps no thumbnail, and its "
+                "file lies in no folder of --pictures, is gone, or has changed",
                 name=item_id,
                 reason=Reason.FILE_NOT_FOUND,
             )
@@ -84,6 +82,12 @@ class Pictures:
 
     def _make(self, item: collection_pb2.Item, size: int | None) -> bytes | None:
         """Return the picture of an item, or the file itself without a size; None if there is none to show."""
+        kept = item.thumbnail
+        if size is not None and kept and size <= THUMBNAIL_SIZE:
+            return kept if size == THUMBNAIL_SIZE else make_thumbnail(kept, size)
+        return self._from_file(item, size) or kept or None
+
+    def _from_file(self, item: collection_pb2.Item, size: int | None) -> bytes | None:
         try:
             file = self._find(item)
             facts = None if file is None else os.stat(file)
@@ -116,22 +120,6 @@ def _read(path: Path) -> bytes:
     """Return the bytes of a file, and no more of it than a picture may have."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # does not wait, if it became a pipe
         return file.read(MAX_IMAGE_BYTES + 1)
-
-
-def make_thumbnail(data: bytes, size: int) -> bytes:
-    """Return a picture as WebP, upright and in RGB, whose longer side has at most ``size`` pixels.
-
-    Raises
-    ------
-    ImageDecodeError
-        The bytes are no picture that fc7 reads.
-    """
-    recipe = Recipe(size, size, 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # only its size counts here
-    image = Picture(data, recipe).upright()
-    image.thumbnail((size, size), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WebP", quality=_QUALITY)
-    return buffer.getvalue()
 
 
 class _Cache:

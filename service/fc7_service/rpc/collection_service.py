@@ -82,7 +82,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     async def GetItems(self, request: pb.GetItemsRequest, context: Any) -> pb.GetItemsResponse:  # noqa: N802
         """Return items by id."""
         with await self._use(request.collection) as collection:
-            return await self._pools.read(_get_items, collection, list(request.ids), request.with_features)
+            return await self._pools.read(_get_items, collection, request)
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Any) -> pb.ListItemsResponse:  # noqa: N802
         """List items page by page."""
@@ -215,15 +215,18 @@ def _check_memory(collection: Collection, n_items: int) -> None:
         )
 
 
-def _get_items(collection: Collection, ids: list[str], with_features: bool) -> pb.GetItemsResponse:
+def _get_items(collection: Collection, request: pb.GetItemsRequest) -> pb.GetItemsResponse:
     """Return one result per id; stop where the answer would not fit one message."""
     answer, n_bytes = pb.GetItemsResponse(), 0
-    for start in range(0, len(ids), _READ_AT_ONCE):
-        for item in collection.get(ids[start : start + _READ_AT_ONCE], with_features):
+    for start in range(0, len(request.ids), _READ_AT_ONCE):
+        ids = request.ids[start : start + _READ_AT_ONCE]
+        thumbnails = collection.thumbnails.images(ids) if request.with_thumbnails else {}
+        for item in collection.get(ids, request.with_features):
             if isinstance(item, Fc7Error):
                 result = answer.results.add(error=write_error(item))
             else:
                 result = answer.results.add(item=write_item(item))
+                result.item.thumbnail = thumbnails.get(item.id, b"")
             n_bytes += result.ByteSize()  # not of the answer, which would be serialised as a whole each time
         check_answer(n_bytes, "ids")
     return answer
