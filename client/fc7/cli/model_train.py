@@ -52,6 +52,13 @@ _recipe_option = click.option(
     "of a shipped model.",
 )
 @click.option(
+    "--teacher",
+    type=path_type,
+    metavar="FOLDER|MODEL",
+    help="Bundle whose features and logits the network also learns to predict: its folder, or the name of a shipped "
+    "model. The classes may differ.",
+)
+@click.option(
     "--checkpoints",
     type=path_type,
     metavar="DIR",
@@ -67,6 +74,7 @@ def train(
     epochs: int | None,
     heads: bool,
     start: Path | None,
+    teacher: Path | None,
     checkpoints: Path | None,
     as_json: bool,
 ) -> None:
@@ -99,7 +107,7 @@ def train(
             if state.top1 is not None:
                 print_text(f"epoch {state.epoch}: loss {state.loss:.3f}, top-1 {state.top1:.3f}", err=True)
 
-        trained = run(folders, plan, checkpoints, report, start=start, processes=processes)
+        trained = run(folders, plan, checkpoints, report, start=start, teacher=teacher, processes=processes)
     if processes.is_main:
         if trained.record.n_near:
             left_out = f"{counted(trained.record.n_near, 'picture')} left out"

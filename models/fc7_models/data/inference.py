@@ -34,8 +34,8 @@ def open_model(name: str) -> Bundle:
     return folder.open_model(name or next(iter(folder.shipped_bundles()), name))
 
 
-def open_graph(graph: bytes, *, threads: int = 0) -> RunGraph:
-    """Return a function that runs an ONNX file on the CPU.
+def open_graph(graph: bytes, *, threads: int = 0, device: str = "cpu") -> RunGraph:
+    """Return a function that runs an ONNX file.
 
     The function takes inputs (N, 3, H, W) and the names of outputs, and returns their values in that order.
 
@@ -45,10 +45,14 @@ def open_graph(graph: bytes, *, threads: int = 0) -> RunGraph:
         Content of the file.
     threads
         0 means one thread per core.
+    device
+        "cpu", or "cuda" for the first GPU; ONNX Runtime falls back to the CPU where it cannot use one.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    wanted = ["CUDAExecutionProvider"] if device == "cuda" else []
+    providers = [name for name in [*wanted, "CPUExecutionProvider"] if name in ort.get_available_providers()]
+    session = ort.InferenceSession(graph, options, providers=providers)
     image = session.get_inputs()[0].name
     return lambda inputs, names: session.run(list(names), {image: inputs})
 

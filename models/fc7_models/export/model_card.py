@@ -63,7 +63,7 @@ def write_card(trained: TrainedNetwork, name: str) -> str:
         schedule=_schedule(recipe, plan.peak_rate(record.n_pictures)),
         seed=plan.seed,
         optimiser=_optimiser(recipe),
-        loss=_loss(recipe, plan.has_heads),
+        loss=_loss(recipe, plan.has_heads, record.teacher),
         augmentation=_augmentation(recipe),
         px=trained.network.recipe.crop_px,
         crops=_crops(trained, recipe),
@@ -113,12 +113,14 @@ def _optimiser(recipe: TrainingRecipe) -> str:
     return text
 
 
-def _loss(recipe: TrainingRecipe, has_heads: bool) -> str:
+def _loss(recipe: TrainingRecipe, has_heads: bool, teacher: str) -> str:
     text = "softmax cross-entropy"
     if recipe.contrastive_weight:
         text += f", and {recipe.contrastive_weight} times that of matching {recipe.n_views} views of a picture"
     if recipe.label_smoothing:
         text += f", label smoothing {recipe.label_smoothing}"
+    if teacher:
+        text += f", and the distance to the features and logits of `{teacher}`"
     return f"{text}; one softmax per folder on shared layers, of which the first is kept" if has_heads else text
 
 

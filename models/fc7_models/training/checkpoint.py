@@ -20,6 +20,7 @@ _MEANINGS = {
     "heads": "other classes",
     "processes": "another number of processes",
     "start": "other initial weights",
+    "teacher": "another teacher, or none",
     "recipe_settings": "another version of its recipe",
 }
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from fc7.errors import FailedPrecondition
+from fc7.errors import FailedPrecondition, ResourceExhausted
 from fc7_models.data.training_set import TrainingSet, read_training_set
 from fc7_models.networks import find_network
 from fc7_models.training.checkpoint import Checkpoint, is_milestone
@@ -21,6 +22,7 @@ from fc7_models.training.plan import Plan
 from fc7_models.training.precision import choose_precision
 from fc7_models.training.process_group import ProcessGroup, single_process
 from fc7_models.training.recipes import find_recipe
+from fc7_models.training.teacher import load_teacher
 from fc7_models.training.trained_network import TrainedNetwork, TrainingRecord
 from fc7_models.training.trainer import Trainer, TrainingSetup
 
@@ -51,6 +53,7 @@ def train(
     report: Report,
     *,
     start: Path | None = None,
+    teacher: Path | None = None,
     processes: ProcessGroup | None = None,
 ) -> TrainedNetwork:
     """Train ``plan.network`` on the pictures of ``folders``.
@@ -70,6 +73,9 @@ def train(
     start
         File of an earlier run, or a bundle, whose weights this run begins with (see ``load_initial_weights``). The
         softmax begins anew where the classes differ. None begins with random weights.
+    teacher
+        A bundle with logits: its folder, or the name of a shipped one. The network also learns to predict its answers
+        to the same views. None: no teacher.
     processes
         The processes that share the work; None: only this one.
 
@@ -84,14 +90,15 @@ def train(
         No such network, recipe, folder or file.
     InvalidArgument, ImageDecodeError
         The pictures are damaged or unfit for training, or there are fewer than processes; the message names the
-        picture or class. Or ``start`` holds another network.
+        picture or class. Or ``start`` holds another network, or ``teacher`` has no logits.
     FailedPrecondition
         The checkpoint was made by another plan, from other pictures or by another version; or the training diverged.
     DataLoss
         The checkpoint, or ``start``, is damaged.
     """
-    setup = TrainingSetup(plan, find_network(plan.network), find_recipe(plan.recipe))
     processes = processes or single_process()
+    taught_by = load_teacher(teacher, processes.device) if teacher else None
+    setup = TrainingSetup(plan, find_network(plan.network), find_recipe(plan.recipe), taught_by)
     initial = load_initial_weights(start, plan) if start else None
     with processes.main_first():
         pictures = read_training_set(
@@ -154,6 +161,7 @@ def run_epochs(
             epochs=epochs,
             n_near=len(pictures.near_duplicates),
             near=pictures.near_duplicates,
+            teacher=setup.teacher.name if setup.teacher else "",
             earlier=[*initial.trained.record.earlier, initial.trained.record.as_earlier_run()] if initial else [],
         )
         return TrainedNetwork(trainer.averaged_network(), record)
@@ -194,7 +202,10 @@ def _run_epoch(trainer: Trainer, checkpoint: Checkpoint, path: Path, report: Rep
     for i, (views, labels) in enumerate(trainer.batches(epoch, first), first):
         step = epoch * n_steps + i
         trainer.set_learning_rate(step)
-        loss = trainer.step(views, labels)
+        try:
+            loss = trainer.step(views, labels)
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(trainer, tuple(views.shape), error) from error
         checkpoint.step, checkpoint.loss = i + 1, loss if i == 0 else 0.98 * checkpoint.loss + 0.02 * loss
         now = time.monotonic()
         speed = (i + 1 - first) * trainer.batch * trainer.processes.size / (now - began)
@@ -207,9 +218,18 @@ def _run_epoch(trainer: Trainer, checkpoint: Checkpoint, path: Path, report: Rep
     return speed
 
 
+def _out_of_memory(trainer: Trainer, shape: tuple[int, ...], error: Exception) -> ResourceExhausted:
+    return ResourceExhausted(
+        f"{trainer.processes.hardware} has too little memory for {shape[0]} views of {shape[-1]} pixels ({error}). "
+        "Free some and start the run again: it continues from its last checkpoint",
+        name="device",
+    )
+
+
 def _check_loss(loss: float, trainer: Trainer, epoch: int) -> None:
     plan, guessing = trainer.plan, math.log(max(map(len, trainer.pictures.heads)))
     guessing += trainer.recipe.contrastive_weight * math.log(trainer.batch)
+    guessing += math.log(trainer.teacher.dims[1]) if trainer.teacher else 0
     if not loss <= _DIVERGED * guessing:  # also true for nan
         raise FailedPrecondition(
             f"training of {plan.network!r} with recipe {plan.recipe!r} diverged: the loss in epoch {epoch + 1} is "
@@ -230,4 +250,5 @@ def _identity(
         "pictures": pictures.digest,
         "processes": processes.size,
         "start": initial.sha256 if initial else None,
+        "teacher": setup.teacher.sha256 if setup.teacher else None,
     }

@@ -45,6 +45,7 @@ class TrainingRecord:
     epochs: int | None = None  # passes made; None: all of the plan's
     n_near: int = 0  # pictures left out because a validation picture is nearly the same
     near: list[str] = field(default_factory=list)  # their names, see `name_in_folder`; older files have none
+    teacher: str = ""  # name of the bundle whose answers it learnt to predict; empty: none
     earlier: list[EarlierRun] = field(default_factory=list)  # whose weights this run began with, oldest first
 
     def as_earlier_run(self) -> EarlierRun:

@@ -29,6 +29,7 @@ from fc7_models.training.precision import Precision
 from fc7_models.training.process_group import ProcessGroup
 from fc7_models.training.recipes import TrainingRecipe
 from fc7_models.training.schedule import Plateau, cosine_factor
+from fc7_models.training.teacher import Distillation, Teacher
 from fc7_models.training.trained_network import TrainedNetwork
 
 _COLOUR_SAMPLE = 1000  # pictures from which the principal colours are computed
@@ -42,6 +43,7 @@ class TrainingSetup:
     plan: Plan
     network: Network
     recipe: TrainingRecipe
+    teacher: Teacher | None = None
 
 
 class Trainer:
@@ -74,9 +76,16 @@ class Trainer:
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         self.module: nn.Module = module.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
         self.averaged = AveragedModel(self.module, multi_avg_fn=ramped_average(recipe.ema_decay), use_buffers=True)
-        self.optimizers = make_optimizers(self.module, recipe, plan.peak_rate(n_views * len(pictures)))
+        self.teacher = setup.teacher
+        self.extra = nn.ModuleDict()  # layers that end with the training
+        if self.teacher:
+            units = self.module.get_submodule("fc7").out_features
+            self.extra["distillation"] = Distillation(units, self.teacher.dims).to(processes.device)
+        trained = nn.ModuleList([self.module, self.extra])
+        self.optimizers = make_optimizers(trained, recipe, plan.peak_rate(n_views * len(pictures)))
         self.plateau = Plateau()
         self._parallel_module = processes.data_parallel(self.module)
+        self._parallel_extra = {name: processes.data_parallel(part) for name, part in self.extra.items()}
         if recipe.colour_shift:
             rows = np.linspace(0, len(pictures) - 1, min(len(pictures), _COLOUR_SAMPLE)).astype(np.int64)
             pixels = [part[:, ::4, ::4].reshape(-1, 3) for _, part in pictures.gather(rows)]
@@ -90,6 +99,7 @@ class Trainer:
             "average": self.averaged,
             "plateau": self.plateau,
             **{f"optimizer{i}": optimizer for i, optimizer in enumerate(self.optimizers)},
+            **self.extra,
         }
 
     def load_initial_weights(self, earlier: TrainedNetwork) -> None:
@@ -154,8 +164,14 @@ class Trainer:
 
     def step(self, views: Tensor, labels: Tensor) -> float:
         """Learn from a batch and return its loss."""
-        self.module.zero_grad(set_to_none=True)
-        loss = self._loss(self._parallel_module, views, labels, self.precision)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        with self._autocast(self.precision):
+            layers = self._parallel_module(views)
+        loss = self._loss(layers, labels)
+        if self.teacher:
+            answers = self.teacher.answer(views, self.network)
+            loss = loss + self._parallel_extra["distillation"](layers["fc7"].float(), *answers)
         loss.backward()
         with self._autocast(self.precision):
             for optimizer in self.optimizers:
@@ -174,7 +190,9 @@ class Trainer:
         times = []
         for _ in range(_TIMED_STEPS):
             start = time.perf_counter()
-            self._loss(module, views, labels, precision).backward()
+            with self._autocast(precision):
+                layers = module(views)
+            self._loss(layers, labels).backward()
             times.append(time.perf_counter() - start)
         return min(times)
 
@@ -213,9 +231,7 @@ class Trainer:
     def _autocast(self, precision: Precision) -> torch.autocast:
         return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=precision == "bf16")
 
-    def _loss(self, module: nn.Module, views: Tensor, labels: Tensor, precision: Precision) -> Tensor:
-        with self._autocast(precision):
-            layers = module(views)
+    def _loss(self, layers: dict[str, Tensor], labels: Tensor) -> Tensor:
         recipe, spans = self.recipe, self.pictures.spans
         loss = cross_entropy_per_head(layers["logits"].float(), labels, spans, recipe.label_smoothing)
         if recipe.contrastive_weight:
