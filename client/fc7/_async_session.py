@@ -94,6 +94,7 @@ class AsyncSession:
 
     async def _open_connection(self, endpoint: Endpoint) -> None:
         await self._close_connections()
+        endpoint = await asyncio.to_thread(endpoint.resolved)
         self._connection, self._stream_connection = Connection(endpoint, endpoint.open_aio()), None
 
     async def _close_connections(self) -> None:

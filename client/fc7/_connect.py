@@ -15,7 +15,7 @@ from fc7.requested_models import check_default, check_served
 
 
 def connect(
-    address: str | None = None,
+    address: str | Sequence[str] | None = None,
     *,
     data: Path | str | None = None,
     models: Sequence[str] = (),
@@ -32,6 +32,8 @@ def connect(
     ----------
     address
         HOST:PORT of a server. Defaults to the variable FC7_SERVER. Without both, the server runs in this process.
+        A list of addresses, or dns:///HOST:PORT for all servers behind a name, shares the calls between several
+        servers. Such a client extracts features; collections and heads need the one server that holds them.
     data
         Data folder of the server in this process. Defaults to this user's data folder. If another process holds
         the folder, its server answers.
@@ -81,7 +83,7 @@ def connect(
 
 
 def find_server(
-    address: str | None,
+    address: str | Sequence[str] | None,
     data: Path | str | None,
     models: Sequence[str],
     device: str,

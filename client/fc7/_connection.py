@@ -14,6 +14,7 @@ from fc7._operations.steps import OpenStream, SendRequest
 from fc7._tracing import RequestSpan
 from fc7.endpoint import Endpoint
 from fc7.grpc_errors import read_rpc_error
+from fc7.several_servers import check_method
 
 
 class Connection:
@@ -25,7 +26,14 @@ class Connection:
         self._stubs: dict[type[Any], Any] = {}
 
     def method(self, step: SendRequest | OpenStream) -> Any:
-        """Return the gRPC callable of a method. It takes a request as a message, or already serialized as bytes."""
+        """Return the gRPC callable of a method. It takes a request as a message, or already serialized as bytes.
+
+        Raises
+        ------
+        FailedPrecondition
+            The call needs one particular server, and there are several.
+        """
+        check_method(step.stub.__name__, step.method, self.endpoint.address)
         if step.stub not in self._stubs:
             self._stubs[step.stub] = step.stub(_PackedRequests(self.channel))
         return getattr(self._stubs[step.stub], step.method)

@@ -42,6 +42,7 @@ class Session:
         self._lock = threading.Lock()  # guards the connection and `_is_closed`
         self._reaching = threading.Lock()  # held while another server is reached
         self._is_closed = False
+        endpoint = endpoint.resolved()
         self._connection = Connection(endpoint, endpoint.open())
         self._stream_connection: Connection | None = None  # see `_abandon`
 

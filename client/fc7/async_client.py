@@ -71,7 +71,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        address: str | None = None,
+        address: str | Sequence[str] | None = None,
         *,
         data: Path | str | None = None,
         models: Sequence[str] = (),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import grpc
 
 from fc7.contract.address import is_loopback, split_address
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
+from fc7.several_servers import BALANCING, DNS_OPTIONS, find_target, hosts_of, is_several, join_addresses
 from fc7.v1 import MAX_MESSAGE_BYTES
 
 _SERVICES = ("Feature", "Model", "Collection", "Head", "Explain", "Admin")
@@ -21,7 +23,7 @@ SENT_ONCE = {
     "HeadService": ("TrainHead", "PublishHead", "DeleteHead", "WriteClasses"),
     "ModelService": ("ReloadModel", "UnloadModel"),
 }
-_RETRIED = {
+_RETRIED: dict[str, Any] = {
     "name": [{"service": f"fc7.v1.{name}Service"} for name in _SERVICES],
     "retryPolicy": {
         "maxAttempts": 5,  # gRPC's maximum; with these pauses about four seconds, enough for a server to restart
@@ -31,7 +33,7 @@ _RETRIED = {
         "retryableStatusCodes": ["UNAVAILABLE"],
     },
 }
-_NOT_RETRIED = {
+_NOT_RETRIED: dict[str, Any] = {
     "name": [{"service": f"fc7.v1.{service}", "method": m} for service, methods in SENT_ONCE.items() for m in methods]
 }
 _SERVICE_CONFIG = {"methodConfig": [_RETRIED, _NOT_RETRIED]}
@@ -45,22 +47,20 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
-_RETRY_OPTIONS: tuple[tuple[str, Any], ...] = (
-    # The default of 256 KiB silently turns off retries for pictures.
-    ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-)
+# The default of 256 KiB silently turns off retries for pictures.
+_RETRY_BUFFER = ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The address of a server, and the token and certificate to use with it."""
+    """The address of a server or of several, and the token and certificate to use with them."""
 
-    address: str  # HOST:PORT or unix:PATH
+    address: str  # HOST:PORT or unix:PATH; several with commas; dns:///HOST:PORT for all servers behind a name
     token: str = ""
     roots: bytes | None = None  # PEM of the certificate authority; None: no TLS
     own_certificate: bytes | None = None  # PEM of the client's certificate chain and its key
     is_retried: bool = True  # False if the caller itself tries again, elsewhere
+    target: str = ""  # what gRPC connects to; see `resolved`
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -70,25 +70,45 @@ class Endpoint:
     @property
     def options(self) -> list[tuple[str, Any]]:
         """Options of the channel."""
-        retries = _RETRY_OPTIONS if self.is_retried else ()
-        proxy = (("grpc.enable_http_proxy", 0),) if self._is_local else ()
-        return [*_OPTIONS, *retries, *proxy]
+        options = list(_OPTIONS)
+        if self.is_retried:
+            balancing = BALANCING if is_several(self.address) else {}
+            options += [_RETRY_BUFFER, ("grpc.service_config", json.dumps(_SERVICE_CONFIG | balancing))]
+        if is_several(self.address):
+            options += DNS_OPTIONS
+        if "," in self.address:  # else the certificates would have to be for the text of the whole list
+            options.append(("grpc.default_authority", self.address.partition(",")[0]))
+        if self._is_local:
+            options.append(("grpc.enable_http_proxy", 0))
+        return options
 
     @property
     def _is_local(self) -> bool:
-        return self.address.startswith("unix:") or is_loopback(split_address(self.address)[0])
+        return self.address.startswith("unix:") or all(map(is_loopback, hosts_of(self.address)))
+
+    def resolved(self) -> Endpoint:
+        """Return this endpoint with the names of several servers looked up. May take seconds.
+
+        Raises
+        ------
+        Unavailable, InvalidArgument
+            See `find_target`.
+        """
+        return self if self.target else replace(self, target=find_target(self.address))
 
     def open(self) -> grpc.Channel:
         """Return a channel. It connects with the first call."""
+        target = self.resolved().target
         if self.roots is None:
-            return grpc.insecure_channel(self.address, self.options)
-        return grpc.secure_channel(self.address, self._credentials, self.options)
+            return grpc.insecure_channel(target, self.options)
+        return grpc.secure_channel(target, self._credentials, self.options)
 
     def open_aio(self) -> grpc.aio.Channel:
-        """Return a channel for the running event loop. It connects with the first call."""
+        """Return a channel for the running event loop. It connects with the first call. Look up names before."""
+        target = self.resolved().target
         if self.roots is None:
-            return grpc.aio.insecure_channel(self.address, self.options)
-        return grpc.aio.secure_channel(self.address, self._credentials, self.options)
+            return grpc.aio.insecure_channel(target, self.options)
+        return grpc.aio.secure_channel(target, self._credentials, self.options)
 
     @property
     def _credentials(self) -> grpc.ChannelCredentials:
@@ -96,9 +116,12 @@ class Endpoint:
 
 
 def read_endpoint(
-    address: str, token_file: Path | str | None, tls_ca: Path | str | None, tls_client: Path | str | None = None
+    address: str | Sequence[str],
+    token_file: Path | str | None,
+    tls_ca: Path | str | None,
+    tls_client: Path | str | None = None,
 ) -> Endpoint:
-    """Check an address, and read the token, the certificate authority and the client's own certificate.
+    """Check an address or several, and read the token, the certificate authority and the client's own certificate.
 
     Raises
     ------
@@ -107,7 +130,8 @@ def read_endpoint(
     NotFound
         A file does not exist.
     """
-    if not address.startswith("unix:") and split_address(address)[1] == 0:
+    address = join_addresses(address)
+    if not address.startswith("unix:") and not is_several(address) and split_address(address)[1] == 0:
         raise InvalidArgument(f"the port of HOST:PORT must be 1 to 65535 (got {address!r})", name="address")
     token = "" if token_file is None else _read_token(Path(token_file))
     roots = None if tls_ca is None else _read(Path(tls_ca))

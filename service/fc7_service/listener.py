@@ -16,7 +16,7 @@ from fc7.errors import FailedPrecondition, Reason
 from fc7_service.certificates import Certificates
 from fc7_service.data_folder import SOCKET_NAME
 from fc7_service.resource_limits import server_options
-from fc7_service.rpc.interceptor import MAX_CALLS, Interceptor
+from fc7_service.rpc.interceptor import MAX_CALLS, MAX_WATCHES, Interceptor
 
 SERVICES = tuple(f"fc7.v1.{name}Service" for name in ("Feature", "Model", "Collection", "Head", "Explain", "Admin"))
 _TOUCH_S = 3600.0
@@ -43,7 +43,7 @@ class Listener:
         self.grpc = grpc.aio.server(
             interceptors=(interceptor,),
             options=server_options(n_connections),
-            maximum_concurrent_rpcs=2 * MAX_CALLS,  # with health checks; the interceptor refuses other calls earlier
+            maximum_concurrent_rpcs=2 * MAX_CALLS + MAX_WATCHES,  # the interceptor refuses earlier
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)

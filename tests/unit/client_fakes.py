@@ -39,10 +39,8 @@ OPTIONS = (
 
 def retry_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all attempts of a call that must fail pass in a moment."""
-    retries = dict(endpoint._RETRY_OPTIONS)
-    config = str(retries["grpc.service_config"]).replace("0.25s", "0.01s").replace('"2s"', '"0.02s"')
-    assert config != retries["grpc.service_config"]
-    monkeypatch.setattr(endpoint, "_RETRY_OPTIONS", tuple((retries | {"grpc.service_config": config}).items()))
+    policy = endpoint._RETRIED["retryPolicy"]
+    monkeypatch.setitem(endpoint._RETRIED, "retryPolicy", policy | {"initialBackoff": "0.01s", "maxBackoff": "0.02s"})
 
 
 def tensor(values: Any) -> common_pb2.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import threading
@@ -121,6 +122,39 @@ def test_a_proxy_of_the_environment_is_passed_over(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with Fake() as fake, fc7.connect(fake.address) as client:
         assert client.is_ready()
+
+
+@pytest.mark.parametrize(
+    ("address", "text", "target"),
+    [
+        (["127.0.0.1:1", "127.0.0.2:2"], "127.0.0.1:1,127.0.0.2:2", "ipv4:127.0.0.1:1,127.0.0.2:2"),
+        ("127.0.0.1:1, 127.0.0.2:2", "127.0.0.1:1,127.0.0.2:2", "ipv4:127.0.0.1:1,127.0.0.2:2"),
+        (["[::1]:1", "[::2]:2"], "[::1]:1,[::2]:2", "ipv6:[::1]:1,[::2]:2"),
+        ("dns:///features.example.org:1", "dns:///features.example.org:1", "dns:///features.example.org:1"),
+        (["127.0.0.1:1"], "127.0.0.1:1", "127.0.0.1:1"),
+    ],
+)
+def test_several_servers_are_balanced_and_watched(address: Any, text: str, target: str) -> None:
+    endpoint = read_endpoint(address, None, None)
+    assert endpoint.address == text
+    assert endpoint.resolved().target == target
+    config = json.loads(dict(endpoint.options)["grpc.service_config"])
+    is_balanced = config.get("loadBalancingConfig") == [{"round_robin": {}}]
+    assert is_balanced is (config.get("healthCheckConfig") == {"serviceName": ""}) is (text != "127.0.0.1:1")
+    retried = config["methodConfig"][0]
+    assert retried["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert {"service": "fc7.v1.CollectionService", "method": "DeleteItems"} in config["methodConfig"][1]["name"]
+    assert dict(endpoint.options).get("grpc.default_authority") == (text.partition(",")[0] if "," in text else None)
+
+
+def test_each_of_several_addresses_is_checked() -> None:
+    for wrong in (["127.0.0.1:1", "host"], ["127.0.0.1:1", "host:0"], "dns:///host", "dns:///host:0", "a:1,,b:1", []):
+        with pytest.raises(fc7.InvalidArgument, match="HOST:PORT"):
+            fc7.connect(wrong)
+    with pytest.raises(fc7.Unavailable, match=r"no server at nowhere\.invalid:1: the host name is unknown"):
+        fc7.connect("127.0.0.1:1,nowhere.invalid:1")
+    with pytest.raises(fc7.InvalidArgument, match="no kind of address in common"):
+        fc7.connect(["127.0.0.1:1", "[::1]:1"])
 
 
 @pytest.mark.parametrize(

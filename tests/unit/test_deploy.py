@@ -93,7 +93,7 @@ def test_a_service_runs_a_command_that_exists(name, tmp_path):
     assert parse(words[1:])["server"] == f"localhost:{port}"
 
 
-@pytest.mark.parametrize("name", ["cpu", "gpu"])
+@pytest.mark.parametrize("name", ["cpu", "gpu", "scale"])
 def test_a_service_runs_with_least_rights(name):
     service = COMPOSE["services"][name]
     assert service["read_only"] is True
@@ -105,16 +105,29 @@ def test_a_service_runs_with_least_rights(name):
 
 def test_the_profiles_build_their_targets_and_the_gpu_is_reserved():
     services = COMPOSE["services"]
-    assert {name: service["profiles"] for name, service in services.items()} == {"cpu": ["cpu"], "gpu": ["gpu"]}
+    assert {name: service["profiles"] for name, service in services.items()} == {
+        n: [n] for n in ("cpu", "gpu", "scale")
+    }
     for name, service in services.items():
+        assert service["profiles"] == [name]
         assert (TOP / service["build"]["dockerfile"]).is_file()
-        assert service["build"]["target"] == name
-        assert name in stages()
+        assert service["build"]["target"] == {"scale": "cpu"}.get(name, name)
+        assert service["build"]["target"] in stages()
     (device,) = services["gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["driver"] == "nvidia"
     assert device["capabilities"] == ["gpu"]
     assert services["gpu"]["environment"]["FC7_DEVICE"] == "cuda"
     assert "deploy" not in services["cpu"]
+
+
+def test_the_servers_of_the_scale_profile_share_nothing():
+    service = COMPOSE["services"]["scale"]
+    values = parse(service["command"])
+    assert service["deploy"]["replicas"] >= 2
+    assert service["ports"] == service["volumes"] == []  # neither a port of the machine nor a data folder
+    assert any(mount.startswith(f"{values['data']}:uid=10001") for mount in service["tmpfs"])
+    guide = (TOP / "docs" / "guides" / "scale.md").read_text(encoding="utf-8")
+    assert f"dns:///scale:{values['listen'].rpartition(':')[2]}" in guide
 
 
 @pytest.mark.parametrize("file", [COMPOSE, TLS, METRICS], ids=["compose", "tls", "metrics"])
@@ -156,7 +169,7 @@ def test_the_settings_of_a_container_are_accepted(has_tls, tmp_path, monkeypatch
 
 
 def test_tls_is_laid_over_services_and_secrets_that_exist():
-    assert TLS["services"].keys() == COMPOSE["services"].keys()
+    assert TLS["services"].keys() == {"cpu", "gpu"}  # what publishes a port
     for service in TLS["services"].values():
         assert set(service["secrets"]) == TLS["secrets"].keys()
         paths = [value for variable, value in service["environment"].items() if variable.startswith("FC7_TLS")]
@@ -164,7 +177,7 @@ def test_tls_is_laid_over_services_and_secrets_that_exist():
 
 
 def test_metrics_of_a_container_are_published_on_loopback(monkeypatch, tmp_path):
-    assert METRICS["services"].keys() == COMPOSE["services"].keys()
+    assert METRICS["services"].keys() == {"cpu", "gpu"}
     for service in METRICS["services"].values():
         environment = COMPOSE["services"]["cpu"]["environment"] | service["environment"]
         assert environment.keys() - COMPOSE["services"]["cpu"]["environment"].keys() == {"FC7_METRICS"}

@@ -69,7 +69,8 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     @setting(
         "--server",
         metavar="HOST:PORT",
-        help="Server to use. By default, the process that holds the data folder, or else a server inside the command.",
+        help="Server to use; several with commas, or dns:///HOST:PORT for all behind a name. By default, the process "
+        "that holds the data folder, or else a server inside the command.",
     )
     @setting(
         "--data",

@@ -22,7 +22,7 @@ from fc7_service.telemetry.trace import BeginTrace, read_trace
 from fc7_service.tokens import HEALTH, Caller, Tokens
 
 MAX_CALLS = 1000  # running at once; a call that waits costs some kilobytes
-MAX_WATCHES = 100  # of health; callers without a token may watch, and must not displace other calls
+MAX_WATCHES = 1000  # of health, apart from the calls: each client that speaks to several servers holds one per server
 _RETRY_AFTER_S = 1.0
 _WATCH = f"{HEALTH}Watch"
 
@@ -90,7 +90,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def admit(self, method: str, authorization: str, *, is_known: bool) -> Caller:
         """Return the caller of a call; refuse it if the token does not allow it or too many calls are running."""
         caller = self._tokens.check(method, authorization, is_known=is_known)
-        if self._n_calls > MAX_CALLS and not method.startswith(HEALTH):
+        if self._n_calls - len(self._watches) > MAX_CALLS and not method.startswith(HEALTH):
             raise _too_many(f"{MAX_CALLS} calls")
         if method == _WATCH and len(self._watches) >= MAX_WATCHES:
             raise _too_many(f"{MAX_WATCHES} watches of health")
