@@ -16,9 +16,10 @@ demo: $(VENV)/demo
 test: $(VENV)/test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# What takes longer: thousands of bad pictures, Pillow's own test pictures (47 MB to download) among them; 300 times kill -9.
-test-long: $(VENV)/test $(VENV)/pillow-source
+# What takes longer: thousands of bad pictures, Pillow's own test pictures (47 MB to download) among them; 300 times kill -9; Ray.
+test-long: $(VENV)/test $(VENV)/pillow-source $(VENV)-ray
 	$(BIN)/python -m pytest -s tests/long
+	$(VENV)-ray/bin/python -m pytest -W ignore tests/e2e/test_ray.py # it leaves processes to the system
 
 # The tests with each supported Python that this machine has, each in an environment of its own.
 test-versions:
@@ -98,6 +99,12 @@ $(VENV)/test: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/pillow-source:
 	$(BIN)/python -m pip download -q --disable-pip-version-check -c constraints.txt --no-deps --no-binary pillow -d $@ pillow
+
+# Ray is large, and none of the other tests needs it.
+$(VENV)-ray: $(VENV)/test
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[cpu,ray]" hypothesis onnx pytest pytest-asyncio pytest-timeout
+	touch $@
 
 clean:
 	rm -rf .venv .venv-* demo dist build site

@@ -30,6 +30,7 @@ FRAMES = {
         "drawing": Room("fc7.drawing", "pictures of results"),
         "assistants": Room("fc7.assistants", "tools for assistants"),
         "sklearn": Room("fc7.sklearn", "for scikit-learn"),
+        "ray": Room("fc7.ray", "bulk extraction"),
         "client": Room("fc7 fc7.results", "Client, AsyncClient"),
     },
     "service": {

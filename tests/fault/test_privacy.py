@@ -190,7 +190,7 @@ def modules_of_extras() -> list[str]:
     wanted = {
         plain(requirement.partition(">")[0].partition("=")[0].partition("[")[0])
         for extra, requirements in extras.items()
-        if extra != "gpu"
+        if extra not in ("gpu", "ray")  # `ray` has an environment of its own: tests/e2e/test_ray.py
         for requirement in requirements
         if not requirement.startswith("fc7[")
     }

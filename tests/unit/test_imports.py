@@ -55,6 +55,9 @@ ROOMS = {
     "fc7": Room(f"fc7 {GRPC} numpy", "PIL pyarrow pandas sklearn", never=ABOVE_THE_CLIENT),
     "fc7.local_server": Room(f"fc7 {GRPC}", "platformdirs fc7_service", never=ABOVE_THE_CLIENT),
     "fc7.sklearn": Room("fc7 numpy sklearn", "fc7_service.heads", never="fc7.cli fc7.demo fc7.drawing fc7.assistants"),
+    "fc7.ray": Room(f"{CONTRACT_FILES} numpy", "fc7_service.bulk_engine pyarrow", never=ABOVE_THE_CLIENT),
+    "fc7.ray.sink": Room("fc7.errors fc7.ray pyarrow ray"),
+    "fc7.ray.settling": Room("fc7.errors pyarrow"),
     "fc7.drawing": Room("fc7.errors fc7.explanations numpy", "PIL"),
     "fc7.demo": Room("fc7 numpy", "PIL skimage", never="fc7.cli fc7.sklearn"),
     "fc7.__main__": Room("fc7.cli"),
@@ -74,6 +77,7 @@ ROOMS = {
     "fc7_service.server": Room(
         f"{CONTRACT} {GRPC} fc7_service filelock structlog", "grpc_reflection threadpoolctl uvloop"
     ),
+    "fc7_service.bulk_engine": Room("fc7.errors numpy fc7_service.bundle", "fc7_service.features"),
     "fc7_service.http": Room(
         f"{CONTRACT} {GRPC} fc7.grpc_errors fc7_service.rpc fc7_service.settings fc7_service.tokens fc7_service.bundle "
         "fc7_service.features numpy PIL starlette uvicorn"
@@ -250,6 +254,7 @@ def test_the_environment_is_read_in_two_places() -> None:
     assert readers.pop("fc7._connect", 0) == 2  # FC7_SERVER, FC7_TOKEN_FILE
     assert readers.pop("fc7.demo.server_process", 0) == 1  # handed on to its server, without fc7's own
     readers.pop("fc7_service.settings", None)
+    assert readers.pop("fc7.ray", 0) == 1  # turns off Ray's usage statistics
     assert readers.pop("fc7_service", 0) == 2  # turns off the telemetry of libraries
     assert readers.pop("fc7_models", 0) == 1  # gives Matplotlib a folder of ours
     assert readers == {}
