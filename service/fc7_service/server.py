@@ -84,7 +84,13 @@ class Server:
         self._access = Access(settings, self._say)
         self._spans = self._open_spans()
         begin_trace = self._spans.begin if self._spans else read_trace
-        self._interceptor = Interceptor(self._access.tokens, self._log, self._record, begin_trace)
+        self._interceptor = Interceptor(
+            self._access.tokens,
+            self._log,
+            self._record,
+            begin_trace,
+            names_clients=settings.tls_client_ca is not None,
+        )
         if self._exporter and settings.metrics:
             self._say("metrics", address=self._exporter.start(settings.metrics))
         self._listener = Listener(self._interceptor, self._files.n_connections, self._socket_folder)

@@ -202,7 +202,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
         openssl(f"req {new} -subj /CN={name} -keyout {name}.key -out {name}.csr")
         openssl(f"x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days {days} -extfile names "
                 f"-out {name}.crt")  # fmt: skip
-    for name in ("client", "stranger"):
+    openssl(f"req {new} -subj /O=none -keyout nameless.key -out nameless.csr")
+    openssl("x509 -req -in nameless.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 9 -extfile names "
+            "-out nameless.crt")  # fmt: skip
+    for name in ("client", "nameless", "stranger"):
         both = (folder / f"{name}.crt").read_text() + (folder / f"{name}.key").read_text()
         (folder / f"{name}.pem").write_text(both)
     return folder
@@ -281,6 +284,15 @@ def test_mutual_tls(tiny_bundle: Path, tmp_path: Path, authority: Path, pair: tu
             put(authority, "two", tmp_path)
             wait_for(lambda: subject(served.address, authority, authority / "client.pem") == "two")
             assert client.models()
+            with fc7.connect(address, tls_ca=ca, tls_client=authority / "nameless.pem") as nameless:
+                assert nameless.models()
+
+        def named() -> list[str]:
+            rows = [json.loads(line) for line in list(served.log) if line.startswith("{")]  # gRPC logs handshakes
+            return [row["certificate"] for row in rows if row["event"] == "request" and row["code"] == "OK"]
+
+        wait_for(lambda: len(named()) == 3)
+        assert named() == ["client", "client", "localhost"]  # the name, or else the first alternative name
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ class CallContext:
         """Return the address of the caller."""
         return self.address
 
+    def auth_context(self) -> dict[str, list[bytes]]:
+        """Return what is known of the caller's certificate: the web server does not tell its name."""
+        return {}
+
     def time_remaining(self) -> float | None:
         """Return the seconds until the deadline; None if there is none."""
         return None if self.deadline is None else self.deadline - time.monotonic()

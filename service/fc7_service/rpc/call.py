@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 CLASS_KEY = "fc7-class"  # metadata by which a call says that it is interactive or bulk
 _ARRIVAL_S = 300.0  # for each message; fc7's clients wait as long for an answer
 _EARLY_S = 0.005  # the timers of uvloop count milliseconds, and may fire one early
+_NAME_BYTES = 64  # of a certificate's name in the log
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # what a caller may choose; it goes into the log
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Call:
         self._id = sent_id if _ID.fullmatch(sent_id) else secrets.token_hex(8)
         self._trace = guard.begin_trace(self._method, metadata)
         self._caller = NOBODY
-        self._start, self._n_items, self._peer = time.monotonic(), 0, ""
+        self._start, self._n_items, self._peer, self._certificate = time.monotonic(), 0, "", ""
 
     async def answer_once(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
         """Answer a call that has one answer; an error ends it with its status."""
@@ -80,6 +81,8 @@ class Call:
     def _begin(self, context: Any) -> None:
         context.set_trailing_metadata(((REQUEST_ID, self._id),))
         self._peer = context.peer()  # asked now, because after the call gRPC ends a process that asks
+        if self._interceptor.names_clients:
+            self._certificate = _name_of_certificate(context.auth_context())
         self._interceptor.count(1)
         context.add_done_callback(lambda _: self._interceptor.count(-1))  # once its status is sent
         CALL_MODELS.set(models := CallModels())
@@ -125,7 +128,7 @@ class Call:
             known = ", ".join(WorkClass)
             raise InvalidArgument(f"{CLASS_KEY} must be one of {known} (got {self._class[:64]!r})", name=CLASS_KEY)
         return CallOrigin(
-            self._caller.name or self._caller.token or self._peer,
+            self._caller.name or self._certificate or self._caller.token or self._peer,
             None if left_s is None else time.monotonic() + left_s,
             None if self._class is None else WorkClass(self._class),
         )
@@ -221,4 +224,11 @@ class Call:
                 scope=self._caller.scope,
                 token=self._caller.token,
                 caller=self._caller.name,
+                certificate=self._certificate,
             )
+
+
+def _name_of_certificate(facts: Mapping[str, Iterable[bytes]]) -> str:
+    """Return the common name in the certificate of a client or, if it has none, its first alternative name."""
+    names = [*facts.get("x509_common_name", ()), *facts.get("x509_subject_alternative_name", ())]
+    return cut(next(filter(None, names), b"").decode("utf-8", "replace"), _NAME_BYTES)

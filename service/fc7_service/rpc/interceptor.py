@@ -40,12 +40,21 @@ class Interceptor(grpc.aio.ServerInterceptor):
         Gets the metrics of every call.
     begin_trace
         Tells which trace a call belongs to.
+    names_clients
+        Whether clients have certificates, whose names tell callers apart.
     """
 
     def __init__(
-        self, tokens: Tokens, log: Log | None, record: Record = ignore, begin_trace: BeginTrace = read_trace
+        self,
+        tokens: Tokens,
+        log: Log | None,
+        record: Record = ignore,
+        begin_trace: BeginTrace = read_trace,
+        *,
+        names_clients: bool = False,
     ) -> None:
         self._tokens, self.log, self.record, self.begin_trace = tokens, log, record, begin_trace
+        self.names_clients = names_clients
         self._watches: set[asyncio.Task[Any]] = set()
         self._n_calls = 0
         self._has_none = asyncio.Event()
