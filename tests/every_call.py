@@ -77,6 +77,14 @@ def requests() -> dict[str, list[Message]]:
         "HeadService.GetHead": [head_pb2.GetHeadRequest(name="h")],
         "HeadService.GetHeadReport": [head_pb2.GetHeadReportRequest(name="h")],
         "HeadService.ExportHead": [head_pb2.ExportHeadRequest(name="h")],
+        "HeadService.CompareHeads": [
+            head_pb2.CompareHeadsRequest(first=head_pb2.HeadName(name="h"), second=head_pb2.HeadName(name="h"), **in_c)
+        ],
+        "HeadService.SetShadow": [head_pb2.SetShadowRequest(name="h")],
+        "HeadService.GetShadow": [head_pb2.GetShadowRequest(name="h")],
+        "HeadService.SampleItems": [
+            head_pb2.SampleItemsRequest(head=head_pb2.HeadName(name="h"), label=LABELS[0], n=10, **in_c)
+        ],
         "HeadService.SuggestItems": [head_pb2.SuggestItemsRequest(n=2, **in_c, **h)],
         "HeadService.ListHeads": [head_pb2.ListHeadsRequest()],
         "HeadService.Classify": [head_pb2.ClassifyRequest(images=pictures, **h)],

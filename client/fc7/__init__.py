@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from fc7.features import Features
     from fc7.filters import F, Filter
     from fc7.head_report import CurvePoint, HeadComparison, HeadReport, JudgedRow, NearDuplicate, ReliabilityBin
+    from fc7.head_trials import ComparedHeads, DifferingAnswer, ItemSample, Shadow, ShadowDifference, Stratum
     from fc7.images import ImageLike
     from fc7.measures import Estimate, HeadMeasures, UnknownRule, UnknownScore
     from fc7.results import (
@@ -92,9 +93,11 @@ __all__ = [
     "ClassifiedItem",
     "Client",
     "Collection",
+    "ComparedHeads",
     "CurvePoint",
     "DataLoss",
     "DeadlineExceeded",
+    "DifferingAnswer",
     "DuplicateGroup",
     "Estimate",
     "Example",
@@ -120,6 +123,7 @@ __all__ = [
     "InvalidArgument",
     "Item",
     "ItemMap",
+    "ItemSample",
     "JudgedRow",
     "Label",
     "Labelled",
@@ -143,6 +147,9 @@ __all__ = [
     "Search",
     "SearchReport",
     "ServerInfo",
+    "Shadow",
+    "ShadowDifference",
+    "Stratum",
     "Suggestion",
     "Threshold",
     "Timing",
@@ -165,7 +172,9 @@ _ELSEWHERE = {
     "ClassReason": "fc7.explanations",
     "Client": "fc7.client",
     "Collection": "fc7.collection",
+    "ComparedHeads": "fc7.head_trials",
     "CurvePoint": "fc7.head_report",
+    "DifferingAnswer": "fc7.head_trials",
     "Estimate": "fc7.measures",
     "Example": "fc7.searches",
     "Explain": "fc7.explain",
@@ -179,6 +188,7 @@ _ELSEWHERE = {
     "Hit": "fc7.searches",
     "Hits": "fc7.searches",
     "ImageLike": "fc7.images",
+    "ItemSample": "fc7.head_trials",
     "JudgedRow": "fc7.head_report",
     "Match": "fc7.explanations",
     "MatchSide": "fc7.explanations",
@@ -190,6 +200,9 @@ _ELSEWHERE = {
     "ReliabilityBin": "fc7.head_report",
     "Search": "fc7.searches",
     "SearchReport": "fc7.searches",
+    "Shadow": "fc7.head_trials",
+    "ShadowDifference": "fc7.head_trials",
+    "Stratum": "fc7.head_trials",
     "Threshold": "fc7.searches",
     "Timing": "fc7.contract.timing",
     "TopImage": "fc7.explanations",

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from fc7._async_session import AsyncSession
 from fc7._connect import connect_local, find_server
-from fc7._operations import admin, collection, feature, head_items, model
+from fc7._operations import admin, collection, feature, head_items, head_labels, head_trials, model
 from fc7._operations import head as heads
 from fc7._operations import head_export as head_exports
 from fc7._operations import head_report as head_reports
@@ -22,6 +22,7 @@ from fc7.feature_stream import AsyncFeatureStream
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.head_report import HeadReport
+from fc7.head_trials import ComparedHeads, ItemSample, Shadow
 from fc7.images import ImageLike
 from fc7.results import (
     Classification,
@@ -233,6 +234,35 @@ class AsyncClient:
         """Return what is known about a version and its training pictures. See `Client.head_report`."""
         return await self._session.run(head_reports.get(name, version), timeout_s)
 
+    async def compare_heads(
+        self,
+        first: str,
+        second: str,
+        *,
+        collection: str | None = None,
+        label: str | None = "label",
+        records: bool = False,
+        where: Where | None = None,
+        images: ImageLike | Iterable[ImageLike] | None = None,
+        labels: Iterable[str] | None = None,
+        ids: Iterable[str] | None = None,
+        timeout_s: float | None = None,
+        report: Callable[[int], object] | None = None,
+    ) -> ComparedHeads:
+        """Say which of two heads is better on the same labelled pictures. See `Client.compare_heads`."""
+        operation = head_trials.compare(first, second, collection, label, records, where, images, labels, ids, report)
+        return await self._session.run(operation, timeout_s)
+
+    async def set_shadow(
+        self, name: str, version: int | None, *, share: float = 0.1, timeout_s: float | None = None
+    ) -> Shadow | None:
+        """Let a version answer a share of the live calls, out of sight. See `Client.set_shadow`."""
+        return await self._session.run(head_trials.set_shadow(name, version, share), timeout_s)
+
+    async def shadow(self, name: str, *, timeout_s: float | None = None) -> Shadow | None:
+        """Return how often the version in the shadow agreed with the published one. See `Client.shadow`."""
+        return await self._session.run(head_trials.get_shadow(name), timeout_s)
+
     async def export_head(
         self, name: str, folder: str | os.PathLike[str], *, version: int = 0, timeout_s: float | None = None
     ) -> Head:
@@ -266,14 +296,15 @@ class AsyncClient:
         top: int = 5,
         refuse_unknown: bool = False,
         coverage: float | None = None,
+        also: Sequence[str] = (),
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
         """Return the most probable classes of each image, in input order. See `Client.classify`."""
-        return await self._session.run(
-            heads.classify(images, head, model, ensemble, views, top, report, head_version, refuse_unknown, coverage),
-            timeout_s,
+        operation = heads.classify(
+            images, head, model, ensemble, views, top, report, head_version, refuse_unknown, coverage, also
         )
+        return await self._session.run(operation, timeout_s)
 
     async def classify_items(
         self,
@@ -321,6 +352,37 @@ class AsyncClient:
     ) -> list[Suggestion]:
         """Return which items to label next. See `Client.suggest_items`."""
         operation = head_items.suggest(collection, head, head_version, n, strategy, label, where)
+        return await self._session.run(operation, timeout_s)
+
+    async def label_items(
+        self,
+        collection: str,
+        *,
+        head: str,
+        above: float,
+        head_version: int = 0,
+        where: Where | None = None,
+        dry_run: bool = False,
+        timeout_s: float | None = None,
+        report: Callable[[int], object] | None = None,
+    ) -> list[ClassifiedItem]:
+        """Write label records by a head about the items that it is sure of. See `Client.label_items`."""
+        operation = head_labels.label_items(collection, head, head_version, above, where, dry_run, report)
+        return await self._session.run(operation, timeout_s)
+
+    async def sample_items(
+        self,
+        collection: str,
+        label: str,
+        *,
+        head: str,
+        head_version: int = 0,
+        n: int = 100,
+        where: Where | None = None,
+        timeout_s: float | None = None,
+    ) -> ItemSample:
+        """Draw items for a person to check, for counting a class. See `Client.sample_items`."""
+        operation = head_trials.sample_items(collection, label, head, head_version, n, where)
         return await self._session.run(operation, timeout_s)
 
     @property

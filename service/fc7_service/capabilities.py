@@ -16,6 +16,7 @@ from fc7_service.features.golden_check import try_out
 from fc7_service.features.session import open_session
 from fc7_service.features.versions import library_versions
 from fc7_service.heads.registry import Heads
+from fc7_service.heads.shadow import Shadows
 from fc7_service.served.changes import ModelChanges
 from fc7_service.served.table import ModelTable
 from fc7_service.settings import Settings
@@ -52,6 +53,7 @@ class Capabilities:
             report_recall=self._record_recall,
         )
         self.heads = Heads(data / "heads", library_versions())
+        self.shadows = Shadows(data / "heads", self.heads)
         self.explainer = Explainer(
             models,
             open_session=partial(open_session, device=settings.device, threads=settings.threads, keeps_memory=False),
@@ -61,6 +63,7 @@ class Capabilities:
 
     def close(self) -> None:
         """Close everything. No call may be running."""
+        self.shadows.close()
         self.heads.close()
         self.explainer.close()
         self.extractor.close()  # in this thread, because a thread cannot be started while the interpreter ends

@@ -39,7 +39,10 @@ def make_servicers(
             collection_pb2_grpc.add_CollectionServiceServicer_to_server,
             CollectionServicer(collections, extractor, record),
         ),
-        (head_pb2_grpc.add_HeadServiceServicer_to_server, HeadServicer(heads, extractor, collections, record)),
+        (
+            head_pb2_grpc.add_HeadServiceServicer_to_server,
+            HeadServicer(heads, parts.shadows, extractor, collections, record),
+        ),
         (
             explain_pb2_grpc.add_ExplainServiceServicer_to_server,
             ExplainServicer(parts.explainer, extractor, heads, collections),

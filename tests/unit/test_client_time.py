@@ -99,6 +99,11 @@ CALLS: dict[str, Callable[..., Any]] = {
     "classify_items": lambda c, **t: c.classify_items("c", head="h", **t),
     "rank_items": lambda c, **t: c.rank_items("c", "label", head="h", **t),
     "suggest_items": lambda c, **t: c.suggest_items("c", head="h", **t),
+    "compare_heads": lambda c, **t: c.compare_heads("a", "b", collection="c", **t),
+    "set_shadow": lambda c, **t: c.set_shadow("h", 1, **t),
+    "shadow": lambda c, **t: c.shadow("h", **t),
+    "label_items": lambda c, **t: c.label_items("c", head="h", above=0.9, **t),
+    "sample_items": lambda c, **t: c.sample_items("c", "label", head="h", **t),
     "server_info": lambda c, **t: c.server_info(**t),
 }
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from fc7._operations import head as heads
-from fc7._operations import head_items
+from fc7._operations import head_items, head_labels, head_trials
 from fc7._session import Session
 from fc7.filters import Where
+from fc7.head_trials import ItemSample
 from fc7.images import ImageLike
 from fc7.results import Classification, ClassifiedItem, Suggestion
 from fc7.searches import Hit
@@ -30,6 +31,7 @@ class ClassificationCalls:
         top: int = 5,
         refuse_unknown: bool = False,
         coverage: float | None = None,
+        also: Sequence[str] = (),
         timeout_s: float | None = None,
         report: Callable[[int], object] | None = None,
     ) -> list[Classification]:
@@ -58,6 +60,9 @@ class ClassificationCalls:
         coverage
             Also return in `Classification.set` the classes that hold the right one with this probability, such as
             0.9 (conformal prediction). Takes a head.
+        also
+            Further heads that answer too, as NAME (its published version) or NAME/VERSION, at most 16. Heads that take
+            the same features share one pass of the network. See `Classification.also`.
         report
             Called with the number of images done, after each batch.
 
@@ -77,10 +82,10 @@ class ClassificationCalls:
         >>> len(result.top), result.label == result.top[0][0]
         (2, True)
         """
-        return self._session.run(
-            heads.classify(images, head, model, ensemble, views, top, report, head_version, refuse_unknown, coverage),
-            timeout_s,
+        operation = heads.classify(
+            images, head, model, ensemble, views, top, report, head_version, refuse_unknown, coverage, also
         )
+        return self._session.run(operation, timeout_s)
 
     def classify_items(
         self,
@@ -217,4 +222,94 @@ class ClassificationCalls:
             There is no such collection; or no such head, and the strategy is "margin".
         """
         operation = head_items.suggest(collection, head, head_version, n, strategy, label, where)
+        return self._session.run(operation, timeout_s)
+
+    def label_items(
+        self,
+        collection: str,
+        *,
+        head: str,
+        above: float,
+        head_version: int = 0,
+        where: Where | None = None,
+        dry_run: bool = False,
+        timeout_s: float | None = None,
+        report: Callable[[int], object] | None = None,
+    ) -> list[ClassifiedItem]:
+        """Write label records by a head about the items of a collection that it is sure of.
+
+        Items about which a person has said something are left out, and so are those that the head refuses.
+
+        Parameters
+        ----------
+        collection
+            Name of the collection. Its features must be those that the head takes.
+        head
+            Name of the head. The records bear it and the version.
+        above
+            Least probability, 0 to 1, such as 0.95.
+        head_version
+            Version of the head, published or not; 0 for the published one.
+        where
+            Only items whose payload matches this filter. Defaults to all.
+        dry_run
+            Write nothing.
+        report
+            Called with the number of items classified, after each block.
+
+        Returns
+        -------
+        list of ClassifiedItem
+            The items with a record, in the order in which they were first added. With ``dry_run``, those that would get
+            one. An item that was deleted in the meantime has an `error`.
+
+        Raises
+        ------
+        NotFound
+            There is no such collection or head.
+        FailedPrecondition
+            The features of the collection are not those that the head takes, or no version is published.
+        """
+        operation = head_labels.label_items(collection, head, head_version, above, where, dry_run, report)
+        return self._session.run(operation, timeout_s)
+
+    def sample_items(
+        self,
+        collection: str,
+        label: str,
+        *,
+        head: str,
+        head_version: int = 0,
+        n: int = 100,
+        where: Where | None = None,
+        timeout_s: float | None = None,
+    ) -> ItemSample:
+        """Draw items for a person to check, from which the number of items of a class can be estimated.
+
+        More are drawn where the head is unsure. The same items are drawn while the collection and the head stay the
+        same. `ItemSample.estimate` takes the answers.
+
+        Parameters
+        ----------
+        collection
+            Name of the collection. Its features must be those that the head takes.
+        label
+            The class.
+        head
+            Name of the head.
+        head_version
+            Version of the head, published or not; 0 for the published one.
+        n
+            Number of items to draw, 10 to 10,000.
+        where
+            Draw only from the items whose payload matches this filter. Defaults to all.
+
+        Raises
+        ------
+        NotFound
+            There is no such collection, head or class.
+        FailedPrecondition
+            The features of the collection are not those that the head takes.
+        """
+        operation = head_trials.sample_items(collection, label, head, head_version, n, where)
         return self._session.run(operation, timeout_s)

@@ -9,9 +9,12 @@ from pathlib import Path
 from fc7._operations import head as heads
 from fc7._operations import head_export as head_exports
 from fc7._operations import head_report as head_reports
+from fc7._operations import head_trials
 from fc7._session import Session
 from fc7.features import Features
+from fc7.filters import Where
 from fc7.head_report import HeadReport
+from fc7.head_trials import ComparedHeads, Shadow
 from fc7.images import ImageLike
 from fc7.results import Head
 
@@ -173,6 +176,104 @@ class HeadCalls:
         (4, 4)
         """
         return self._session.run(head_reports.get(name, version), timeout_s)
+
+    def compare_heads(
+        self,
+        first: str,
+        second: str,
+        *,
+        collection: str | None = None,
+        label: str | None = "label",
+        records: bool = False,
+        where: Where | None = None,
+        images: ImageLike | Iterable[ImageLike] | None = None,
+        labels: Iterable[str] | None = None,
+        ids: Iterable[str] | None = None,
+        timeout_s: float | None = None,
+        report: Callable[[int], object] | None = None,
+    ) -> ComparedHeads:
+        """Say which of two heads is better on the same labelled pictures, and whether that may be chance.
+
+        Give either ``collection``, or ``images`` with ``labels``.
+
+        Parameters
+        ----------
+        first, second
+            The heads, as NAME (its newest version) or NAME/VERSION, published or not.
+        collection
+            Collection whose features and labels are used.
+        label, records
+            Where its labels are, as for `train_head`.
+        where
+            Only items whose payload matches this filter. Defaults to all.
+        images
+            Images that neither head was trained on.
+        labels
+            One label per image.
+        ids
+            What to call each image. Defaults to their numbers.
+        report
+            Called with the number of images done, after each batch.
+
+        Raises
+        ------
+        NotFound
+            There is no such head, version or collection.
+        InvalidArgument
+            No picture has a label that both heads know.
+        FailedPrecondition
+            The features of the collection are not those that both heads take.
+
+        References
+        ----------
+        Dietterich 1998, "Approximate statistical tests for comparing supervised classification learning algorithms",
+        section 3.1.
+        """
+        operation = head_trials.compare(first, second, collection, label, records, where, images, labels, ids, report)
+        return self._session.run(operation, timeout_s)
+
+    def set_shadow(
+        self, name: str, version: int | None, *, share: float = 0.1, timeout_s: float | None = None
+    ) -> Shadow | None:
+        """Let a version answer a share of the live calls of `classify`, out of sight, beside the published one.
+
+        Live answers stay those of the published version, and wait for nothing. Pictures are not kept. Calls that name a
+        version are not live.
+
+        Parameters
+        ----------
+        name
+            Name of the head, of which a version must be published.
+        version
+            The version. None ends the shadow, and drops what was counted.
+        share
+            Share of the pictures that it answers, above 0 and at most 1. They are drawn at random.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        InvalidArgument
+            The version is the published one, or ``share`` is out of range.
+        FailedPrecondition
+            No version is published, or the version takes other features than the published one.
+        """
+        return self._session.run(head_trials.set_shadow(name, version, share), timeout_s)
+
+    def shadow(self, name: str, *, timeout_s: float | None = None) -> Shadow | None:
+        """Return how often the version in the shadow agreed with the published one; None if there is no shadow.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+
+        Raises
+        ------
+        NotFound
+            There is no such head.
+        """
+        return self._session.run(head_trials.get_shadow(name), timeout_s)
 
     def export_head(
         self, name: str, folder: str | os.PathLike[str], *, version: int = 0, timeout_s: float | None = None

@@ -17,7 +17,7 @@ from fc7._operations.conversion import (
     write_tensor,
 )
 from fc7._operations.steps import OpenStream, Operation, ReadStream, SendRequest, read_to_end
-from fc7.errors import Aborted, Fc7Error, InvalidArgument, Reason
+from fc7.errors import Aborted, FailedPrecondition, Fc7Error, InvalidArgument, Reason
 from fc7.features import Features
 from fc7.grpc_errors import read_item_error
 from fc7.images import ImageLike, InputImage, list_images, read_entries
@@ -201,6 +201,7 @@ def classify(
     head_version: int,
     refuse_unknown: bool = False,
     coverage: float | None = None,
+    also: Sequence[str] = (),
 ) -> Operation[list[Classification]]:
     """Classify batch by batch."""
     if not 1 <= top < 2**31:
@@ -217,6 +218,7 @@ def classify(
         ensemble=check_names(ensemble, "ensemble"),
         refuse_unknown=refuse_unknown,
         coverage=coverage or 0.0,
+        also=[read_head_name(one, "also") for one in check_names(also, "also")],
     )
     results: list[Classification] = []
     batches = split_images(images)
@@ -229,7 +231,7 @@ def classify(
 
     while (work := (yield next_request(batches, pack)))[0]:
         response: pb.ClassifyResponse = yield call_with(Stub, "Classify", work)
-        results += [_read_result(e, r) for e, r in zip(work[0], response.results, strict=True)]
+        results += [_read_result(e, r, len(plan.also)) for e, r in zip(work[0], response.results, strict=True)]
         if report:
             report(len(results))
     return results
@@ -244,13 +246,28 @@ def check_version(version: int) -> int:
     return version
 
 
-def _read_result(entry: InputImage, result: pb.ClassifyResult) -> Classification:
+def read_head_name(text: str, name: str) -> pb.HeadName:
+    """Return the message of a head that is named as NAME or NAME/VERSION."""
+    head, slash, version = check_text(text, name).partition("/")
+    if slash and not (version.isascii() and version.isdigit() and int(version)):
+        raise InvalidArgument(f"{name} must be NAME or NAME/VERSION (got {text[:64]!r})", name=name)
+    return pb.HeadName(name=head, version=check_version(int(version or 0)))
+
+
+def _read_result(entry: InputImage, result: pb.ClassifyResult, n_also: int) -> Classification:
     if entry.error or result.HasField("error"):
         return Classification([], entry.error or read_item_error(result.error))
-    return Classification(_read_classes(result.top), reason=result.reason, set=_read_classes(result.set))
+    if len(result.also) != n_also:
+        raise FailedPrecondition("the server is older than this client: it answers with one head only", name="also")
+    return Classification(
+        read_classes(result.top),
+        reason=result.reason,
+        set=read_classes(result.set),
+        also=[Classification(read_classes(one.top), reason=one.reason) for one in result.also],
+    )
 
 
-def _read_classes(predictions: Iterable[pb.Prediction]) -> list[tuple[str, float]]:
+def read_classes(predictions: Iterable[pb.Prediction]) -> list[tuple[str, float]]:
     return [(prediction.label, prediction.probability) for prediction in predictions]
 
 

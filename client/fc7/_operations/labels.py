@@ -72,6 +72,19 @@ def list_all(collection: str, ids: Iterable[str] | None, label: str, by: str) ->
                 break
 
 
+def labelled_by_people(collection: str) -> Operation[set[str]]:
+    """Return the ids of the items about which a person has said something."""
+    found: set[str] = set()
+    token = ""
+    while True:
+        request = pb.ListLabelsRequest(collection=check_text(collection, "collection"), page_token=token)
+        response: pb.ListLabelsResponse = yield SendRequest(Stub, "ListLabels", request)
+        found.update(label.id for label in response.labels if not label.head_version)
+        token = response.next_page_token
+        if not token:
+            return found
+
+
 def undo(collection: str, ids: Iterable[str], label: str, by: str) -> Operation[list[Label | Fc7Error]]:
     """Take back the newest record of each item."""
     done: list[Label | Fc7Error] = []

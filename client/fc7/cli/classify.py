@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,13 @@ _JSON_TOP = 5  # classes per image with --json and without --top
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Print the classes that hold the right one with this probability, such as 0.9. Takes --head.",
 )
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="NAME",
+    help="Further head that answers too: NAME or NAME/VERSION. Heads on the same features share one pass of the "
+    "network. Takes --head. May be given several times.",
+)
 @json_option
 @connected
 def classify(
@@ -72,6 +80,7 @@ def classify(
     top: int | None,
     refuse_unknown: bool,
     coverage: float | None,
+    also: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Classify images with a head or with the network's own classes.
@@ -87,7 +96,7 @@ def classify(
     printed in batches of 64, as soon as the server has answered.
     """
     if collection is not None:
-        if paths or model or ensemble or views != 1 or top or coverage or not head:
+        if paths or model or ensemble or views != 1 or top or coverage or also or not head:
             raise click.UsageError(
                 "--collection takes --head, --where, --write and --refuse-unknown, and no PATH or other option"
             )
@@ -100,14 +109,14 @@ def classify(
     check_one_model(model, ensemble)
     if head and (model or ensemble):
         raise click.UsageError("--head cannot be combined with --model or --ensemble, because a head has its own model")
-    if not head and (refuse_unknown or coverage is not None):
-        raise click.UsageError("--refuse-unknown and --coverage take a head. Name one with --head")
+    if not head and (refuse_unknown or coverage is not None or also):
+        raise click.UsageError("--refuse-unknown, --coverage and --also take a head. Name one with --head")
     if top is not None and coverage is not None:
         raise click.UsageError(
             "--top and --coverage exclude each other: the coverage decides how many classes there are"
         )
     images = find_images(paths, scan)
-    rows: list[tuple[str, str, float]] = []
+    rows: list[tuple[str, str, float, str]] = []
     n_failed = 0
     with connection.open() as client, progress_bar("classify", len(images), as_json=as_json) as report:
         for first in range(0, len(images), _BATCH):
@@ -121,17 +130,21 @@ def classify(
                 top=top or (_JSON_TOP if as_json else 1),
                 refuse_unknown=refuse_unknown,
                 coverage=coverage,
+                also=also,
             )
             for image, answer in zip(batch, answers, strict=True):
                 if answer.error is not None:
                     n_failed += 1
                     print_note(image.name, answer.error)
-                rows += _rows(image.name, answer)
+                rows += [(*row, head) for row in _rows(image.name, answer)]
+                for name, other in zip(also, answer.also):  # noqa: B905  # empty if the image failed
+                    rows += [(*row, name) for row in _rows(image.name, other)]
                 if as_json:
-                    print_json(_result(image.name, answer))
+                    print_json(_result(image.name, answer, also))
             report(first + len(batch))
     if not as_json:
-        print_table(("path", "label", "probability"), rows)
+        columns = ("path", "label", "probability", "head")
+        print_table(columns if also else columns[:-1], rows if also else [row[:-1] for row in rows])
     finish(scan, n_failed)
 
 
@@ -142,7 +155,7 @@ def _rows(path: str, answer: Classification) -> list[tuple[str, str, float]]:
     return [(path, label, probability) for label, probability in answer.set or answer.top]
 
 
-def _result(path: str, answer: Classification) -> dict[str, object]:
+def _result(path: str, answer: Classification, also: Sequence[str] = ()) -> dict[str, object]:
     if answer.error is not None:
         return {"path": path, "error": str(answer.error)}
     top = [[label, probability] for label, probability in answer.top]
@@ -151,4 +164,7 @@ def _result(path: str, answer: Classification) -> dict[str, object]:
         found["reason"] = answer.reason
     if answer.set:
         found["set"] = [[label, probability] for label, probability in answer.set]
+    if also:
+        answers = [_result(path, other) for other in answer.also]
+        found["also"] = [{"head": name} | other for name, other in zip(also, answers, strict=True)]
     return found

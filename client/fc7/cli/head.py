@@ -12,8 +12,11 @@ import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.folder_scan import FolderScan
+from fc7.cli.head_compare import compare
+from fc7.cli.head_count import count
 from fc7.cli.head_evaluate import evaluate
 from fc7.cli.head_report import describe_rule, report
+from fc7.cli.head_shadow import describe, shadow, shadow_facts
 from fc7.cli.head_suggest import suggest
 from fc7.cli.image_arguments import FoundImage, finish
 from fc7.cli.options import (
@@ -39,11 +42,14 @@ _COLUMNS = ("name", "version", "published", "classes", "count", "accuracy", "maj
 
 @click.group()
 def head() -> None:
-    """Train, evaluate, report on, publish, list, show and delete heads."""
+    """Train, evaluate, compare, report on, publish, list, show and delete heads."""
 
 
+head.add_command(compare)
+head.add_command(count)
 head.add_command(evaluate)
 head.add_command(report)
+head.add_command(shadow)
 head.add_command(suggest)
 
 
@@ -239,14 +245,16 @@ def show(connection: Connection, name: str, version: int | None, as_json: bool) 
     """Show a version of a head and how it was trained."""
     with connection.open() as client:
         facts = _facts(client.head(name, version or 0))
+        in_shadow = client.shadow(name)
     if as_json:
-        print_json(facts)
+        print_json(facts | {"shadow": shadow_facts(in_shadow)})
     else:
         provenance = {f"provenance {key}": value for key, value in facts.pop("provenance").items()}
         rule = facts.pop("unknown")
         for name in ("score", "threshold", "known_kept", "unknown_refused") if rule else ():
             facts[f"unknown {name.replace('_', ' ')}"] = rule[name]
         texts = {"classes": ", ".join(facts["classes"]), "warnings": ". ".join(facts["warnings"])}
+        texts |= {} if in_shadow is None else {"shadow": describe(in_shadow)}
         measures = {
             name.replace("_", " "): f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})"
             for name, one in (facts.pop("measures") or {}).items()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from fc7.cli.connection import Connection, connected
+from fc7.cli.label_from_head import label_from_head
 from fc7.cli.login import login_name
-from fc7.cli.options import example, file_type, json_option
+from fc7.cli.options import example, file_type, json_option, positive
 from fc7.cli.output import (
     check_writable,
     counted,
@@ -45,6 +46,10 @@ _COLUMNS = ("id", "label", "verdict", "by", "head_version", "time", "outdated")
 @click.option("--by", metavar="NAME", help="Who says so. Defaults to your login name; when listing, to everybody.")
 @click.option("--export", type=file_type, metavar="FILE", help="Write all records to a file (.csv).")
 @click.option("--import", "import_", type=file_type, metavar="FILE", help="Record the labels of a file (.csv).")
+@click.option("--from-head", metavar="NAME", help="Record the classes of a head for the items that it is sure of.")
+@click.option("--version", type=positive, help="Version of that head. Defaults to the published one.")
+@click.option("--above", type=click.FloatRange(0, 1), help="Least probability of such a class, such as 0.95.")
+@click.option("--dry-run", is_flag=True, help="With --from-head: write nothing, and print what would be written.")
 @json_option
 @connected
 def label(
@@ -58,6 +63,10 @@ def label(
     by: str | None,
     export: Path | None,
     import_: Path | None,
+    from_head: str | None,
+    version: int | None,
+    above: float | None,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Record which label fits an item of a collection.
@@ -65,12 +74,24 @@ def label(
     Every record says who said it, and when. For one item and label the newest record holds, and a
     person's record outranks a head's. Without LABEL, the command lists the records of the item, or
     of the whole collection.
+
+    With --from-head, a head records its class for every item whose probability is at least
+    --above. Items about which a person has said something are left out.
     """
-    n_modes = sum((negative, unsure, undo, export is not None, import_ is not None))
+    n_modes = sum((negative, unsure, undo, export is not None, import_ is not None, from_head is not None))
     if n_modes > 1:
         raise click.UsageError(
-            "--negative, --unsure, --undo, --export and --import exclude each other. Give one of them"
+            "--negative, --unsure, --undo, --export, --import and --from-head exclude each other. Give one of them"
         )
+    if from_head is not None:
+        if id is not None or by is not None or above is None:
+            raise click.UsageError(
+                "--from-head needs --above, and is about the whole collection. Leave ID and --by out"
+            )
+        label_from_head(connection, name, from_head, version, above, dry_run, as_json)
+        return
+    if above is not None or dry_run or version is not None:
+        raise click.UsageError("--version, --above and --dry-run are for --from-head")
     if (export or import_) and id is not None:
         raise click.UsageError("--export and --import are about the whole collection. Leave ID out")
     if (negative or unsure) and label is None:

@@ -96,12 +96,15 @@ class Classification:
         "unknown" if the head refuses the image, because it looks like none of its classes; otherwise empty.
     set : list of (str, float)
         With ``coverage``: the classes that hold the right one with that probability, best first.
+    also : list of Classification
+        What each further head says, in the order of ``also``.
     """
 
     top: list[tuple[str, float]]
     error: Fc7Error | None = None
     reason: str = ""
     set: list[tuple[str, float]] = field(default_factory=list)
+    also: list[Classification] = field(default_factory=list)
 
     @property
     def label(self) -> str | None:

@@ -377,6 +377,168 @@ class SuggestedItem(_message.Message):
     top: Prediction
     def __init__(self, id: _Optional[str] = ..., reason: _Optional[str] = ..., top: _Optional[_Union[Prediction, _Mapping]] = ...) -> None: ...
 
+class HeadName(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class CompareHeadsRequest(_message.Message):
+    __slots__ = ("collection", "first", "second", "label_field", "from_records", "filter_json")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
+    FROM_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    first: HeadName
+    second: HeadName
+    label_field: str
+    from_records: bool
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., first: _Optional[_Union[HeadName, _Mapping]] = ..., second: _Optional[_Union[HeadName, _Mapping]] = ..., label_field: _Optional[str] = ..., from_records: bool = ..., filter_json: _Optional[str] = ...) -> None: ...
+
+class CompareHeadsResponse(_message.Message):
+    __slots__ = ("first", "second", "count", "both_right", "only_first", "only_second", "trained_on", "unknown_label", "differing", "n_differing", "filtered")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    BOTH_RIGHT_FIELD_NUMBER: _ClassVar[int]
+    ONLY_FIRST_FIELD_NUMBER: _ClassVar[int]
+    ONLY_SECOND_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_ON_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_LABEL_FIELD_NUMBER: _ClassVar[int]
+    DIFFERING_FIELD_NUMBER: _ClassVar[int]
+    N_DIFFERING_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    first: HeadName
+    second: HeadName
+    count: int
+    both_right: int
+    only_first: int
+    only_second: int
+    trained_on: int
+    unknown_label: int
+    differing: _containers.RepeatedCompositeFieldContainer[DifferingItem]
+    n_differing: int
+    filtered: bool
+    def __init__(self, first: _Optional[_Union[HeadName, _Mapping]] = ..., second: _Optional[_Union[HeadName, _Mapping]] = ..., count: _Optional[int] = ..., both_right: _Optional[int] = ..., only_first: _Optional[int] = ..., only_second: _Optional[int] = ..., trained_on: _Optional[int] = ..., unknown_label: _Optional[int] = ..., differing: _Optional[_Iterable[_Union[DifferingItem, _Mapping]]] = ..., n_differing: _Optional[int] = ..., filtered: bool = ...) -> None: ...
+
+class DifferingItem(_message.Message):
+    __slots__ = ("id", "label", "first", "second")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    label: str
+    first: Prediction
+    second: Prediction
+    def __init__(self, id: _Optional[str] = ..., label: _Optional[str] = ..., first: _Optional[_Union[Prediction, _Mapping]] = ..., second: _Optional[_Union[Prediction, _Mapping]] = ...) -> None: ...
+
+class SetShadowRequest(_message.Message):
+    __slots__ = ("name", "version", "share")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    share: float
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., share: _Optional[float] = ...) -> None: ...
+
+class SetShadowResponse(_message.Message):
+    __slots__ = ("shadow",)
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    shadow: Shadow
+    def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ...) -> None: ...
+
+class GetShadowRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetShadowResponse(_message.Message):
+    __slots__ = ("shadow",)
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    shadow: Shadow
+    def __init__(self, shadow: _Optional[_Union[Shadow, _Mapping]] = ...) -> None: ...
+
+class Shadow(_message.Message):
+    __slots__ = ("version", "share", "published_version", "since", "count", "agreed", "passed_over", "differing", "problem")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    AGREED_FIELD_NUMBER: _ClassVar[int]
+    PASSED_OVER_FIELD_NUMBER: _ClassVar[int]
+    DIFFERING_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    share: float
+    published_version: int
+    since: str
+    count: int
+    agreed: int
+    passed_over: int
+    differing: _containers.RepeatedCompositeFieldContainer[DifferingPicture]
+    problem: str
+    def __init__(self, version: _Optional[int] = ..., share: _Optional[float] = ..., published_version: _Optional[int] = ..., since: _Optional[str] = ..., count: _Optional[int] = ..., agreed: _Optional[int] = ..., passed_over: _Optional[int] = ..., differing: _Optional[_Iterable[_Union[DifferingPicture, _Mapping]]] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class DifferingPicture(_message.Message):
+    __slots__ = ("sha256", "time", "published", "shadow")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    time: str
+    published: _containers.RepeatedCompositeFieldContainer[Prediction]
+    shadow: _containers.RepeatedCompositeFieldContainer[Prediction]
+    def __init__(self, sha256: _Optional[str] = ..., time: _Optional[str] = ..., published: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., shadow: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
+
+class SampleItemsRequest(_message.Message):
+    __slots__ = ("collection", "head", "label", "n", "filter_json")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    N_FIELD_NUMBER: _ClassVar[int]
+    FILTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    head: HeadName
+    label: str
+    n: int
+    filter_json: str
+    def __init__(self, collection: _Optional[str] = ..., head: _Optional[_Union[HeadName, _Mapping]] = ..., label: _Optional[str] = ..., n: _Optional[int] = ..., filter_json: _Optional[str] = ...) -> None: ...
+
+class SampleItemsResponse(_message.Message):
+    __slots__ = ("strata", "head_version", "filtered")
+    STRATA_FIELD_NUMBER: _ClassVar[int]
+    HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    strata: _containers.RepeatedCompositeFieldContainer[Stratum]
+    head_version: int
+    filtered: bool
+    def __init__(self, strata: _Optional[_Iterable[_Union[Stratum, _Mapping]]] = ..., head_version: _Optional[int] = ..., filtered: bool = ...) -> None: ...
+
+class Stratum(_message.Message):
+    __slots__ = ("low", "high", "count", "expected", "drawn")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    DRAWN_FIELD_NUMBER: _ClassVar[int]
+    low: float
+    high: float
+    count: int
+    expected: float
+    drawn: _containers.RepeatedCompositeFieldContainer[RankedItem]
+    def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ..., count: _Optional[int] = ..., expected: _Optional[float] = ..., drawn: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ...) -> None: ...
+
 class ListHeadsRequest(_message.Message):
     __slots__ = ("all_versions",)
     ALL_VERSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -404,7 +566,7 @@ class DeleteHeadResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("head", "model", "images", "top", "views", "ensemble", "head_version", "refuse_unknown", "coverage")
+    __slots__ = ("head", "model", "images", "top", "views", "ensemble", "head_version", "refuse_unknown", "coverage", "also")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -414,6 +576,7 @@ class ClassifyRequest(_message.Message):
     HEAD_VERSION_FIELD_NUMBER: _ClassVar[int]
     REFUSE_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    ALSO_FIELD_NUMBER: _ClassVar[int]
     head: str
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
@@ -423,7 +586,8 @@ class ClassifyRequest(_message.Message):
     head_version: int
     refuse_unknown: bool
     coverage: float
-    def __init__(self, head: _Optional[str] = ..., model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., top: _Optional[int] = ..., views: _Optional[int] = ..., ensemble: _Optional[_Iterable[str]] = ..., head_version: _Optional[int] = ..., refuse_unknown: bool = ..., coverage: _Optional[float] = ...) -> None: ...
+    also: _containers.RepeatedCompositeFieldContainer[HeadName]
+    def __init__(self, head: _Optional[str] = ..., model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., top: _Optional[int] = ..., views: _Optional[int] = ..., ensemble: _Optional[_Iterable[str]] = ..., head_version: _Optional[int] = ..., refuse_unknown: bool = ..., coverage: _Optional[float] = ..., also: _Optional[_Iterable[_Union[HeadName, _Mapping]]] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
     __slots__ = ("results", "provenance", "head_version", "timing")
@@ -438,16 +602,28 @@ class ClassifyResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., head_version: _Optional[int] = ..., timing: _Optional[_Union[_common_pb2.Timing, _Mapping]] = ...) -> None: ...
 
 class ClassifyResult(_message.Message):
-    __slots__ = ("top", "error", "reason", "set")
+    __slots__ = ("top", "error", "reason", "set", "also")
     TOP_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     SET_FIELD_NUMBER: _ClassVar[int]
+    ALSO_FIELD_NUMBER: _ClassVar[int]
     top: _containers.RepeatedCompositeFieldContainer[Prediction]
     error: _common_pb2.ItemError
     reason: str
     set: _containers.RepeatedCompositeFieldContainer[Prediction]
-    def __init__(self, top: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ..., reason: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
+    also: _containers.RepeatedCompositeFieldContainer[HeadAnswer]
+    def __init__(self, top: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., error: _Optional[_Union[_common_pb2.ItemError, _Mapping]] = ..., reason: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., also: _Optional[_Iterable[_Union[HeadAnswer, _Mapping]]] = ...) -> None: ...
+
+class HeadAnswer(_message.Message):
+    __slots__ = ("head", "top", "reason")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    head: HeadName
+    top: _containers.RepeatedCompositeFieldContainer[Prediction]
+    reason: str
+    def __init__(self, head: _Optional[_Union[HeadName, _Mapping]] = ..., top: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("label", "probability")

@@ -61,6 +61,26 @@ class HeadServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_head__pb2.ExportHeadRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_head__pb2.ExportHeadResponse.FromString,
                 _registered_method=True)
+        self.CompareHeads = channel.unary_unary(
+                '/fc7.v1.HeadService/CompareHeads',
+                request_serializer=fc7_dot_v1_dot_head__pb2.CompareHeadsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.CompareHeadsResponse.FromString,
+                _registered_method=True)
+        self.SetShadow = channel.unary_unary(
+                '/fc7.v1.HeadService/SetShadow',
+                request_serializer=fc7_dot_v1_dot_head__pb2.SetShadowRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.SetShadowResponse.FromString,
+                _registered_method=True)
+        self.GetShadow = channel.unary_unary(
+                '/fc7.v1.HeadService/GetShadow',
+                request_serializer=fc7_dot_v1_dot_head__pb2.GetShadowRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.GetShadowResponse.FromString,
+                _registered_method=True)
+        self.SampleItems = channel.unary_unary(
+                '/fc7.v1.HeadService/SampleItems',
+                request_serializer=fc7_dot_v1_dot_head__pb2.SampleItemsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.SampleItemsResponse.FromString,
+                _registered_method=True)
         self.SuggestItems = channel.unary_unary(
                 '/fc7.v1.HeadService/SuggestItems',
                 request_serializer=fc7_dot_v1_dot_head__pb2.SuggestItemsRequest.SerializeToString,
@@ -135,6 +155,35 @@ class HeadServiceServicer(object):
 
     def ExportHead(self, request, context):
         """Return a version together with its network as one ONNX file, which classifies without fc7.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareHeads(self, request, context):
+        """Let two heads classify the labelled items of a collection from their stored features, and compare their answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetShadow(self, request, context):
+        """Let a version answer a share of the live calls of Classify beside the published version, out of sight, or end that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetShadow(self, request, context):
+        """Return how often the version in the shadow agreed with the published one, and pictures on which they differed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SampleItems(self, request, context):
+        """Draw a sample of the items of a collection, stratified by the probability of a class, from which their number can
+        be estimated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -217,6 +266,26 @@ def add_HeadServiceServicer_to_server(servicer, server):
                     servicer.ExportHead,
                     request_deserializer=fc7_dot_v1_dot_head__pb2.ExportHeadRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_head__pb2.ExportHeadResponse.SerializeToString,
+            ),
+            'CompareHeads': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareHeads,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.CompareHeadsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.CompareHeadsResponse.SerializeToString,
+            ),
+            'SetShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetShadow,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.SetShadowRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.SetShadowResponse.SerializeToString,
+            ),
+            'GetShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetShadow,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.GetShadowRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.GetShadowResponse.SerializeToString,
+            ),
+            'SampleItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.SampleItems,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.SampleItemsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.SampleItemsResponse.SerializeToString,
             ),
             'SuggestItems': grpc.unary_unary_rpc_method_handler(
                     servicer.SuggestItems,
@@ -391,6 +460,114 @@ class HeadService(object):
             '/fc7.v1.HeadService/ExportHead',
             fc7_dot_v1_dot_head__pb2.ExportHeadRequest.SerializeToString,
             fc7_dot_v1_dot_head__pb2.ExportHeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareHeads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.HeadService/CompareHeads',
+            fc7_dot_v1_dot_head__pb2.CompareHeadsRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.CompareHeadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.HeadService/SetShadow',
+            fc7_dot_v1_dot_head__pb2.SetShadowRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.SetShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.HeadService/GetShadow',
+            fc7_dot_v1_dot_head__pb2.GetShadowRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.GetShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SampleItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.HeadService/SampleItems',
+            fc7_dot_v1_dot_head__pb2.SampleItemsRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.SampleItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

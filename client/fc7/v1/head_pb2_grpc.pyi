@@ -49,6 +49,16 @@ class HeadServiceStub:
     """
     ExportHead: _grpc.UnaryStreamMultiCallable[_head_pb2.ExportHeadRequest, _head_pb2.ExportHeadResponse]
     """Return a version together with its network as one ONNX file, which classifies without fc7."""
+    CompareHeads: _grpc.UnaryUnaryMultiCallable[_head_pb2.CompareHeadsRequest, _head_pb2.CompareHeadsResponse]
+    """Let two heads classify the labelled items of a collection from their stored features, and compare their answers."""
+    SetShadow: _grpc.UnaryUnaryMultiCallable[_head_pb2.SetShadowRequest, _head_pb2.SetShadowResponse]
+    """Let a version answer a share of the live calls of Classify beside the published version, out of sight, or end that."""
+    GetShadow: _grpc.UnaryUnaryMultiCallable[_head_pb2.GetShadowRequest, _head_pb2.GetShadowResponse]
+    """Return how often the version in the shadow agreed with the published one, and pictures on which they differed."""
+    SampleItems: _grpc.UnaryUnaryMultiCallable[_head_pb2.SampleItemsRequest, _head_pb2.SampleItemsResponse]
+    """Draw a sample of the items of a collection, stratified by the probability of a class, from which their number can
+    be estimated.
+    """
     SuggestItems: _grpc.UnaryUnaryMultiCallable[_head_pb2.SuggestItemsRequest, _head_pb2.SuggestItemsResponse]
     """Say which items of a collection to label next."""
     ListHeads: _grpc.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]
@@ -87,6 +97,16 @@ class HeadServiceAsyncStub(HeadServiceStub):
     """
     ExportHead: _aio.UnaryStreamMultiCallable[_head_pb2.ExportHeadRequest, _head_pb2.ExportHeadResponse]  # type: ignore[assignment]
     """Return a version together with its network as one ONNX file, which classifies without fc7."""
+    CompareHeads: _aio.UnaryUnaryMultiCallable[_head_pb2.CompareHeadsRequest, _head_pb2.CompareHeadsResponse]  # type: ignore[assignment]
+    """Let two heads classify the labelled items of a collection from their stored features, and compare their answers."""
+    SetShadow: _aio.UnaryUnaryMultiCallable[_head_pb2.SetShadowRequest, _head_pb2.SetShadowResponse]  # type: ignore[assignment]
+    """Let a version answer a share of the live calls of Classify beside the published version, out of sight, or end that."""
+    GetShadow: _aio.UnaryUnaryMultiCallable[_head_pb2.GetShadowRequest, _head_pb2.GetShadowResponse]  # type: ignore[assignment]
+    """Return how often the version in the shadow agreed with the published one, and pictures on which they differed."""
+    SampleItems: _aio.UnaryUnaryMultiCallable[_head_pb2.SampleItemsRequest, _head_pb2.SampleItemsResponse]  # type: ignore[assignment]
+    """Draw a sample of the items of a collection, stratified by the probability of a class, from which their number can
+    be estimated.
+    """
     SuggestItems: _aio.UnaryUnaryMultiCallable[_head_pb2.SuggestItemsRequest, _head_pb2.SuggestItemsResponse]  # type: ignore[assignment]
     """Say which items of a collection to label next."""
     ListHeads: _aio.UnaryUnaryMultiCallable[_head_pb2.ListHeadsRequest, _head_pb2.ListHeadsResponse]  # type: ignore[assignment]
@@ -152,6 +172,40 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_head_pb2.ExportHeadResponse], _abc.AsyncIterator[_head_pb2.ExportHeadResponse]]:
         """Return a version together with its network as one ONNX file, which classifies without fc7."""
+
+    @_abc_1.abstractmethod
+    def CompareHeads(
+        self,
+        request: _head_pb2.CompareHeadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_head_pb2.CompareHeadsResponse, _abc.Awaitable[_head_pb2.CompareHeadsResponse]]:
+        """Let two heads classify the labelled items of a collection from their stored features, and compare their answers."""
+
+    @_abc_1.abstractmethod
+    def SetShadow(
+        self,
+        request: _head_pb2.SetShadowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_head_pb2.SetShadowResponse, _abc.Awaitable[_head_pb2.SetShadowResponse]]:
+        """Let a version answer a share of the live calls of Classify beside the published version, out of sight, or end that."""
+
+    @_abc_1.abstractmethod
+    def GetShadow(
+        self,
+        request: _head_pb2.GetShadowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_head_pb2.GetShadowResponse, _abc.Awaitable[_head_pb2.GetShadowResponse]]:
+        """Return how often the version in the shadow agreed with the published one, and pictures on which they differed."""
+
+    @_abc_1.abstractmethod
+    def SampleItems(
+        self,
+        request: _head_pb2.SampleItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_head_pb2.SampleItemsResponse, _abc.Awaitable[_head_pb2.SampleItemsResponse]]:
+        """Draw a sample of the items of a collection, stratified by the probability of a class, from which their number can
+        be estimated.
+        """
 
     @_abc_1.abstractmethod
     def SuggestItems(

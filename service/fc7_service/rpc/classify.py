@@ -22,6 +22,7 @@ from fc7_service.rpc.messages import write_error
 from fc7_service.rpc.request_models import model_of_provenance, models_of_request
 
 UNKNOWN = "unknown"  # reason of an answer without a label
+_MOST_HEADS = 16  # that answer besides the first one
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,35 @@ async def find_classifiers(request: pb.ClassifyRequest, extractor: Extractor, he
         return [ImageClassifier(bundle.name, "logits", classes, softmax) for bundle in bundles]
     if request.ensemble:
         raise InvalidArgument("name a head or an ensemble, not both: a head has its own network", name="ensemble")
-    classifier = await asyncio.to_thread(heads.classifier, request.head, request.head_version)
+    return [await _find_head(request.head, request.head_version, request.refuse_unknown, extractor, heads)]
+
+
+async def find_further_heads(request: pb.ClassifyRequest, extractor: Extractor, heads: Heads) -> list[ImageClassifier]:
+    """Return the further heads of a request."""
+    if len(request.also) > _MOST_HEADS:
+        raise InvalidArgument(f"also names {len(request.also)} heads. The limit is {_MOST_HEADS}", name="also")
+    if request.also and not request.head:
+        raise InvalidArgument("also names further heads. Name the first one in head", name="also")
+    return [
+        await _find_head(one.name, one.version, request.refuse_unknown, extractor, heads, "also")
+        for one in request.also
+    ]
+
+
+async def _find_head(
+    name: str, version: int, refuse: bool, extractor: Extractor, heads: Heads, field: str = "head_version"
+) -> ImageClassifier:
+    if version < 0:
+        raise InvalidArgument(f"version must be at least 1, or 0 for the published one (got {version})", name=field)
+    classifier = await asyncio.to_thread(heads.classifier, name, version)
     head = classifier.version
-    model = model_of_provenance(extractor, head.provenance, f"head {request.head!r}")
-    refuses = request.refuse_unknown
+    model = model_of_provenance(extractor, head.provenance, f"head {name!r}")
+    refuses = refuse
     if not refuses and head.version == await asyncio.to_thread(heads.published, head.name):
         refuses = await asyncio.to_thread(heads.refuses_unknown, head.name)
     if refuses:
         classifier.check_unknown_rule()
-    return [ImageClassifier(model, head.provenance.layer, head.classes, classifier.predict, classifier, refuses)]
+    return ImageClassifier(model, head.provenance.layer, head.classes, classifier.predict, classifier, refuses)
 
 
 def average_probabilities(
@@ -118,6 +139,21 @@ def write_result(
         n_in_set = int(np.sum(row >= classifier.head.least_probability(coverage)))
         result.set.extend(most_probable(row, classifier.classes, max(1, n_in_set)))
     return result
+
+
+def add_further_answers(
+    results: list[pb.ClassifyResult], classifier: ImageClassifier, found: ImageFeatures, top: int
+) -> None:
+    """Add what one further head says about each image."""
+    rows = average_probabilities([classifier], [found])
+    name = None if classifier.head is None else classifier.head.version.name
+    for result, row, is_unknown in zip(results, rows, find_unknown(classifier, found), strict=True):
+        if not isinstance(row, Fc7Error):
+            result.also.add(
+                head=pb.HeadName(name=name, version=classifier.version),
+                top=most_probable(row, classifier.classes, top),
+                reason=UNKNOWN if is_unknown else "",
+            )
 
 
 def most_probable(probabilities: NDArray[np.float32], classes: tuple[str, ...], top: int) -> list[pb.Prediction]:

@@ -85,7 +85,7 @@ class ItemClassifier:
         if near is not None and not 0 <= near <= 1:
             raise InvalidArgument(f"near_score must be from 0 to 1 (got {near:g})", name="near_score")
         classifier = await self._find(request.head, request.head_version)
-        column = _find_class(classifier, request.label)
+        column = find_class(classifier, request.label)
         where = _read_filter(request.filter_json)
         best: list[_Ranked] = []
         n_seen, after = 0, 0
@@ -206,7 +206,14 @@ def _message(answer: Answer, error: Fc7Error | None) -> pb.ClassifiedItem:
     )
 
 
-def _find_class(classifier: Classifier, label: str) -> int:
+def find_class(classifier: Classifier, label: str) -> int:
+    """Return the position of a class.
+
+    Raises
+    ------
+    NotFound
+        The head has no such class.
+    """
     classes = classifier.version.classes
     if label not in classes:
         raise NotFound(

@@ -6,28 +6,37 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fc7.contract.timing import Timing
-from fc7.errors import InvalidArgument
+from fc7.errors import Fc7Error, InvalidArgument
 from fc7.v1 import head_pb2 as pb
 from fc7.v1 import head_pb2_grpc
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.registry import Collections
 from fc7_service.features.extractor import Extractor
-from fc7_service.features.image_features import extract_views
+from fc7_service.features.image_features import ImageFeatures, extract_views
 from fc7_service.heads.head_version import HeadVersion
 from fc7_service.heads.measures import warnings
 from fc7_service.heads.onnx_head import join_head
 from fc7_service.heads.registry import Heads
+from fc7_service.heads.shadow import Seen, Shadows
 from fc7_service.rpc.classify import (
+    ImageClassifier,
+    add_further_answers,
     average_probabilities,
     check_head_options,
     find_classifiers,
+    find_further_heads,
     find_unknown,
     write_result,
 )
 from fc7_service.rpc.classify_items import ItemClassifier
+from fc7_service.rpc.compare_heads import compare_heads
 from fc7_service.rpc.head_report import (
     ROWS_PER_MESSAGE,
     compare_with_published,
@@ -37,12 +46,15 @@ from fc7_service.rpc.head_report import (
     write_unknown_rule,
 )
 from fc7_service.rpc.messages import (
+    content_sha256,
     read_image,
     read_views,
     write_provenance,
     write_timing,
 )
 from fc7_service.rpc.request_models import model_of_provenance
+from fc7_service.rpc.sample_items import sample_items
+from fc7_service.rpc.shadow_messages import write_shadow
 from fc7_service.rpc.suggest_items import suggest_items
 from fc7_service.rpc.train_head import Trainer
 from fc7_service.telemetry.record import Record, ignore
@@ -55,8 +67,15 @@ _LONGEST_FIELD = 256
 class HeadServicer(head_pb2_grpc.HeadServiceServicer):
     """Heads, and what they say about images."""
 
-    def __init__(self, heads: Heads, extractor: Extractor, collections: Collections, record: Record = ignore) -> None:
-        self._heads, self._extractor, self._record = heads, extractor, record
+    def __init__(
+        self,
+        heads: Heads,
+        shadows: Shadows,
+        extractor: Extractor,
+        collections: Collections,
+        record: Record = ignore,
+    ) -> None:
+        self._heads, self._shadows, self._extractor, self._record = heads, shadows, extractor, record
         self._collections = collections
         self._trainer = Trainer(heads, extractor, collections)
         self._item_classifier = ItemClassifier(heads, collections)
@@ -130,6 +149,7 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
                 name="version",
             )
         await asyncio.to_thread(self._heads.delete, request.name, request.version)
+        await asyncio.to_thread(self._shadows.forget, request.name, request.version)
         return pb.DeleteHeadResponse()
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:  # noqa: N802
@@ -145,21 +165,50 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
         check_head_options(request)
         n_views = read_views(request.views)
         classifiers = await find_classifiers(request, self._extractor, self._heads)
+        further = await find_further_heads(request, self._extractor, self._heads)
         images = [read_image(image) for image in request.images]
         found = [await extract_views(self._extractor, images, c.model, c.layer, n_views) for c in classifiers]
         rows = await asyncio.to_thread(average_probabilities, classifiers, found)
         unknown = await asyncio.to_thread(find_unknown, classifiers[0], found[0])
         top = request.top or _DEFAULT_TOP
+        results = [
+            write_result(row, classifiers[0], top, is_unknown, request.coverage)
+            for row, is_unknown in zip(rows, unknown, strict=True)
+        ]
+        passes = {(c.model, c.layer): one for c, one in zip(classifiers, found, strict=True)}
+        extra = []
+        for classifier in further:
+            place = classifier.model, classifier.layer
+            if place not in passes:
+                passes[place] = await extract_views(self._extractor, images, *place, n_views)
+                extra.append(passes[place])
+            await asyncio.to_thread(add_further_answers, results, classifier, passes[place], top)
+        if request.head and not request.head_version:
+            self._observe(classifiers[0], request, found[0], rows)
         provenances = [one.provenance for one in found]
         return pb.ClassifyResponse(
-            results=[
-                write_result(row, classifiers[0], top, is_unknown, request.coverage)
-                for row, is_unknown in zip(rows, unknown, strict=True)
-            ],
+            results=results,
             provenance=write_provenance(Provenance.of_ensemble(provenances) if request.ensemble else provenances[0]),
             head_version=classifiers[0].version,
-            timing=write_timing(sum((one.timing for one in found), Timing())),
+            timing=write_timing(sum((one.timing for one in [*found, *extra]), Timing())),
         )
+
+    def _observe(
+        self,
+        classifier: ImageClassifier,
+        request: pb.ClassifyRequest,
+        found: ImageFeatures,
+        rows: list[NDArray[np.float32] | Fc7Error],
+    ) -> None:
+        """Show the pictures of a live call, and the answers to them, to the shadow of the head."""
+        if classifier.head is None:
+            return
+        seen = [
+            Seen(partial(content_sha256, image), views, row)
+            for image, views, row in zip(request.images, found.rows, rows, strict=True)
+            if not isinstance(views, Fc7Error) and not isinstance(row, Fc7Error)
+        ]
+        self._shadows.observe(classifier.head, seen)
 
     async def ClassifyItems(  # noqa: N802
         self, request: pb.ClassifyItemsRequest, context: Any
@@ -182,6 +231,25 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
     async def RankItems(self, request: pb.RankItemsRequest, context: Any) -> pb.RankItemsResponse:  # noqa: N802
         """Return the items that are most probably of a class."""
         return await self._item_classifier.rank(request)
+
+    async def CompareHeads(self, request: pb.CompareHeadsRequest, context: Any) -> pb.CompareHeadsResponse:  # noqa: N802
+        """Compare two heads on the labelled items of a collection."""
+        return await asyncio.to_thread(compare_heads, request, self._heads, self._collections)
+
+    async def SetShadow(self, request: pb.SetShadowRequest, context: Any) -> pb.SetShadowResponse:  # noqa: N802
+        """Put a version into the shadow, or end that."""
+        if request.version < 0:
+            raise InvalidArgument(f"version must be at least 1, or 0 to end (got {request.version})", name="version")
+        shadow = await asyncio.to_thread(self._shadows.set, request.name, request.version, request.share)
+        return pb.SetShadowResponse(shadow=write_shadow(shadow))
+
+    async def GetShadow(self, request: pb.GetShadowRequest, context: Any) -> pb.GetShadowResponse:  # noqa: N802
+        """Return the shadow of a head."""
+        return pb.GetShadowResponse(shadow=write_shadow(await asyncio.to_thread(self._shadows.get, request.name)))
+
+    async def SampleItems(self, request: pb.SampleItemsRequest, context: Any) -> pb.SampleItemsResponse:  # noqa: N802
+        """Draw a sample of the items of a collection."""
+        return await asyncio.to_thread(sample_items, request, self._heads, self._collections)
 
     async def SuggestItems(self, request: pb.SuggestItemsRequest, context: Any) -> pb.SuggestItemsResponse:  # noqa: N802
         """Say which items of a collection to label next."""
