@@ -41,7 +41,7 @@ _WORDS = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": Fal
     "--answers",
     type=file_type,
     metavar="FILE",
-    help="CSV file with the columns id and answer (yes or no). By default, label records hold the answers.",
+    help="CSV file with the columns id and answer (yes or no). Label records hold the other answers.",
 )
 @where_option
 @json_option
@@ -68,8 +68,8 @@ def count(
     with connection.open() as client:
         sample = client.sample_items(collection, label, head=head, head_version=version or 0, n=n, where=where)
         photos = client.collection(collection, check=False)
-        known = _recorded(photos, sample) if answers is None else _read_answers(answers)
-        unsure = _unsure(photos, sample) if answers is None else set()
+        known = _recorded(photos, sample) | ({} if answers is None else _read_answers(answers))
+        unsure = _unsure(photos, sample)
         missing = [hit for hit in sample.drawn if hit.id not in known and hit.id not in unsure]
         if missing and answers is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
             missing = _ask(photos, sample, missing, known)
