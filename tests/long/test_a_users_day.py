@@ -13,7 +13,7 @@ from users_day import live_a_day
 
 @pytest.mark.parametrize("where", ["embedded", "remote"])
 def test_from_pictures_without_labels_to_an_exported_head(where: str, photographs: Path, tmp_path: Path) -> None:
-    pictures = sorted((photographs / "cifar10-mini").rglob("*.png"))
+    pictures = sorted((photographs / "cifar10-mini").rglob("*.jpg"))
     assert len(pictures) == 3000
     truth = [picture.parent.name for picture in pictures]
     if where == "embedded":
