@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -38,10 +39,20 @@ class Answer:
 
 
 def ask(
-    address: str, path: str, body: bytes | Iterable[bytes] | None = None, *, method: str = "", **headers: str
+    address: str,
+    path: str,
+    body: bytes | Iterable[bytes] | None = None,
+    *,
+    method: str = "",
+    tls: ssl.SSLContext | None = None,
+    **headers: str,
 ) -> Answer:
     """Send one request; ``content_type`` stands for the header Content-Type, and so on."""
-    connection = http.client.HTTPConnection(address, timeout=WAIT_S)
+    connection = (
+        http.client.HTTPSConnection(address.replace("127.0.0.1", "localhost"), timeout=WAIT_S, context=tls)
+        if tls
+        else http.client.HTTPConnection(address, timeout=WAIT_S)
+    )
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         connection.request(method or ("GET" if body is None else "POST"), path, body, sent)

@@ -173,7 +173,9 @@ class Tokens:
         if method.startswith(HEALTH) and (found is None or self._is_expired(found)):
             return NOBODY
         if found is None:
-            raise Unauthenticated("this server asks for a token. Send it as metadata, authorization: Bearer TOKEN")
+            if authorization.startswith("Bearer "):
+                raise Unauthenticated("this server does not know the token. Check it, or ask for another one")
+            raise Unauthenticated("this server asks for a token. Send it as authorization: Bearer TOKEN")
         if self._is_expired(found):
             raise Unauthenticated(
                 f"this token expired on {found.expires}. Ask for a new one", reason=Reason.TOKEN_EXPIRED

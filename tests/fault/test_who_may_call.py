@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import http.client
 import json
 import shutil
 import socket
@@ -23,6 +24,7 @@ from fc7.errors import Unauthenticated
 from fc7_service.certificates import Certificates
 from fc7_service.tokens import METHODS, SCOPE_OF_CALL, SCOPES, Token, Tokens, digest, read_tokens
 from servers import WAIT_S, Served, jpeg, serving
+from web import JSON, ask
 
 TOKENS = {"read": "r-token", "write": "w-token", "admin": "a-token"}
 LONG_AGO = "2001-02-03"
@@ -223,11 +225,17 @@ def put(authority: Path, name: str, folder: Path) -> None:
         shutil.copy(authority / f"{name}.{end}", folder / f"tls.{end}")
 
 
-def subject(address: str, authority: Path, own: Path | None = None) -> str:
-    """The name in the certificate that a server shows."""
+def trusting(authority: Path, own: Path | None = None) -> ssl.SSLContext:
+    """What connects to servers whose certificates the authority signed."""
     context = ssl.create_default_context(cafile=str(authority / "ca.crt"))
     if own:
         context.load_cert_chain(own)
+    return context
+
+
+def subject(address: str, authority: Path, own: Path | None = None) -> str:
+    """The name in the certificate that a server shows."""
+    context = trusting(authority, own)
     host, _, port = address.rpartition(":")
     with (
         socket.create_connection((host, int(port)), WAIT_S) as raw,
@@ -316,3 +324,48 @@ def test_the_client_needs_both_halves(authority: Path) -> None:
         fc7.connect("localhost:1", tls_ca=authority / "ca.crt", tls_client=authority / "client.crt")
     with pytest.raises(fc7.InvalidArgument, match="tls_client needs tls_ca"):
         fc7.connect("localhost:1", tls_client=authority / "client.pem")
+
+
+LIST = "/fc7.v1.ModelService/ListModels"
+
+
+def test_http_has_the_tls_and_the_tokens_of_grpc(
+    tiny_bundle: Path, tmp_path: Path, authority: Path, pair: tuple[Path, Path]
+) -> None:
+    (tmp_path / "tokens").write_text("read reader\n")
+    words = ("--tls-cert", str(pair[0]), "--tls-key", str(pair[1]), "--token-file", str(tmp_path / "tokens"))
+    with serving(tmp_path / "data", "--model", str(tiny_bundle), *words, "--http", "127.0.0.1:0") as served:
+        tls = trusting(authority)
+        for sent, status in (
+            ({}, 401),
+            ({"authorization": "Bearer no"}, 401),
+            ({"authorization": "Bearer reader"}, 200),
+        ):
+            assert ask(served.http, LIST, b"{}", tls=tls, content_type=JSON, **sent).status == status
+        session = ask(served.http, "/session", b'{"token": "reader"}', tls=tls, content_type=JSON)
+        assert "Secure" in session.headers["set-cookie"].split("; ")
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            ask(served.http, "/healthz")  # without TLS
+        assert subject(served.http, authority) == "one"
+        put(authority, "two", tmp_path)
+        wait_for(lambda: subject(served.http, authority) == "two")
+
+
+def test_http_asks_for_the_certificates_that_grpc_asks_for(
+    tiny_bundle: Path, tmp_path: Path, authority: Path, pair: tuple[Path, Path]
+) -> None:
+    shutil.copy(authority / "ca.crt", tmp_path / "clients.crt")
+    words = ("--tls-cert", str(pair[0]), "--tls-key", str(pair[1]), "--tls-client-ca", str(tmp_path / "clients.crt"))
+    with serving(tmp_path / "data", "--model", str(tiny_bundle), *words, "--http", "127.0.0.1:0") as served:
+
+        def is_let_in(own: Path | None) -> bool:
+            try:
+                return ask(served.http, "/healthz", tls=trusting(authority, own)).status == 200
+            except (OSError, http.client.HTTPException):
+                return False
+
+        known, stranger = authority / "client.pem", authority / "stranger.pem"
+        assert [is_let_in(own) for own in (known, stranger, None)] == [True, False, False]
+        shutil.copy(authority / "stranger.crt", tmp_path / "clients.crt")  # another authority
+        wait_for(lambda: is_let_in(stranger))
+        assert [is_let_in(own) for own in (known, None)] == [False, False]
