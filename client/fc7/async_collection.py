@@ -28,6 +28,7 @@ from fc7.results import (
     ItemMap,
     Label,
     Labelled,
+    MapMethod,
     Recall,
     Removed,
     Updated,
@@ -195,9 +196,9 @@ class AsyncCollection(CollectionFacts):
         """Return the number of items that match a filter. See `Collection.count_items`."""
         return await self._session.run(collection.count_items(self.name, where), timeout_s)
 
-    async def map(self, field: str = "", *, timeout_s: float | None = None) -> ItemMap:
+    async def map(self, field: str = "", *, method: MapMethod = "pca", timeout_s: float | None = None) -> ItemMap:
         """Return where the items lie in two dimensions. See `Collection.map`."""
-        return await self._session.run(item_map.map_items(self.name, field), timeout_s)
+        return await self._session.run(item_map.map_items(self.name, field, method), timeout_s)
 
     async def facets(
         self,

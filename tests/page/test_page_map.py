@@ -70,3 +70,46 @@ def test_the_map_moves_by_keyboard(open_page: OpenPage) -> None:
     page.keyboard.press("+")
     page.keyboard.press("ArrowLeft")
     assert page.locator(".map").screenshot() != before
+
+
+COUNTING = """() => {
+    const kind = WebGL2RenderingContext.prototype;
+    window.drawn = [];
+    window.sent = 0;
+    const draw = kind.drawArrays, send = kind.bufferData;
+    kind.drawArrays = function (...parts) {
+        drawn.push([document.timeline.currentTime, parts[2]]);
+        return draw.apply(this, parts);
+    };
+    kind.bufferData = function (...parts) { sent += 1; return send.apply(this, parts); };
+}"""
+MOVES, MOST_BYTES = 60, 128  # per move: numbers that V8 boxes until it has compiled the functions
+
+
+def own_bytes(node: dict[str, Any]) -> int:
+    """Bytes that the page's modules allocated, by a profile of the heap."""
+    own = node["selfSize"] if "/page/" in node["callFrame"]["url"] else 0
+    return own + sum(own_bytes(child) for child in node["children"])
+
+
+def test_panning_draws_once_per_frame_sends_nothing_and_makes_no_objects(open_page: OpenPage) -> None:
+    page = open_map(open_page)
+    page.evaluate(COUNTING)
+    box = page.locator(".map").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.keyboard.down("Shift")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y + 40, steps=MOVES)
+    heap = page.context.new_cdp_session(page)
+    collected = {"includeObjectsCollectedByMajorGC": True, "includeObjectsCollectedByMinorGC": True}
+    heap.send("HeapProfiler.startSampling", {"samplingInterval": 1, **collected})
+    page.mouse.move(x - 40, y - 40, steps=MOVES)
+    profile = heap.send("HeapProfiler.stopSampling")["profile"]
+    page.mouse.up()
+    drawn = page.evaluate("drawn")
+    assert len(drawn) > MOVES  # the two drags moved the map
+    assert len({time for time, _ in drawn}) == len(drawn), "two draw calls in one frame"
+    assert {n_points for _, n_points in drawn} == {24}
+    assert page.evaluate("sent") == 0  # the geometry is on the GPU already
+    assert own_bytes(profile["head"]) <= MOVES * MOST_BYTES

@@ -98,7 +98,7 @@ ROOMS = {
         f"{CONTRACT_FILES} {RECORD} fc7_service.bundle fc7_service.served fc7_service.scheduling numpy PIL",
         "onnxruntime pi_heif",
     ),
-    "fc7_service.collections": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy faiss", "threadpoolctl"),
+    "fc7_service.collections": Room(f"{CONTRACT_FILES} fc7_service.bundle numpy faiss", "openTSNE threadpoolctl"),
     "fc7_service.heads": Room(
         "fc7.contract.cores fc7.errors fc7_service.bundle numpy", "scipy safetensors threadpoolctl"
     ),

@@ -16,6 +16,7 @@ from fc7.results import (
     Facet,
     Item,
     ItemMap,
+    MapMethod,
 )
 
 if TYPE_CHECKING:
@@ -179,21 +180,31 @@ class ReadingCalls(CollectionPart):
         """
         return self._session.run(facets.count_values(self.name, fields, where, limit, records), timeout_s)
 
-    def map(self, field: str = "", *, timeout_s: float | None = None) -> ItemMap:
-        """Return where the items lie along the two directions in which their features vary most.
+    def map(self, field: str = "", *, method: MapMethod = "pca", timeout_s: float | None = None) -> ItemMap:
+        """Return where the items lie in two dimensions.
 
         Parameters
         ----------
         field
             Return each item's value of this payload field too. Short text, numbers and booleans count.
+        method
+            "pca" places items along the two directions in which their features vary most. "tsne" places near items near
+            each other. It takes seconds to minutes, and the server keeps the places until the items change.
+
+        Raises
+        ------
+        FailedPrecondition
+            With "tsne": the server lacks the library, or the collection has fewer than 8 items.
+        DeadlineExceeded
+            The map was not ready within ``timeout_s``. The server goes on with it: call again.
 
         References
         ----------
-        Pearson 1901 (principal components).
+        Pearson 1901 (principal components); van der Maaten and Hinton 2008 (t-SNE).
 
         Examples
         --------
         >>> photos.map("label").positions.shape == (photos.count, 2)
         True
         """
-        return self._session.run(item_map.map_items(self.name, field), timeout_s)
+        return self._session.run(item_map.map_items(self.name, field, method), timeout_s)

@@ -198,6 +198,11 @@ class Reason(Enum):
         "The requested device cannot be used.",
         "Use `--device auto` or `cpu`, or install the GPU version.",
     )
+    LIBRARY_MISSING = ReasonRow(
+        "FailedPrecondition",
+        "The server lacks a library that the call needs.",
+        "Install what the message names where the server runs.",
+    )
 
     ABORTED = ReasonRow("Aborted", "The data changed during the call.", "Read it again, then repeat the call.")
     IMAGE_CHANGED = ReasonRow("Aborted", "An image changed during the call.", "Repeat the call.")

@@ -6,7 +6,7 @@ from fc7.results.heads import Classification, ClassifiedItem, Head, Suggestion
 from fc7.results.items import Added, Item, Removed, Updated, UpdateStatus, UpsertStatus
 from fc7.results.labels import Label, Labelled, LabelStatus, Verdict
 from fc7.results.models import Golden, GoldenFile, Layer, Model, ReloadedModel
-from fc7.results.overviews import DuplicateGroup, Facet, ItemMap
+from fc7.results.overviews import DuplicateGroup, Facet, ItemMap, MapMethod
 from fc7.results.server import ServerInfo
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "LabelStatus",
     "Labelled",
     "Layer",
+    "MapMethod",
     "Metric",
     "Model",
     "Provenance",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+MapMethod = Literal["pca", "tsne"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +20,16 @@ class ItemMap:
     ids : list of str
         Ids of the items.
     positions : NDArray[np.float32]
-        (N, 2): along the two directions in which the features vary most.
+        (N, 2): along the two directions in which the features vary most, or where t-SNE places the items.
     shares : tuple of float
-        Share of the variance that each of the two explains.
+        Share of the variance that each of the two explains. Empty for t-SNE, whose axes mean nothing.
     values : list
         Per item, its value of the field that was named; None if it has none of the 64 most frequent ones.
     """
 
     ids: list[str]
     positions: NDArray[np.float32]
-    shares: tuple[float, float]
+    shares: tuple[float, ...]
     values: list[Any]
 
 

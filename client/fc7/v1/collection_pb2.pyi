@@ -29,6 +29,12 @@ class UpsertMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UPSERT_MODE_REPLACE: _ClassVar[UpsertMode]
     UPSERT_MODE_MERGE: _ClassVar[UpsertMode]
 
+class MapMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MAP_METHOD_UNSPECIFIED: _ClassVar[MapMethod]
+    MAP_METHOD_PCA: _ClassVar[MapMethod]
+    MAP_METHOD_TSNE: _ClassVar[MapMethod]
+
 class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     VERDICT_UNSPECIFIED: _ClassVar[Verdict]
@@ -47,6 +53,9 @@ UPSERT_STATUS_FAILED: UpsertStatus
 UPSERT_MODE_UNSPECIFIED: UpsertMode
 UPSERT_MODE_REPLACE: UpsertMode
 UPSERT_MODE_MERGE: UpsertMode
+MAP_METHOD_UNSPECIFIED: MapMethod
+MAP_METHOD_PCA: MapMethod
+MAP_METHOD_TSNE: MapMethod
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_POSITIVE: Verdict
 VERDICT_NEGATIVE: Verdict
@@ -294,12 +303,14 @@ class CountItemsResponse(_message.Message):
     def __init__(self, count: _Optional[int] = ...) -> None: ...
 
 class MapItemsRequest(_message.Message):
-    __slots__ = ("collection", "field")
+    __slots__ = ("collection", "field", "method")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     collection: str
     field: str
-    def __init__(self, collection: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
+    method: MapMethod
+    def __init__(self, collection: _Optional[str] = ..., field: _Optional[str] = ..., method: _Optional[_Union[MapMethod, str]] = ...) -> None: ...
 
 class MapItemsResponse(_message.Message):
     __slots__ = ("ids", "positions", "shares", "groups", "values_json")

@@ -201,7 +201,7 @@ class CollectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def MapItems(self, request, context):
-        """Place all items in two dimensions, along the two directions in which their features vary most.
+        """Place all items in two dimensions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

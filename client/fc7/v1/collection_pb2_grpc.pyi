@@ -54,7 +54,7 @@ class CollectionServiceStub:
     CountValues: _grpc.UnaryUnaryMultiCallable[_collection_pb2.CountValuesRequest, _collection_pb2.CountValuesResponse]
     """Count how often each value of payload fields occurs."""
     MapItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.MapItemsRequest, _collection_pb2.MapItemsResponse]
-    """Place all items in two dimensions, along the two directions in which their features vary most."""
+    """Place all items in two dimensions."""
     DeleteItems: _grpc.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]
     """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
     UpdatePayloads: _grpc.UnaryUnaryMultiCallable[_collection_pb2.UpdatePayloadsRequest, _collection_pb2.UpdatePayloadsResponse]
@@ -102,7 +102,7 @@ class CollectionServiceAsyncStub(CollectionServiceStub):
     CountValues: _aio.UnaryUnaryMultiCallable[_collection_pb2.CountValuesRequest, _collection_pb2.CountValuesResponse]  # type: ignore[assignment]
     """Count how often each value of payload fields occurs."""
     MapItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.MapItemsRequest, _collection_pb2.MapItemsResponse]  # type: ignore[assignment]
-    """Place all items in two dimensions, along the two directions in which their features vary most."""
+    """Place all items in two dimensions."""
     DeleteItems: _aio.UnaryUnaryMultiCallable[_collection_pb2.DeleteItemsRequest, _collection_pb2.DeleteItemsResponse]  # type: ignore[assignment]
     """Delete items by id, or those that match a filter. An id that is not stored has an error in its place."""
     UpdatePayloads: _aio.UnaryUnaryMultiCallable[_collection_pb2.UpdatePayloadsRequest, _collection_pb2.UpdatePayloadsResponse]  # type: ignore[assignment]
@@ -207,7 +207,7 @@ class CollectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _collection_pb2.MapItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.MapItemsResponse, _abc.Awaitable[_collection_pb2.MapItemsResponse]]:
-        """Place all items in two dimensions, along the two directions in which their features vary most."""
+        """Place all items in two dimensions."""
 
     @_abc_1.abstractmethod
     def DeleteItems(

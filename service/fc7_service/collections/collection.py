@@ -30,6 +30,7 @@ from fc7_service.collections.rows import Metric
 from fc7_service.collections.searcher import Searcher
 from fc7_service.collections.store import Store
 from fc7_service.collections.thumbnails import Thumbnails
+from fc7_service.collections.tsne_map import TsneMaker, TsneMap, make_tsne_map, read_tsne_map
 from fc7_service.collections.warm_rows import WarmRows
 from fc7_service.collections.writes import Writes
 
@@ -179,9 +180,17 @@ class Collection:
         held = current(self.labels.all()) if with_records else None
         return count_values(self._store, fields, where, limit, held)
 
-    def map_items(self, field: str = "") -> ItemMap:
+    def map_items(self, field: str = "", known: TsneMap | None = None) -> ItemMap:
         """Place all items in two dimensions. See `map_items`."""
-        return map_items(self._store, field)
+        return map_items(self._store, field, known)
+
+    def tsne_map(self, *, is_current: bool) -> TsneMap | None:
+        """Return the map by t-SNE that was kept. See `read_tsne_map`."""
+        return read_tsne_map(self._store, is_current=is_current)
+
+    def make_tsne_map(self, maker: TsneMaker) -> None:
+        """Place the items by t-SNE. See `make_tsne_map`."""
+        make_tsne_map(self._store, maker)
 
     def labelled_features(
         self, field: str | None, max_rows: int, group_field: str = "", with_records: bool = False

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fc7.contract.filter import read_field
-from fc7_service.collections.rows import Metric, StoredRow, intact_rows, parse_payload
+from fc7_service.collections.rows import DamagedRow, Metric, StoredRow, intact_rows, parse_payload
 from fc7_service.collections.scoring import prepare_vectors
 from fc7_service.collections.store import Store
 
@@ -24,7 +25,7 @@ NO_GROUP = 255
 _MOST_GROUPS = 64
 _SAMPLE = 4096  # items that the directions come from
 _STEPS = 12  # of subspace iteration; each costs two passes over the sample
-_SPACE = 16  # directions that are iterated; more than two, so that the two main ones converge quickly
+_SPACE = 14  # directions that are iterated beyond those wanted, so that these converge quickly
 _BLOCK = 1024  # items placed at once
 _LONGEST_TEXT = 256  # characters; longer text is no group
 
@@ -35,33 +36,86 @@ class ItemMap:
 
     ids: list[str]
     positions: NDArray[np.float32]  # (N, 2)
-    shares: tuple[float, float]  # of the variance, that each axis explains
+    shares: tuple[float, ...]  # of the variance, that each axis explains; none if the axes mean nothing
     groups: NDArray[np.uint8]  # (N,), positions in `values`; NO_GROUP where the field has none of them
     values: list[Any]  # the most frequent values of the field
 
 
-def map_items(store: Store, field: str = "") -> ItemMap:
-    """Place all items, and group them by the values of a payload field if one is named."""
-    metric = store.definition.metric
-    mean, axes, shares = find_axes(_sample(store, metric))
-    ids: list[str] = []
-    placed: list[NDArray[np.float32]] = []
-    values: list[Any] = []
+class Places(Protocol):
+    """Places that were made before."""
+
+    def places(self, rids: list[int]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Return which rows have a place, and the places (n, 2) of these."""
+
+
+def map_items(store: Store, field: str = "", known: Places | None = None) -> ItemMap:
+    """Place all items along the two main directions, and group them by the values of a payload field if one is named.
+
+    With ``known``, items lie where it says, and items of which it does not know are left out.
+    """
+    if known is None:
+        project, shares = _projection(store, 2)
+        with store.read_all() as (_, rows):
+            return _placed(_blocks(rows, store), field, lambda block: (block, project(block)), shares)
+    with store.pinned() as connection:
+        return _placed(_blocks(store.rows(connection), store), field, lambda block: _known(block, known), ())
+
+
+def codes_of(store: Store, n_directions: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the rids of all intact items (N,), sorted, and what each has along the main directions (N, K)."""
+    project, _ = _projection(store, n_directions)
+    rids: list[int] = []
+    codes: list[NDArray[np.float32]] = []
     with store.read_all() as (_, rows):
-        intact = intact_rows(rows, store.name)
-        while block := list(islice(intact, _BLOCK)):
-            ids += [row.id for row in block]
-            placed.append((_vectors(block, metric) - mean).astype(np.float32) @ axes.T)
-            values += [_value(row, field) if field else None for row in block]
-    positions = np.concatenate(placed) if placed else np.empty((0, 2), np.float32)
+        for block in _blocks(rows, store):
+            rids += [row.rid for row in block]
+            codes.append(project(block))
+    return np.array(rids, np.int64), np.concatenate(codes) if codes else np.empty((0, n_directions), np.float32)
+
+
+def _blocks(rows: Iterable[StoredRow | DamagedRow], store: Store) -> Iterator[list[StoredRow]]:
+    intact = intact_rows(rows, store.name)
+    while block := list(islice(intact, _BLOCK)):
+        yield block
+
+
+def _projection(
+    store: Store, n_directions: int
+) -> tuple[Callable[[list[StoredRow]], NDArray[np.float32]], tuple[float, ...]]:
+    """Return what gives rows their places along the main directions, and the share of the variance of each."""
+    metric = store.definition.metric
+    mean, axes, shares = find_axes(_sample(store, metric), n_directions)
+    return lambda block: (_vectors(block, metric) - mean).astype(np.float32) @ axes.T, shares
+
+
+def _known(block: list[StoredRow], known: Places) -> tuple[list[StoredRow], NDArray[np.float32]]:
+    has_place, positions = known.places([row.rid for row in block])
+    return [row for row, is_known in zip(block, has_place, strict=True) if is_known], positions
+
+
+def _placed(
+    blocks: Iterable[list[StoredRow]],
+    field: str,
+    place: Callable[[list[StoredRow]], tuple[list[StoredRow], NDArray[np.float32]]],
+    shares: tuple[float, ...],
+) -> ItemMap:
+    ids: list[str] = []
+    positions = [np.empty((0, 2), np.float32)]
+    values: list[Any] = []
+    for rows, placed in map(place, blocks):
+        ids += [row.id for row in rows]
+        positions.append(placed)
+        values += [_value(row, field) if field else None for row in rows]
     groups, known = _group(values)
-    return ItemMap(ids, positions.astype(np.float32), shares, groups, known)
+    return ItemMap(ids, np.concatenate(positions).astype(np.float32), shares, groups, known)
 
 
 def find_axes(
-    vectors: NDArray[np.float32],
-) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[float, float]]:
-    """Return the mean (D,), the two main axes (2, D) and the share of the variance that each explains.
+    vectors: NDArray[np.float32], n_axes: int = 2
+) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[float, ...]]:
+    """Return the mean (D,), the main axes (K, D) and the share of the variance that each explains.
+
+    There are at most as many axes as a feature has numbers.
 
     The largest entry of an axis is positive, so that the same features always give the same map.
     """
@@ -69,23 +123,26 @@ def find_axes(
     mean = vectors.mean(axis=0) if n_rows else np.zeros(dim, np.float32)
     centred = vectors - mean
     total = float(np.square(centred, dtype=np.float64).sum())
-    space, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((dim, min(dim, _SPACE))).astype(np.float32))
+    space, _ = np.linalg.qr(
+        np.random.default_rng(0).standard_normal((dim, min(dim, n_axes + _SPACE))).astype(np.float32)
+    )
     if total > 0:
         for _ in range(_STEPS):
             space, _ = np.linalg.qr(centred.T @ (centred @ space))
         _, _, turn = np.linalg.svd(centred @ space, full_matrices=False)
         space = space @ turn.T
-    axes = space[:, :2]
-    axes = axes.T * np.sign(axes[np.abs(axes).argmax(axis=0), range(2)])[:, None]
-    spread = np.square(centred @ axes.T, dtype=np.float64).sum(axis=0) / total if total > 0 else np.zeros(2)
-    return mean, axes.astype(np.float32), (float(spread[0]), float(spread[1]))
+    axes = space[:, :n_axes]
+    axes = axes.T * np.sign(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])])[:, None]
+    spread = np.square(centred @ axes.T, dtype=np.float64).sum(axis=0) / total if total > 0 else np.zeros(len(axes))
+    return mean, axes.astype(np.float32), tuple(map(float, spread))
 
 
 def _sample(store: Store, metric: Metric) -> NDArray[np.float32]:
     """Return features (n, D) of items spread evenly over the collection."""
-    with store.read_all() as (count, rows):
-        step = max(1, -(-count // _SAMPLE))
-        return _vectors(list(islice(intact_rows(rows, store.name), 0, None, step)), metric, store.definition.dim)
+    rids = store.all_rids()
+    step = max(1, -(-len(rids) // _SAMPLE))
+    rows = store.by_rid(rids[::step].tolist(), with_vectors=True)
+    return _vectors([row for _, row in sorted(rows.items())], metric, store.definition.dim)
 
 
 def _vectors(rows: list[StoredRow], metric: Metric, dim: int = 0) -> NDArray[np.float32]:

@@ -28,6 +28,7 @@ class Pools:
         self._reads = ThreadPoolExecutor(usable_cores() + _READS_BEYOND_CORES, "read")
         self._builds = ThreadPoolExecutor(_BUILDS, "build")
         self._changes = ThreadPoolExecutor(_CHANGES, "change")
+        self._maps = ThreadPoolExecutor(1, "map")  # each waits for minutes, and must not hold up builds
         self._writes: dict[str, ThreadPoolExecutor] = {}  # by collection
         self._running: dict[str, Future[Any]] = {}  # builds by what they make
         self._lock = threading.Lock()
@@ -50,9 +51,16 @@ class Pools:
 
     async def build(self, made: str, work: Callable[[], object]) -> None:
         """Wait until ``work`` has made what ``made`` names. Calls that need the same thing wait for the same work."""
+        await self._make(self._builds, made, work)
+
+    async def map(self, made: str, work: Callable[[], object]) -> None:
+        """Wait as `build` does for a map, of which one is made at a time. It is made even if nobody waits any more."""
+        await self._make(self._maps, made, work)
+
+    async def _make(self, threads: ThreadPoolExecutor, made: str, work: Callable[[], object]) -> None:
         with self._lock:
             if (future := self._running.get(made)) is None:
-                future = self._running[made] = _submit(self._builds, work)
+                future = self._running[made] = _submit(threads, work)
                 future.add_done_callback(lambda _: self._running.pop(made, None))
         waiting = asyncio.wrap_future(future)
         waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # if nobody waits any more
@@ -69,7 +77,7 @@ class Pools:
         """Wait for what runs, and end all threads."""
         with self._lock:
             writes, self._writes = list(self._writes.values()), {}
-        for threads in (self._reads, self._builds, self._changes, *writes):
+        for threads in (self._reads, self._builds, self._changes, self._maps, *writes):
             threads.shutdown()
 
 

@@ -26,6 +26,7 @@ from fc7_service.collections.recall import ignore_recall
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.schema import Definition, make_store
 from fc7_service.collections.summary import Damaged, Summary, missing, set_aside, summarise, unavailable
+from fc7_service.collections.tsne_map import TsneMaker
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Collections:
     ----------
     pools
         Threads for the work on the collections.
+    tsne
+        Makes their maps by t-SNE.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class Collections:
         self._busy: set[str] = set()  # names being opened, closed or created; other calls wait for these
         self._deleting: set[str] = set()  # names being deleted; for other calls they are gone
         self._changed = threading.Condition()
-        self.pools = Pools()
+        self.pools, self.tsne = Pools(), TsneMaker()
         path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
 
@@ -249,6 +252,7 @@ class Collections:
             for entry in entries:
                 closing.callback(entry.collection.close)
             closing.callback(self.pools.close)
+            closing.callback(self.tsne.close)  # first of all, because the pools wait for what runs
 
     def _create(self, name: str, definition: Definition, effort: Effort | None) -> None:
         try:

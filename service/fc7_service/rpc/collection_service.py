@@ -108,7 +108,7 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     async def MapItems(self, request: pb.MapItemsRequest, context: Any) -> pb.MapItemsResponse:  # noqa: N802
         """Place all items in two dimensions."""
         with await self._use(request.collection) as collection:
-            return await self._pools.read(map_items, collection, request.field)
+            return await map_items(collection, request, self._collections)
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, context: Any) -> pb.DeleteItemsResponse:  # noqa: N802
         """Delete items by id, or those that match a filter."""

@@ -57,13 +57,14 @@ export async function stream(method, sent, onMessage) {
 }
 
 /**
+ * Send a request until the server is there and has the token that it asks for; throw its error if it answers with one.
  * @param {string} path
  * @param {string} type
- * @param {string} body
+ * @param {string | Uint8Array<ArrayBuffer>} body
  * @param {{once?: boolean, signal?: AbortSignal}} options
  * @returns {Promise<Response>}
  */
-async function send(path, type, body, options) {
+export async function send(path, type, body, options) {
   for (;;) {
     /** @type {Response} */
     let response;
