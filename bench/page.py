@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from http_door import processor_s
 from many_items import fill, write_pictures
@@ -218,7 +219,8 @@ def measure_start(data: Path, pictures: Path) -> str:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         assert process.stdout is not None
-        address, _, token = process.stdout.readline().strip().partition("/#token=")
+        address, _, said = process.stdout.readline().strip().partition("/#")
+        (token,) = parse_qs(said)["token"]
         asked = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
         with urllib.request.urlopen(asked) as answer:  # of our own process
             answer.read()
