@@ -1,7 +1,8 @@
 """Memory of a server over ten reloads of a network: `python bench/reload_memory.py [MODEL]`.
 
 Each reload comes after a burst of calls. The server is a process of its own, with two threads. Prints the resident
-memory in MB after each burst, and the threads and open files at the end.
+memory in MB after each burst, before the first reload and after the last one once the server has been idle long enough
+to give the memory of bursts back, and the threads and open files at the end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from PIL import Image
 import fc7
 
 RELOADS, CALLERS, IMAGES = 10, 3, 64
+IDLE_S = 40.0  # the server gives memory back after 30
 
 
 def resident_mb(pid: int) -> int:
@@ -56,11 +59,16 @@ def main(model: str = "alexnet-64") -> None:
             with fc7.connect(server.stdout.readline().split()[-1]) as client:
                 burst(client, images)
                 memory = [resident_mb(server.pid)]
+                time.sleep(IDLE_S)
+                before = resident_mb(server.pid)
                 for _ in range(RELOADS):
                     assert client.reload_model().running_calls == 0
                     burst(client, images)
                     memory.append(resident_mb(server.pid))
+                time.sleep(IDLE_S)
+                after = resident_mb(server.pid)
             print(f"{model}: MB {memory}")
+            print(f"idle: {before} MB before the first reload, {after} MB after the last: ratio {after / before:.2f}")
             counts = [len(os.listdir(f"/proc/{server.pid}/{kind}")) for kind in ("task", "fd")]
             print(f"{counts[0]} threads, {counts[1]} open files")
             server.terminate()
