@@ -59,6 +59,7 @@ class Capabilities:
             open_session=partial(open_session, device=settings.device, threads=settings.threads, keeps_memory=False),
             prepare_image=_prepare_image,
             folder=data / "explain",
+            turn=self.extractor.turn,
         )
 
     def close(self) -> None:

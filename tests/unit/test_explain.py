@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def make_explainer(folder: Path, *bundles: Bundle) -> Explainer:
         open_session=partial(open_session, device="cpu", threads=1),
         prepare_image=lambda image, recipe: PreparedImage(*preprocess_with_crop(image, recipe)),
         folder=folder,
+        turn=lambda *, is_bulk: nullcontext(),
     )
 
 

@@ -8,6 +8,7 @@ import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def make_explainer(folder: Path, *bundles: Bundle, open_session: Callable[[bytes
         open_session=open_session,
         prepare_image=lambda image, recipe: PreparedImage(*preprocess_with_crop(image, recipe)),
         folder=folder,
+        turn=lambda *, is_bulk: nullcontext(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def servicer(tmp_path: Path) -> Iterator[ExplainServicer]:
         open_session=partial(open_session, device="cpu", threads=1),
         prepare_image=lambda image, recipe: PreparedImage(*preprocess_with_crop(image, recipe)),
         folder=tmp_path / "explain",
+        turn=lambda *, is_bulk: nullcontext(),
     )
     heads, collections = Heads(tmp_path / "heads"), Collections(tmp_path / "collections")
     collections.create("other", Provenance("tiny", "0" * 64, "1" * 64, "fc7"), 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from fc7.errors import DataLoss, FailedPrecondition, ImageDecodeError, NotFound, ResourceExhausted
+from fc7.errors import DataLoss, DeadlineExceeded, FailedPrecondition, ImageDecodeError, NotFound, ResourceExhausted
 from fc7_service.bundle.folder import open_bundle
 from fc7_service.bundle.golden import read_golden
 from fc7_service.features import extractor as module
@@ -25,6 +26,7 @@ from fc7_service.features.extractor import Extraction, Extractor
 from fc7_service.features.image_work import ImageInput
 from fc7_service.features.session import CPU, CUDA, open_session
 from fc7_service.scheduling.call import CALL_ORIGIN, Call, CallOrigin, WorkClass
+from fc7_service.scheduling.service_rate import ServiceRate
 from fc7_service.served.table import ModelTable
 
 
@@ -183,3 +185,57 @@ async def test_calls_that_can_wait_stay_within_the_quota_and_are_all_answered(
     assert extractor.n_waiting == 0
     assert not any(extractor._in_line.values())
     extractor.close()
+
+
+async def test_other_work_waits_for_its_turn_which_one_holds_in_each_class(extractor: Extractor) -> None:
+    log, may_end = list[str](), asyncio.Event()
+
+    async def work(name: str, *, is_bulk: bool) -> None:
+        async with extractor.turn(is_bulk=is_bulk):
+            log.append(name)
+            await may_end.wait()
+
+    one, other = (asyncio.create_task(work(name, is_bulk=True)) for name in ("first", "second"))
+    while not log:
+        await asyncio.sleep(0)
+    single = asyncio.create_task(work("single", is_bulk=False))
+    await extractor.extract([jpeg(1)], model="", layer="fc7")  # features need no turn of other work
+    while len(log) < 2:
+        await asyncio.sleep(0)
+    assert log == ["first", "single"]
+    other.cancel()
+    third = asyncio.create_task(work("third", is_bulk=True))
+    may_end.set()
+    await asyncio.gather(one, single, third)
+    assert log == ["first", "single", "third"]
+    assert other.cancelled()
+    assert extractor.n_waiting == 0
+
+
+async def test_other_work_is_dropped_when_its_deadline_has_passed(extractor: Extractor) -> None:
+    async def late() -> None:
+        CALL_ORIGIN.set(CallOrigin(deadline=time.monotonic() - 1))
+        async with extractor.turn(is_bulk=True):
+            raise AssertionError("it came too late")
+
+    with pytest.raises(DeadlineExceeded):
+        await asyncio.create_task(late())
+    assert extractor.n_waiting == 0
+
+
+async def test_a_call_is_refused_before_it_is_read_only_if_no_network_has_room(tiny_bundle: Path) -> None:
+    made = Extractor(ModelTable([open_bundle(tiny_bundle)]), device="cpu", threads=1)
+    rate = made._threads._scheduler.rates[made.models.keys[0]] = ServiceRate()
+    for now in (0.0, 0.0, 1.0, 2.0):  # one view per second
+        rate.begin(now)
+        rate.count(1, now)
+    soon = CallOrigin("b", time.monotonic() + 1)
+    made.check_room(soon)  # nobody is ahead
+    line = made._threads._scheduler._lines[WorkClass.INTERACTIVE]
+    line.go_ahead(made.models.keys[0], 5)
+    with pytest.raises(ResourceExhausted, match="too close to the call's deadline"):
+        made.check_room(soon)
+    made.check_room(CallOrigin("b", time.monotonic() + 60))
+    made.models.add(made.models.make(open_bundle(tiny_bundle)))  # another one, which nobody uses
+    made.check_room(soon)
+    made.close()

@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Protocol, TypeVar
 
 from fc7.contract.timing import Timing
 from fc7.errors import Reason, ResourceExhausted, Unavailable
@@ -25,8 +25,8 @@ _NICE = 15  # while features are extracted, explanations then get 0.03 of a core
 class Stopwatch:
     """Adds up where the time of one call goes."""
 
-    def __init__(self) -> None:
-        self.timing = Timing()
+    def __init__(self, *, is_bulk: bool = False) -> None:
+        self.timing, self.is_bulk = Timing(), is_bulk
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
@@ -37,6 +37,14 @@ class Stopwatch:
         self.timing += Timing(decode_s=seconds, compute_s=-seconds)
 
 
+class TakeTurn(Protocol):
+    """Waits for a turn, and holds it inside the block."""
+
+    def __call__(self, *, is_bulk: bool) -> AbstractAsyncContextManager[None]:
+        """Return the block."""
+        ...
+
+
 class CallerLeftError(Exception):
     """The caller of a job no longer waits for it."""
 
@@ -45,22 +53,30 @@ class ExplainThread:
     """Runs jobs one after the other.
 
     A call holds a place until it ends. A long call consists of many jobs, so that other calls get their turn.
+
+    Parameters
+    ----------
+    turn
+        Waits for the turn of a job, among everything that the server does, and holds it. Takes whether it is bulk.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turn: TakeTurn) -> None:
+        self._turn = turn
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fc7-explain", initializer=_give_way)
         self._n_calls = 0
         self._is_left = threading.Event()  # set if the caller of the running job no longer waits
         self._is_closed = False
 
     @contextmanager
-    def hold_place(self, limit: int = MAX_CALLS) -> Iterator[Stopwatch]:
+    def hold_place(self, limit: int = MAX_CALLS, *, is_bulk: bool = False) -> Iterator[Stopwatch]:
         """Hold a place for a call; yield its stopwatch.
 
         Parameters
         ----------
         limit
             Number of places. The call is refused if all are taken.
+        is_bulk
+            Whether the jobs of the call are bulk.
 
         Raises
         ------
@@ -76,7 +92,7 @@ class ExplainThread:
             )
         self._n_calls += 1
         try:
-            yield Stopwatch()
+            yield Stopwatch(is_bulk=is_bulk)
         finally:
             self._n_calls -= 1
 
@@ -89,6 +105,8 @@ class ExplainThread:
         ------
         Unavailable
             The server is stopping.
+        ResourceExhausted, DeadlineExceeded
+            Its turn does not come in time.
         """
         asked, is_left = time.monotonic(), threading.Event()
 
@@ -104,7 +122,8 @@ class ExplainThread:
         if self._is_closed:
             raise Unavailable("the server is stopping. Send the call again", reason=Reason.SERVER_STOPPING)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+            async with self._turn(is_bulk=stopwatch.is_bulk):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, job)
         finally:
             is_left.set()
 

@@ -14,7 +14,7 @@ from fc7_service.bundle.provenance import Provenance
 from fc7_service.explain import occlusion
 from fc7_service.explain.classes import Classes, classes_of_last_layer, network_classes
 from fc7_service.explain.deconvnet import STRONGEST_POSITION, check_units, peaks, project_units, strongest_units
-from fc7_service.explain.explain_thread import MAX_CALLS, ExplainThread, Stopwatch
+from fc7_service.explain.explain_thread import MAX_CALLS, ExplainThread, Stopwatch, TakeTurn
 from fc7_service.explain.explanations import ClassExplanation, MatchExplanation, explain_class, explain_match
 from fc7_service.explain.network import Network, check_rule
 from fc7_service.explain.prepared_image import ImageInput, PreparedImage, PrepareImage
@@ -44,12 +44,20 @@ class Explainer:
         Prepares an image as a recipe says.
     folder
         For passes over many images; made when it is needed.
+    turn
+        Waits for the turn of each job, and holds it.
     """
 
     def __init__(
-        self, models: ModelTable, *, open_session: OpenSession, prepare_image: PrepareImage, folder: Path
+        self,
+        models: ModelTable,
+        *,
+        open_session: OpenSession,
+        prepare_image: PrepareImage,
+        folder: Path,
+        turn: TakeTurn,
     ) -> None:
-        self._thread = ExplainThread()
+        self._thread = ExplainThread(turn)
         self._sessions = SessionCache(open_session, self._thread.check)
         self._models = models
         self._prepare_image = prepare_image
@@ -175,7 +183,7 @@ class Explainer:
             view = self._view(network, all_classes.layer, image, stopwatch)
             return occlusion.OcclusionSweep(network, all_classes, label, view, square_px, grid)
 
-        with self._thread.hold_place() as stopwatch:
+        with self._thread.hold_place(is_bulk=True) as stopwatch:
             sweep = await self._thread.run(stopwatch, begin)
             for first in range(0, sweep.n_views, occlusion.BATCH):
                 await self._thread.run(stopwatch, partial(sweep.run, first))
@@ -258,7 +266,7 @@ class Explainer:
                 top.add(*peaks(network, layer, views), numbers)
             top.n_done += len(images)
 
-        with self._thread.hold_place(_MAX_PASSES) as stopwatch:
+        with self._thread.hold_place(_MAX_PASSES, is_bulk=True) as stopwatch:
             top = TopImages((await self._thread.run(stopwatch, lambda: network.deconv_layer(layer))).channels)
             async for batch in _in_time(batches):
                 for first in range(0, len(batch), occlusion.BATCH):

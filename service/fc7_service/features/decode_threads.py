@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from typing import Protocol, cast
 
-from fc7.errors import DeadlineExceeded, Reason, Unavailable
+from fc7.errors import DeadlineExceeded, Reason, ResourceExhausted, Unavailable
 from fc7_service.features.batcher import NO_THREAD, STOPPING
-from fc7_service.scheduling.call import Call, Picture, WorkClass
+from fc7_service.scheduling.call import Call, CallOrigin, Picture, WorkClass
 from fc7_service.scheduling.scheduler import Scheduler
 
 
@@ -70,6 +71,26 @@ class DecodeThreads:
             self._start()
             self._scheduler.admit(call, time.monotonic())
             self._changed.notify()  # whoever takes a picture wakes the next thread
+
+    def check_room(self, origin: CallOrigin, networks: Iterable[str]) -> None:
+        """Refuse a call, before its pictures are known, that no network could answer in time.
+
+        Raises
+        ------
+        ResourceExhausted
+            As `admit`.
+        """
+        refused: ResourceExhausted | None = None
+        with self._changed:
+            for network in networks:
+                try:
+                    self._scheduler.check_room(origin, network, time.monotonic())
+                except ResourceExhausted as error:
+                    refused = error
+                else:
+                    return
+        if refused is not None:
+            raise refused
 
     def _start(self) -> None:
         """Start the threads that are missing; some are enough."""

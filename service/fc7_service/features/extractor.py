@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,8 @@ from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import MAX_BATCH, Batcher, ComputedFeature, Request
 from fc7_service.features.decode_threads import DecodeThreads
 from fc7_service.features.image_work import ImageInput, ImageWork
-from fc7_service.scheduling.call import CALL_ORIGIN, Call, Picture, WorkClass, class_of
+from fc7_service.features.turn import Turn
+from fc7_service.scheduling.call import CALL_ORIGIN, OTHER_WORK, Call, CallOrigin, Picture, WorkClass, class_of
 from fc7_service.scheduling.scheduler import Limits, Scheduler
 from fc7_service.served.call_models import hold_models
 from fc7_service.served.served_model import ServedModel
@@ -32,7 +34,7 @@ MAX_WAITING_IMAGES = 4096  # of each class; ten views count as ten
 MAX_WAITING_BYTES = 512 * 2**20  # of each class
 _MAX_DECODING_BYTES = 256 * 2**20  # of decoded pixels at once; a picture that takes more is decoded alone
 # Tensors at once: the engine never waits for them, and they never fill the memory.
-_MAX_AHEAD = {WorkClass.INTERACTIVE: 4 * MAX_BATCH, WorkClass.BULK: 2 * MAX_BATCH}
+_MAX_AHEAD = dict.fromkeys(WorkClass, 2 * MAX_BATCH)  # one batch runs, the next one is ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,46 @@ class Extractor:
         ]
         self._record_images(model.bundle.name, works, outcomes)
         return Extraction([o if isinstance(o, Fc7Error) else o.values for o in outcomes], _timing(done))
+
+    @asynccontextmanager
+    async def turn(self, *, is_bulk: bool) -> AsyncIterator[None]:
+        """Hold the turn of work that is not features, among the calls of all callers. One holds it in each class.
+
+        Parameters
+        ----------
+        is_bulk
+            Whether the work is bulk unless its call says otherwise. Bulk work waits where the queue is full.
+
+        Raises
+        ------
+        ResourceExhausted, DeadlineExceeded
+            As `extract`.
+        """
+        origin, turn = CALL_ORIGIN.get(), Turn()
+        kind = origin.work_class or (WorkClass.BULK if is_bulk else WorkClass.INTERACTIVE)
+        call = Call(origin, kind, OTHER_WORK, can_wait=is_bulk)
+        picture, is_done = Picture(call, 0, turn), False
+        call.waiting.append(picture)
+        await self._admit(call)
+        try:
+            await turn.future
+            yield
+            is_done = True
+        finally:
+            turn.future.cancel()
+            self._threads.finish(picture, has_feature=is_done)
+            self._threads.leave(call)
+            self._wake(kind)
+
+    def check_room(self, origin: CallOrigin) -> None:
+        """Refuse a call that wants features of some network, before its message is read, if none could answer in time.
+
+        Raises
+        ------
+        ResourceExhausted
+            The queue is full, or the call cannot be answered before its deadline. The error says when to try again.
+        """
+        self._threads.check_room(origin, self.models.keys)
 
     async def _admit(self, call: Call) -> None:
         """Give a call its place in the queue. If the queue is full, a call that can wait stands in line for room."""

@@ -10,6 +10,9 @@ from enum import StrEnum
 MAX_INTERACTIVE_VIEWS = 16  # a larger call is bulk unless it says otherwise
 
 
+OTHER_WORK = "other work"  # in place of a network: work that only wants its turn, one after the other in each class
+
+
 class WorkClass(StrEnum):
     """How urgent the work of a call is."""
 

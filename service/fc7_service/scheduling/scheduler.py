@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from fc7.errors import Reason, ResourceExhausted
-from fc7_service.scheduling.call import Call, Picture, WorkClass
+from fc7_service.scheduling.call import OTHER_WORK, Call, CallOrigin, Picture, WorkClass, class_of
 from fc7_service.scheduling.fair_queue import FairQueue
 from fc7_service.scheduling.service_rate import ServiceRate
 
@@ -19,7 +19,6 @@ _SAFE_SHARE = 0.5  # of the time left that may pass before the expected answer: 
 _UNIT_BYTES = 8 * 2**20  # decoding that takes more memory than this counts as more than one view
 _SHORTEST_RETRY_S, _LONGEST_RETRY_S = 0.05, 30.0
 _USUAL_RETRY_S = 1.0  # before anything has been measured
-_NEW_SHARE = 0.1  # of the latest picture in a mean delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +42,18 @@ class _Line:
         self.n_views = self.n_bytes = 0  # held by calls: waiting and under way
         self.views_of: dict[str, int] = {}  # caller -> views
         self.bytes_of: dict[str, int] = {}  # caller -> bytes
-        self.delay_of: dict[str, float] = {}  # network -> mean seconds from the start of decoding to the feature
 
     @property
     def is_ready(self) -> bool:
         """Whether a picture may be taken."""
-        return any(network not in self.full for network in self.queue.waiting_of)
+        waiting = self.queue.waiting_of
+        return any(network not in self.full for network in waiting) if self.full else bool(waiting)
 
     def go_ahead(self, network: str, n_views: int) -> None:
         """Count views that come under way, or are no longer (less than 0)."""
         n_ahead = self.ahead_of.get(network, 0) + n_views
         self.ahead_of[network] = n_ahead
-        if n_ahead >= self._max_ahead:
+        if n_ahead >= (1 if network == OTHER_WORK else self._max_ahead):
             self.full.add(network)
         else:
             self.full.discard(network)
@@ -90,6 +89,19 @@ class Scheduler:
         self._hold(line, call, call.n_waiting, sum(picture.n_bytes for picture in call.waiting))
         self._come(call, call.n_waiting)
         line.queue.add(call)
+
+    def check_room(self, origin: CallOrigin, network: str, now: float) -> None:
+        """Refuse a call, before its pictures are known, that would be refused even with a single small one.
+
+        Raises
+        ------
+        ResourceExhausted
+            As `admit`.
+        """
+        call = Call(origin, class_of(origin, 1, is_stream=False), network)
+        call.waiting.append(Picture(call, 0))
+        self._check_quota(call)
+        self._check_deadline(call, now)
 
     def take(self, now: float) -> Picture | None:
         """Return the picture to open and decode next, or None if there is none now.
@@ -161,9 +173,6 @@ class Scheduler:
         self._release(picture)
         if has_feature:
             self.rates[network].count(picture.call.views, now)
-            delay_s = now - picture.taken
-            before_s = line.delay_of.get(network, delay_s)
-            line.delay_of[network] = before_s + _NEW_SHARE * (delay_s - before_s)
         if not any(network in line.ahead_of for line in self._lines.values()):
             self.rates[network].pause()
 
@@ -227,16 +236,17 @@ class Scheduler:
                 self._refuse(line, "the queue is full", call.n_waiting / per_s if per_s else None)
 
     def _check_deadline(self, call: Call, now: float) -> None:
-        deadline, per_s, line = call.origin.deadline, self._rate_of(call), self._lines[call.work_class]
+        """Refuse what would come too late behind what waits and what is under way."""
+        deadline, per_s = call.origin.deadline, self._rate_of(call)
         if deadline is None or per_s is None:
             return
-        n_ahead = line.queue.n_ahead(call)
+        line, interactive = self._lines[call.work_class], self._lines[WorkClass.INTERACTIVE]
+        n_ahead = line.queue.n_ahead(call) + line.ahead_of.get(call.network, 0)
         if call.work_class is WorkClass.BULK:
-            n_ahead += self._lines[WorkClass.INTERACTIVE].queue.waiting_of.get(call.network, 0)
+            n_ahead += interactive.queue.waiting_of.get(call.network, 0) + interactive.ahead_of.get(call.network, 0)
         elif n_ahead and self._lines[WorkClass.BULK].queue.waiting_of.get(call.network):
             n_ahead += n_ahead // BULK_TURN
-        needed_s = line.delay_of.get(call.network, 0.0) + (n_ahead + call.n_waiting) / per_s
-        left_s = deadline - now
+        needed_s, left_s = (n_ahead + call.n_waiting) / per_s, deadline - now
         if n_ahead and needed_s > _SAFE_SHARE * left_s:  # with nobody ahead, trying is better than guessing
             text = f"the answer would take about {needed_s:.2g} s, too close to the call's deadline in {left_s:.2g} s"
             self._refuse(line, text, needed_s - _SAFE_SHARE * left_s)

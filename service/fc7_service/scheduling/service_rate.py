@@ -13,6 +13,7 @@ class ServiceRate:
 
     def __init__(self) -> None:
         self._n_views = self._busy_s = 0.0
+        self._is_started = False  # the first picture also waits until the network is loaded, and is not counted
         self._since: float | None = None  # start of what is not counted yet; None while nothing is under way
 
     @property
@@ -34,6 +35,9 @@ class ServiceRate:
         if self._since is None:
             return
         seconds, self._since = now - self._since, now
+        if not self._is_started:
+            self._is_started = True
+            return
         fade = math.exp(-seconds / _MEMORY_S)
         self._n_views = self._n_views * fade + n_views
         self._busy_s = self._busy_s * fade + seconds

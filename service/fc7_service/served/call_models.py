@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from fc7_service.bundle.bundle import Bundle
 from fc7_service.served.served_model import ServedModel
 
 
@@ -17,6 +18,7 @@ class CallModels:
 
     def __init__(self) -> None:
         self.by_name: dict[str, ServedModel] = {}
+        self.chosen: dict[str, tuple[ServedModel, Bundle]] = {}  # what each name was found to mean
 
     def keep(self, name: str, model: ServedModel) -> None:
         """Let ``name`` mean this network until the call ends."""
@@ -29,6 +31,7 @@ class CallModels:
         for model in dict.fromkeys(self.by_name.values()):
             model.release()
         self.by_name.clear()
+        self.chosen.clear()
 
 
 CALL_MODELS: ContextVar[CallModels | None] = ContextVar("CALL_MODELS", default=None)

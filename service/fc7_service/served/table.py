@@ -46,6 +46,11 @@ class ModelTable:
         return _by_name(self._models, {})
 
     @property
+    def keys(self) -> list[str]:
+        """NAME:VERSION of each network."""
+        return [model.key for model in self._models]
+
+    @property
     def bundles(self) -> dict[str, Bundle]:
         """Their bundles. In a call, names that it has used mean what they meant then."""
         kept = CALL_MODELS.get()
@@ -70,9 +75,12 @@ class ModelTable:
             There is no such network; the message lists those that exist.
         """
         kept = CALL_MODELS.get()
+        if kept and (known := kept.chosen.get(model)):
+            return known
         with self._lock:
             found, bundle = self._look_up(model, kept.by_name if kept else {})
             if kept:
+                kept.chosen[model] = kept.chosen[bundle.name] = found, bundle
                 kept.keep(bundle.name.partition(VERSION_MARK)[0], found)
                 if not model:
                     kept.keep("", found)
