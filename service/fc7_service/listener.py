@@ -9,14 +9,14 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from fc7.contract.address import split_address
 from fc7.errors import FailedPrecondition, Reason
+from fc7_service.accepting import make_server
 from fc7_service.certificates import Certificates
 from fc7_service.data_folder import SOCKET_NAME
 from fc7_service.resource_limits import server_options
 from fc7_service.rpc.interceptor import MAX_CALLS, MAX_WATCHES, Interceptor
+from fc7_service.rpc.method_handlers import MethodHandlers
 
 SERVICES = tuple(f"fc7.v1.{name}Service" for name in ("Feature", "Model", "Collection", "Head", "Explain", "Admin"))
 _TOUCH_S = 3600.0
@@ -40,13 +40,15 @@ class Listener:
         from grpc_health.v1 import health, health_pb2_grpc
 
         self._interceptor, self._socket_folder = interceptor, socket_folder
-        self.grpc = grpc.aio.server(
+        self.grpc = make_server(
             interceptors=(interceptor,),
             options=server_options(n_connections),
             maximum_concurrent_rpcs=2 * MAX_CALLS + MAX_WATCHES,  # the interceptor refuses earlier
         )
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        health_methods = MethodHandlers()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, health_methods)
+        self.grpc.add_generic_rpc_handlers((health_methods,))
         self.address = self._open_private_address()
 
     def bind(self, address: str, certificates: Certificates | None) -> str:

@@ -39,7 +39,7 @@ class JsonLog:
                 _wrapped,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(0),
-        )
+        ).bind()  # otherwise each line binds anew
         self._handler = _Handler(self)
         logging.getLogger().addHandler(self._handler)
         self._writer = threading.Thread(target=self._write, name="fc7-log", daemon=True)

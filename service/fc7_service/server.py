@@ -89,6 +89,7 @@ class Server:
             self._log,
             self._record,
             begin_trace,
+            self.parts.extractor.check_room,
             names_clients=settings.tls_client_ca is not None,
         )
         if self._exporter and settings.metrics:
@@ -96,8 +97,8 @@ class Server:
         self._listener = Listener(self._interceptor, self._files.n_connections, self._socket_folder)
         handlers = MethodHandlers()
         for add, servicer in make_servicers(self.parts, settings, self._interceptor, self._started):
-            add(servicer, self._listener.grpc)
             add(servicer, handlers)
+        self._listener.grpc.add_generic_rpc_handlers((handlers,))
         self._web = self._make_web_server(handlers) if settings.http is not None else None
         listen = self._listener.bind(settings.listen, self._access.certificates) if settings.listen is not None else ""
         if listen or settings.device == "cuda":  # a device that was asked for and cannot be had ends the start
@@ -169,7 +170,8 @@ class Server:
         assert settings.http is not None  # the caller has looked
         assert exporter is not None  # it is made where there is HTTP
         probes = Probes(lambda: not self._interceptor.is_stopping and self._folder.is_still_ours, exporter.write)
-        door = Door(self._interceptor, handlers, Sessions(self._access.tokens))
+        own = {name: handler for name, handler in handlers.items() if name.startswith("/fc7.")}
+        door = Door(self._interceptor, own, Sessions(self._access.tokens))
         return WebServer(
             make_app(door, settings, probes, lambda: self._listener.address, self._log),
             settings.http,

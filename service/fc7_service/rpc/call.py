@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import re
 import secrets
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from fc7_service.rpc.interceptor import Interceptor
 
 CLASS_KEY = "fc7-class"  # metadata by which a call says that it is interactive or bulk
+# Always need a network. When it is full, they are refused before their pictures are read.
+_WANT_FEATURES = frozenset(("/fc7.v1.FeatureService/Extract", "/inference.GRPCInferenceService/ModelInfer"))
 _ARRIVAL_S = 300.0  # for each message; fc7's clients wait as long for an answer
 _EARLY_S = 0.005  # the timers of uvloop count milliseconds, and may fire one early
 _NAME_BYTES = 64  # of a certificate's name in the log
@@ -44,7 +47,7 @@ class Call:
         metadata = dict(details.invocation_metadata or ())
         self._authorization, self._class = str(metadata.get("authorization", "")), metadata.get(CLASS_KEY)
         sent_id = str(metadata.get(REQUEST_ID, ""))
-        self._id = sent_id if _ID.fullmatch(sent_id) else secrets.token_hex(8)
+        self._id = sent_id if _ID.fullmatch(sent_id) else f"{random.getrandbits(64):016x}"
         self._trace = guard.begin_trace(self._method, metadata)
         self._caller = NOBODY
         self._start, self._n_items, self._peer, self._certificate = time.monotonic(), 0, "", ""
@@ -96,7 +99,10 @@ class Call:
             await context.abort(
                 grpc.StatusCode.UNIMPLEMENTED, cut(f"method {self._method} does not exist", DETAIL_BYTES)
             )
-        CALL_ORIGIN.set(self._origin(context))
+        origin = self._origin(context)
+        CALL_ORIGIN.set(origin)
+        if self._method in _WANT_FEATURES:
+            self._interceptor.check_room(origin)
         if inner.request_streaming:
             return self._each(messages)
         request = await self._only(messages)

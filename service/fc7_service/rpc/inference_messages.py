@@ -32,4 +32,4 @@ def add_inference_servicer(servicer: object, server: Any) -> None:
         request = message_factory.GetMessageClass(method.input_type)
         answer = message_factory.GetMessageClass(method.output_type)
         handlers[method.name] = make(getattr(servicer, method.name), request.FromString, answer.SerializeToString)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE.full_name, handlers),))
+    server.add_registered_method_handlers(SERVICE.full_name, handlers)

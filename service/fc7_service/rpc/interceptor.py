@@ -17,6 +17,7 @@ from fc7_service.rpc.call import Call
 from fc7_service.rpc.codec import WIRE, Codec
 from fc7_service.rpc.log import Log
 from fc7_service.rpc.message_threads import MessageThreads
+from fc7_service.scheduling.call import CallOrigin
 from fc7_service.telemetry.record import Record, ignore
 from fc7_service.telemetry.trace import BeginTrace, read_trace
 from fc7_service.tokens import HEALTH, Caller, Tokens
@@ -40,6 +41,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         Gets the metrics of every call.
     begin_trace
         Tells which trace a call belongs to.
+    check_room
+        Refuses a call that wants features and would come too late.
     names_clients
         Whether clients have certificates, whose names tell callers apart.
     """
@@ -50,11 +53,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
         log: Log | None,
         record: Record = ignore,
         begin_trace: BeginTrace = read_trace,
+        check_room: Callable[[CallOrigin], None] = lambda _: None,
         *,
         names_clients: bool = False,
     ) -> None:
         self._tokens, self.log, self.record, self.begin_trace = tokens, log, record, begin_trace
-        self.names_clients = names_clients
+        self.check_room, self.names_clients = check_room, names_clients
         self._watches: set[asyncio.Task[Any]] = set()
         self._n_calls = 0
         self._has_none = asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,14 @@ def read_tensor(tensor: common_pb2.Tensor, name: str) -> NDArray[Any]:
 
 def write_tensor(array: NDArray[Any]) -> common_pb2.Tensor:
     """Return the tensor message of a float32, float16 or uint8 array."""
-    little_endian = np.ascontiguousarray(array, WIRE_DTYPES[array.dtype.name])
-    return common_pb2.Tensor(dtype=array.dtype.name, shape=array.shape, data=little_endian.tobytes())
+    name = _dtype_name(array.dtype)
+    little_endian = np.ascontiguousarray(array, WIRE_DTYPES[name])
+    return common_pb2.Tensor(dtype=name, shape=array.shape, data=little_endian.tobytes())
+
+
+@lru_cache  # NumPy puts the name together anew each time
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return str(dtype.name)
 
 
 def read_image(image: common_pb2.Image) -> bytes | NDArray[Any] | Fc7Error:
@@ -139,8 +146,9 @@ def write_error(error: Fc7Error) -> common_pb2.ItemError:
     )
 
 
+@lru_cache  # every answer has one of few; whoever puts it into an answer copies it
 def write_provenance(provenance: Provenance) -> common_pb2.Provenance:
-    """Return the message of a provenance."""
+    """Return the message of a provenance. It is shared: never change it."""
     return common_pb2.Provenance(**provenance.to_dict())
 
 
