@@ -169,7 +169,8 @@ async def take_turns(
     own, its = time.process_time(), sum(map(cpu_seconds, pids))
 
     async def one_caller(number: int) -> None:
-        while (began := time.monotonic()) < end:
+        while not load.seconds or time.monotonic() < end:
+            began = time.monotonic()
             await calls[number](requests[(number + len(load.seconds)) % len(requests)])
             load.seconds.append(time.monotonic() - began)
 
