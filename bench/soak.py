@@ -44,7 +44,7 @@ async def prepare(client: fc7.AsyncClient) -> fc7.AsyncCollection:
     photos = await client.create_collection("photos")
     ids = [f"i{n}" for n in range(N_ITEMS)]
     await photos.add(PICTURES, ids=ids)
-    await client.train_head("h", PICTURES[:20], labels=["a", "b"] * 10, validation=0.25)
+    await client.train_head("h", images=PICTURES[:20], labels=["a", "b"] * 10)
     return photos
 
 
@@ -58,7 +58,7 @@ async def call_once(client: fc7.AsyncClient, photos: fc7.AsyncCollection, rng: r
         case 1:
             await photos.search(images[0], k=5)
         case 2:
-            await photos.add(images, ids=[f"i{n}" for n in some])
+            await photos.add(images, ids=[f"i{n}" for n in some], replace=True)
         case 3:
             await client.classify(images, head="h")
         case 4:
@@ -95,6 +95,8 @@ async def watch(pid: int, end: float) -> list[tuple[float, int, int]]:
     samples = []
     while time.monotonic() < end:
         samples.append(read_process(pid))
+        if len(samples) % 60 == 0:
+            print("MB, threads, open files:", *map(round, samples[-1]), flush=True)
         await asyncio.sleep(SAMPLE_S)
     return samples
 
@@ -118,8 +120,10 @@ def main(minutes: float = 30) -> int:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
             assert server.stdout is not None
             address = server.stdout.readline().split()[-1]
-            samples, counts, n_reloads = asyncio.run(load(address, server.pid, minutes))
-            server.terminate()
+            try:
+                samples, counts, n_reloads = asyncio.run(load(address, server.pid, minutes))
+            finally:
+                server.terminate()
             code = server.wait(60)
     tenth = max(1, len(samples) // 10)
     early, late = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fc7.cli.connection import Connection, connected
+from fc7.cli.cuda import DRIVERS, driver_version, generations
 from fc7.cli.options import example, json_option
 from fc7.cli.output import counted, exit_if_failed, print_json, print_table, print_text, printable
 from fc7.contract.cores import usable_cores
@@ -84,7 +85,24 @@ def _packages(*, is_remote: bool) -> Iterator[Finding]:
             yield Finding(pair[0], value, "no server can run here without it", fix)
         else:
             yield Finding(pair[0], value)
+    yield from _cuda(generations(), driver_version())
     yield Finding("libraries", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES if _version(name)))
+
+
+def _cuda(found: dict[str, int], driver: str) -> Iterator[Finding]:
+    """Compare the GPU libraries with one another and with the driver."""
+    if not found:
+        return
+    needed = max(DRIVERS.get(generation, 0) for generation in found.values())
+    built = ", ".join(f"{name} for CUDA {generation}" for name, generation in found.items())
+    value = f"{built}; needs driver {needed} or newer, found {driver or 'none'}"
+    if driver and int(driver.partition(".")[0]) < needed:
+        yield Finding("cuda", value, "the driver is too old for these libraries", f"install driver {needed} or newer")
+    elif len(set(found.values())) > 1:
+        problem = "two generations of CUDA are installed, some gigabytes each"
+        yield Finding("cuda", value, problem, "install fc7[gpu] again with: pip install --upgrade 'fc7[gpu]'")
+    else:
+        yield Finding("cuda", value)
 
 
 def _server(connection: Connection) -> Iterator[Finding]:
