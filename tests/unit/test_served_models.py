@@ -157,6 +157,26 @@ async def test_what_fails_changes_nothing(
     assert isinstance(row, np.ndarray)
 
 
+async def test_a_bundle_that_changes_while_it_is_loaded_changes_nothing(
+    extractor: Extractor, changes: ModelChanges, folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files were checked, then replaced, and only then is the graph read."""
+    before, graph, check = names(extractor.models), folders[1] / "model.onnx", Bundle.check_files
+
+    def replace_after_check(bundle: Bundle) -> None:
+        check(bundle)
+        whole = graph.read_bytes()
+        graph.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    monkeypatch.setattr(Bundle, "check_files", replace_after_check)
+    with pytest.raises(DataLoss, match=r"file 'model.onnx' of bundle 'tiny' does not match the hash") as caught:
+        await changes.reload("tiny", str(folders[1]), keeps_old=False)
+    assert caught.value.reason == "BUNDLE_DAMAGED"
+    assert names(extractor.models) == before
+    (row,) = (await extractor.extract([GREY], model="tiny", layer="fc7")).rows
+    assert isinstance(row, np.ndarray)
+
+
 async def test_what_is_served_already_is_not_loaded_again(
     extractor: Extractor, changes: ModelChanges, folders: list[Path]
 ) -> None:
