@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections import index_choice, snapshot
@@ -26,6 +27,8 @@ from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item
 
 DIM, TAIL, IDS, N_KILLS, N_MIGRATIONS = 32, 40, 1000, 200, 100
+pytestmark = pytest.mark.timeout(4 * 3600)  # seconds; on an idle machine it takes some minutes
+
 FAULT = Path(__file__).parents[1] / "fault"
 NOW = "2026-05-01T12:00:00.000+00:00"
 
@@ -112,12 +115,14 @@ def test_200_kills_lose_nothing_and_leave_nothing_half(tmp_path: Path, monkeypat
         script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_kill_cycles as t; "
         command = [sys.executable, "-c", f"{script}t.work({str(folder)!r}, {str(log)!r}, {cycle})"]
         with subprocess.Popen(command) as writer:
-            n_lines = rng.randrange(1, 60)
-            while log.read_text().count("\n") < n_lines:
-                time.sleep(0.003)
-                assert writer.poll() is None
-            time.sleep(rng.random() * 0.01)
-            writer.send_signal(signal.SIGKILL)
+            try:
+                n_lines = rng.randrange(1, 60)
+                while log.read_text().count("\n") < n_lines:
+                    time.sleep(0.003)
+                    assert writer.poll() is None
+                time.sleep(rng.random() * 0.01)
+            finally:
+                writer.send_signal(signal.SIGKILL)
         whole = log.read_text()
         log.write_text(whole[: whole.rfind("\n") + 1])
         stored, after, n_done = replay(log, state)
