@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7._async_session import AsyncSession
-from fc7._operations import collection, duplicates, facets, item_map, new_items, payloads, tables
+from fc7._operations import collection, duplicates, facets, item_map, label_files, new_items, payloads, tables
 from fc7._operations import labels as label_records
 from fc7._operations import search as searching
 from fc7._operations.new_items import Payload
@@ -27,7 +27,9 @@ from fc7.results import (
     Item,
     ItemMap,
     Label,
+    LabelFormat,
     Labelled,
+    LabelsWritten,
     MapMethod,
     Recall,
     Removed,
@@ -264,6 +266,29 @@ class AsyncCollection(CollectionFacts):
     ) -> list[Label | Fc7Error]:
         """Take back the newest label record of each item. See `Collection.undo_labels`."""
         return await self._session.run(label_records.undo(self.name, ids, label, by), timeout_s)
+
+    async def import_labels(
+        self,
+        path: Path | str,
+        *,
+        format: LabelFormat | None = None,
+        by: str = "",
+        timeout_s: float | None = None,
+        report: Callable[[Labelled], object] | None = None,
+    ) -> list[Labelled]:
+        """Record the labels of a file, or of a folder tree. See `Collection.import_labels`."""
+        return await self._session.run(label_files.import_labels(self, path, format, by, report), timeout_s)
+
+    async def export_labels(
+        self,
+        path: Path | str,
+        *,
+        format: LabelFormat | None = None,
+        by: str = "",
+        timeout_s: float | None = None,
+    ) -> LabelsWritten:
+        """Write the label records to a file, or to a folder tree. See `Collection.export_labels`."""
+        return await self._session.run(label_files.export_labels(self, path, format, by), timeout_s)
 
     async def remove(
         self,

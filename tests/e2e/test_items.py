@@ -23,7 +23,7 @@ from fc7._operations import tables
 from fc7.v1 import collection_pb2 as pb
 from fc7.v1 import collection_pb2_grpc
 from fc7_service.rpc.cursor import write_cursor
-from servers import WAIT_S, jpeg
+from servers import WAIT_S, jpeg, write_jpegs
 
 N = 12
 
@@ -331,6 +331,54 @@ def test_the_command_labels(env: Any, photos: Any, tmp_path: Path) -> None:
     for wrong in (("1", "--negative"), ("--undo",), ("1", "--export", file), ("1", "cat", "--undo", "--unsure"),
                   ("--export", tmp_path / "labels.txt"), ("--import", tmp_path / "labels")):  # fmt: skip
         command(*label, *wrong, code=2, env=env[0])
+
+
+async def test_labels_go_to_other_programs_and_back(env: Any, photos: Any, tmp_path: Path) -> None:
+    write_jpegs(tmp_path, ["x.jpg", "y.jpg"])
+    photos.add([tmp_path / "x.jpg", tmp_path / "y.jpg"])
+    said = [fc7.Label("x.jpg", "cat", by="ann"), fc7.Label("y.jpg", "dog"), fc7.Label("y.jpg", "cat", "negative")]
+    photos.add_labels(said)
+    held = [("x.jpg", "cat"), ("y.jpg", "dog")]
+    async with fc7.AsyncClient(**env[1]) as client:
+        same = await client.collection(photos.name)
+        for name, form in {"a.csv": None, "a.json": "coco", "b.json": "label-studio", "tree": "folders"}.items():
+            written = await same.export_labels(tmp_path / name, format=form)
+            assert written == fc7.LabelsWritten(3 if name == "a.csv" else 2, [])
+            assert {one.status for one in await same.import_labels(tmp_path / name, by="")} <= {"labelled", "skipped"}
+            photos.undo_labels(["x.jpg", "y.jpg", "y.jpg", "y.jpg"])
+            photos.undo_labels(["x.jpg", "x.jpg"])
+            assert [one.status for one in photos.import_labels(tmp_path / name)] == ["labelled"] * written.count
+            found = [(one.id, one.label) for one in photos.labels() if one.verdict == "positive"]
+            assert found == held
+            photos.add_labels(said)
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes(b"id,label\nx.jpg,caf\xe9\nnobody,cat\ny.jpg,bird\n")
+    told: list[str] = []
+    done = photos.import_labels(bad, by="eve", report=lambda one: told.append(one.status))
+    assert told == [one.status for one in done] == ["failed", "failed", "labelled"]
+    assert [type(one.error) for one in done[:2]] == [fc7.InvalidArgument, fc7.NotFound]
+    with pytest.raises(fc7.InvalidArgument, match=r"format of 'a\.txt' is not known"):
+        photos.export_labels("a.txt")
+    with pytest.raises(fc7.InvalidArgument, match="format must be one of csv, folders, coco, label-studio"):
+        photos.import_labels(bad, format="xml")  # type: ignore[arg-type]
+
+
+def test_the_command_moves_labels(env: Any, photos: Any, tmp_path: Path) -> None:
+    label = ("label", photos.name)
+    write_jpegs(tmp_path, ["x.jpg"])
+    photos.add(tmp_path / "x.jpg")
+    photos.add_labels([fc7.Label("x.jpg", "cat"), fc7.Label("1", "dog")])
+    coco = command(*label, "--export", tmp_path / "a.json", "--format", "coco", "--json", env=env[0])
+    assert rows(coco) == [{"name": photos.name, "records": 2, "output": str(tmp_path / "a.json")}]
+    done = command(*label, "--import", tmp_path / "a.json", "--by", "eve", "--json", env=env[0])
+    assert rows(done) == [{"id": "x.jpg", "status": "labelled"}, {"id": "1", "status": "labelled"}]
+    tree = tmp_path / "tree"
+    failed = command(*label, "--export", tree, "--format", "folders", code=1, env=env[0])
+    assert failed.stdout.endswith(f"wrote 1 label of {photos.name} to {tree}\n")
+    assert "fc7: 1: its payload has no path" in failed.stderr
+    assert command(*label, "--import", tree, "--by", "eve", env=env[0]).stdout.endswith("1 were recorded before\n")
+    for wrong in (("--format", "csv"), ("--export", tmp_path / "b.json"), ("--import", tmp_path / "no.csv")):
+        command(*label, *wrong, code=3 if "--import" in wrong else 2, env=env[0])
 
 
 def test_a_page_token_belongs_to_one_request(env: Any, photos: Any) -> None:

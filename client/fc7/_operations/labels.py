@@ -25,9 +25,9 @@ _IDS = 500  # per request
 
 
 def add(
-    collection: str, labels: Iterable[Label], report: Callable[[Labelled], object] | None
+    collection: str, labels: Iterable[Label | Labelled], report: Callable[[Labelled], object] | None
 ) -> Operation[list[Labelled]]:
-    """Record labels batch by batch, and report each when the server has answered."""
+    """Record labels batch by batch, and report each when the server has answered; those that have failed stay so."""
     if isinstance(labels, Label):
         raise InvalidArgument("labels must be a list of labels (got one Label)", name="labels")
     done: list[Labelled] = []
@@ -109,7 +109,9 @@ class _Sent:
     error: Fc7Error | None = None
 
 
-def _to_send(label: Label) -> _Sent:
+def _to_send(label: Label | Labelled) -> _Sent:
+    if isinstance(label, Labelled):
+        return _Sent(label.id, pb.Label(), label.error)
     try:
         if label.verdict not in _VERDICTS:
             raise InvalidArgument(

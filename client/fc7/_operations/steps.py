@@ -64,3 +64,20 @@ def read_to_end(stream: Any) -> Operation[None]:
     """Read the rest of a stream after its result. Only then has the server finished the call."""
     while (yield ReadStream(stream)) is not None:
         pass
+
+
+def collect(operation: Operation[None], is_wanted: Callable[[Any], bool] = lambda value: True) -> Operation[list[Any]]:
+    """Run an operation to its end, and return what it emits and is wanted."""
+    emitted: list[Any] = []
+    answer = None
+    while True:
+        try:
+            step = operation.send(answer)
+        except StopIteration:
+            return emitted
+        if not isinstance(step, Emit):
+            answer = yield step
+            continue
+        answer = None
+        if is_wanted(step.value):
+            emitted.append(step.value)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7._operations.collection import get, list_items
-from fc7._operations.steps import Emit, Operation, Step
+from fc7._operations.steps import Emit, Operation, Step, collect
 from fc7.errors import FailedPrecondition, Reason
 from fc7.filters import Where
 from fc7.results import CollectionFacts, Item
@@ -69,14 +69,7 @@ def arrow_batches(collection: CollectionFacts, where: Where | None) -> Operation
 def _collect(collection: CollectionFacts, where: Where | None) -> Operation[tuple[list[Item], int]]:
     """Return all items that match, with their features, and the length of a feature."""
     dim = yield from _dim(collection)
-    items: list[Item] = []
-    listing, answer = list_items(collection, True, where, "", False), None
-    while (step := _next(listing, answer)) is not None:
-        answer = None
-        if isinstance(step, Emit):
-            items.append(step.value)
-        else:
-            answer = yield step
+    items: list[Item] = yield from collect(list_items(collection, True, where, "", False))
     return items, dim
 
 

@@ -13,7 +13,7 @@ import click
 from fc7.cli.connection import Connection, connected
 from fc7.cli.label_from_head import label_from_head
 from fc7.cli.login import login_name
-from fc7.cli.options import example, file_type, json_option, positive
+from fc7.cli.options import example, json_option, path_type, positive
 from fc7.cli.output import (
     check_writable,
     counted,
@@ -29,7 +29,7 @@ from fc7.cli.output import (
 
 if TYPE_CHECKING:
     from fc7 import Collection, Label, Labelled
-    from fc7.results import Verdict
+    from fc7.results import LabelFormat, Verdict
 
 _TABLE_ROWS = 100
 _COLUMNS = ("id", "label", "verdict", "by", "head_version", "time", "outdated")
@@ -44,8 +44,13 @@ _COLUMNS = ("id", "label", "verdict", "by", "head_version", "time", "outdated")
 @click.option("--unsure", is_flag=True, help="It cannot be told whether the label fits.")
 @click.option("--undo", is_flag=True, help="Take back the newest record of the item, or that of LABEL.")
 @click.option("--by", metavar="NAME", help="Who says so. Defaults to your login name; when listing, to everybody.")
-@click.option("--export", type=file_type, metavar="FILE", help="Write all records to a file (.csv).")
-@click.option("--import", "import_", type=file_type, metavar="FILE", help="Record the labels of a file (.csv).")
+@click.option("--export", type=path_type, metavar="PATH", help="Write the records to a file or a new folder.")
+@click.option("--import", "import_", type=path_type, metavar="PATH", help="Record the labels of a file or a folder.")
+@click.option(
+    "--format",
+    type=click.Choice(["csv", "folders", "coco", "label-studio"]),
+    help="Format of the file. Defaults to what its name and, for --import, its content say.",
+)
 @click.option("--from-head", metavar="NAME", help="Record the classes of a head for the items that it is sure of.")
 @click.option("--version", type=positive, help="Version of that head. Defaults to the published one.")
 @click.option("--above", type=click.FloatRange(0, 1), help="Least probability of such a class, such as 0.95.")
@@ -63,6 +68,7 @@ def label(
     by: str | None,
     export: Path | None,
     import_: Path | None,
+    format: LabelFormat | None,
     from_head: str | None,
     version: int | None,
     above: float | None,
@@ -77,6 +83,10 @@ def label(
 
     With --from-head, a head records its class for every item whose probability is at least
     --above. Items about which a person has said something are left out.
+
+    Files: csv holds all records, with the columns id, label, verdict, by, head_version and time.
+    In folders, each picture lies in the folder of its label, and stands for the items with the same
+    bytes. coco and label-studio are JSON. These three get the positive labels that hold.
     """
     n_modes = sum((negative, unsure, undo, export is not None, import_ is not None, from_head is not None))
     if n_modes > 1:
@@ -94,6 +104,8 @@ def label(
         raise click.UsageError("--version, --above and --dry-run are for --from-head")
     if (export or import_) and id is not None:
         raise click.UsageError("--export and --import are about the whole collection. Leave ID out")
+    if format and not (export or import_):
+        raise click.UsageError("--format is for --import and --export")
     if (negative or unsure) and label is None:
         raise click.UsageError("--negative and --unsure need ID and LABEL")
     if undo and id is None:
@@ -101,9 +113,9 @@ def label(
     with connection.open() as client:
         collection = client.collection(name, check=False)
         if import_ is not None:
-            _import(collection, import_, login_name() if by is None else by, as_json)
+            _import(collection, import_, format, login_name() if by is None else by, as_json)
         elif export is not None:
-            _export(collection, export, by or "", as_json)
+            _export(collection, export, format, by or "", as_json)
         elif undo:
             assert id is not None
             _undo(collection, id, label or "", by or "", as_json)
@@ -151,42 +163,39 @@ def _list(labels: Iterable[Label], as_json: bool) -> None:
         print_text(f"the first {_TABLE_ROWS} records are shown. --json and --export print all", err=True)
 
 
-def _export(collection: Collection, output: Path, by: str, as_json: bool) -> None:
-    from fc7.label_files import csv_lines
-
-    _check_suffix(output, "--export")
-    check_writable(output)
-    with whole_file(output) as part, part.open("w", encoding="utf-8", newline="") as file:
-        n_records = sum(1 for line in csv_lines(collection.labels(by=by)) if file.write(line)) - 1
-    if as_json:
-        print_json({"name": collection.name, "records": n_records, "output": str(output)})
+def _export(collection: Collection, output: Path, format: LabelFormat | None, by: str, as_json: bool) -> None:
+    if format is None and output.suffix.lower() != ".csv":
+        raise click.UsageError(f"--export {str(output)!r} does not end in .csv. Give a --format")
+    if format == "folders":
+        written = collection.export_labels(output, format=format, by=by)
     else:
-        print_text(f"wrote {counted(n_records, 'record')} of {collection.name} to {output}")
+        check_writable(output)
+        with whole_file(output) as part:
+            written = collection.export_labels(part, format=format, by=by)
+    for failed in written.failed:
+        print_note(failed.id, failed.error)
+    if as_json:
+        print_json({"name": collection.name, "records": written.count, "output": str(output)})
+    else:
+        what = "record" if format in (None, "csv") else "label"
+        print_text(f"wrote {counted(written.count, what)} of {collection.name} to {output}")
+    exit_if_failed(len(written.failed))
 
 
-def _import(collection: Collection, source: Path, by: str, as_json: bool) -> None:
-    from fc7.label_files import read_csv
-
-    _check_suffix(source, "--import")
-    labels = read_csv(source, by)
+def _import(collection: Collection, source: Path, format: LabelFormat | None, by: str, as_json: bool) -> None:
     counts = {"labelled": 0, "skipped": 0, "failed": 0}
-    with progress_bar("import", len(labels), as_json=as_json) as move:
+    with progress_bar("import", None, as_json=as_json) as move:
 
         def report(done: Labelled) -> None:
             counts[done.status] += 1
             if done.error is not None:
-                print_note(done.id, done.error)
+                print_note(done.id or str(source), done.error)
             if as_json:
                 print_json(item_outcome(done.id, done.status, done.error))
             move(sum(counts.values()))
 
-        collection.add_labels(labels, report=report)
+        collection.import_labels(source, format=format, by=by, report=report)
     if not as_json:
         known = f", {counts['skipped']} were recorded before" if counts["skipped"] else ""
         print_text(f"{collection.name}: {counted(counts['labelled'], 'record')} added{known}")
     exit_if_failed(counts["failed"])
-
-
-def _check_suffix(path: Path, option: str) -> None:
-    if path.suffix.lower() != ".csv":
-        raise click.UsageError(f"{option} {str(path)!r} must end in .csv")

@@ -4,7 +4,7 @@ from fc7.results.collections import CollectionFacts, Metric, Recall
 from fc7.results.features import Failure, Provenance
 from fc7.results.heads import Classification, ClassifiedItem, Head, Suggestion
 from fc7.results.items import Added, Item, Removed, Updated, UpdateStatus, UpsertStatus
-from fc7.results.labels import Label, Labelled, LabelStatus, Verdict
+from fc7.results.labels import Label, LabelFormat, Labelled, LabelStatus, LabelsWritten, Verdict
 from fc7.results.models import Golden, GoldenFile, Layer, Model, ReloadedModel
 from fc7.results.overviews import DuplicateGroup, Facet, ItemMap, MapMethod
 from fc7.results.server import ServerInfo
@@ -23,8 +23,10 @@ __all__ = [
     "Item",
     "ItemMap",
     "Label",
+    "LabelFormat",
     "LabelStatus",
     "Labelled",
+    "LabelsWritten",
     "Layer",
     "MapMethod",
     "Metric",

@@ -9,6 +9,7 @@ from fc7.errors import Fc7Error
 
 LabelStatus = Literal["labelled", "skipped", "failed"]
 Verdict = Literal["positive", "negative", "unsure"]
+LabelFormat = Literal["csv", "folders", "coco", "label-studio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,19 @@ class Labelled:
     id: str
     status: LabelStatus
     error: Fc7Error | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsWritten:
+    """What became of labels that were written to a file.
+
+    Attributes
+    ----------
+    count : int
+        Number of records, or of labels, that were written.
+    failed : list of Labelled
+        Items whose pictures could not be copied, each with its error.
+    """
+
+    count: int
+    failed: list[Labelled]

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from unicodedata import category
 
 from fc7.contract.filter import read_date
+from fc7.contract.held_labels import Recorded, held_labels
 from fc7.errors import Fc7Error, InvalidArgument, NotFound, Reason
 from fc7_service.collections.rows import StoredRow, why_absent
 from fc7_service.collections.store import Store
@@ -177,20 +178,10 @@ class Labels:
 
 
 def current(records: Iterable[LabelRecord]) -> dict[str, dict[str, LabelRecord]]:
-    """Return what holds now: per item, and per label of it, the newest record.
-
-    A record by a person outranks those by heads. Outdated records do not count. The labels of an item are in the order
-    of their records, so the last positive one is its class where an item has one class.
-    """
-    found: dict[str, dict[str, LabelRecord]] = {}
-    for record in records:
-        of_item = found.setdefault(record.label.id, {})
-        before = of_item.get(record.label.label)
-        if record.is_outdated or (before and record.label.head_version and not before.label.head_version):
-            continue
-        of_item.pop(record.label.label, None)
-        of_item[record.label.label] = record
-    return {id: of_item for id, of_item in found.items() if of_item}  # noqa: A001
+    """Return what holds now: per item, and per label of it, the newest record. See `held_labels`."""
+    return held_labels(
+        (Recorded(one.label.id, one.label.label, bool(one.label.head_version), one.is_outdated), one) for one in records
+    )
 
 
 def class_of(held: Mapping[str, LabelRecord], from_field: str | None = None) -> str | None:

@@ -1,0 +1,1 @@
+"""Label records in the files of other programs: one module per format."""
