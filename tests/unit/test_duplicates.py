@@ -46,7 +46,7 @@ def fill(library, vectors, metric="cosine"):
 @pytest.mark.parametrize(("metric", "min_score"), [("cosine", 0.97), ("cosine", 0.999), ("cosine", 0.5), ("l2", -1.0)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_groups_are_those_of_comparing_every_pair(library, monkeypatch, metric, min_score, seed):
-    for name, value in (("_BLOCK", 16), ("_SUBSPACE", 5)):
+    for name, value in (("_BLOCK", 16), ("_BLOCKS_AT_ONCE", 2), ("_PAIRS_AT_ONCE", 7), ("_SUBSPACE", 5), ("_ROUGH", 3)):
         monkeypatch.setattr(near_pairs, name, value)
     vectors = vectors_with_copies(seed)
     found = list(fill(library, vectors, metric).duplicates(min_score))

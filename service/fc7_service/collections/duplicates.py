@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fc7.contract.filter import Filter, matches
 from fc7.errors import Reason, ResourceExhausted
-from fc7_service.collections.near_pairs import pair_scores, shorten
+from fc7_service.collections.near_pairs import Pairs, pair_scores, shorten
 from fc7_service.collections.rows import StoredRow, parse_payload
 from fc7_service.collections.store import Store
 
@@ -60,12 +60,10 @@ def find_duplicates(
     short = shorten(_different(store, where, found), sample, metric)
     near: dict[int, dict[int, float]] = {}
     n_pairs = 0
-    for left, right in short.pairs(min_score, is_cancelled):
-        for start in range(0, len(left), _COMPARED_AT_ONCE):
-            i, j = left[start : start + _COMPARED_AT_ONCE], right[start : start + _COMPARED_AT_ONCE]
-            for a, b, score in _compared(store, found, i, j, min_score):
-                near.setdefault(a, {})[b] = near.setdefault(b, {})[a] = score
-                n_pairs += 1
+    for left, right in _batches(short.pairs(min_score, is_cancelled)):
+        for a, b, score in _compared(store, found, left, right, min_score):
+            near.setdefault(a, {})[b] = near.setdefault(b, {})[a] = score
+            n_pairs += 1
         if n_pairs > _MOST_PAIRS:
             raise ResourceExhausted(
                 f"More than {_MOST_PAIRS} pairs of collection {store.name!r} reach the score {min_score:g}. Ask for a "
@@ -149,6 +147,20 @@ def _sample(store: Store, where: Filter | None) -> NDArray[Any]:
     chosen = rids[:: max(1, len(rids) // _SAMPLE)][:_SAMPLE]
     rows = store.by_rid(chosen, with_vectors=True)
     return np.array([row.vector.astype(np.float32) for row in rows.values()], np.float32)
+
+
+def _batches(parts: Iterable[Pairs]) -> Iterator[Pairs]:
+    """Yield the pairs in batches that are worth a read of the database, and not too large for the memory."""
+    waiting, n_waiting = list[Pairs](), 0
+    for part in chain(parts, [None]):
+        if part is not None and len(part[0]):
+            waiting.append(part)
+            n_waiting += len(part[0])
+        if n_waiting and (part is None or n_waiting >= _COMPARED_AT_ONCE):
+            left, right = (np.concatenate([one[side] for one in waiting]) for side in (0, 1))
+            for start in range(0, n_waiting, _COMPARED_AT_ONCE):
+                yield left[start : start + _COMPARED_AT_ONCE], right[start : start + _COMPARED_AT_ONCE]
+            waiting, n_waiting = [], 0
 
 
 def _compared(
