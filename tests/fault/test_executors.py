@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +14,14 @@ import numpy as np
 import pytest
 
 import fc7
+from fc7_service.collections import store
+from fc7_service.collections.collection import Collection
 from fc7_service.collections.commit_counter import CommitCounter
 from fc7_service.collections.registry import Collections
 from fc7_service.collections.searcher import Searcher
 from fc7_service.collections.store import Store
+from fc7_service.collections.summary import Summary
+from fc7_service.rpc import suggest_items
 from servers import WAIT_S, jpeg
 
 N_CALLS = 40  # more than there are threads for reads
@@ -109,6 +114,73 @@ def test_writers_of_one_collection_hold_up_no_other_and_no_search(
         go_on.set()
     assert all(one.error is None for call in waiting for one in call.result(WAIT_S))
     assert len(b) == 4 + N_CALLS - 1
+
+
+def test_jobs_of_one_collection_hold_up_no_other(
+    client: fc7.Client, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, begun = threading.Event(), threading.Event()
+    look, groups = suggest_items._look, Collection.duplicates
+
+    def wait(name: str) -> None:
+        if name == "b":
+            begun.set()
+            assert go_on.wait(WAIT_S)
+
+    def slow_look(collection: Collection, *args: Any) -> Any:
+        wait(collection.name)
+        return look(collection, *args)
+
+    def slow_groups(self: Collection, *args: Any) -> Any:
+        wait(self.name)
+        return groups(self, *args)
+
+    monkeypatch.setattr(suggest_items, "_look", slow_look)
+    monkeypatch.setattr(Collection, "duplicates", slow_groups)
+    b = client.collection("b")
+    waiting: list[Any] = [threads.submit(list, b.duplicates()) for _ in range(N_CALLS // 2)]
+    waiting += [threads.submit(client.suggest_items, "b", head="none", n=1) for _ in range(N_CALLS // 2)]
+    try:
+        assert begun.wait(WAIT_S)
+        a = client.collection("a")
+        assert list(a.duplicates(min_score=1.0)) == []
+        assert len(client.suggest_items("a", head="none", n=2)) == 2
+        assert [hit.id for hit in b.search(jpeg(2), k=1)] == ["2"]
+        assert b.add([jpeg(9)], ids=["9"])[0].status == "added"
+        assert [one.name for one in client.collections()] == ["a", "b"]
+        assert client.heads() == []
+        assert not any(call.done() for call in waiting)
+    finally:
+        go_on.set()
+    for call in waiting:
+        call.result(WAIT_S)
+
+
+def test_a_list_waits_for_no_conversion(
+    tmp_path: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(Path(__file__).parent / "release_0_1.zip") as archive:
+        archive.extractall(tmp_path)
+    go_on, migrate = threading.Event(), store.migrate
+
+    def slow(folder: Path) -> None:
+        assert go_on.wait(WAIT_S)
+        migrate(folder)
+
+    monkeypatch.setattr(store, "migrate", slow)
+    library = Collections(tmp_path)
+    try:
+        first = library.list()
+        assert [one.name for one in first] == ["closed", "killed"]
+        opening = threads.submit(library.get, "closed")
+        assert library.list() == first
+        assert not opening.done()
+    finally:
+        go_on.set()
+    assert isinstance(first[0], Summary)
+    assert opening.result(WAIT_S).count == first[0].count == 28
+    assert library.list() == first
+    library.close()
 
 
 def test_a_search_that_a_commit_overtakes_waits_for_its_publication_and_for_no_transaction(

@@ -132,12 +132,12 @@ def test_a_search_that_its_caller_gives_up_leaves_no_lock(
             return look_up(self, *args)
 
         monkeypatch.setattr(Searcher, "_look_up", slow)
-        with pytest.raises(fc7.DeadlineExceeded, match="took longer than timeout_s=1"):
-            photos.search(id="1", k=1, timeout_s=1)
-        assert begun.is_set()
-        monkeypatch.setattr(Searcher, "_look_up", look_up)
         try:
-            assert [hit.id for hit in photos.search(id="1", k=3)]
+            with pytest.raises(fc7.DeadlineExceeded, match=r"did not answer in time|took longer than timeout_s"):
+                photos.search(id="1", k=1, timeout_s=1)
+            assert begun.is_set()
+            monkeypatch.setattr(Searcher, "_look_up", look_up)
+            assert photos.search(id="1", k=3)
             assert photos.add([jpeg(9)], ids=["9"])[0].status == "added"
             assert photos.remove(["0"])[0].error is None
         finally:
@@ -151,7 +151,7 @@ def test_ctrl_c_in_a_search_ends_the_process_and_leaves_a_whole_collection(tmp_p
     script = f"""
 import pathlib, sys
 import numpy as np
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
 import test_rebuilds as t
 library = t.Collections(pathlib.Path({str(tmp_path)!r}))
 photos = library.create("photos", t.Provenance("m", "a" * 64, "b" * 64, "fc7"), t.DIM)

@@ -249,6 +249,44 @@ def test_a_full_disk_keeps_a_segment_in_memory(folder, monkeypatch, caplog):
     assert len(files(folder)) == 1
 
 
+def test_a_full_disk_during_a_merge_costs_no_answer(folder, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    library = Collections(folder)
+    photos = library.get("photos")
+    photos.search(VECTORS[:1], 1)
+    with monkeypatch.context() as full:
+        full.setattr(segment, "_written", refuse)
+        photos.upsert([item(N + 1 + n) for n in range(N)])  # as many as the sealed ones: both are merged
+        photos._searcher.wait_for_rebuild()
+        check(photos, ALIVE | {N + 1 + n for n in range(N)})
+    assert "collection 'photos': a segment stays in memory: [Errno 28] No space left on device" in caplog.text
+    library.close()
+    assert not [one for one in (folder / "photos" / "segments").iterdir() if one.suffix == segment.UNFINISHED]
+    library = Collections(folder)
+    check(library.get("photos"), ALIVE | {N + 1 + n for n in range(N)})
+    library.close()
+    assert len(files(folder)) == 1
+
+
+def test_segments_with_each_others_names_are_made_anew(folder, caplog):
+    library = Collections(folder)
+    photos = library.get("photos")
+    photos.search(VECTORS[:1], 1)
+    photos.upsert([item(N + 1 + n) for n in range(2 * TAIL)])
+    photos._searcher.wait_for_rebuild()
+    library.close()
+    one, other = files(folder)
+    held = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(held)
+    library = Collections(folder)
+    check(library.get("photos"), ALIVE | {N + 1 + n for n in range(2 * TAIL)})
+    assert caplog.text.count("made anew") == 2
+    library.close()
+
+
 def test_a_collection_that_shrinks_needs_no_segments(folder, monkeypatch):
     library = Collections(folder)
     photos = library.get("photos")

@@ -19,6 +19,7 @@ from fc7_service.collections.ordering import Order
 from fc7_service.collections.payload_updates import PayloadChange
 from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item
+from slow.duplicates import groups
 
 PROVENANCE = Provenance("m", "a" * 64, "b" * 64, "fc7")
 DIM, MOST = 4, 100
@@ -181,6 +182,14 @@ class Machine(RuleBasedStateMachine):
         count, (facet,) = self.real.count_values([key], MOST, where)
         assert count == len(ids)
         assert {(isinstance(value, bool), value): n for value, n in facet.values} == expected
+
+    @rule(where=st.none() | FILTERS, least=st.sampled_from([0.5, 1.0]))
+    def find_duplicates(self, where, least):
+        ids = list(self.items) if where is None else self.matching(where)
+        expected = groups([self.items[own].vector for own in ids], least, "cosine")
+        assert [one.ids for one in self.real.duplicates(least, where=where)] == [
+            [ids[i] for i in one] for one in expected
+        ]
 
     @rule(key=KEYS, is_descending=st.booleans(), size=st.integers(1, 4))
     def order(self, key, is_descending, size):

@@ -29,7 +29,7 @@ from fc7_service.collections.database import (
     translate_errors,
 )
 from fc7_service.collections.rows import metadata_checksum, vector_checksum
-from fc7_service.collections.schema import FILE, last_rid, read_definition, write_tables
+from fc7_service.collections.schema import FILE, Definition, last_rid, read_definition, write_tables
 
 COPY = "collection.format-1.db"
 _UNFINISHED = "collection.db.new"
@@ -78,6 +78,25 @@ def migrate(folder: Path) -> None:
     finally:
         for suffix in ("", "-journal", "-wal", "-shm"):
             unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+
+
+def read_older(folder: Path) -> tuple[Definition, int] | None:
+    """Return the definition and the number of rows of a store of format 1, as it is; None if it is of another format.
+
+    Raises
+    ------
+    DataLoss
+        It is damaged, or has lost acknowledged commits.
+    Unavailable
+        It cannot be read now.
+    """
+    path, name = folder / FILE, folder.name
+    if read_format(path) != 1:
+        return None
+    with translate_errors(name), contextlib.closing(open_for_inspection(path)) as old:
+        definition = read_definition(old, name, _WHOLE_SCHEMA)
+        CommitCounter(path, old.execute(_COMMITS).fetchone()[0])  # are all there that were acknowledged?
+        return definition, old.execute("SELECT count(*) FROM items").fetchone()[0]
 
 
 def remove_copy(folder: Path) -> None:

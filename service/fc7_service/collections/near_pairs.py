@@ -99,13 +99,13 @@ class ShortVectors:
     def _may_reach(self, products: NDArray[np.float32], i: Any, j: Any, min_score: float) -> NDArray[np.bool_]:
         """Return whether pairs may reach a score: of rows ``i`` and ``j``, or of each row of slices with each."""
         if self.metric == "cosine":  # all lengths are 1
-            return products >= np.float32(min_score - 5 * ROUNDING)
-        one, other = self.squares[i], self.squares[j]
-        if products.ndim == 2:
-            one = one[:, None]
-        # |x - y|^2 <= min_score^2, and what float32 may be off
-        least = ((one + other) * (0.5 - 3 * ROUNDING) - min_score**2 * (0.5 + 2 * ROUNDING)).astype(np.float32)
-        return products >= least
+            least: Any = np.float32(min_score - 5 * ROUNDING)
+        else:  # |x - y|^2 <= min_score^2, and what float32 may be off
+            one = self.squares[i] if products.ndim == 1 else self.squares[i, None]
+            both = (one + self.squares[j]) * (0.5 - 3 * ROUNDING)
+            least = (both - min_score**2 * (0.5 + 2 * ROUNDING)).astype(np.float32)
+        reaches: NDArray[np.bool_] = products >= least
+        return reaches
 
 
 def shorten(blocks: Iterable[NDArray[Any]], sample: NDArray[Any], metric: Metric) -> ShortVectors:

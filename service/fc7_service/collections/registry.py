@@ -21,6 +21,8 @@ from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.effort import Effort, effort_for, write_effort
+from fc7_service.collections.index_choice import choose_index
+from fc7_service.collections.migration import read_older
 from fc7_service.collections.pools import Pools
 from fc7_service.collections.recall import ignore_recall
 from fc7_service.collections.rows import Metric
@@ -90,7 +92,7 @@ class Collections:
         self._path, self._most_open, self._may_use_gpu, self._versions = path, most_open, may_use_gpu, versions
         self._open: OrderedDict[str, _OpenCollection] = OrderedDict()  # least recently used first
         self._aside: dict[str, Damaged] = {}
-        self._summaries: dict[str, Summary] = {}  # of closed collections, which cannot change
+        self._summaries: dict[str, Summary] = {}  # of closed and unconverted collections, which cannot change
         self._busy: set[str] = set()  # names being opened, closed or created; other calls wait for these
         self._deleting: set[str] = set()  # names being deleted; for other calls they are gone
         self._changed = threading.Condition()
@@ -196,7 +198,10 @@ class Collections:
         return use
 
     def list(self) -> builtins.list[Summary | Damaged]:
-        """Return all collections by name, damaged ones included; those that were open before are not opened again."""
+        """Return all collections by name, damaged ones included; those that were open before are not opened again.
+
+        One of an older format is listed as it is, and the first list lets it be converted in the background.
+        """
         found: builtins.list[Summary | Damaged] = []
         for name in self._names():
             try:
@@ -243,6 +248,8 @@ class Collections:
 
     def close(self) -> None:
         """Close all collections."""
+        self.tsne.close()  # the pools wait for what runs
+        self.pools.close()  # before the collections, because a build opens some
         with self._changed:
             entries = builtins.list(self._open.values())
             self._open.clear()
@@ -251,8 +258,6 @@ class Collections:
         with contextlib.ExitStack() as closing:  # all of them, even if one raises
             for entry in entries:
                 closing.callback(entry.collection.close)
-            closing.callback(self.pools.close)
-            closing.callback(self.tsne.close)  # first of all, because the pools wait for what runs
 
     def _create(self, name: str, definition: Definition, effort: Effort | None) -> None:
         try:
@@ -275,10 +280,34 @@ class Collections:
 
     def _summary(self, name: str) -> Summary:
         with self._changed:
+            self._changed.wait_for(lambda: name not in self._busy or name in self._summaries)
             if (summary := self._summaries.get(name)) is not None:
+                return summary
+            is_new = not (name in self._open or name in self._aside or name in self._deleting)
+            if is_new := is_new and (self._path / name).is_dir():
+                self._busy.add(name)
+        if is_new:
+            try:
+                summary = self._note_older(name)
+            finally:
+                self._end_busy({name})
+            if summary is not None:
+                self.pools.begin(f"open {name}", partial(self.get, name))
                 return summary
         with Use(self, self._entry(name)) as collection:
             return summarise(collection)
+
+    def _note_older(self, name: str) -> Summary | None:
+        """Keep the summary of a collection of an older format for lists, until it is converted."""
+        if (found := read_older(self._path / name)) is None:
+            return None
+        definition, count = found
+        index = choose_index(count, definition.dim)
+        summary = Summary(name, count, definition.provenance, definition.metric, definition.dim, index)
+        with self._changed:
+            self._summaries[name] = summary
+            self._changed.notify_all()
+        return summary
 
     def _entry(self, name: str) -> _OpenCollection:
         """Return the collection, opened, and count one more user."""
@@ -298,6 +327,7 @@ class Collections:
             return entry
         try:
             self._make_room(1)
+            self._note_older(name)
             collection = Collection(
                 self._path / name,
                 may_use_gpu=self._may_use_gpu,
@@ -311,9 +341,9 @@ class Collections:
             raise set_aside(self._aside[name]) from error
         finally:
             with self._changed:
+                self._summaries.pop(name, None)
                 if entry is not None:
                     self._open[name] = entry
-                    self._summaries.pop(name, None)
             self._end_busy({name})
         return entry
 

@@ -14,6 +14,7 @@ import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Pictures:
 
     def __init__(self, door: Door, folders: Sequence[Path]) -> None:
         self._door, self._folders = door, [folder.resolve() for folder in folders]
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "picture")
         self._cache = _Cache(_CACHE_BYTES)
 
     def routes(self) -> list[Route]:
@@ -65,8 +66,7 @@ class Pictures:
         (result,) = found.results
         if result.HasField("error"):
             raise NotFound(result.error.message, name=item_id, reason=Reason.ITEM_NOT_FOUND)
-        async with self._turns:
-            data = await asyncio.to_thread(self._make, result.item, size)
+        data = await asyncio.get_running_loop().run_in_executor(self._threads, self._make, result.item, size)
         if data is None:
             raise NotFound(
                 f"item {item_id[:64]!r} has no picture that this server may show: it keeps no thumbnail, and its "

@@ -61,15 +61,16 @@ class ItemClassifier:
         if refuses:
             classifier.check_unknown_rule()
         where = _read_filter(request.filter_json)
-        with await asyncio.to_thread(self._collections.use, request.collection) as collection:
+        with await self._collections.use_soon(request.collection) as collection:
             check_provenance(classifier, collection)
+            pools = self._collections.pools
             after: int | None = 0
             while after is not None:
-                items, after = await asyncio.to_thread(next_block, collection, where, after)
-                answers = await asyncio.to_thread(_answer, classifier, items, refuses)
+                items, after = await pools.job(collection.name, next_block, collection, where, after)
+                answers = await pools.job(collection.name, _answer, classifier, items, refuses)
                 errors: list[Fc7Error | None] = [None] * len(answers)
                 if field:
-                    errors = await asyncio.to_thread(_write, collection, classifier, answers, field)
+                    errors = await pools.write(collection.name, _write, collection, classifier, answers, field)
                 if answers:
                     yield pb.ClassifyItemsResponse(
                         items=[_message(*pair) for pair in zip(answers, errors, strict=True)],
@@ -89,12 +90,15 @@ class ItemClassifier:
         where = _read_filter(request.filter_json)
         best: list[_Ranked] = []
         n_seen, after = 0, 0
-        with await asyncio.to_thread(self._collections.use, request.collection) as collection:
+        with await self._collections.use_soon(request.collection) as collection:
             check_provenance(classifier, collection)
+            pools = self._collections.pools
             rest: int | None = after
             while rest is not None:
-                items, rest = await asyncio.to_thread(next_block, collection, where, rest)
-                best = await asyncio.to_thread(_merge, best, classifier, items, column, near, n_seen, request.k)
+                items, rest = await pools.job(collection.name, next_block, collection, where, rest)
+                best = await pools.job(
+                    collection.name, _merge, best, classifier, items, column, near, n_seen, request.k
+                )
                 n_seen += len(items)
         return pb.RankItemsResponse(
             items=[

@@ -173,7 +173,8 @@ class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
     ) -> AsyncIterator[pb.FindDuplicatesResponse]:
         """Find groups of items that are the same or nearly so."""
         with await self._use(request.collection) as collection:
-            async for answer in find_duplicates(collection, request, _read_filter(request.filter_json)):
+            where = _read_filter(request.filter_json)
+            async for answer in find_duplicates(collection, request, where, self._pools):
                 yield answer
 
     async def QueryItems(self, request: pb.QueryItemsRequest, context: Any) -> pb.QueryItemsResponse:  # noqa: N802

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
 
@@ -35,6 +36,7 @@ from fc7_service.rpc.messages import (
 )
 from fc7_service.rpc.request_models import model_of_provenance
 
+_THREADS = 2  # that read and write messages of thousands of parts
 _LAYER, _UNITS, _CARRIERS, _MATCHED = "conv5", 9, 9, 5  # where a request says nothing
 
 
@@ -43,6 +45,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
 
     def __init__(self, explainer: Explainer, extractor: Extractor, heads: Heads, collections: Collections) -> None:
         self._explainer, self._extractor, self._heads, self._collections = explainer, extractor, heads, collections
+        self._threads = ThreadPoolExecutor(_THREADS, "explain messages")
 
     async def ProjectUnit(self, request: pb.ProjectUnitRequest, context: Any) -> pb.ProjectUnitResponse:  # noqa: N802
         """Project units of a layer to the pixels that made them fire."""
@@ -86,7 +89,8 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             yield await self._top(model, layer, known, plan.units, Stopwatch())
             return
         top: TopImages | None = None
-        passing = self._explainer.find_top_images(model, layer, plan.digests, _batches(plan.digests, requests))
+        batches = self._batches(plan.digests, requests)
+        passing = self._explainer.find_top_images(model, layer, plan.digests, batches)
         async with aclosing(passing) as passes:
             async for so_far in passes:
                 top, stopwatch = so_far
@@ -183,8 +187,8 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
                     "its own. Leave it empty",
                     name=field,
                 )
-        collection = await asyncio.to_thread(self._collections.get, request.collection)
-        provenance = collection.provenance
+        with await self._collections.use_soon(request.collection) as collection:
+            provenance = collection.provenance
         return model_of_provenance(self._extractor, provenance, f"collection {request.collection!r}"), provenance.layer
 
     async def _classes(self, head: str, model: str) -> tuple[str, Classes | None]:
@@ -195,7 +199,7 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             raise InvalidArgument(
                 f"model {model[:64]!r} cannot be combined with a head, which has its own. Leave it empty", name="model"
             )
-        classifier = await asyncio.to_thread(self._heads.classifier, head)
+        classifier = await asyncio.get_running_loop().run_in_executor(self._threads, self._heads.classifier, head)
         version, softmax = classifier.version, classifier.softmax
         linear = LinearLayer(
             mean=softmax.mean,
@@ -228,20 +232,20 @@ class ExplainServicer(explain_pb2_grpc.ExplainServiceServicer):
             )
             return pb.TopUnitsResponse(result=result)
 
-        return await asyncio.to_thread(write)  # tens of thousands of messages: others are answered meanwhile
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._threads, write)  # tens of thousands of messages: others are answered meanwhile
 
-
-async def _batches(
-    digests: bytes, requests: AsyncIterator[pb.TopUnitsRequest]
-) -> AsyncIterator[list[ImageInput | Fc7Error]]:
-    """Yield the images of a pass, each the one that the plan names."""
-    n_seen = 0
-    async for request in requests:
-        if request.WhichOneof("part") == "plan":
-            raise InvalidArgument("send the plan once, in the first message", name="plan")
-        images = request.images.images
-        yield await asyncio.to_thread(_read_batch, images, digests, n_seen)
-        n_seen += len(images)
+    async def _batches(
+        self, digests: bytes, requests: AsyncIterator[pb.TopUnitsRequest]
+    ) -> AsyncIterator[list[ImageInput | Fc7Error]]:
+        """Yield the images of a pass, each the one that the plan names."""
+        run, n_seen = asyncio.get_running_loop().run_in_executor, 0
+        async for request in requests:
+            if request.WhichOneof("part") == "plan":
+                raise InvalidArgument("send the plan once, in the first message", name="plan")
+            images = request.images.images
+            yield await run(self._threads, _read_batch, images, digests, n_seen)
+            n_seen += len(images)
 
 
 def _read_batch(images: Sequence[common_pb2.Image], digests: bytes, first: int) -> list[ImageInput | Fc7Error]:

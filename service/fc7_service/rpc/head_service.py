@@ -253,7 +253,9 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
 
     async def SuggestItems(self, request: pb.SuggestItemsRequest, context: Any) -> pb.SuggestItemsResponse:  # noqa: N802
         """Say which items of a collection to label next."""
-        return await asyncio.to_thread(suggest_items, request, self._heads, self._collections)
+        with await self._collections.use_soon(request.collection) as collection:
+            pools = self._collections.pools
+            return await pools.job(collection.name, suggest_items, request, self._heads, collection)
 
     def _write_head(self, head: HeadVersion) -> pb.Head:
         return pb.Head(

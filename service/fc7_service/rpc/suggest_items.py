@@ -12,7 +12,6 @@ from fc7.errors import InvalidArgument, NotFound
 from fc7.v1 import head_pb2 as pb
 from fc7_service.collections.collection import Collection
 from fc7_service.collections.labels import class_of, current
-from fc7_service.collections.registry import Collections
 from fc7_service.heads.classifier import Classifier
 from fc7_service.heads.registry import Heads
 from fc7_service.heads.suggest import FEW_LABELS, STRATEGIES, Strategy, suggest
@@ -32,7 +31,7 @@ class _Seen:
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
 
 
-def suggest_items(request: pb.SuggestItemsRequest, heads: Heads, collections: Collections) -> pb.SuggestItemsResponse:
+def suggest_items(request: pb.SuggestItemsRequest, heads: Heads, collection: Collection) -> pb.SuggestItemsResponse:
     """Answer one call."""
     if not 1 <= request.n <= _MOST_SUGGESTED:
         raise InvalidArgument(f"n must be 1 to {_MOST_SUGGESTED} (got {request.n})", name="n")
@@ -40,11 +39,10 @@ def suggest_items(request: pb.SuggestItemsRequest, heads: Heads, collections: Co
         raise InvalidArgument(
             f"strategy must be one of auto, {', '.join(STRATEGIES)} (got {request.strategy[:64]!r})", name="strategy"
         )
-    with collections.use(request.collection) as collection:
-        classifier = _find_head(heads, request)
-        if classifier is not None:
-            check_provenance(classifier, collection)
-        seen = _look(collection, request)
+    classifier = _find_head(heads, request)
+    if classifier is not None:
+        check_provenance(classifier, collection)
+    seen = _look(collection, request)
     is_labelled = np.array([label is not None for label in seen.labels], bool)
     response = pb.SuggestItemsResponse(
         labelled=int(is_labelled.sum()), looked_at=len(seen.ids), filtered=bool(request.filter_json)

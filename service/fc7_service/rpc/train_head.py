@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -51,7 +50,7 @@ class Trainer:
             )
         if plan.collection:
             await _read_to_end(requests, plan)
-            with await asyncio.to_thread(self._collections.use, plan.collection) as collection:
+            with await self._collections.use_soon(plan.collection) as collection:
                 field = plan.label_field or (None if plan.from_records else "label")
                 read = partial(
                     collection.labelled_features,
