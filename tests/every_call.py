@@ -19,6 +19,7 @@ import fc7.v1
 from fc7.endpoint import Endpoint
 from fc7.local_server import LocalServer
 from fc7.v1 import admin_pb2, collection_pb2, common_pb2, explain_pb2, feature_pb2, head_pb2, model_pb2
+from fc7_service.bundle.folder import open_model
 from servers import WAIT_S, jpeg
 
 LABELS = ("light", "dark")
@@ -77,6 +78,8 @@ def requests() -> dict[str, list[Message]]:
         "HeadService.GetHead": [head_pb2.GetHeadRequest(name="h")],
         "HeadService.GetHeadReport": [head_pb2.GetHeadReportRequest(name="h")],
         "HeadService.ExportHead": [head_pb2.ExportHeadRequest(name="h")],
+        "HeadService.GetHeadWeights": [head_pb2.GetHeadWeightsRequest(name="h")],
+        "HeadService.ImportHead": [head_pb2.ImportHeadRequest(name="imported", weights=weights())],
         "HeadService.CompareHeads": [
             head_pb2.CompareHeadsRequest(first=head_pb2.HeadName(name="h"), second=head_pb2.HeadName(name="h"), **in_c)
         ],
@@ -113,6 +116,18 @@ def requests() -> dict[str, list[Message]]:
         "CollectionService.DeleteItems": [collection_pb2.DeleteItemsRequest(ids=["1"], **in_c)],
         "CollectionService.DeleteCollection": [collection_pb2.DeleteCollectionRequest(name="c")],
     }
+
+
+def weights() -> head_pb2.HeadWeights:
+    """A softmax layer on the features of the default network."""
+    bundle = open_model("alexnet-64")
+    dim = bundle.layers["fc7"].dim
+    return head_pb2.HeadWeights(
+        provenance=common_pb2.Provenance(**bundle.provenance("fc7").to_dict()),
+        classes=LABELS,
+        weights=common_pb2.Tensor(dtype="float32", shape=(dim, 2), data=bytes(8 * dim)),
+        bias=common_pb2.Tensor(dtype="float32", shape=(2,), data=bytes(8)),
+    )
 
 
 def methods() -> dict[str, MethodDescriptor]:

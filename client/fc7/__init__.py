@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from fc7.filters import F, Filter
     from fc7.head_report import CurvePoint, HeadComparison, HeadReport, JudgedRow, NearDuplicate, ReliabilityBin
     from fc7.head_trials import ComparedHeads, DifferingAnswer, ItemSample, Shadow, ShadowDifference, Stratum
+    from fc7.head_weights import HeadWeights
     from fc7.images import ImageLike
     from fc7.measures import Estimate, HeadMeasures, UnknownRule, UnknownScore
     from fc7.results import (
@@ -117,6 +118,7 @@ __all__ = [
     "HeadComparison",
     "HeadMeasures",
     "HeadReport",
+    "HeadWeights",
     "Hit",
     "Hits",
     "ImageDecodeError",
@@ -187,6 +189,7 @@ _ELSEWHERE = {
     "HeadComparison": "fc7.head_report",
     "HeadMeasures": "fc7.measures",
     "HeadReport": "fc7.head_report",
+    "HeadWeights": "fc7.head_weights",
     "Hit": "fc7.searches",
     "Hits": "fc7.searches",
     "ImageLike": "fc7.images",

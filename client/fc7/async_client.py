@@ -13,6 +13,7 @@ from fc7._operations import admin, collection, feature, head_items, head_labels,
 from fc7._operations import head as heads
 from fc7._operations import head_export as head_exports
 from fc7._operations import head_report as head_reports
+from fc7._operations import head_weights as weights_of_heads
 from fc7._operations.feature import OnError, OnStreamError
 from fc7._session import Session
 from fc7.async_collection import AsyncCollection
@@ -23,6 +24,7 @@ from fc7.features import Features
 from fc7.filters import Where
 from fc7.head_report import HeadReport
 from fc7.head_trials import ComparedHeads, ItemSample, Shadow
+from fc7.head_weights import HeadWeights
 from fc7.images import ImageLike
 from fc7.results import (
     Classification,
@@ -233,6 +235,16 @@ class AsyncClient:
     async def head_report(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> HeadReport:
         """Return what is known about a version and its training pictures. See `Client.head_report`."""
         return await self._session.run(head_reports.get(name, version), timeout_s)
+
+    async def head_weights(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> HeadWeights:
+        """Return the weights of a head, for use elsewhere. See `Client.head_weights`."""
+        return await self._session.run(weights_of_heads.get(name, version), timeout_s)
+
+    async def import_head(
+        self, name: str, weights: HeadWeights, *, source: str = "", timeout_s: float | None = None
+    ) -> Head:
+        """Store weights that were fitted elsewhere as the next version of a head. See `Client.import_head`."""
+        return await self._session.run(weights_of_heads.store(name, weights, source), timeout_s)
 
     async def compare_heads(
         self,

@@ -20,7 +20,7 @@ _SERVICES = ("Feature", "Model", "Collection", "Head", "Explain", "Admin")
 # gRPC itself still repeats a call that never left this process.
 SENT_ONCE = {
     "CollectionService": ("CreateCollection", "DeleteCollection", "DeleteItems", "UpdatePayloads", "UndoLabels"),
-    "HeadService": ("TrainHead", "PublishHead", "DeleteHead", "WriteClasses"),
+    "HeadService": ("TrainHead", "PublishHead", "DeleteHead", "WriteClasses", "ImportHead"),
     "ModelService": ("ReloadModel", "UnloadModel"),
 }
 _RETRIED: dict[str, Any] = {

@@ -76,6 +76,8 @@ SCOPE_OF_CALL = {
     "/fc7.v1.HeadService/TrainHead": "write",
     "/fc7.v1.HeadService/PublishHead": "write",
     "/fc7.v1.HeadService/SetShadow": "write",
+    "/fc7.v1.HeadService/GetHeadWeights": "write",
+    "/fc7.v1.HeadService/ImportHead": "write",
     "/fc7.v1.HeadService/ExportHead": "write",
     "/fc7.v1.HeadService/WriteClasses": "write",
     "/fc7.v1.HeadService/DeleteHead": "write",

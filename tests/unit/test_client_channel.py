@@ -90,6 +90,7 @@ def test_every_call_is_known_to_be_safe_to_repeat_or_not() -> None:
         "HeadService": {
             *("GetHead", "ListHeads", "Classify", "ClassifyItems", "RankItems", "SuggestItems"),
             *("GetHeadReport", "ExportHead", "CompareHeads", "SetShadow", "GetShadow", "SampleItems"),
+            "GetHeadWeights",
         },
         "ExplainService": {"ProjectUnit", "TopUnits", "ExplainMatch", "ExplainClass", "Occlude"},
         "AdminService": {"GetServerInfo"},

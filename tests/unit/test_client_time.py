@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from client_fakes import Awaited, Fake, Features, aio_server, retry_quickly
 
@@ -75,6 +76,12 @@ def stuck() -> Iterator[str]:
     pool.shutdown()
 
 
+WEIGHTS = fc7.HeadWeights(
+    fc7.Provenance("a" * 64, "m", "g" * 64, "r" * 64, "fc7", "none", "fp32"),
+    ["a", "b"],
+    np.zeros((4, 2), np.float32),
+    np.zeros(2, np.float32),
+)
 CALLS: dict[str, Callable[..., Any]] = {
     "extract": lambda c, **t: c.extract(b"1", **t),
     "extract_stream": lambda c, **t: list(c.extract_stream([b"1"], **t)),
@@ -99,6 +106,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "classify_items": lambda c, **t: c.classify_items("c", head="h", **t),
     "rank_items": lambda c, **t: c.rank_items("c", "label", head="h", **t),
     "suggest_items": lambda c, **t: c.suggest_items("c", head="h", **t),
+    "head_weights": lambda c, **t: c.head_weights("h", **t),
+    "import_head": lambda c, **t: c.import_head("h", WEIGHTS, **t),
     "compare_heads": lambda c, **t: c.compare_heads("a", "b", collection="c", **t),
     "set_shadow": lambda c, **t: c.set_shadow("h", 1, **t),
     "shadow": lambda c, **t: c.shadow("h", **t),

@@ -10,11 +10,13 @@ from fc7._operations import head as heads
 from fc7._operations import head_export as head_exports
 from fc7._operations import head_report as head_reports
 from fc7._operations import head_trials
+from fc7._operations import head_weights as weights_of_heads
 from fc7._session import Session
 from fc7.features import Features
 from fc7.filters import Where
 from fc7.head_report import HeadReport
 from fc7.head_trials import ComparedHeads, Shadow
+from fc7.head_weights import HeadWeights
 from fc7.images import ImageLike
 from fc7.results import Head
 
@@ -176,6 +178,52 @@ class HeadCalls:
         (4, 4)
         """
         return self._session.run(head_reports.get(name, version), timeout_s)
+
+    def head_weights(self, name: str, version: int = 0, *, timeout_s: float | None = None) -> HeadWeights:
+        """Return the weights of a head, for use elsewhere. `fc7.sklearn.SoftmaxHead` takes them.
+
+        Parameters
+        ----------
+        name
+            Name of the head.
+        version
+            Version; 0 for the newest.
+
+        Raises
+        ------
+        NotFound
+            There is no such head or version.
+        """
+        return self._session.run(weights_of_heads.get(name, version), timeout_s)
+
+    def import_head(self, name: str, weights: HeadWeights, *, source: str = "", timeout_s: float | None = None) -> Head:
+        """Store weights that were fitted elsewhere as the next version of a head.
+
+        Nobody has judged such a version: it has no accuracy, no report and no rule for unknown pictures.
+        `compare_heads` and ``fc7 head evaluate`` measure it.
+
+        Parameters
+        ----------
+        name
+            1 to 64 letters, digits, ".", "_" or "-", not starting with ".".
+        weights
+            The weights. A model of the server must make the features that they take.
+        source
+            Where they come from, for the record.
+
+        Returns
+        -------
+        Head
+            The new version, which is not yet published.
+
+        Raises
+        ------
+        InvalidArgument
+            There are fewer than two classes, shapes do not match, or a value is not finite.
+        FailedPrecondition
+            No model of the server makes such features.
+        """
+        return self._session.run(weights_of_heads.store(name, weights, source), timeout_s)
 
     def compare_heads(
         self,

@@ -13,6 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fc7.errors import InvalidArgument
+from fc7.head_weights import HeadWeights
+from fc7.results import Provenance
 
 
 class SoftmaxHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -102,6 +104,21 @@ class SoftmaxHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scik
         """Return the most probable class (N,) of each row."""
         check_is_fitted(self)
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+    def to_weights(self, provenance: Provenance) -> HeadWeights:
+        """Return the weights for `Client.import_head`, given what made the features, as `Features.provenance` says."""
+        check_is_fitted(self)
+        classes = [str(name) for name in self.classes_]
+        return HeadWeights(provenance, classes, self.coef_.T.astype(np.float32), self.intercept_.astype(np.float32))
+
+    @classmethod
+    def from_weights(cls, weights: HeadWeights) -> SoftmaxHead:
+        """Return a head with the weights of a head on a server, as `Client.head_weights` returns them."""
+        head = cls()
+        head.classes_, head.n_features_in_ = np.array(weights.classes), len(weights.weights)
+        head.coef_ = weights.weights.T.astype(np.float64)
+        head.intercept_ = weights.bias.astype(np.float64)
+        return head
 
     def to_logistic_regression(self) -> LogisticRegression:
         """Return a fitted `LogisticRegression` that gives the same probabilities."""

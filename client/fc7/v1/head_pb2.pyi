@@ -377,6 +377,50 @@ class SuggestedItem(_message.Message):
     top: Prediction
     def __init__(self, id: _Optional[str] = ..., reason: _Optional[str] = ..., top: _Optional[_Union[Prediction, _Mapping]] = ...) -> None: ...
 
+class HeadWeights(_message.Message):
+    __slots__ = ("provenance", "classes", "weights", "bias")
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    BIAS_FIELD_NUMBER: _ClassVar[int]
+    provenance: _common_pb2.Provenance
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    weights: _common_pb2.Tensor
+    bias: _common_pb2.Tensor
+    def __init__(self, provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., weights: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., bias: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class GetHeadWeightsRequest(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class GetHeadWeightsResponse(_message.Message):
+    __slots__ = ("weights", "version")
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    weights: HeadWeights
+    version: int
+    def __init__(self, weights: _Optional[_Union[HeadWeights, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
+
+class ImportHeadRequest(_message.Message):
+    __slots__ = ("name", "weights", "source")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    weights: HeadWeights
+    source: str
+    def __init__(self, name: _Optional[str] = ..., weights: _Optional[_Union[HeadWeights, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+
+class ImportHeadResponse(_message.Message):
+    __slots__ = ("head",)
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    head: Head
+    def __init__(self, head: _Optional[_Union[Head, _Mapping]] = ...) -> None: ...
+
 class HeadName(_message.Message):
     __slots__ = ("name", "version")
     NAME_FIELD_NUMBER: _ClassVar[int]

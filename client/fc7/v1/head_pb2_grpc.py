@@ -61,6 +61,16 @@ class HeadServiceStub(object):
                 request_serializer=fc7_dot_v1_dot_head__pb2.ExportHeadRequest.SerializeToString,
                 response_deserializer=fc7_dot_v1_dot_head__pb2.ExportHeadResponse.FromString,
                 _registered_method=True)
+        self.GetHeadWeights = channel.unary_unary(
+                '/fc7.v1.HeadService/GetHeadWeights',
+                request_serializer=fc7_dot_v1_dot_head__pb2.GetHeadWeightsRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.GetHeadWeightsResponse.FromString,
+                _registered_method=True)
+        self.ImportHead = channel.unary_unary(
+                '/fc7.v1.HeadService/ImportHead',
+                request_serializer=fc7_dot_v1_dot_head__pb2.ImportHeadRequest.SerializeToString,
+                response_deserializer=fc7_dot_v1_dot_head__pb2.ImportHeadResponse.FromString,
+                _registered_method=True)
         self.CompareHeads = channel.unary_unary(
                 '/fc7.v1.HeadService/CompareHeads',
                 request_serializer=fc7_dot_v1_dot_head__pb2.CompareHeadsRequest.SerializeToString,
@@ -155,6 +165,20 @@ class HeadServiceServicer(object):
 
     def ExportHead(self, request, context):
         """Return a version together with its network as one ONNX file, which classifies without fc7.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHeadWeights(self, request, context):
+        """Return the weights of a version: one softmax layer on features as they are extracted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportHead(self, request, context):
+        """Store a softmax layer that was fitted elsewhere as the next version of a head. It is not published.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -266,6 +290,16 @@ def add_HeadServiceServicer_to_server(servicer, server):
                     servicer.ExportHead,
                     request_deserializer=fc7_dot_v1_dot_head__pb2.ExportHeadRequest.FromString,
                     response_serializer=fc7_dot_v1_dot_head__pb2.ExportHeadResponse.SerializeToString,
+            ),
+            'GetHeadWeights': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHeadWeights,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.GetHeadWeightsRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.GetHeadWeightsResponse.SerializeToString,
+            ),
+            'ImportHead': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportHead,
+                    request_deserializer=fc7_dot_v1_dot_head__pb2.ImportHeadRequest.FromString,
+                    response_serializer=fc7_dot_v1_dot_head__pb2.ImportHeadResponse.SerializeToString,
             ),
             'CompareHeads': grpc.unary_unary_rpc_method_handler(
                     servicer.CompareHeads,
@@ -460,6 +494,60 @@ class HeadService(object):
             '/fc7.v1.HeadService/ExportHead',
             fc7_dot_v1_dot_head__pb2.ExportHeadRequest.SerializeToString,
             fc7_dot_v1_dot_head__pb2.ExportHeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHeadWeights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.HeadService/GetHeadWeights',
+            fc7_dot_v1_dot_head__pb2.GetHeadWeightsRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.GetHeadWeightsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportHead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fc7.v1.HeadService/ImportHead',
+            fc7_dot_v1_dot_head__pb2.ImportHeadRequest.SerializeToString,
+            fc7_dot_v1_dot_head__pb2.ImportHeadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,10 @@ class HeadServiceStub:
     """
     ExportHead: _grpc.UnaryStreamMultiCallable[_head_pb2.ExportHeadRequest, _head_pb2.ExportHeadResponse]
     """Return a version together with its network as one ONNX file, which classifies without fc7."""
+    GetHeadWeights: _grpc.UnaryUnaryMultiCallable[_head_pb2.GetHeadWeightsRequest, _head_pb2.GetHeadWeightsResponse]
+    """Return the weights of a version: one softmax layer on features as they are extracted."""
+    ImportHead: _grpc.UnaryUnaryMultiCallable[_head_pb2.ImportHeadRequest, _head_pb2.ImportHeadResponse]
+    """Store a softmax layer that was fitted elsewhere as the next version of a head. It is not published."""
     CompareHeads: _grpc.UnaryUnaryMultiCallable[_head_pb2.CompareHeadsRequest, _head_pb2.CompareHeadsResponse]
     """Let two heads classify the labelled items of a collection from their stored features, and compare their answers."""
     SetShadow: _grpc.UnaryUnaryMultiCallable[_head_pb2.SetShadowRequest, _head_pb2.SetShadowResponse]
@@ -97,6 +101,10 @@ class HeadServiceAsyncStub(HeadServiceStub):
     """
     ExportHead: _aio.UnaryStreamMultiCallable[_head_pb2.ExportHeadRequest, _head_pb2.ExportHeadResponse]  # type: ignore[assignment]
     """Return a version together with its network as one ONNX file, which classifies without fc7."""
+    GetHeadWeights: _aio.UnaryUnaryMultiCallable[_head_pb2.GetHeadWeightsRequest, _head_pb2.GetHeadWeightsResponse]  # type: ignore[assignment]
+    """Return the weights of a version: one softmax layer on features as they are extracted."""
+    ImportHead: _aio.UnaryUnaryMultiCallable[_head_pb2.ImportHeadRequest, _head_pb2.ImportHeadResponse]  # type: ignore[assignment]
+    """Store a softmax layer that was fitted elsewhere as the next version of a head. It is not published."""
     CompareHeads: _aio.UnaryUnaryMultiCallable[_head_pb2.CompareHeadsRequest, _head_pb2.CompareHeadsResponse]  # type: ignore[assignment]
     """Let two heads classify the labelled items of a collection from their stored features, and compare their answers."""
     SetShadow: _aio.UnaryUnaryMultiCallable[_head_pb2.SetShadowRequest, _head_pb2.SetShadowResponse]  # type: ignore[assignment]
@@ -172,6 +180,22 @@ class HeadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_head_pb2.ExportHeadResponse], _abc.AsyncIterator[_head_pb2.ExportHeadResponse]]:
         """Return a version together with its network as one ONNX file, which classifies without fc7."""
+
+    @_abc_1.abstractmethod
+    def GetHeadWeights(
+        self,
+        request: _head_pb2.GetHeadWeightsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_head_pb2.GetHeadWeightsResponse, _abc.Awaitable[_head_pb2.GetHeadWeightsResponse]]:
+        """Return the weights of a version: one softmax layer on features as they are extracted."""
+
+    @_abc_1.abstractmethod
+    def ImportHead(
+        self,
+        request: _head_pb2.ImportHeadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_head_pb2.ImportHeadResponse, _abc.Awaitable[_head_pb2.ImportHeadResponse]]:
+        """Store a softmax layer that was fitted elsewhere as the next version of a head. It is not published."""
 
     @_abc_1.abstractmethod
     def CompareHeads(

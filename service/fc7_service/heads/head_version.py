@@ -9,6 +9,7 @@ from fc7_service.heads.measures import Measures
 from fc7_service.heads.unknown_rule import UnknownRule
 
 INSTANT = "instant"  # method of a ridge regression from sums over the rows, which a sample of them judges
+IMPORTED = "imported"  # method of a softmax layer that was fitted elsewhere, and is not judged
 UNREADABLE = "unreadable"  # `HeadVersion.method` in a list, when the version's files cannot be read
 
 
@@ -23,7 +24,7 @@ class HeadVersion:
     count: int  # rows that it was trained on
     accuracy: float  # share of the held-out rows that were classified correctly
     held_out: int  # rows
-    method: str  # "ridge", "logistic", or `INSTANT`
+    method: str  # "ridge", "logistic", `INSTANT` or `IMPORTED`
     seconds: float  # spent on fitting
     weights_sha256: str = ""  # of the weights file, hex
     created: str = ""  # ISO 8601, UTC

@@ -15,6 +15,7 @@ from fc7.errors import DataLoss, FailedPrecondition, Fc7Error, Reason
 from fc7_service.bundle.name_rule import check_name
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.classifier import Classifier
+from fc7_service.heads.exchange import import_layer
 from fc7_service.heads.fit import STRENGTHS
 from fc7_service.heads.head_folders import HeadFolders, Publication
 from fc7_service.heads.head_version import UNREADABLE, HeadVersion
@@ -349,6 +350,27 @@ class Heads:
             if number == self.published(name):  # other versions are rarely asked for
                 self._published[name] = classifier
             return classifier
+
+    def import_layer(
+        self,
+        name: str,
+        weights: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        classes: Sequence[str],
+        provenance: Provenance,
+        source: str = "",
+    ) -> HeadVersion:
+        """Store a softmax layer that was fitted elsewhere as the next version, unpublished. See ``import_layer``.
+
+        Raises
+        ------
+        InvalidArgument
+            The name is bad, or the layer is none.
+        ResourceExhausted
+            The disk is full.
+        """
+        self.check_name(name)
+        return self._add(import_layer(name, weights, bias, classes, provenance, source), never_stop)
 
     def _add(self, trained: TrainedVersion, check_stop: StopCheck) -> HeadVersion:
         name = trained.version.name

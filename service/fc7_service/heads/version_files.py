@@ -14,7 +14,7 @@ from fc7.errors import DataLoss, FailedPrecondition, InvalidArgument, Reason
 from fc7_service.bundle.disk import write_file
 from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.classifier import Classifier, SoftmaxLayer
-from fc7_service.heads.head_version import HeadVersion
+from fc7_service.heads.head_version import IMPORTED, HeadVersion
 from fc7_service.heads.judgement import Judgement, unpack_judgement
 from fc7_service.heads.measures import Estimate, Measures
 from fc7_service.heads.records import REMEDY, describe, read_file, read_record, write_record
@@ -101,6 +101,13 @@ def read_judgement(folder: Path, version: HeadVersion) -> Judgement:
     DataLoss
         The file is missing or damaged.
     """
+    if version.method == IMPORTED:
+        raise FailedPrecondition(
+            f"version {version.version} of head {version.name!r} has no report, because it was fitted elsewhere: train "
+            "the head here, or evaluate it with labelled pictures",
+            name=version.name,
+            reason=Reason.HEAD_WITHOUT_REPORT,
+        )
     if version.measures is None:
         raise FailedPrecondition(
             f"version {version.version} of head {version.name!r} has no report, because an older fc7 trained it: "
@@ -135,7 +142,7 @@ def _read_unknown(values: dict[str, Any] | None) -> UnknownRule | None:
 
 
 def pack_weights(
-    softmax: SoftmaxLayer, calibration: NDArray[np.float32], known_rows: NDArray[np.float16] | None
+    softmax: SoftmaxLayer, calibration: NDArray[np.float32] | None, known_rows: NDArray[np.float16] | None
 ) -> bytes:
     """Return the content of a weights file, in the format of safetensors.
 

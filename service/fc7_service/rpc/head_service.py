@@ -45,6 +45,7 @@ from fc7_service.rpc.head_report import (
     write_rows,
     write_unknown_rule,
 )
+from fc7_service.rpc.head_weights import get_weights, import_weights
 from fc7_service.rpc.messages import (
     content_sha256,
     read_image,
@@ -231,6 +232,17 @@ class HeadServicer(head_pb2_grpc.HeadServiceServicer):
     async def RankItems(self, request: pb.RankItemsRequest, context: Any) -> pb.RankItemsResponse:  # noqa: N802
         """Return the items that are most probably of a class."""
         return await self._item_classifier.rank(request)
+
+    async def GetHeadWeights(  # noqa: N802
+        self, request: pb.GetHeadWeightsRequest, context: Any
+    ) -> pb.GetHeadWeightsResponse:
+        """Return the weights of a version."""
+        return await asyncio.to_thread(get_weights, request, self._heads)
+
+    async def ImportHead(self, request: pb.ImportHeadRequest, context: Any) -> pb.ImportHeadResponse:  # noqa: N802
+        """Store a softmax layer as the next version of a head."""
+        head = await asyncio.to_thread(import_weights, request, self._heads, self._extractor)
+        return pb.ImportHeadResponse(head=await asyncio.to_thread(self._write_head, head))
 
     async def CompareHeads(self, request: pb.CompareHeadsRequest, context: Any) -> pb.CompareHeadsResponse:  # noqa: N802
         """Compare two heads on the labelled items of a collection."""
