@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fc7.errors import DataLoss, Unavailable
+from fc7.errors import DataLoss, DeadlineExceeded, Unavailable
 from fc7_service.features import batcher as module
 from fc7_service.features.batcher import MAX_BATCH, Batcher, ComputedFeature, Request
 
@@ -82,6 +83,24 @@ async def test_what_is_cancelled_before_its_run_is_never_computed() -> None:
     engine.gate.set()
     assert (await stays).values[0, 0] == 4
     await first
+    assert engine.sizes == [1, 1]
+    batcher.close()
+
+
+async def test_what_is_late_when_its_turn_comes_is_told_so_and_never_computed() -> None:
+    engine = Doubler()
+    batcher = Batcher(lambda: engine)
+    engine.gate.clear()
+    first = asyncio.create_task(submit(batcher, tensor(0), "two"))
+    await until(engine.running)
+    futures = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    for future, left_s in zip(futures, (0.0, 60.0), strict=True):
+        batcher.put(Request(tensor(1), "two", future, deadline=time.monotonic() + left_s))
+    engine.gate.set()
+    await first
+    with pytest.raises(DeadlineExceeded, match="before the network ran"):
+        await futures[0]
+    assert (await futures[1]).values[0, 0] == 2
     assert engine.sizes == [1, 1]
     batcher.close()
 

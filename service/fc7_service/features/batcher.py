@@ -17,13 +17,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import Fc7Error, Reason, Unavailable
+from fc7.errors import DeadlineExceeded, Fc7Error, Reason, Unavailable
 from fc7_service.features.session import CPU
 from fc7_service.scheduling.batch_choice import BatchChoice, Ready
 from fc7_service.scheduling.call import WorkClass
 
 MAX_BATCH = 32  # on a CPU, 32 images per batch are within 2 % of the rate of 64, at half the delay
 NO_THREAD = "the server cannot start a thread, because the machine or its container has none left. Try again later"
+LATE = "the deadline passed before the network ran. Allow more time"
 STOPPING = "the server is stopping: send the call again"
 _LOOK_AGAIN_S = 0.01  # while the engine waits for more
 _IDLE_S = 30.0  # after which the memory of large batches is given back
@@ -68,6 +69,7 @@ class Request:
     future: asyncio.Future[Any]  # gets a ComputedFeature
     work_class: WorkClass = WorkClass.INTERACTIVE
     ready: float = field(default_factory=time.monotonic)  # seconds at which it was decoded
+    deadline: float | None = None  # monotonic seconds after which nobody wants the feature
 
 
 @dataclass(slots=True)
@@ -192,14 +194,20 @@ class Batcher:
         return self._choice.choose(ready[WorkClass.INTERACTIVE], ready[WorkClass.BULK], now, shares_cores=shares_cores)
 
     def _pick(self, kind: WorkClass, size: int) -> list[Request]:
-        """Remove and return up to ``size`` views of the picture size that is first in line; cancelled ones are lost."""
+        """Remove and return up to ``size`` views of the picture size that is first in line.
+
+        Cancelled ones are lost, and those that are late are told so: under overload their callers leave later than
+        the deadline passes.
+        """
         waiting = self._waiting[kind]
         shape, batch, others = waiting[0].tensors.shape[1:], list[Request](), list[Request]()
-        n_views = 0
+        n_views, now, late = 0, time.monotonic(), DeadlineExceeded(LATE)
         while waiting and (not batch or n_views + len(waiting[0].tensors) <= size):
             request = waiting.popleft()
             if request.tensors.shape[1:] != shape:
                 others.append(request)
+            elif request.deadline is not None and now > request.deadline:
+                _deliver([_Outcome(request, error=late)])
             elif not request.future.cancelled():  # a caller may leave at any moment
                 batch.append(request)
                 n_views += len(request.tensors)

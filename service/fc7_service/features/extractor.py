@@ -297,7 +297,7 @@ class Extractor:
         batcher, tensor_bytes = self._batcher(model), n_views * 4 * 3 * recipe.crop_px**2
         for image in images:
             n_bytes = len(image) if isinstance(image, bytes) else image.nbytes
-            work = ImageWork(image, recipe, n_views, layer, kind, batcher)
+            work = ImageWork(image, recipe, n_views, layer, call, batcher)
             picture = Picture(call, max(n_bytes, tensor_bytes), work)
             work.future.add_done_callback(partial(self._finish, picture))
             call.waiting.append(picture)

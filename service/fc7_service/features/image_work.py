@@ -14,7 +14,7 @@ from fc7_service.bundle.recipe import Recipe
 from fc7_service.features.batcher import Batcher, ComputedFeature, Request
 from fc7_service.features.image_part import ImagePart
 from fc7_service.features.prepared_tensor import PreparedTensor
-from fc7_service.scheduling.call import WorkClass
+from fc7_service.scheduling.call import Call
 
 if TYPE_CHECKING:
     from fc7_service.features.decode import Picture
@@ -31,10 +31,16 @@ class ImageWork:
     """
 
     def __init__(
-        self, image: ImageInput, recipe: Recipe, n_views: int, layer: str, kind: WorkClass, batcher: Batcher
+        self,
+        image: ImageInput,
+        recipe: Recipe,
+        n_views: int,
+        layer: str,
+        call: Call,
+        batcher: Batcher,
     ) -> None:
         self._image: ImageInput | None = image  # let go once it is decoded
-        self._recipe, self._n_views, self._layer, self._kind, self._batcher = recipe, n_views, layer, kind, batcher
+        self._recipe, self._n_views, self._layer, self._call, self._batcher = recipe, n_views, layer, call, batcher
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[ComputedFeature | Fc7Error] = self._loop.create_future()
         self._opened: Picture | None = None
@@ -74,7 +80,8 @@ class ImageWork:
         """Hand the tensors of the image's views to the batcher."""
         tensors, self._tensors = self._tensors, None
         assert tensors is not None  # decoded before
-        self._batcher.put(Request(tensors, self._layer, self.future, self._kind, self.ready))
+        call = self._call
+        self._batcher.put(Request(tensors, self._layer, self.future, call.work_class, self.ready, call.origin.deadline))
 
     def fail(self, error: Exception) -> None:
         """Hand an error to whoever waits. What is wrong with the image is its result, not a failure of the call."""
