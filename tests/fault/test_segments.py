@@ -93,6 +93,23 @@ def test_a_start_computes_nothing_and_reads_no_vector_again(folder, monkeypatch)
     library.close()
 
 
+def test_rows_become_segments_before_anybody_searches(folder, monkeypatch):
+    library = Collections(folder)
+    fresh = library.create("fresh", PROVENANCE, DIM, "l2")
+    for n in range(0, N, 40):
+        fresh.upsert([item(m) for m in range(n, n + 40)])
+    fresh._searcher.wait_for_rebuild()
+    assert not fresh.is_indexed
+    assert files(folder, "fresh")
+    fresh.delete(["i7"])
+    n_read = []
+    vectors = fresh._store.vectors
+    monkeypatch.setattr(fresh._store, "vectors", lambda *ends: (n_read.extend(part) or part for part in vectors(*ends)))
+    check(fresh, {*range(N)} - {7})
+    assert len(n_read) <= TAIL + 40  # the last commit may come while the thread ends
+    library.close()
+
+
 def cut(data, share):
     return data[: int(share * len(data))]
 

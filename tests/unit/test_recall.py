@@ -50,7 +50,7 @@ def test_recent_queries_are_compared_with_exact_search(photos, reports, monkeypa
     assert photos.recall is None
     monkeypatch.setattr(index_rabitq, "_CANDIDATES", 12)  # an index that misses
     monkeypatch.setattr(index_rabitq, "_CANDIDATES_PER_K", 1)
-    monkeypatch.setattr(index_rabitq.RaBitQ, "_is_beyond", lambda *_: True)
+    monkeypatch.setattr(index_rabitq.RaBitQ, "_count_within", lambda *_: 0)
     asked = [Query(query) for query in QUERIES]
     found, _ = photos.answer(asked, Search(k=10))
     photos._answers._recall.wait()

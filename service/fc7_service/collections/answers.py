@@ -20,6 +20,7 @@ from fc7_service.collections.effort import (
     tune,
     write_effort,
 )
+from fc7_service.collections.halves import widen
 from fc7_service.collections.item_rules import check_vector
 from fc7_service.collections.pair_scores import PairScores
 from fc7_service.collections.payload import choose_fields
@@ -174,7 +175,7 @@ def _hit(row: StoredRow, score: float, search: Search, pairs: PairScores | None)
         row.id,
         score,
         stored if fields is None else choose_fields(stored, fields),
-        row.vector.astype(np.float32) if search.has_features else None,
+        widen(row.vector) if search.has_features else None,
         read_field(stored, search.group_by) if search.group_by else None,
         pairs.rarity(score) if pairs else None,
     )

@@ -17,6 +17,7 @@ import numpy as np
 
 from fc7.errors import InvalidArgument
 from fc7_service.bundle.disk import replace_file
+from fc7_service.collections.halves import widen
 from fc7_service.collections.index import USUAL_DEVIATIONS, Work
 from fc7_service.collections.recall import K, Recall
 from fc7_service.collections.snapshot import Snapshot
@@ -87,7 +88,7 @@ def tune(snapshot: Snapshot, store: Store, target: float) -> tuple[Effort, Recal
     chosen = np.random.default_rng(0).choice(rids, n_queries, replace=False).tolist()
     rows = store.by_rid(chosen, with_vectors=True)
     chosen = [rid for rid in chosen if rid in rows]
-    queries = np.stack([rows[rid].vector.astype(np.float32) for rid in chosen])
+    queries = np.stack([widen(rows[rid].vector) for rid in chosen])
 
     def neighbours(work: Work) -> list[list[tuple[int, float]]]:
         found = snapshot.search(queries, K + 1, None, work)

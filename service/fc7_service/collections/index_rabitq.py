@@ -42,16 +42,17 @@ from numpy.typing import NDArray
 from fc7_service.collections.faiss_threads import set_faiss_threads
 from fc7_service.collections.index import USUAL_DEVIATIONS, Work
 from fc7_service.collections.rows import Metric
-from fc7_service.collections.scoring import ROUNDING, ScoredRows, exact_scores, may_be_best, scan
+from fc7_service.collections.scoring import ROUNDING, ScoredRows, exact_scores, joined, may_be_best, scan
 from fc7_service.collections.vectors import Vectors
 
 _BLOCK = 8192  # rows prepared at once
-_RANKED_ROWS = 64  # candidates ranked at once: they stay in the cache of the processor
+_RANKED_ROWS = 256  # candidates ranked at once: they stay in the cache of the processor
 _TRAINING_ROWS = 20_000  # training the codes only takes the mean
 _SAMPLED_ROWS = 2000  # from which the errors of the codes are measured
 _QUERY_BITS = 8  # with FAISS's 4, rounding the query costs more candidates than it saves time (bench/search.py)
 _UNUSUAL = 0.99  # quantile of the sampled errors that stands for all rows
-_CANDIDATES, _CANDIDATES_PER_K = 100, 4  # of the first pass; for most queries it is the only one (bench/search.py)
+_CANDIDATES, _CANDIDATES_PER_K = 100, 4  # ranked first; for most queries they are enough (bench/search.py)
+_ESTIMATED = 200  # rows by which FAISS answers: as quick as 100, and few queries need more (bench/search.py)
 _SCAN_SHARE = 4  # with more than a quarter of the rows as candidates, comparing all is as fast
 
 
@@ -102,32 +103,35 @@ class RaBitQ:
         """Return the best of each query with their exact scores, widening its candidates until they suffice."""
         work = work or Work()
         n_alive = len(self._vectors) if alive is None else int(np.count_nonzero(alive))
-        wide = max(_CANDIDATES, _CANDIDATES_PER_K * k)
-        if work.is_exact or wide * _SCAN_SHARE > n_alive:
+        first = max(_CANDIDATES, _CANDIDATES_PER_K * k)
+        if work.is_exact or first * _SCAN_SHARE > n_alive:
             work.n_vectors += n_alive * len(queries)
             return self._scan(np.arange(n_alive) if alive is None else np.flatnonzero(alive), queries, k)
         set_faiss_threads(len(queries))
         only_alive = None if alive is None else _Selection(alive)
         parameters = None if only_alive is None else only_alive.parameters
+        wide = min(max(_ESTIMATED, first), n_alive)
         estimates, rows = self._codes.search(queries, wide, params=parameters)
         work.n_codes += n_alive * len(queries)
-        work.n_vectors += wide * len(queries)
-        answers = [self._ranked(query, found, k) for query, found in zip(queries, rows, strict=True)]
+        answers = [self._ranked(query, found[:first], k) for query, found in zip(queries, rows, strict=True)]
+        work.n_vectors += first * len(queries)
         left = []  # queries of which too many rows may belong to the answer
         set_faiss_threads(1)  # a second pass has one query, and FAISS only divides work between queries
         for i, (query, (_, scores)) in enumerate(zip(queries, answers, strict=True)):
             bound = self._bound(query, float(np.partition(scores, -k)[-k]), work.deviations)
-            if self._is_beyond(estimates[i, -1], bound):
-                continue
-            _, _, found = self._codes.range_search(query[None], bound, params=parameters)
-            work.n_codes += n_alive
-            if len(found) * _SCAN_SHARE > n_alive:
+            n_within = self._count_within(estimates[i], bound)
+            if n_within < wide or wide == n_alive:
+                more = rows[i, first:n_within]
+            else:
+                _, _, found = self._codes.range_search(query[None], bound, params=parameters)
+                work.n_codes += n_alive
+                more = np.setdiff1d(found, rows[i, :first])
+            if len(more) * _SCAN_SHARE > n_alive:
                 left.append(i)
                 work.n_vectors += n_alive
-            else:
-                candidates = np.union1d(found, rows[i])
-                work.n_vectors += len(candidates)
-                answers[i] = self._ranked(query, candidates, k)
+            elif len(more):
+                work.n_vectors += len(more)
+                answers[i] = joined([answers[i], self._ranked(query, more, k)])
         if left:
             for i, answer in zip(left, scan(self._blocks(), queries[left], k, alive, self._metric), strict=True):
                 answers[i] = answer
@@ -160,8 +164,9 @@ class RaBitQ:
         centred = query.astype(np.float64) - self._centre
         dim, q_radius = len(query), float(np.linalg.norm(centred))
         spread = deviations / np.sqrt(max(dim - 1, 1))
-        step = max(np.ptp(centred) / (2**_QUERY_BITS - 1), 1e-300)
-        rest = np.remainder(centred - centred.min() + step / 2, step) - step / 2
+        low, high = centred.min(), centred.max()
+        step = max((high - low) / (2**_QUERY_BITS - 1), 1e-300)
+        rest = np.remainder(centred - low + step / 2, step) - step / 2
         rounding = abs(float(np.sign(centred) @ rest)) / np.sqrt(dim) + spread * float(np.linalg.norm(rest))
         if self._metric == "dot":
             slack = spread * self._error * q_radius + self._code_radius * rounding
@@ -172,8 +177,10 @@ class RaBitQ:
         slack = 2 * spread * self._relative_error * q_radius * r + 2 * code_radius * rounding
         return float(r_squared + slack + ROUNDING * (q_radius + code_radius) ** 2)
 
-    def _is_beyond(self, estimate: float, bound: float) -> bool:
-        return bool(estimate < bound if self._metric == "dot" else estimate > bound)
+    def _count_within(self, estimates: NDArray[np.float32], bound: float) -> int:
+        """Return how many of the estimates, best first, are within a bound."""
+        falling = self._metric == "dot"
+        return int(np.searchsorted(-estimates if falling else estimates, -bound if falling else bound, side="right"))
 
     def _ranked(self, query: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> ScoredRows:
         """Return which of ``rows`` may be the k best, with their exact scores."""

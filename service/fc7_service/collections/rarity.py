@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fc7.errors import FailedPrecondition, InvalidArgument, NotFound
 from fc7_service.bundle.disk import replace_file
+from fc7_service.collections.halves import widen
 from fc7_service.collections.pair_scores import (
     MOST_PAIRS,
     PairScores,
@@ -135,7 +136,7 @@ class Rarity:
     def _read_rows(self, rids: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.float32]]:
         for block in choose_blocks(rids, seed):
             rows = self._store.by_rid(block.tolist(), with_vectors=True)
-            yield np.stack([rows[rid].vector.astype(np.float32) for rid in block.tolist() if rid in rows])
+            yield np.stack([widen(rows[rid].vector) for rid in block.tolist() if rid in rows])
 
     def _read(self) -> PairScores | None:
         try:

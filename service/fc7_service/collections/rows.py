@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fc7.errors import DataLoss, Fc7Error, NotFound, Reason
+from fc7_service.collections.halves import widen
 
 Metric = Literal["cosine", "l2", "dot"]
 
@@ -59,7 +60,7 @@ class StoredRow:
 
     def item(self, *, with_vector: bool) -> StoredItem:
         """Return the item that the caller stored."""
-        vector = self.vector.astype(np.float32) if with_vector else None
+        vector = widen(self.vector) if with_vector else None
         return StoredItem(self.id, self.content, json.loads(self.payload), vector)
 
 
@@ -81,7 +82,7 @@ def read_row(row: tuple[Any, ...], dim: int) -> StoredRow | DamagedRow:
     """
     rid, place, id_bytes, content, payload, checksum = row[:6]
     vector: NDArray[Any] | None = read_vector(dim, rid, *row[6:]) if len(row) > 6 else NO_VECTOR
-    has_types = isinstance(place, int) and all(isinstance(part, bytes) for part in (id_bytes, content, payload))
+    has_types = type(place) is int and type(id_bytes) is type(content) is type(payload) is bytes  # much is read here
     if has_types and vector is not None and metadata_checksum(rid, place, id_bytes, content, payload) == checksum:
         return StoredRow(rid, place, id_bytes.decode(), content.decode(), payload.decode(), vector)
     return DamagedRow(rid, id_bytes.decode(errors="replace") if isinstance(id_bytes, bytes) else repr(id_bytes))

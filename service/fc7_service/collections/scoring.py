@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7_service.collections.halves import widen
 from fc7_service.collections.rows import Metric
 
 ScoredRows = tuple[NDArray[np.int64], NDArray[np.float64]]  # positions and their exact scores, in no order
@@ -20,7 +21,7 @@ _ROUGH_NUMBERS = 2**24  # of float32, held at once while scanning
 
 def prepare_vectors(vectors: NDArray[Any], metric: Metric) -> NDArray[np.float32]:
     """Return vectors (N, D) as float32, ready to compare: of length 1 for cosine, otherwise unchanged."""
-    prepared = np.ascontiguousarray(vectors, np.float32)
+    prepared = widen(vectors) if vectors.dtype == np.float16 else np.ascontiguousarray(vectors, np.float32)
     if metric != "cosine":
         return prepared
     largest = np.abs(prepared).max(axis=1, keepdims=True)  # divided by first, so that no square over- or underflows

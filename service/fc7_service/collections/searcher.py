@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fc7.contract.filter import matches
 from fc7.errors import NotFound
 from fc7_service.collections.columns import Columns
+from fc7_service.collections.halves import widen
 from fc7_service.collections.index import USUAL_DEVIATIONS, Work
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.row_blocks import Block, join_blocks, read_rows
@@ -22,7 +23,7 @@ from fc7_service.collections.rows import StoredRow, log_damaged, parse_payload
 from fc7_service.collections.scoring import prepare_vectors
 from fc7_service.collections.search import DIVERSE_POOL, Query, Search, SearchReport
 from fc7_service.collections.selection import RankedRows, best_per_group, choose, spread
-from fc7_service.collections.snapshot import Snapshot
+from fc7_service.collections.snapshot import Snapshot, most_in_tail
 from fc7_service.collections.store import Store
 from fc7_service.collections.vectors import DamagedFileError, Vectors
 
@@ -75,6 +76,8 @@ class Searcher:
         self._building = threading.Lock()
         self._rebuilder: threading.Thread | None = None
         self._kept_segments: Segments | None = None
+        self._n_unsealed = 0  # rows added since segments were made of them; counted before the first search
+        self._is_wanted = False  # a search waits for the first snapshot, or has it
 
     @property
     def name(self) -> str:
@@ -108,7 +111,8 @@ class Searcher:
             finally:
                 self._n_published += 1
                 self._publishing.notify_all()
-        if self._snapshot is not None and self._snapshot.is_stale and not self.is_rebuilding:
+        self._n_unsealed += len(changes.added)
+        if self._is_due and not self.is_rebuilding:
             self._rebuilder = threading.Thread(
                 target=self._rebuild_in_background, name=f"index {self._name}", daemon=True
             )
@@ -117,6 +121,7 @@ class Searcher:
     def current(self) -> Snapshot:
         """Return the rows as of the newest commit, indexed if they were not yet."""
         while (snapshot := self._snapshot) is None:
+            self._is_wanted = True
             with self._building:
                 if self._snapshot is None:
                     self._rebuild()
@@ -124,12 +129,34 @@ class Searcher:
 
     def _rebuild_in_background(self) -> None:
         try:
-            with self._building:
-                self._rebuild()
+            while self._is_due:
+                with self._building:
+                    if self._snapshot is not None:
+                        self._rebuild()
+                        return
+                    self._seal()
         except NotFound:
             return  # the collection was closed
         except Exception:
             _log.exception("collection %r: the index could not be rebuilt; the old one still answers", self._name)
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether so much has changed that work in the background pays."""
+        if self._snapshot is not None:
+            return self._snapshot.is_stale
+        return self._n_unsealed > most_in_tail(self._store.definition.dim) and not self._is_wanted
+
+    def _seal(self) -> None:
+        """Make segments before anybody searches, so that the first search finds them. The caller holds ``_building``."""
+        with self._writing:
+            self._n_unsealed, newest = 0, self._store.last_place
+        stored = self._store.all_rids()
+        stored = stored[stored <= newest]
+        if choose_index(len(stored), self._store.definition.dim) != "exact":
+            self._segments.bring_up_to_date(stored)
+            with self._writing:
+                self._segments.record()
 
     def _rebuild(self) -> None:
         """Index what is committed now, add what is committed meanwhile, then swap. The caller holds ``_building``."""
@@ -245,7 +272,8 @@ class Searcher:
         if search.group_by:
             groups, is_all = self._columns.groups(search.group_by, snapshot)
             is_complete = is_complete and is_all
-        rids = self._store.rids({*search.excluded_ids, *(own for query in queries for own in query.own_ids)})
+        named = {*search.excluded_ids, *(own for query in queries for own in query.own_ids)}
+        rids = self._store.rids(named) if named else {}
         excluded = [{rids[one] for one in (*search.excluded_ids, *query.own_ids) if one in rids} for query in queries]
         work = Work(is_exact=search.is_exact, deviations=self.deviations)
         if groups is None:
@@ -279,7 +307,7 @@ class Searcher:
         if not hits:
             return hits
         metric = self._store.definition.metric
-        vectors = prepare_vectors(np.stack([rows[rid].vector.astype(np.float32) for rid, _ in hits]), metric)
+        vectors = prepare_vectors(np.stack([widen(rows[rid].vector) for rid, _ in hits]), metric)
         return spread(hits, vectors, search, metric)
 
 

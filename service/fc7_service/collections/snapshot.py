@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7_service.collections.halves import widen
 from fc7_service.collections.index import Index, Work
 from fc7_service.collections.index_choice import build_index, choose_index
 from fc7_service.collections.rows import Metric, StoredRow
-from fc7_service.collections.scoring import ScoredRows, joined, prepare_vectors, scan
+from fc7_service.collections.scoring import NO_ROWS, ScoredRows, joined, prepare_vectors, scan
 
 if TYPE_CHECKING:
     from fc7_service.collections.segment import Segment  # with faiss, which a mere list must not load
@@ -107,7 +108,7 @@ class Snapshot:
         """
         changed = self
         if added:
-            vectors = np.stack([row.vector.astype(np.float32) for row in added])
+            vectors = np.stack([widen(row.vector) for row in added])
             changed = self.with_rows([row.rid for row in added], [row.place for row in added], vectors)
         return changed._without(np.array(deleted, np.int64)) if deleted else changed
 
@@ -167,7 +168,9 @@ class Snapshot:
         if k == 0:
             return [[] for _ in queries]
         prepared = prepare_vectors(queries, self.metric)
-        tail = scan([self.tail_vectors[: self.n_tail]], prepared, k, tail_alive, self.metric)
+        tail = [NO_ROWS] * len(prepared)
+        if self.n_tail:
+            tail = scan([self.tail_vectors[: self.n_tail]], prepared, k, tail_alive, self.metric)
         indexed = self._search_parts(prepared, k, alive, work)
         if work:
             work.n_vectors += self.n_tail * len(prepared)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fc7_service.collections.halves import widen
 from fc7_service.collections.rows import Metric
 from fc7_service.collections.scoring import prepare_vectors
 
@@ -72,7 +73,7 @@ class Vectors:
         DamagedFileError
             A row of a mapped file does not match its checksum.
         """
-        found = self._halves(rows).astype(np.float32)
+        found = widen(self._halves(rows))
         among, at = self._find_wide(rows)
         if len(among):
             found[among] = self.wide.vectors[at]
