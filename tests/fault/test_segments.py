@@ -188,8 +188,7 @@ def test_rids_that_were_never_committed_are_not_taken_for_stored(folder):
     photos = library.get("photos")
     photos.search(VECTORS[:1], 1)
     with contextlib.suppress(ZeroDivisionError), photos._store.transaction():
-        for n in range(N + 1, N + 100):
-            photos._store.put(item(n), None)
+        photos._store.put_all([item(n) for n in range(N + 1, N + 100)], {})
         raise ZeroDivisionError
     photos.upsert([item(N + 1)])
     photos._searcher._rebuild()

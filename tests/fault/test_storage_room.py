@@ -97,6 +97,8 @@ def test_a_collection_left_by_a_killed_writer_is_read_on_a_full_disk(killed, mon
                 raise error
             return self._connection.execute(sql, *values)
 
+        executemany = execute
+
     before = log(killed).read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(store_writer, "connect", lambda path, mode: FullDisk(connect(path, mode)))

@@ -21,7 +21,7 @@ from fc7_service.collections.facets import Facet, count_values
 from fc7_service.collections.index_choice import choose_index
 from fc7_service.collections.item_map import ItemMap, map_items
 from fc7_service.collections.item_reads import ItemReads
-from fc7_service.collections.item_rules import check_vector
+from fc7_service.collections.item_rules import check_vector, vector_errors
 from fc7_service.collections.labelled_features import labelled_features
 from fc7_service.collections.labels import Labels, current
 from fc7_service.collections.rarity import Rarity
@@ -162,6 +162,10 @@ class Collection:
     def check_vector(self, vector: NDArray[np.float32]) -> None:
         """Refuse a vector that this collection cannot compare. See `check_vector`."""
         check_vector(vector, self._store.definition, self.name)
+
+    def vector_errors(self, vectors: Sequence[NDArray[np.float32]]) -> dict[int, InvalidArgument]:
+        """Return why this collection cannot compare some of the vectors, by position. See `vector_errors`."""
+        return vector_errors(vectors, self._store.definition, self.name)
 
     def find_damage(self) -> None:
         """Read all items, so that ``damaged_ids`` names all that are damaged now."""

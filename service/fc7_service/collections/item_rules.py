@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +12,9 @@ from fc7.errors import InvalidArgument, Reason
 from fc7_service.collections.schema import Definition
 
 _LONGEST_ID_BYTES = 1024
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of surrogate pairs
 _LARGEST_NORM = 1e18  # squares of differences stay within float32
+_VECTORS_AT_ONCE = 128  # they stay in the cache of the processor
 
 
 def check_id(id: str) -> None:
@@ -27,7 +32,7 @@ def check_id(id: str) -> None:
             name="id",
             reason=Reason.INVALID_ID,
         )
-    if any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in id):
+    if _CONTROL.search(id):
         raise InvalidArgument(
             f"An id must be text without control characters (got {id[:64]!r})", name="id", reason=Reason.INVALID_ID
         )
@@ -66,3 +71,25 @@ def check_vector(vector: NDArray[np.float32], definition: Definition, collection
             name="vector",
             reason=Reason.INVALID_VECTOR,
         )
+
+
+def vector_errors(
+    vectors: Sequence[NDArray[np.float32]], definition: Definition, collection: str
+) -> dict[int, InvalidArgument]:
+    """Return, by position, the errors of those vectors that `check_vector` refuses."""
+    doubtful: list[int] = []
+    for start in range(0, len(vectors), _VECTORS_AT_ONCE):
+        part = vectors[start : start + _VECTORS_AT_ONCE]
+        squares = np.zeros(len(part))
+        if all(vector.shape == (definition.dim,) for vector in part):
+            rows = np.stack(part)
+            with np.errstate(over="ignore", invalid="ignore"):
+                squares = np.einsum("nd,nd->n", rows, rows)
+        doubtful += (start + np.flatnonzero(~((squares > 0) & (squares < _LARGEST_NORM**2 / 2)))).tolist()
+    errors: dict[int, InvalidArgument] = {}
+    for i in doubtful:
+        try:
+            check_vector(vectors[i], definition, collection)
+        except InvalidArgument as error:
+            errors[i] = error
+    return errors

@@ -17,9 +17,9 @@ from fc7_service.collections.halves import widen
 
 Metric = Literal["cosine", "l2", "dot"]
 
-_FP16_ERROR = 1e-3  # relative; rounding to fp16 stays below it, overflow and underflow do not
 _MOST_IDS_LOGGED = 10
 
+_encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _log = logging.getLogger(__name__)
 
 
@@ -110,19 +110,14 @@ def metadata_checksum(rid: int, place: int, id_bytes: bytes, content: bytes, pay
     return zlib.crc32(b"\0".join((b"%d" % rid, b"%d" % place, id_bytes, content, payload)))
 
 
-def vector_checksum(rid: int, blob: bytes) -> int:
+def vector_checksum(rid: int, blob: Any) -> int:
     """Return the CRC-32 over a vector and the row that it belongs to."""
     return zlib.crc32(blob, rid % 2**32)
 
 
-def compact(vector: NDArray[np.float32]) -> NDArray[Any]:
-    """Return the vector as fp16, or as fp32 if fp16 cannot hold it."""
-    with np.errstate(over="ignore", under="ignore"):
-        half = vector.astype("<f2")
-    wide = vector.astype(np.float64)
-    if np.isfinite(half).all() and np.linalg.norm(half - wide) <= _FP16_ERROR * np.linalg.norm(wide):
-        return half
-    return vector.astype("<f4")
+def payload_text(payload: dict[str, Any]) -> str:
+    """Return the JSON that a row holds, in ASCII."""
+    return _encoder.encode(payload)
 
 
 def why_absent(collection: str, id: str, row: DamagedRow | None) -> Fc7Error:

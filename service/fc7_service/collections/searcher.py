@@ -46,11 +46,6 @@ class RowChanges:
     deleted: list[int] = field(default_factory=list)
     updated: list[int] = field(default_factory=list)  # rids of rows with another payload than before
 
-    def delete(self, rid: int) -> None:
-        """Record that a row was deleted; one that this transaction added leaves no trace."""
-        if self.added.pop(rid, None) is None:
-            self.deleted.append(rid)
-
 
 class Searcher:
     """Searches the rows of a store.
@@ -148,7 +143,7 @@ class Searcher:
         return self._n_unsealed > most_in_tail(self._store.definition.dim) and not self._is_wanted
 
     def _seal(self) -> None:
-        """Make segments before anybody searches, so that the first search finds them. The caller holds ``_building``."""
+        """Make segments that the first search will find. The caller holds ``_building``."""
         with self._writing:
             self._n_unsealed, newest = 0, self._store.last_place
         stored = self._store.all_rids()

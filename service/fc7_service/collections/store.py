@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -245,26 +245,42 @@ class Store:
         row = self._writer.connection.execute(_METADATA + "WHERE id = ?", (id,)).fetchone()
         return None if row is None else self._row(row)
 
+    def find_all(self, ids: Sequence[str]) -> dict[str, StoredRow | DamagedRow]:
+        """Return the rows of those ``ids`` that are stored, as ``find`` does."""
+        found: dict[str, StoredRow | DamagedRow] = {}
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            part = ids[start : start + _IDS_AT_ONCE]
+            query = _METADATA + f"WHERE id IN ({','.join('?' * len(part))})"
+            rows = [self._row(row) for row in self._writer.connection.execute(query, part)]
+            if all(isinstance(row, StoredRow) for row in rows):
+                found |= {row.id: row for row in rows}
+            else:  # a damaged row may tell another id than the one that leads to it
+                found |= {one: row for one in part if (row := self.find(one)) is not None}
+        return found
+
     def vector(self, rid: int) -> NDArray[Any] | None:
         """Return the raw vector (D,) of a row as the open transaction sees it, or None if it is damaged."""
         row = self._writer.connection.execute("SELECT vector, crc FROM vectors WHERE rid = ?", (rid,)).fetchone()
         return None if row is None else read_vector(self.definition.dim, rid, *row)
 
-    def put(self, item: Item, place: int | None) -> StoredRow:
-        """Write a row. See `StoreWriter.put`."""
-        row = self._writer.put(item, place)
-        self.note(row.rid)
-        return row
+    def put_all(self, items: Sequence[Item], places: Mapping[str, int]) -> list[StoredRow]:
+        """Write rows. See `StoreWriter.put_all`."""
+        rows = self._writer.put_all(items, places)
+        for row in rows:
+            self.note(row.rid)
+        return rows
 
     def set_payload(self, row: StoredRow, payload: dict[str, Any]) -> None:
         """Write the payload of a row. See `StoreWriter.set_payload`."""
         self._writer.set_payload(row, payload)
         self.note(row.rid)
 
-    def drop(self, rid: int) -> None:
-        """Delete a row. See `StoreWriter.drop`."""
-        self.note(rid, self.vector(rid) if self.watchers else None)
-        self._writer.drop(rid)
+    def drop_all(self, rids: Sequence[int]) -> None:
+        """Delete rows. See `StoreWriter.drop_all`."""
+        if self.watchers:
+            for rid in rids:
+                self.note(rid, self.vector(rid))
+        self._writer.drop_all(rids)
 
     def note(self, rid: int, dropped: NDArray[Any] | None = None) -> None:
         """Tell the watchers that the open transaction touched a row, and its vector if it is deleted."""

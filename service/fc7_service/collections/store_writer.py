@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fc7.errors import Fc7Error, Reason, Unavailable
 from fc7_service.collections.commit_counter import CommitCounter, count_commit
 from fc7_service.collections.database import configure_writer, connect, primary_code, translate_errors
+from fc7_service.collections.halves import compact
 from fc7_service.collections.readers import closed_error
-from fc7_service.collections.rows import Item, StoredRow, compact, metadata_checksum, vector_checksum
+from fc7_service.collections.rows import Item, StoredRow, metadata_checksum, payload_text, vector_checksum
 from fc7_service.collections.schema import write_versions
 
 
@@ -103,30 +103,38 @@ class StoreWriter:
                 self._fault = str(error.__cause__)
             raise
 
-    def put(self, item: Item, place: int | None) -> StoredRow:
-        """Write a row in the open transaction, at the place of the row that it replaces, or at the end for None."""
-        self.last_rid += 1
-        rid = self.last_rid
-        place = rid if place is None else place
-        payload = json.dumps(item.payload, allow_nan=False, separators=(",", ":"))
-        vector = compact(item.vector)
-        blob = vector.tobytes()
-        checksum = metadata_checksum(rid, place, item.id.encode(), item.content_sha256.encode(), payload.encode())
-        row = (rid, place, item.id, item.content_sha256, payload, checksum)
-        self.connection.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
-        self.connection.execute("INSERT INTO vectors VALUES (?, ?, ?)", (rid, blob, vector_checksum(rid, blob)))
-        return StoredRow(rid, place, item.id, item.content_sha256, payload, vector)
+    def put_all(self, items: Sequence[Item], places: Mapping[str, int]) -> list[StoredRow]:
+        """Write rows in the open transaction.
+
+        Parameters
+        ----------
+        items
+            What to write; no two have one id.
+        places
+            By id, the place of the row that an item replaces. The others go to the end.
+        """
+        rows = []
+        for item, vector in zip(items, compact([item.vector for item in items]), strict=True):
+            self.last_rid += 1
+            place, payload = places.get(item.id, self.last_rid), payload_text(item.payload)
+            rows.append(StoredRow(self.last_rid, place, item.id, item.content_sha256, payload, vector))
+        metadata = ((one.rid, one.place, one.id, one.content, one.payload, _checksum(one, one.payload)) for one in rows)
+        vectors = ((one.rid, one.vector, vector_checksum(one.rid, one.vector)) for one in rows)
+        self.connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", metadata)
+        self.connection.executemany("INSERT INTO vectors VALUES (?, ?, ?)", vectors)
+        return rows
 
     def set_payload(self, row: StoredRow, payload: dict[str, Any]) -> None:
         """Write the payload of a row in the open transaction; its rid, place and vector stay."""
-        text = json.dumps(payload, allow_nan=False, separators=(",", ":"))
-        checksum = metadata_checksum(row.rid, row.place, row.id.encode(), row.content.encode(), text.encode())
+        text = payload_text(payload)
+        checksum = _checksum(row, text)
         self.connection.execute("UPDATE items SET payload = ?, crc = ? WHERE rid = ?", (text, checksum, row.rid))
 
-    def drop(self, rid: int) -> None:
-        """Delete a row in the open transaction."""
-        self.connection.execute("DELETE FROM items WHERE rid = ?", (rid,))
-        self.connection.execute("DELETE FROM vectors WHERE rid = ?", (rid,))
+    def drop_all(self, rids: Sequence[int]) -> None:
+        """Delete rows in the open transaction."""
+        values = [(rid,) for rid in rids]
+        self.connection.executemany("DELETE FROM items WHERE rid = ?", values)
+        self.connection.executemany("DELETE FROM vectors WHERE rid = ?", values)
 
     def close(self) -> None:
         """Close. No write may be running.
@@ -138,3 +146,7 @@ class StoreWriter:
             self.connection.execute("PRAGMA busy_timeout=0")  # otherwise it waits 5 s for a reader
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.connection.close()
+
+
+def _checksum(row: StoredRow, payload: str) -> int:
+    return metadata_checksum(row.rid, row.place, row.id.encode(), row.content.encode(), payload.encode())

@@ -93,6 +93,10 @@ class Upsert:
             As ``Collection.upsert`` does.
         """
         positions = sorted(self._ready)
+        errors = self._collection.vector_errors([self._ready[i].vector for i in positions])
+        for at, error in errors.items():  # for example of a black image, whose feature has no direction
+            self._outcomes[positions[at]] = error
+        positions = [i for at, i in enumerate(positions) if at not in errors]
         if positions:
             items = [replace(self._ready[i], thumbnail=self._thumbnails.get(i, b"")) for i in positions]
             statuses = self._collection.upsert(items, is_merged=is_merged)
@@ -101,9 +105,4 @@ class Upsert:
         return self._outcomes
 
     def _add(self, i: int, item: NewItem, vector: NDArray[np.float32]) -> None:
-        try:
-            self._collection.check_vector(vector)
-        except Fc7Error as error:  # for example of a black image, whose feature has no direction
-            self._outcomes[i] = error
-        else:
-            self._ready[i] = Item(item.id, item.content_sha256, item.payload, vector)
+        self._ready[i] = Item(item.id, item.content_sha256, item.payload, vector)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from fc7.contract.filter import Filter, matches
 from fc7.errors import Fc7Error
 from fc7_service.collections import labels, thumbnails
 from fc7_service.collections.item_reads import ItemReads
-from fc7_service.collections.item_rules import check_id, check_vector
-from fc7_service.collections.payload import is_equal, merge
+from fc7_service.collections.item_rules import check_id, vector_errors
 from fc7_service.collections.payload_updates import PayloadChange, Updated, update_matching, update_row
 from fc7_service.collections.rows import Item, StoredRow, why_absent
 from fc7_service.collections.searcher import RowChanges, Searcher
 from fc7_service.collections.store import Store
+from fc7_service.collections.upsert_batch import UpsertBatch
 
 
 @dataclass(slots=True)
@@ -78,7 +77,8 @@ class Writes:
         """
         for item in items:
             check_id(item.id)
-            check_vector(item.vector, self._store.definition, self._store.name)
+        for error in vector_errors([item.vector for item in items], self._store.definition, self._store.name).values():
+            raise error
         job = _PendingUpsert(items, is_merged)
         with self._queueing:
             self._queue.append(job)
@@ -100,10 +100,10 @@ class Writes:
                     row = self._store.find(wanted)
                     were_there.append(row is not None)
                     if row is not None:
-                        self._store.drop(row.rid)
+                        self._store.drop_all([row.rid])
                         labels.forget(writer, wanted)
                         thumbnails.forget(writer, wanted)
-                        changes.delete(row.rid)
+                        changes.deleted.append(row.rid)
             self._publish(changes)
             self._store.acknowledge()
         return were_there
@@ -141,10 +141,10 @@ class Writes:
                     if not isinstance(row, StoredRow) or row.rid != rid or not matches(where, json.loads(row.payload)):
                         continue  # deleted, replaced or changed meanwhile
                     ids.append(own)
-                    self._store.drop(rid)
+                    self._store.drop_all([rid])
                     labels.forget(writer, own)
                     thumbnails.forget(writer, own)
-                    changes.delete(rid)
+                    changes.deleted.append(rid)
             self._publish(changes)
             self._store.acknowledge()
         return ids, rest
@@ -182,11 +182,12 @@ class Writes:
         return done, rest
 
     def _write(self, jobs: list[_PendingUpsert]) -> None:
-        changes = RowChanges()
         try:
             with self._store.transaction() as writer:
+                batch = UpsertBatch(self._store, writer)
                 for job in jobs:
-                    job.statuses = [self._put(writer, item, changes, job.is_merged) for item in job.items]
+                    job.statuses = batch.add(job.items, job.is_merged)
+                changes = batch.write()
             self._publish(changes)
             self._store.acknowledge()
         except BaseException as error:
@@ -195,31 +196,6 @@ class Writes:
         finally:
             for job in jobs:
                 job.is_done = True
-
-    def _put(self, writer: sqlite3.Connection, item: Item, changes: RowChanges, is_merged: bool) -> str | Fc7Error:
-        old = self._store.find(item.id)
-        if isinstance(old, StoredRow):
-            stored, is_same = json.loads(old.payload), old.content == item.content_sha256
-            if is_merged:
-                try:
-                    payload = merge(item.id, stored, item.payload, has_same_content=is_same)
-                except Fc7Error as error:
-                    return error
-                item = replace(item, payload=payload)
-            if is_same and is_equal(stored, item.payload) and self._store.vector(old.rid) is not None:
-                if item.thumbnail:
-                    thumbnails.put(writer, item.id, item.content_sha256, item.thumbnail)
-                return "skipped"
-        if old is not None:
-            self._store.drop(old.rid)
-            changes.delete(old.rid)
-        row = self._store.put(item, old.place if isinstance(old, StoredRow) else None)
-        changes.added[row.rid] = row
-        if item.thumbnail:
-            thumbnails.put(writer, item.id, item.content_sha256, item.thumbnail)
-        elif old is not None and row.content != (old.content if isinstance(old, StoredRow) else ""):
-            thumbnails.forget(writer, item.id)
-        return "added" if old is None else "replaced"
 
     def _publish(self, changes: RowChanges) -> None:
         self.count += len(changes.added) - len(changes.deleted)
