@@ -67,10 +67,12 @@ bench-train: $(VENV)/test
 bench-explain: $(VENV)/test
 	$(BIN)/python bench/explanation_cost.py
 
-# Recall and speed of search, on features of the pictures in a folder: `make bench-search DATA=folder`.
+# Recall and speed of search, on features of the pictures in a folder: `make bench-search DATA=folder`. With PEERS=python, beside other libraries.
 bench-search: $(VENV)/test
 	$(BIN)/python bench/search.py "$(or $(DATA),$(FC7_TEST_DATA))"
 	$(BIN)/python bench/collection_growth.py
+	$(BIN)/python bench/search_conditions.py
+	$(BIN)/python bench/search_peers.py $(if $(PEERS),--python "$(PEERS)")
 
 # How callers share a server, and what it does when it has too much to do.
 bench-serving: $(VENV)/test

@@ -67,16 +67,24 @@ def synthetic() -> NDArray[np.float32]:
     return np.concatenate(list(features(10_000, 1024, 1)))
 
 
-def fill(collection: Collection, known: NDArray[np.float32], n: int) -> None:
-    """Add ``n`` items; those beyond the features are altered copies."""
+def expand(known: NDArray[np.float32], n: int) -> Iterator[NDArray[np.float32]]:
+    """Yield ``n`` rows in parts; those beyond the known ones are altered copies."""
     rng, spread = np.random.default_rng(0), ALTERED * known.std()
     for start in range(0, n, BATCH):
         rows = known[np.arange(start, min(start + BATCH, n)) % len(known)]
         if start >= len(known):
             rows = np.maximum(rows + spread * rng.normal(size=rows.shape).astype(np.float32) * (rows > 0), 0)
+        yield rows
+
+
+def fill(collection: Collection, known: NDArray[np.float32], n: int) -> None:
+    """Add ``n`` items, each with a random number below 1000 in its payload."""
+    rng, start = np.random.default_rng(0), 0
+    for rows in expand(known, n):
         numbers = rng.integers(1000, size=len(rows)).tolist()
         numbered = enumerate(zip(rows, numbers, strict=True), start)
         collection.upsert([Item(str(i), f"{i:064}", {"n": number}, row) for i, (row, number) in numbered])
+        start += len(rows)
 
 
 def filters(photos: Collection, queries: NDArray[np.float32]) -> None:

@@ -97,7 +97,9 @@ def test_a_collection_left_by_a_killed_writer_is_read_on_a_full_disk(killed, mon
                 raise error
             return self._connection.execute(sql, *values)
 
-        executemany = execute
+        def executemany(self, sql, values):
+            for row in values:
+                self.execute(sql, row)
 
     before = log(killed).read_bytes()
     with monkeypatch.context() as patch:
