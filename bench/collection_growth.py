@@ -2,9 +2,11 @@
 
     make bench-search DATA=folder
     python bench/collection_growth.py [--rows 10000 --rows 100000 --rows 1000000] [--dim 1024] [--folder FOLDER]
+                                      [--plot FILE.svg]
 
 The features are synthetic: ReLU of a random projection of 256 numbers, whose spectrum falls. With --folder, collections
-that are there already are measured again and not filled. The columns are:
+that are there already are measured again and not filled. With --plot, what grows is drawn; it needs matplotlib. The
+columns are:
 
 - stored: items per second that are on disk when the call returns, over plain inserts of the same bytes into SQLite;
 - first index: seconds from the first search of a new collection to its answer;
@@ -43,14 +45,16 @@ PROVENANCE = Provenance("bench", "a" * 64, "b" * 64, "fc7")
 @click.option("--rows", "sizes", multiple=True, type=int, default=(10_000, 100_000), help="Size of a collection.")
 @click.option("--dim", default=1024, show_default=True, help="Length of a feature.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the collections here.")
+@click.option("--plot", "drawing", type=click.Path(dir_okay=False, path_type=Path), help="Draw what grows here.")
 @click.option("--start", "started", type=click.Path(path_type=Path), hidden=True)
-def main(sizes: tuple[int, ...], dim: int, folder: Path | None, started: Path | None) -> None:
+def main(sizes: tuple[int, ...], dim: int, folder: Path | None, drawing: Path | None, started: Path | None) -> None:
     """Print one row per size."""
     if started:
         print(json.dumps(measure(started, dim)))
         return
     print("| rows | stored / SQLite | first index, s | start, s (cpu) | bytes | query (codes), ms | commit, ms |")
     print("|---|---|---|---|---|---|---|")
+    measured = []
     with tempfile.TemporaryDirectory() as temporary:
         empty = fill(Path(temporary) / "empty", 0, dim) and restart(Path(temporary) / "empty", dim)
         for n in sizes:
@@ -67,8 +71,35 @@ def main(sizes: tuple[int, ...], dim: int, folder: Path | None, started: Path | 
                 f"{found['commit_ms']:.2f}",
             )
             print(f"| {' | '.join(map(str, row))} |", flush=True)
+            measured.append(filled | found | {"rows": n, "bytes": found["bytes"] - empty["bytes"]})
             if folder is None:
                 shutil.rmtree(path)
+    if drawing:
+        draw(measured, drawing)
+
+
+def draw(measured: list[dict[str, float]], drawing: Path) -> None:
+    """Draw what grows with the number of rows, on axes that are both logarithmic."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "fc7"
+    from matplotlib import pyplot
+
+    panels = {
+        "first_s": "first search after storing, s",
+        "start_cpu_s": "start to first answer, s of CPU",
+        "bytes": "memory, bytes",
+        "query_ms": "search, ms of CPU",
+        "commit_ms": "commit of one item, ms of CPU",
+    }
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(3 * len(panels), 2.8), layout="constrained")
+    for one, (name, title) in zip(axes, panels.items(), strict=True):
+        known = [row for row in measured if name in row]
+        one.loglog([row["rows"] for row in known], [row[name] for row in known], "o-", color="#1f6f78")
+        one.set_title(title, fontsize=10)
+        one.set_xlabel("items")
+    figure.savefig(drawing, metadata={"Date": None})
 
 
 def features(n: int, dim: int, seed: int) -> Iterator[NDArray[np.float32]]:
