@@ -8,7 +8,8 @@ The features are synthetic: ReLU of a random projection of 256 numbers, whose sp
 that are there already are measured again and not filled. With --plot, what grows is drawn; it needs matplotlib. The
 columns are:
 
-- stored: items per second that are on disk when the call returns, over plain inserts of the same bytes into SQLite;
+- stored: items per second that are on disk when the call returns, over plain inserts of the same bytes into SQLite; and
+  the same by processor time, in which segments are made meanwhile;
 - first index: seconds from the first search of a new collection to its answer;
 - start: seconds, and seconds of processor time, from opening the collection in a new process to the first answer;
 - bytes: memory per vector after that, beyond a process with an empty collection, without pages that are mapped files;
@@ -52,7 +53,7 @@ def main(sizes: tuple[int, ...], dim: int, folder: Path | None, drawing: Path | 
     if started:
         print(json.dumps(measure(started, dim)))
         return
-    print("| rows | stored / SQLite | first index, s | start, s (cpu) | bytes | query (codes), ms | commit, ms |")
+    print("| rows | stored / SQLite (cpu) | first index, s | start, s (cpu) | bytes | query (codes), ms | commit, ms |")
     print("|---|---|---|---|---|---|---|")
     measured = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -63,7 +64,7 @@ def main(sizes: tuple[int, ...], dim: int, folder: Path | None, drawing: Path | 
             found = restart(path, dim)
             row = (
                 n,
-                f"{filled['share']:.2f}" if filled else "",
+                f"{filled['share']:.2f} ({filled['share_cpu']:.2f})" if filled else "",
                 f"{filled['first_s']:.1f}" if filled else "",
                 f"{found['start_s']:.2f} ({found['start_cpu_s']:.2f})",
                 f"{(found['bytes'] - empty['bytes']) / n:.0f}",
@@ -83,7 +84,7 @@ def draw(measured: list[dict[str, float]], drawing: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "fc7"
+    matplotlib.rcParams["svg.hashsalt"], matplotlib.rcParams["svg.fonttype"] = "fc7", "none"
     from matplotlib import pyplot
 
     panels = {
@@ -118,17 +119,17 @@ def fill(path: Path, n: int, dim: int) -> dict[str, float]:
     plain.execute("PRAGMA journal_mode=WAL")
     plain.execute("PRAGMA synchronous=FULL")
     plain.execute("CREATE TABLE rows (vector BLOB)")
-    own_s = plain_s = 0.0
+    own, plain_spent = np.zeros(2), np.zeros(2)  # seconds by the clock, and of processor time
     for number, batch in enumerate(features(n, dim, 1)):
         items = [Item(f"{number}-{i}", f"{number:032}{i:032}", {"n": i}, row) for i, row in enumerate(batch)]
         blobs = [(row.tobytes(),) for row in batch.astype(np.float16)]
-        start = time.perf_counter()
+        start = clocks()
         collection.upsert(items)
-        between = time.perf_counter()
+        between = clocks()
         plain.execute("BEGIN")
         plain.executemany("INSERT INTO rows VALUES (?)", blobs)
         plain.execute("COMMIT")
-        own_s, plain_s = own_s + between - start, plain_s + time.perf_counter() - between
+        own, plain_spent = own + between - start, plain_spent + clocks() - between
     plain.close()
     for file in path.glob("plain.db*"):
         file.unlink()
@@ -136,7 +137,13 @@ def fill(path: Path, n: int, dim: int) -> dict[str, float]:
     collection.search(next(features(1, dim, 2))[:1], K)
     first_s = time.perf_counter() - start
     library.close()
-    return {"share": plain_s / own_s if own_s else 1.0, "first_s": first_s}
+    share, share_cpu = (plain_spent / own).tolist() if n else (1.0, 1.0)
+    return {"share": share, "share_cpu": share_cpu, "first_s": first_s}
+
+
+def clocks() -> NDArray[np.float64]:
+    """Return the seconds by the clock and of processor time."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def restart(path: Path, dim: int) -> dict[str, float]:

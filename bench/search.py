@@ -61,9 +61,7 @@ def main(folder: Path, n: int, file: Path | None, metrics: tuple[Metric, ...]) -
         np.save(file, features)
     stored, asked = collection(features, n)
     print(f"{n} x {stored.shape[1]}, k {K}, faiss {faiss.__version__}, numpy {np.__version__}\n")
-    print(
-        "| metric | index | build s | new | stored | bursts | copies | first | speed | by CPU | 64, ms | own, ms |"
-    )
+    print("| metric | index | build s | new | stored | bursts | copies | first | speed | by CPU | 64, ms | own, ms |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for metric in metrics:
         compare(stored, asked, metric)
