@@ -11,6 +11,7 @@ from fc7.contract.filter_text import parse
 from fc7.errors import InvalidArgument, ResourceExhausted
 from fc7.v1 import collection_pb2 as pb
 from fc7_service.bundle.provenance import Provenance
+from fc7_service.collections.labels import Label, current
 from fc7_service.collections.payload_updates import PayloadChange
 from fc7_service.collections.registry import Collections
 from fc7_service.collections.rows import Item
@@ -86,3 +87,15 @@ def test_a_full_disk_during_an_update_changes_nothing(photos):
     assert photos.search(VECTOR[None], 9, where=parse("a exists")) == [[]]
     writer.execute("PRAGMA max_page_count=1000000")
     assert photos.update([("0", PayloadChange({"a": 1}))])[0].is_changed
+
+
+def test_a_clock_that_jumps_back_changes_no_order(photos):
+    """S30: records follow one another by their numbers; their times only inform."""
+    times = ["2026-05-01T12:00:00Z", "1999-01-01T00:00:00Z", "2030-01-01T00:00:00+14:00"]
+    said = [("positive", times[0]), ("negative", times[1]), ("unsure", times[2]), ("negative", times[1])]
+    assert photos.labels.add([Label("0", "cat", verdict, "ann", 0, when) for verdict, when in said]) == [True] * 4
+    records = list(photos.labels.all())
+    assert [record.label.verdict for record in records] == [verdict for verdict, _ in said]
+    assert [record.label.time for record in records] == [when for _, when in said]
+    assert current(records)["0"]["cat"].label.verdict == "negative"
+    assert photos.labels.undo([("0", "", "")])[0].label.verdict == "negative"

@@ -116,6 +116,27 @@ def test_answers_during_a_rebuild_come_from_one_generation(photos: Any, monkeypa
     assert old() is None
 
 
+def test_a_rebuild_that_runs_out_of_memory_leaves_the_old_index(
+    photos: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S31: the old index answers, with what was added since, until a rebuild succeeds."""
+
+    def refuse(*_: Any) -> None:
+        raise MemoryError
+
+    everything = {f"i{n}" for n in range(N)} | {f"n{n}" for n in range(60)}
+    with monkeypatch.context() as full:
+        full.setattr(Searcher, "_build", refuse)
+        photos.upsert([Item(f"n{n}", str(n), {}, vector(1000 + n)) for n in range(60)])
+        photos._searcher.wait_for_rebuild()
+        assert ids(photos) == everything
+    assert "collection 'photos': the index could not be rebuilt; the old one still answers" in caplog.text
+    photos.upsert([Item("last", "l", {}, vector(2000))])
+    photos._searcher.wait_for_rebuild()
+    assert ids(photos) == everything | {"last"}
+    assert not photos._searcher.current().is_stale
+
+
 def test_a_search_that_its_caller_gives_up_leaves_no_lock(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
