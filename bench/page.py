@@ -160,6 +160,9 @@ def measure_panning(page: Any, url: str, process: int) -> str:
     opened = (
         f"opened in {time.monotonic() - start:.1f} s (server {processor_s(process) - of_server:.1f} of a processor)"
     )
+    sent = page.evaluate(
+        "performance.getEntriesByType('resource').find((one) => one.name.endsWith('MapItems')).encodedBodySize"
+    )
     page.evaluate(COUNT_DRAWS)
     box, meter = page.locator(".map").bounding_box(), Meter(page)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -183,7 +186,7 @@ def measure_panning(page: Any, url: str, process: int) -> str:
     page.keyboard.up("Shift")
     return (
         f"{drawn} draw calls in {frames} frames, {own_bytes(profile['head']) / N_FRAMES:.0f} bytes per frame, "
-        f"{own / N_FRAMES:.2f} ms of a processor per movement; {opened}"
+        f"{own / N_FRAMES:.2f} ms of a processor per movement; {sent / 1e6:.1f} MB, {opened}"
     )
 
 
@@ -218,15 +221,17 @@ def measure_start(data: Path, pictures: Path) -> str:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        assert process.stdout is not None
-        address, _, said = process.stdout.readline().strip().partition("/#")
-        (token,) = parse_qs(said)["token"]
-        asked = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
-        with urllib.request.urlopen(asked) as answer:  # of our own process
-            answer.read()
-        rows.append((time.monotonic() - start, processor_s(process.pid)))
-        process.terminate()
-        process.wait(60)
+        try:
+            assert process.stdout is not None
+            address, _, said = process.stdout.readline().strip().partition("/#")
+            (token,) = parse_qs(said)["token"]
+            asked = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
+            with urllib.request.urlopen(asked) as answer:  # of our own process
+                answer.read()
+            rows.append((time.monotonic() - start, processor_s(process.pid)))
+        finally:
+            process.terminate()
+            process.wait(60)
     clock, own = (statistics.median(column) for column in zip(*rows[1:], strict=True))
     return f"{clock:.2f} s ({own:.2f} s of a processor)"
 
