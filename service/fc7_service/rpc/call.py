@@ -182,7 +182,8 @@ class Call:
                 left_s = context.time_remaining()
                 self._write("CANCELLED" if left_s is None or left_s > _EARLY_S else "DEADLINE_EXCEEDED")
                 return error
-            error = Unavailable("the server is stopping. Send the call again", reason=Reason.SERVER_STOPPING)
+            if self._interceptor.is_stopping:
+                error = Unavailable("the server is stopping. Send the call again", reason=Reason.SERVER_STOPPING)
         incident = ""
         if not isinstance(error, Fc7Error) and is_out_of_files(error):
             text = "the server has no file descriptors left. Send the call again"
