@@ -47,6 +47,9 @@ def make_servicers(
             explain_pb2_grpc.add_ExplainServiceServicer_to_server,
             ExplainServicer(parts.explainer, extractor, heads, collections),
         ),
-        (admin_pb2_grpc.add_AdminServiceServicer_to_server, AdminServicer(extractor, settings, started)),
+        (
+            admin_pb2_grpc.add_AdminServiceServicer_to_server,
+            AdminServicer(extractor, collections, heads, settings, interceptor, started),
+        ),
         (add_inference_servicer, InferenceServicer(extractor, changes, lambda: not interceptor.is_stopping)),
     ]

@@ -73,6 +73,7 @@ async def tour(client: Any, folder: Path) -> dict[str, Any]:
     good, broken = folder / "good.png", folder / "broken.png"
     answers: dict[str, Any] = {"ready": await got(client.is_ready())}
     info = await got(client.server_info())
+    assert (info.running_calls["AdminService/GetServerInfo"], info.training, info.building) == (1, [], [])
     answers["info"] = (info.version, info.libraries, info.device, info.models, info.max_message_bytes)
     answers["models"] = [model.layers for model in await got(client.models())]
     golden = await got(client.golden())

@@ -21,7 +21,7 @@ import pytest
 from doors import private_door_aio
 from fc7.contract.timing import Timing
 from fc7.errors import Unavailable
-from fc7.v1 import collection_pb2, collection_pb2_grpc, common_pb2, head_pb2_grpc
+from fc7.v1 import admin_pb2, admin_pb2_grpc, collection_pb2, collection_pb2_grpc, common_pb2, head_pb2_grpc
 from fc7.v1 import head_pb2 as pb
 from fc7_service.data_folder import DataFolder
 from fc7_service.features.extractor import Extractor
@@ -65,6 +65,7 @@ class Door:
         self.server, self.folder = server, folder
         self.heads = head_pb2_grpc.HeadServiceStub(channel)
         self.collections = collection_pb2_grpc.CollectionServiceStub(channel)
+        self.admin = admin_pb2_grpc.AdminServiceStub(channel)
 
     def train(self, *requests: pb.TrainHeadRequest) -> Training:
         return Training(self.heads.TrainHead(iter(requests)))
@@ -370,6 +371,9 @@ async def test_a_collection_is_read_when_its_turn_comes(door: Door, fits: Fits, 
     await until(lambda: fits.n_started == 1)
     for _ in range(3):
         await door.names()
+    info = await door.admin.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=SOON_S)
+    assert info.training == ["h"] * 3
+    assert info.running_calls["HeadService/TrainHead"] == 3
     assert read == ["c"]
     fits.go_on.set()
     await asyncio.gather(*trainings)

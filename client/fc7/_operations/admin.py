@@ -30,6 +30,10 @@ def get_server_info() -> Operation[ServerInfo]:
         pid=info.pid,
         uptime_s=info.uptime_s,
         telemetry=info.telemetry or "unknown: this server does not say",
+        max_calls=info.max_calls,
+        running_calls=dict(info.running_calls),
+        training=list(info.training),
+        building=list(info.building),
     )
 
 

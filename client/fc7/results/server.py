@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,6 +33,14 @@ class ServerInfo:
         Seconds since it started.
     telemetry : str
         "off", or why it is not certain that the libraries send no usage data.
+    max_calls : int
+        Calls that may run at once. 0 if the server does not say.
+    running_calls : dict of str to int
+        Calls that run now, this one among them, by method.
+    training : list of str
+        Heads that are trained now, or wait for their turn.
+    building : list of str
+        Collections of which an index, or the statistics of its pairs, is built now.
     """
 
     version: str
@@ -46,6 +54,10 @@ class ServerInfo:
     pid: int
     uptime_s: float
     telemetry: str
+    max_calls: int = 0
+    running_calls: dict[str, int] = field(default_factory=dict)
+    training: list[str] = field(default_factory=list)
+    building: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"ServerInfo(fc7 {self.version}, {self.device}, models {' '.join(self.models)})"

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x66\x63\x37/v1/admin.proto\x12\x06\x66\x63\x37.v1\"\x16\n\x14GetServerInfoRequest\"\xb9\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12?\n\tlibraries\x18\x02 \x03(\x0b\x32,.fc7.v1.GetServerInfoResponse.LibrariesEntry\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x0f\n\x07threads\x18\x05 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\t\x12\x19\n\x11max_message_bytes\x18\x07 \x01(\x03\x12\x0e\n\x06models\x18\x08 \x03(\t\x12\x0b\n\x03pid\x18\t \x01(\x03\x12\x10\n\x08uptime_s\x18\n \x01(\x01\x12\x11\n\ttelemetry\x18\x0b \x01(\t\x1a\x30\n\x0eLibrariesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\\\n\x0c\x41\x64minService\x12L\n\rGetServerInfo\x12\x1c.fc7.v1.GetServerInfoRequest\x1a\x1d.fc7.v1.GetServerInfoResponseB\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x66\x63\x37/v1/admin.proto\x12\x06\x66\x63\x37.v1\"\x16\n\x14GetServerInfoRequest\"\xed\x03\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12?\n\tlibraries\x18\x02 \x03(\x0b\x32,.fc7.v1.GetServerInfoResponse.LibrariesEntry\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x0f\n\x07threads\x18\x05 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\t\x12\x19\n\x11max_message_bytes\x18\x07 \x01(\x03\x12\x0e\n\x06models\x18\x08 \x03(\t\x12\x0b\n\x03pid\x18\t \x01(\x03\x12\x10\n\x08uptime_s\x18\n \x01(\x01\x12\x11\n\ttelemetry\x18\x0b \x01(\t\x12\x11\n\tmax_calls\x18\x0c \x01(\x05\x12\x46\n\rrunning_calls\x18\r \x03(\x0b\x32/.fc7.v1.GetServerInfoResponse.RunningCallsEntry\x12\x10\n\x08training\x18\x0e \x03(\t\x12\x10\n\x08\x62uilding\x18\x0f \x03(\t\x1a\x30\n\x0eLibrariesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x33\n\x11RunningCallsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x32\\\n\x0c\x41\x64minService\x12L\n\rGetServerInfo\x12\x1c.fc7.v1.GetServerInfoRequest\x1a\x1d.fc7.v1.GetServerInfoResponseB\x0eZ\x0c\x66\x63\x37/v1;fc7v1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'Z\014fc7/v1;fc7v1'
   _globals['_GETSERVERINFORESPONSE_LIBRARIESENTRY']._loaded_options = None
   _globals['_GETSERVERINFORESPONSE_LIBRARIESENTRY']._serialized_options = b'8\001'
+  _globals['_GETSERVERINFORESPONSE_RUNNINGCALLSENTRY']._loaded_options = None
+  _globals['_GETSERVERINFORESPONSE_RUNNINGCALLSENTRY']._serialized_options = b'8\001'
   _globals['_GETSERVERINFOREQUEST']._serialized_start=30
   _globals['_GETSERVERINFOREQUEST']._serialized_end=52
   _globals['_GETSERVERINFORESPONSE']._serialized_start=55
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=368
-  _globals['_GETSERVERINFORESPONSE_LIBRARIESENTRY']._serialized_start=320
-  _globals['_GETSERVERINFORESPONSE_LIBRARIESENTRY']._serialized_end=368
-  _globals['_ADMINSERVICE']._serialized_start=370
-  _globals['_ADMINSERVICE']._serialized_end=462
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=548
+  _globals['_GETSERVERINFORESPONSE_LIBRARIESENTRY']._serialized_start=447
+  _globals['_GETSERVERINFORESPONSE_LIBRARIESENTRY']._serialized_end=495
+  _globals['_GETSERVERINFORESPONSE_RUNNINGCALLSENTRY']._serialized_start=497
+  _globals['_GETSERVERINFORESPONSE_RUNNINGCALLSENTRY']._serialized_end=548
+  _globals['_ADMINSERVICE']._serialized_start=550
+  _globals['_ADMINSERVICE']._serialized_end=642
 # @@protoc_insertion_point(module_scope)

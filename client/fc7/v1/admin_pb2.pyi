@@ -11,7 +11,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "libraries", "device", "provider", "threads", "data", "max_message_bytes", "models", "pid", "uptime_s", "telemetry")
+    __slots__ = ("version", "libraries", "device", "provider", "threads", "data", "max_message_bytes", "models", "pid", "uptime_s", "telemetry", "max_calls", "running_calls", "training", "building")
     class LibrariesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,13 @@ class GetServerInfoResponse(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class RunningCallsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LIBRARIES_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +37,10 @@ class GetServerInfoResponse(_message.Message):
     PID_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
+    MAX_CALLS_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_CALLS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
+    BUILDING_FIELD_NUMBER: _ClassVar[int]
     version: str
     libraries: _containers.ScalarMap[str, str]
     device: str
@@ -41,4 +52,8 @@ class GetServerInfoResponse(_message.Message):
     pid: int
     uptime_s: float
     telemetry: str
-    def __init__(self, version: _Optional[str] = ..., libraries: _Optional[_Mapping[str, str]] = ..., device: _Optional[str] = ..., provider: _Optional[str] = ..., threads: _Optional[int] = ..., data: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., models: _Optional[_Iterable[str]] = ..., pid: _Optional[int] = ..., uptime_s: _Optional[float] = ..., telemetry: _Optional[str] = ...) -> None: ...
+    max_calls: int
+    running_calls: _containers.ScalarMap[str, int]
+    training: _containers.RepeatedScalarFieldContainer[str]
+    building: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., libraries: _Optional[_Mapping[str, str]] = ..., device: _Optional[str] = ..., provider: _Optional[str] = ..., threads: _Optional[int] = ..., data: _Optional[str] = ..., max_message_bytes: _Optional[int] = ..., models: _Optional[_Iterable[str]] = ..., pid: _Optional[int] = ..., uptime_s: _Optional[float] = ..., telemetry: _Optional[str] = ..., max_calls: _Optional[int] = ..., running_calls: _Optional[_Mapping[str, int]] = ..., training: _Optional[_Iterable[str]] = ..., building: _Optional[_Iterable[str]] = ...) -> None: ...

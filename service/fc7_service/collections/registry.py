@@ -105,6 +105,12 @@ class Collections:
         """Number of collections that are open."""
         return len(self._open)
 
+    @property
+    def building(self) -> builtins.list[str]:
+        """Names of the collections of which an index, or the statistics of its pairs, is built now."""
+        with self._changed:
+            return [name for name, entry in self._open.items() if entry.collection.is_rebuilding]
+
     def create(
         self, name: str, provenance: Provenance, dim: int, metric: Metric = "cosine", recall: float | None = None
     ) -> Collection:

@@ -158,6 +158,11 @@ class Heads:
         """Return what ``train`` returns, after earlier trainings have ended; see `TrainingQueue.run`."""
         return await self._queue.run(name, train)
 
+    @property
+    def training(self) -> list[str]:
+        """Names of the heads that are trained now, or wait for their turn; the first one is trained."""
+        return list(self._queue.names)
+
     async def train_in_turn(
         self,
         name: str,

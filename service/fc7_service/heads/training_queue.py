@@ -21,6 +21,7 @@ class TrainingQueue:
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fc7-fit")
         self._is_closing = threading.Event()
+        self.names: list[str] = []  # of the heads that are trained or wait, in turn
 
     async def run(self, name: str, train: Callable[[StopCheck], T]) -> T:
         """Return what ``train`` returns, after the trainings before it have ended.
@@ -52,12 +53,14 @@ class TrainingQueue:
             return train(check_stop)
 
         # Callers wait for the lock, not in the thread's own queue, which would keep the rows of those who left.
-        async with self._turn:
-            check_stop()
-            try:
+        self.names.append(name)
+        try:
+            async with self._turn:
+                check_stop()
                 return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-            finally:
-                has_left.set()
+        finally:
+            has_left.set()
+            self.names.remove(name)
 
     def close(self) -> None:
         """Stop the training that is running, and wait until it has ended."""

@@ -86,8 +86,8 @@ class Call:
         self._peer = context.peer()  # asked now, because after the call gRPC ends a process that asks
         if self._interceptor.names_clients:
             self._certificate = _name_of_certificate(context.auth_context())
-        self._interceptor.count(1)
-        context.add_done_callback(lambda _: self._interceptor.count(-1))  # once its status is sent
+        self._interceptor.count(self._method, 1)
+        context.add_done_callback(lambda _: self._interceptor.count(self._method, -1))  # once its status is sent
         CALL_MODELS.set(models := CallModels())
         context.add_done_callback(lambda _: models.close())
 

@@ -7,6 +7,7 @@ it is counted.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
@@ -60,7 +61,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._tokens, self.log, self.record, self.begin_trace = tokens, log, record, begin_trace
         self.check_room, self.names_clients = check_room, names_clients
         self._watches: set[asyncio.Task[Any]] = set()
-        self._n_calls = 0
+        self.running: Counter[str] = Counter()  # calls by method
         self._has_none = asyncio.Event()
         self._has_none.set()
         self.is_stopping = False
@@ -103,7 +104,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def admit(self, method: str, authorization: str, *, is_known: bool) -> Caller:
         """Return the caller of a call; refuse it if the token does not allow it or too many calls are running."""
         caller = self._tokens.check(method, authorization, is_known=is_known)
-        if self._n_calls - len(self._watches) > MAX_CALLS and not method.startswith(HEALTH):
+        if self.n_calls - len(self._watches) > MAX_CALLS and not method.startswith(HEALTH):
             raise _too_many(f"{MAX_CALLS} calls")
         if method == _WATCH and len(self._watches) >= MAX_WATCHES:
             raise _too_many(f"{MAX_WATCHES} watches of health")
@@ -119,12 +120,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
     @property
     def n_calls(self) -> int:
         """Number of calls that are running."""
-        return self._n_calls
+        return self.running.total()
 
-    def count(self, change: int) -> None:
+    def count(self, method: str, change: int) -> None:
         """Record that a call began (1) or ended (-1)."""
-        self._n_calls += change
-        if self._n_calls:
+        self.running[method] += change
+        if not self.running[method]:
+            del self.running[method]  # the names of unknown methods would pile up
+        if self.running:
             self._has_none.clear()
         else:
             self._has_none.set()

@@ -90,6 +90,18 @@ export function count(n, noun) {
   return `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 }
 
+/**
+ * Return a table that scrolls sideways; numbers are written to the right.
+ * @param {string} title
+ * @param {string[]} columns
+ * @param {Child[][]} rows
+ */
+export function table(title, columns, rows) {
+  const cell = (/** @type {Child} */ value) => (typeof value === "number" ? h("td", { class: "number" }, value.toLocaleString("en")) : h("td", {}, value));
+  const head = h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)));
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title }, h("table", {}, h("thead", {}, head), h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
+}
+
 /** @param {number} share 0 to 1 */
 export function percent(share, digits = 1) {
   return `${(100 * share).toFixed(digits)} %`;

@@ -2,7 +2,7 @@
 // it is and beside what, what it confuses, its versions, and a place to try it.
 
 import { accuracyScale, confusionMatrix, learningCurve, wilson } from "./chart.js";
-import { button, count, fill, h, percent, problem, say } from "./dom.js";
+import { button, count, fill, h, percent, problem, say, table } from "./dom.js";
 import { base64, canvasOf, dropField, thumbnail } from "./pictures.js";
 import { countField } from "./query.js";
 import { address, go } from "./route.js";
@@ -194,9 +194,9 @@ function versionsSection(versions, shown, again) {
       }
     }, { "aria-label": `${word}: version ${head.version}` });
     const accuracy = head.measures?.accuracy?.value ?? head.accuracy;
-    return h("tr", head === shown ? { class: "shown" } : {}, h("td", {}, `${head.version}`), h("td", { class: "number" }, percent(accuracy)), h("td", { class: "number" }, Number(head.count).toLocaleString("en")), h("td", {}, head.created.slice(0, 16).replace("T", " ")), h("td", {}, isPublished ? h("strong", { class: "good" }, "published") : publish));
+    return [head === shown ? h("strong", {}, head.version, " (shown)") : head.version, percent(accuracy), Number(head.count), head.created.slice(0, 16).replace("T", " "), isPublished ? h("strong", { class: "good" }, "published") : publish];
   });
-  return h("section", { "aria-label": "Versions" }, h("h2", {}, "Versions"), h("table", {}, h("thead", {}, h("tr", {}, ["version", "accuracy", "pictures", "trained (UTC)", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, "publish"))))), h("tbody", {}, rows)), said);
+  return h("section", { "aria-label": "Versions" }, h("h2", {}, "Versions"), table("Versions", ["version", "accuracy", "pictures", "trained (UTC)", "state"], rows), said);
 }
 
 /** @param {any} head @param {string} collection @param {AbortSignal} signal */
