@@ -68,7 +68,10 @@ def test_no_view_takes_text_for_html(open_page: OpenPage, nasty: Site, path: str
     assert page.locator("[onerror]").count() == 0
 
 
-@pytest.mark.parametrize("path", ["/", *(f"/collections/photos{view}" for view in ("", "/label", "/train", "/map"))])
+WEIGHED = ("", "?like=rose/1.jpg&item=rose/2.jpg", "/label?show=next", "/train", "/map")
+
+
+@pytest.mark.parametrize("path", ["/", "/server", *(f"/collections/photos{view}" for view in WEIGHED)])
 def test_page_weighs_little(browser: Any, site: Site, path: str) -> None:
     context = browser.new_context()
     page, answers = context.new_page(), []

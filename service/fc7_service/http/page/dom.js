@@ -77,9 +77,11 @@ export function button(text, onclick, attributes = {}) {
  * @param {unknown} error
  */
 export function problem(error) {
-  const text = error instanceof Error ? error.message : String(error);
-  return h("p", { class: "problem", role: "alert" }, text);
+  return h("p", { class: "problem", role: "alert" }, textOf(error));
 }
+
+/** @param {unknown} error */
+export const textOf = (error) => (error instanceof Error ? error.message : String(error));
 
 /**
  * Return a number with its unit in words: 1 item, 2 items.

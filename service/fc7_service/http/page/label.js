@@ -1,6 +1,6 @@
 // Label: keys 1 to 9 give the classes shown beside them to the picture in focus, or to all that are selected.
 
-import { button, count, fill, h, isTyping, percent, put, rove, say } from "./dom.js";
+import { button, count, fill, h, isTyping, percent, put, rove, say, textOf } from "./dom.js";
 import { Labels } from "./labels.js";
 import { thumbnail } from "./pictures.js";
 import { countField } from "./query.js";
@@ -63,7 +63,7 @@ export async function draw(main, { name, params }, signal) {
           h("label", { for: "show" }, "Show"), choice,
           show === "next" && setting("head", "Head that proposes", head, (value) => open({ head: value })),
           setting("by", "Your name", localStorage.getItem("by") ?? "", (value) => localStorage.setItem("by", value)),
-          setting("field", "Field for the rest", field, (value) => open({ field: value })),
+          setting("field", "Field, if no record", field, (value) => open({ field: value })),
           button("Keys (?)", () => desk.showKeys(), { class: "quiet" }),
           h("p", { class: "hint" }, `Your labels are label records. A picture without one has the label in the field “${field}” of its payload, if there is one.`))),
       h("section", { class: "results", "aria-label": "Pictures" }, h("div", { class: "summary" }, desk.summary), found.items.length ? desk.grid : h("p", { class: "empty" }, "No picture here."), found.hasMore && button(show === "next" ? "Next (s)" : "More", () => open(show === "next" ? {} : { n: n + STEP }), { class: "more" }), snippetsOf(asked, desk)),
@@ -240,7 +240,7 @@ class Desk {
     try {
       this.#note(await this.labels.undo());
     } catch (error) {
-      this.#note(error instanceof Error ? error.message : String(error));
+      this.#note(textOf(error));
     }
   }
 

@@ -1,5 +1,6 @@
 // The labels of the items on the screen: label records first, then a field of the payload. Shown at once, stored in order, undone, and told to the other tabs.
 
+import { textOf } from "./dom.js";
 import { call, readPayload } from "./rpc.js";
 
 /** @typedef {{id: string, label: string, verdict: string, by: string, headVersion?: number, time: string, outdated?: boolean}} Entry a label record */
@@ -181,7 +182,7 @@ export class Labels {
         }
       } catch (error) {
         ids.forEach(takeBack);
-        this.onProblem(`Not stored: ${error instanceof Error ? error.message : error}`);
+        this.onProblem(`Not stored: ${textOf(error)}`);
       }
       for (const id of ids) this.#change(id, { isPending: false });
       this.#tell(ids);

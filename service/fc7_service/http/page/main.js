@@ -1,6 +1,6 @@
 // The frame of the page: the bar, the choice of theme, and which view an address shows.
 
-import { byId, fill, h, put, say } from "./dom.js";
+import { byId, fill, h, problem, put, say } from "./dom.js";
 import { address, onRoute, readRoute, VIEWS } from "./route.js";
 
 /** @typedef {{draw: (main: HTMLElement, route: import("./route.js").Route, signal: AbortSignal) => Promise<void>}} View */
@@ -43,8 +43,7 @@ async function show() {
     await view.draw(main, route, signal);
   } catch (error) {
     if (signal.aborted) return;
-    const text = error instanceof Error ? error.message : String(error);
-    fill(main, h("p", { class: "problem", role: "alert" }, text), h("p", {}, h("a", { href: "/" }, "All collections")));
+    fill(main, problem(error), h("p", {}, h("a", { href: "/" }, "All collections")));
   }
   main.removeAttribute("aria-busy");
   if (shown && place !== shown) main.focus({ preventScroll: true });

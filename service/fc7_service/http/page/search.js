@@ -198,7 +198,7 @@ async function drawDetail(context) {
     open({ item: "" });
     focusTile(state.item);
   };
-  const { drawItem } = await import("./item.js");
+  const { drawItem } = await import("./why.js");
   await drawItem(frame.detail, { collection: name, id: state.item, query: state.picks.find((pick) => pick.sign === 1), signal, close, actions: actionsOf(context) });
 }
 

@@ -2,7 +2,7 @@
 // it is and beside what, what it confuses, its versions, and a place to try it.
 
 import { accuracyScale, confusionMatrix, learningCurve, wilson } from "./chart.js";
-import { button, count, fill, h, percent, problem, say, table } from "./dom.js";
+import { button, count, fill, h, percent, problem, say, table, textOf } from "./dom.js";
 import { base64, canvasOf, dropField, thumbnail } from "./pictures.js";
 import { countField } from "./query.js";
 import { address, go } from "./route.js";
@@ -21,7 +21,7 @@ export async function draw(main, { view, name, params }, signal) {
   const naming = h("input", { id: "head", value: head, spellcheck: "false", required: true, pattern: "[\\w.\\-]{1,64}", title: "1 to 64 letters, digits, '.', '_' or '-'" });
   const fields = h("input", { id: "field", value: field, spellcheck: "false", required: true });
   const submit = h("button", { class: "main" }, "Train");
-  const form = h("form", { class: "train-form" }, h("label", {}, "Head", naming), h("label", {}, "Field for the rest", fields), submit, said);
+  const form = h("form", { class: "train-form" }, h("label", {}, "Head", naming), h("label", {}, "Field, if no record", fields), submit, said);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     submit.disabled = true;
@@ -105,7 +105,7 @@ async function drawHead(place, name, version, collection, signal) {
     await drawReport(report, head, collection);
   } catch (error) {
     if (signal.aborted) throw error;
-    fill(report, h("p", { class: "hint" }, error instanceof Error ? error.message : String(error)));
+    fill(report, h("p", { class: "hint" }, textOf(error)));
   }
 }
 

@@ -1,10 +1,10 @@
-// Why: what a match or a class rests on, as light on the pictures and as the units that contribute most.
+// One picture: its facts, and why it is near or has a class, as light on the pictures and as the units that contribute most.
 
 import { button, fill, h, percent, problem, say } from "./dom.js";
-import { base64, original, thumbnail } from "./pictures.js";
+import { base64, original, pictureAddress, thumbnail } from "./pictures.js";
 import { pictureOf } from "./query.js";
 import { address } from "./route.js";
-import { call, stream } from "./rpc.js";
+import { call, readPayload, stream } from "./rpc.js";
 import { lit, projection, readTensor, seen } from "./tensor.js";
 
 const UNITS = 5;
@@ -12,6 +12,55 @@ const FIRST = 400; // pictures of a collection among which a unit's strongest ar
 const PART = 16; // pictures per message
 
 /** @typedef {{collection: string, model: string, layer: string}} Where */
+
+/**
+ * @typedef {object} Shown
+ * @property {string} collection
+ * @property {string} id
+ * @property {import("./query.js").Pick | undefined} query what was searched with
+ * @property {AbortSignal} signal
+ * @property {() => void} close
+ * @property {import("./pictures.js").Actions} actions
+ */
+
+/** @param {HTMLElement} panel @param {Shown} shown */
+export async function drawItem(panel, shown) {
+  const { collection, id, signal, close, actions } = shown;
+  const what = JSON.stringify([id, shown.query]);
+  if (panel.dataset["shown"] === what && panel.childElementCount) return;
+  panel.dataset["shown"] = what;
+  const shut = button("×", close, { class: "quiet shut", "aria-label": "Close" });
+  panel.onkeydown = (event) => void (event.key === "Escape" && close());
+  try {
+    const { results } = await call("CollectionService/GetItems", { collection, ids: [id] }, { signal });
+    const { item, error } = results[0];
+    if (error) throw new Error(error.message);
+    const tile = { id, payload: readPayload(item.payloadJson) };
+    const image = h("img", { src: pictureAddress(collection, id, "1024"), alt: id, class: "large" });
+    image.addEventListener("error", () => image.replaceWith(h("span", { class: "plate large" }, "The picture is not on this server, or outside the folders that it may show.")));
+    const why = h("section", { class: "why", "aria-label": "Why it is near" });
+    fill(
+      panel,
+      h("div", { class: "panel-head" }, h("h2", { title: id }, id), shut),
+      image,
+      h("p", { class: "row" }, button("Find similar", () => actions.open(tile), { class: "main" }), button("+ more", () => actions.pick(tile, 1)), button("− less", () => actions.pick(tile, -1))),
+      shown.query && shown.query.value !== id && h("h2", {}, "Why it is near"),
+      why,
+      payloadTable(tile.payload),
+    );
+    if (shown.query && shown.query.value !== id) void explainMatch(why, collection, shown.query, id, signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    fill(panel, h("div", { class: "panel-head" }, h("h2", {}, id), shut), problem(error));
+  }
+  shut.focus();
+}
+
+/** @param {Record<string, unknown>} payload */
+function payloadTable(payload) {
+  const rows = Object.entries(payload).map(([key, value]) => h("div", {}, h("dt", {}, key), h("dd", {}, typeof value === "string" ? value : JSON.stringify(value))));
+  return rows.length ? h("dl", { class: "facts" }, rows) : h("p", { class: "hint" }, "Nothing is stored with this picture.");
+}
 
 /**
  * Explain why two pictures are near.
