@@ -152,3 +152,17 @@ export function readPayload(json) {
     return {};
   }
 }
+
+/**
+ * Return the numbers of a tensor.
+ * @param {{dtype: string, data: string}} tensor
+ * @returns {Float32Array | Uint8Array}
+ */
+export function readTensor({ dtype, data }) {
+  const text = atob(data);
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
+  if (dtype === "uint8") return bytes;
+  if (dtype === "float32") return new Float32Array(bytes.buffer);
+  throw new Error(`The page cannot read numbers of the type ${dtype}.`);
+}
