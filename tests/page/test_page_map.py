@@ -72,6 +72,20 @@ def test_the_map_moves_by_keyboard(open_page: OpenPage) -> None:
     assert page.locator(".map").screenshot() != before
 
 
+def test_t_sne_is_chosen_and_stays_in_the_address(open_page: OpenPage) -> None:
+    page = open_map(open_page)
+    page.get_by_label("Placed by").select_option("tsne")
+    page.get_by_text("Near on the map is near.").wait_for()
+    page.wait_for_selector(".map[data-drawn='24']")
+    page.get_by_role("button", name="tulip 8").click()
+    page.wait_for_selector(".grid li")
+    assert "method=tsne" in page.url
+    again = open_map(open_page, page.url)
+    again.get_by_text("Near on the map is near.").wait_for()
+    again.wait_for_selector(".grid li")
+    assert {one.split("/")[0] for one in ids_on(again)} == {"tulip"}
+
+
 COUNTING = """() => {
     const kind = WebGL2RenderingContext.prototype;
     window.drawn = [];
