@@ -52,7 +52,7 @@ _SAMPLED_ROWS = 2000  # from which the errors of the codes are measured
 _QUERY_BITS = 8  # with FAISS's 4, rounding the query costs more candidates than it saves time (bench/search.py)
 _UNUSUAL = 0.99  # quantile of the sampled errors that stands for all rows
 _CANDIDATES, _CANDIDATES_PER_K = 100, 4  # ranked first; for most queries they are enough (bench/search.py)
-_ESTIMATED = 200  # rows by which FAISS answers: as quick as 100, and few queries need more (bench/search.py)
+_ESTIMATED = 500  # rows by which FAISS answers; more than needed first, to spare a second pass (bench/search.py)
 _SCAN_SHARE = 4  # with more than a quarter of the rows as candidates, comparing all is as fast
 
 
