@@ -78,9 +78,13 @@ bench-search: $(VENV)/test
 bench-serving: $(VENV)/test
 	$(BIN)/python bench/serving.py
 
-# What a head takes, beside scikit-learn: `make bench-heads DATA="10000x4096x10 features.npz"`.
+# What a head takes, beside scikit-learn: `make bench-heads SIZES="10000x4096x10 features.npz"`. And how good heads are on the
+# pictures in a folder, how often sets of classes hold the right one, and what sums for instant heads add to a commit.
 bench-heads: $(VENV)/test
-	$(BIN)/python bench/heads.py $(DATA)
+	$(BIN)/python bench/heads.py $(or $(SIZES),20000x1024x200 50000x4096x200)
+	$(if $(SIZES),,$(BIN)/python bench/heads.py --search --only chosen,instant,sklearn-cv 10000x4096x10)
+	$(BIN)/python bench/head_figures.py "$(or $(DATA),$(FC7_TEST_DATA))"
+	$(BIN)/python bench/warm_commits.py
 
 # What the HTTP door costs beside gRPC, and what users of the page wait for.
 bench-http: $(VENV)/test
