@@ -207,11 +207,13 @@ class AsyncClient:
         records: bool = False,
         group: str | None = None,
         instant: bool = False,
+        balanced: bool = False,
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
         labels: Iterable[str] | None = None,
         ids: Iterable[str] | None = None,
         groups: Iterable[str] | None = None,
+        weights: Iterable[float] | None = None,
         source: str = "",
         layer: str = "",
         model: str = "",
@@ -219,8 +221,10 @@ class AsyncClient:
         report: Callable[[int], object] | None = None,
     ) -> Head:
         """Train the next version of a head. See `Client.train_head`."""
-        plan = heads.plan(name, collection, label, layer, model, features, source, group, records, instant)
-        return await self._session.run(heads.train(plan, images, features, labels, report, ids, groups), timeout_s)
+        plan = heads.plan(name, collection, label, layer, model, features, source, group, records, instant, balanced)
+        return await self._session.run(
+            heads.train(plan, images, features, labels, report, ids, groups, weights), timeout_s
+        )
 
     async def publish_head(
         self, name: str, version: int = 0, *, refuse_unknown: bool = False, timeout_s: float | None = None

@@ -145,6 +145,20 @@ def test_an_instant_head_follows_the_items(client: fc7.Client, data: Path) -> No
         client.train_head("quick", collection="photos", group="kind", instant=True)
 
 
+def test_weights_reach_the_fit(client: fc7.Client) -> None:
+    images, labels = pictures()[:45], ["abc"[i % 3] for i in range(45)]
+    plain = client.train_head("plain", images=images, labels=labels)
+    for options in ({"weights": [1.0 + 9 * (i % 2) for i in range(45)]}, {"balanced": True, "weights": [1] * 45}):
+        weighed = client.train_head("weighed", images=images, labels=labels, **options)
+        assert (weighed.weights_sha256 == plain.weights_sha256) == ("balanced" in options)  # the classes are equal
+    with pytest.raises(InvalidArgument, match="between 1e-06 and 1e\\+06"):
+        client.train_head("weighed", images=images, labels=labels, weights=[0.0] * 45)
+    with pytest.raises(InvalidArgument, match="weights"):
+        client.train_head("weighed", images=images, labels=labels, weights=[1.0])
+    with pytest.raises(InvalidArgument, match="Leave out ids=, groups= and weights="):
+        client.train_head("weighed", collection="photos", weights=[1.0])
+
+
 def test_suggestions_are_items_without_a_label(client: fc7.Client) -> None:
     photos = client.collection("photos")
     photos.add_labels([fc7.Label("p50", "a")])

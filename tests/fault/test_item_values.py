@@ -99,18 +99,3 @@ def test_a_clock_that_jumps_back_changes_no_order(photos):
     assert [record.label.time for record in records] == [when for _, when in said]
     assert current(records)["0"]["cat"].label.verdict == "negative"
     assert photos.labels.undo([("0", "", "")])[0].label.verdict == "negative"
-
-
-@pytest.mark.parametrize("order_by", ["", "v"])
-def test_a_cursor_of_another_collection_is_refused(photos, tmp_path, order_by):
-    library = Collections(tmp_path / "more")
-    other = library.create("other", PROVENANCE, 4)
-    other.upsert([Item(str(i), "0" * 64, {"v": i}, VECTOR) for i in range(5)])
-    asked = pb.ListItemsRequest(collection="photos", page_size=2, order_by=order_by)
-    asked.page_token = list_items(photos, asked, 5, None).next_page_token
-    assert len(list_items(photos, asked, 5, None).items) == 2
-    asked.collection = "other"
-    with pytest.raises(InvalidArgument, match="page_token belongs to another") as caught:
-        list_items(other, asked, 5, None)
-    assert caught.value.reason == "INVALID_PAGE_TOKEN"
-    library.close()

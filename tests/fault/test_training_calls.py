@@ -28,7 +28,7 @@ from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import ImageFeatures
 from fc7_service.heads import limits, train_version
 from fc7_service.heads.fit import FittedHead
-from fc7_service.heads.registry import Heads
+from fc7_service.heads.registry import Heads, TrainingRows
 from fc7_service.rpc import call as call_of_rpc
 from fc7_service.rpc import train_head
 from fc7_service.server import Server, end_calls
@@ -106,12 +106,14 @@ class Fits:
         self.real, self.go_on = real, threading.Event()
         self.n_started = self.n_ended = 0
 
-    def __call__(self, features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> FittedHead:
+    def __call__(
+        self, features: Any, labels: Any, groups: Any, check: Callable[[], None], **options: Any
+    ) -> FittedHead:
         self.n_started += 1
         try:
             while not self.go_on.wait(0.01):
                 check()
-            return self.real(features, labels, groups, check)
+            return self.real(features, labels, groups, check, **options)
         finally:
             self.n_ended += 1
 
@@ -171,8 +173,10 @@ async def test_a_training_that_is_cancelled_stores_nothing(door: Door, fits: Fit
 async def test_a_training_cancelled_after_its_fit_stores_nothing(door: Door, fits: Fits, monkeypatch: Any) -> None:
     is_fitted, real = threading.Event(), fits.real
 
-    def end_as_the_caller_leaves(features: Any, labels: Any, groups: Any, check: Callable[[], None]) -> FittedHead:
-        found = real(features, labels, groups, check)
+    def end_as_the_caller_leaves(
+        features: Any, labels: Any, groups: Any, check: Callable[[], None], **options: Any
+    ) -> FittedHead:
+        found = real(features, labels, groups, check, **options)
         is_fitted.set()
         deadline = time.monotonic() + SOON_S
         with contextlib.suppress(Unavailable):
@@ -201,12 +205,8 @@ async def test_the_server_ends_while_it_trains(door: Door, fits: Fits) -> None:
 
 async def test_closed_heads_store_nothing_more(tmp_path: Path, fits: Fits) -> None:
     heads, data = Heads(tmp_path / "heads"), make_labelled(4, 2, 8)
-    running, waiting = (
-        asyncio.ensure_future(
-            heads.train_in_turn("h", lambda: (data.features, data.labels, data.groups, data.groups, ()), PROVENANCE)
-        )
-        for _ in range(2)
-    )
+    rows = TrainingRows(data.features, data.labels, data.groups, data.groups, ())
+    running, waiting = (asyncio.ensure_future(heads.train_in_turn("h", lambda: rows, PROVENANCE)) for _ in range(2))
     await until(lambda: fits.n_started == 1)
     heads.close()  # from the loop's own thread
     assert fits.n_ended == 1

@@ -46,6 +46,32 @@ def test_each_class_is_spread_evenly_where_there_are_no_copies(sizes):
         assert set(counts) == set(range(min(size, N_FOLDS)))
 
 
+@given(rows, rows)
+def test_what_was_held_out_stays_held_out(before, now):
+    def split(rows, earlier=None):
+        try:
+            return assign_folds([label for label, _ in rows], [str(group) for _, group in rows], earlier).tolist()
+        except InvalidArgument:
+            return []
+
+    earlier = {str(group): fold for (_, group), fold in zip(before, split(before), strict=False) if fold != NO_FOLD}
+    folds = split(now, earlier)
+    moved: dict[str, set[int]] = {}
+    for (label, group), fold in zip(now, folds, strict=False):
+        if fold != NO_FOLD and earlier.get(str(group), fold) != fold:
+            moved.setdefault(label, set()).add(group)
+    for label, groups in moved.items():  # only so that a class can be trained and tested, and one group at most
+        of_class = {group for (its, group), fold in zip(now, folds, strict=True) if its == label and fold != NO_FOLD}
+        wanted = {earlier.get(str(group)) for group in of_class}
+        assert len(groups) == 1
+        assert 0 not in wanted or wanted == {0}
+    assert {label for (label, _), fold in zip(now, folds, strict=False) if fold == 0} == (
+        {label for label, _ in now} if folds else set()
+    )
+    if folds and all(str(group) in earlier for _, group in now) and before == now:
+        assert folds == split(before)
+
+
 @given(rows, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(rows, random):
     shuffled = list(rows)

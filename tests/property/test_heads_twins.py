@@ -14,6 +14,7 @@ from fc7_service.heads.logistic import fit_logistic
 from fc7_service.heads.measures import N_BINS, calibration_error, mcnemar, measure
 from fc7_service.heads.near_duplicates import near_duplicates
 from fc7_service.heads.ridge import fit_ridge
+from fc7_service.heads.row_weights import row_weights
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.temperature import fit_temperature
 from slow import heads as slow
@@ -53,6 +54,47 @@ def test_logistic_regression_finds_the_least_objective(
     oracle = LogisticRegression(C=1 / (strength * n), tol=1e-8, max_iter=5000).fit(standardised, y)
     theirs = slow.logistic_objective(standardised, y, oracle.coef_.T, oracle.intercept_, strength)
     assert abs(ours - theirs) < 1e-4
+
+
+@settings(max_examples=10)
+@given(SEEDS, st.integers(12, 30), st.sampled_from([3, 40]), st.sampled_from([1e-1, 1e-2]), st.booleans())
+def test_weighted_rows_give_the_objective_of_scikit_learn(
+    seed: int, n: int, dim: int, strength: float, balanced: bool
+) -> None:
+    x, rows = make_rows(seed, n, dim, 3)
+    y, own = rows.y, np.random.default_rng(seed).uniform(0.2, 4, n)
+    weights = row_weights([f"c{i}" for i in y], [] if balanced else own.tolist(), balanced)
+    assert weights is not None
+    layer = next(fit_logistic(StandardisedRows(x, y, 3, weights=weights), (strength,)))
+    standardised = ((x - layer.mean) / layer.scale).astype(np.float64)
+    oracle = LogisticRegression(
+        C=1 / (strength * weights.sum()), class_weight="balanced" if balanced else None, tol=1e-8, max_iter=5000
+    )
+    oracle.fit(standardised, y, sample_weight=None if balanced else weights)
+
+    def objective(w: np.ndarray, bias: np.ndarray) -> float:
+        logits = standardised @ w + bias
+        largest = logits.max(axis=1)
+        nll = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1)) - logits[np.arange(n), y]
+        return float(np.average(nll, weights=weights) + strength / 2 * np.sum(w**2))
+
+    assert objective(layer.weights, layer.bias) - objective(oracle.coef_.T, oracle.intercept_) < 1e-4
+
+
+@settings(max_examples=10)
+@given(SEEDS, st.integers(6, 20), st.sampled_from([3, 40]))
+def test_a_row_of_weight_two_is_a_row_that_comes_twice(seed: int, n: int, dim: int) -> None:
+    x, rows = make_rows(seed, n, dim, 3)
+    counts = np.random.default_rng(seed).integers(1, 4, n)
+    weighed = next(fit_ridge(StandardisedRows(x, rows.y, 3, weights=counts.astype(np.float64)), (0.1,)))
+    repeated = next(fit_ridge(StandardisedRows(np.repeat(x, counts, axis=0), np.repeat(rows.y, counts), 3), (0.1,)))
+    np.testing.assert_allclose(weighed.logits(x), repeated.logits(x), atol=1e-3)
+    logits = weighed.logits(x)
+    one, other = (
+        fit_temperature(logits, rows.y, weights=counts.astype(np.float64)),
+        fit_temperature(np.repeat(logits, counts, axis=0), np.repeat(rows.y, counts)),
+    )
+    assert abs(one[1] - other[1]) < 0.2  # the smoothing differs, because it counts rows
 
 
 @settings(max_examples=25)

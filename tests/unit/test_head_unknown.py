@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fc7.errors import FailedPrecondition, InvalidArgument
+from fc7_service.heads import unknown
 from fc7_service.heads.conformal import calibration_scores, least_probability
 from fc7_service.heads.fit import fit_head
 from fc7_service.heads.judgement import RowNames, judge
 from fc7_service.heads.near_duplicates import near_duplicates
 from fc7_service.heads.registry import Heads
+from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.stop_check import never_stop
 from fc7_service.heads.unknown import auroc
 from labelled import PROVENANCE, Labelled, make_labelled
@@ -48,6 +51,24 @@ def test_the_price_is_that_of_classes_that_were_never_seen(heads: Heads, noise: 
     assert 1 - head.are_unknown(known[400:].features).mean() == pytest.approx(rule.known_kept, abs=0.06)
     assert head.are_unknown(strangers.features).mean() == pytest.approx(rule.unknown_refused, abs=0.2)
     assert rule.unknown_refused > 0.3  # far above the 5 % of the known
+
+
+def test_with_many_rows_some_of_them_tell_the_price(heads: Heads, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+
+    def count(*args: Any) -> StandardisedRows:
+        counts.append(len(args[4]))
+        return StandardisedRows(*args)
+
+    monkeypatch.setattr(unknown, "_MOST_FITTED", 100)
+    monkeypatch.setattr(unknown, "StandardisedRows", count)
+    data = make_labelled(40, N_KNOWN + 5, 64, noise=0.5)
+    train(heads, split(data, True))
+    assert counts == [100] * 5
+    head = heads.classifier("h", 1)
+    refused = head.check_unknown_rule().unknown_refused
+    assert refused > 0.3
+    assert head.are_unknown(split(data, False).features).mean() == pytest.approx(refused, abs=0.3)
 
 
 def test_views_are_judged_together(heads: Heads) -> None:

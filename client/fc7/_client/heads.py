@@ -35,11 +35,13 @@ class HeadCalls:
         records: bool = False,
         group: str | None = None,
         instant: bool = False,
+        balanced: bool = False,
         images: ImageLike | Iterable[ImageLike] | None = None,
         features: Features | None = None,
         labels: Iterable[str] | None = None,
         ids: Iterable[str] | None = None,
         groups: Iterable[str] | None = None,
+        weights: Iterable[float] | None = None,
         source: str = "",
         layer: str = "",
         model: str = "",
@@ -68,6 +70,9 @@ class HeadCalls:
             With ``collection``: train in one step, from sums over its items that the server keeps up to date. It
             does not compare methods, has no learning curve and cannot refuse unknown pictures. Up to 500 items judge
             it, each by a head without it, so copies of a picture flatter it.
+        balanced
+            Let every class count as much as any other in the fit, however many images it has. This raises the balanced
+            accuracy, often at the cost of the accuracy.
         images
             Images to train on. Unreadable ones are left out and listed in `Head.failed`.
         features
@@ -79,6 +84,8 @@ class HeadCalls:
         groups
             Group of each image or row: those of one group stay on one side of every split, as copies do. An empty text
             stands for no group.
+        weights
+            How much each image or row counts in the fit, from 1e-6 to 1e6. Defaults to 1. The figures count images.
         source
             Where the data comes from, for the record, such as a folder. Defaults to the collection.
         layer, model
@@ -107,8 +114,8 @@ class HeadCalls:
         >>> client.train_head("flowers", images=paths, labels=["rose", "rose", "tulip", "tulip"]).classes
         ['rose', 'tulip']
         """
-        plan = heads.plan(name, collection, label, layer, model, features, source, group, records, instant)
-        return self._session.run(heads.train(plan, images, features, labels, report, ids, groups), timeout_s)
+        plan = heads.plan(name, collection, label, layer, model, features, source, group, records, instant, balanced)
+        return self._session.run(heads.train(plan, images, features, labels, report, ids, groups, weights), timeout_s)
 
     def publish_head(
         self, name: str, version: int = 0, *, refuse_unknown: bool = False, timeout_s: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,9 +44,11 @@ def plan(
     group: str | None = None,
     records: bool = False,
     instant: bool = False,
+    balanced: bool = False,
 ) -> pb.HeadPlan:
     """Return what to train. A collection and features bring their model and layer."""
-    plan = pb.HeadPlan(name=check_text(name, "name"), source=check_text(source, "source"), instant=instant)
+    plan = pb.HeadPlan(name=check_text(name, "name"), source=check_text(source, "source"))
+    plan.instant, plan.balanced = instant, balanced
     if collection is not None:
         plan.collection = check_text(collection, "collection")
         plan.from_records, plan.label_field = records or label is None, check_text(label or "", "label")
@@ -70,6 +72,7 @@ def train(
     report: Report | None,
     ids: Iterable[str] | None = None,
     groups: Iterable[str] | None = None,
+    weights: Iterable[float] | None = None,
 ) -> Operation[Head]:
     """Train on a collection, on labelled features, or on labelled images, which are read while the server works."""
     n_sources = bool(plan.collection) + (images is not None) + (features is not None)
@@ -77,10 +80,10 @@ def train(
         raise InvalidArgument(
             "train_head takes collection=, or images= with labels=, or features= with labels=", name="collection"
         )
-    if plan.collection and (ids is not None or groups is not None):
+    if plan.collection and (ids is not None or groups is not None or weights is not None):
         raise InvalidArgument(
-            "the items of a collection have their own ids, and group= names the field of their groups. Leave out ids= "
-            "and groups=",
+            "the items of a collection have their own ids and no weights, and group= names the field of their groups. "
+            "Leave out ids=, groups= and weights=",
             name="ids",
         )
     unreadable: dict[int, Fc7Error] = {}
@@ -89,19 +92,18 @@ def train(
     def requests() -> Iterator[pb.TrainHeadRequest]:
         yield pb.TrainHeadRequest(plan=plan)
         if features is not None and labels is not None:
-            yield from _features(features, labels, ids, groups)
+            yield from _features(features, _labelled(features.values, labels, ids, groups, weights, "features"))
         if images is None or labels is None:
             return
-        rows = _labelled(read_entries(list_images(images)), labels, ids, groups, "images")
-        for batch in split(rows, lambda row: int(row[0].n_bytes)):
-            names.extend(entry.name for entry, *_ in batch)
-            unreadable.update({entry.index: entry.error for entry, *_ in batch if entry.error})
+        rows = _labelled(read_entries(list_images(images)), labels, ids, groups, weights, "images")
+        for batch in split(rows, lambda row: int(row.row.n_bytes)):
+            entries = [row.row for row in batch]
+            names.extend(entry.name for entry in entries)
+            unreadable.update({entry.index: entry.error for entry in entries if entry.error})
             request = pb.TrainHeadRequest()
-            request.images.labels.extend(check_text(label, "label") for _, label, _, _ in batch)
-            request.images.ids.extend(check_text(own or entry.name[-_ID_CHARS:], "id") for entry, _, own, _ in batch)
-            if groups is not None:
-                request.images.groups.extend(check_text(group, "group") for *_, group in batch)
-            write_images((entry for entry, *_ in batch), request.images.images)
+            _describe(batch, request.images)
+            request.images.ids.extend(check_text(row.id or row.row.name[-_ID_CHARS:], "id") for row in batch)
+            write_images(entries, request.images.images)
             yield request
 
     stream = yield OpenStream(Stub, "TrainHead", requests(), _TRAINING_S)
@@ -117,31 +119,51 @@ def train(
     raise Aborted("the server ended the training without a head. Train again")
 
 
-def _features(
-    features: Features, labels: Iterable[str], ids: Iterable[str] | None, groups: Iterable[str] | None
-) -> Iterator[pb.TrainHeadRequest]:
+class _Row(NamedTuple):
+    """A row to train on. Without an id, a group or a weight, it has None."""
+
+    row: Any  # an image entry or a feature
+    label: str
+    id: str | None
+    group: str | None
+    weight: float | None
+
+
+def _features(features: Features, rows: Iterable[_Row]) -> Iterator[pb.TrainHeadRequest]:
     """Yield features with their labels, in parts that fit a message."""
-    rows = _labelled(features.values, labels, ids, groups, "features")
-    for batch in split(rows, lambda row: int(row[0].nbytes), ROWS):
+    for batch in split(rows, lambda row: int(row.row.nbytes), ROWS):
         request = pb.TrainHeadRequest()
-        request.features.values.CopyFrom(write_tensor(np.stack([row for row, *_ in batch])))
-        request.features.labels.extend(check_text(label, "label") for _, label, _, _ in batch)
-        if ids is not None:
-            request.features.ids.extend(check_text(own, "id") for _, _, own, _ in batch)
-        if groups is not None:
-            request.features.groups.extend(check_text(group, "group") for *_, group in batch)
+        request.features.values.CopyFrom(write_tensor(np.stack([row.row for row in batch])))
+        _describe(batch, request.features)
+        request.features.ids.extend(check_text(row.id, "id") for row in batch if row.id is not None)
         yield request
 
 
+def _describe(batch: Sequence[_Row], part: pb.LabelledImages | pb.LabelledFeatures) -> None:
+    """Write the labels, groups and weights of some rows."""
+    part.labels.extend(check_text(row.label, "label") for row in batch)
+    part.groups.extend(check_text(row.group, "group") for row in batch if row.group is not None)
+    part.weights.extend(float(row.weight) for row in batch if row.weight is not None)
+
+
 def _labelled(
-    rows: Iterable[Any], labels: Iterable[str], ids: Iterable[str] | None, groups: Iterable[str] | None, name: str
-) -> Iterator[tuple[Any, str, str, str]]:
-    """Yield each row with its label, its id and its group; an id or a group is empty if there is none."""
-    pairs = align(rows, labels, name, "labels")
-    with_ids = ((pair, "") for pair in pairs) if ids is None else align(pairs, ids, name, "ids")
-    with_groups = ((one, "") for one in with_ids) if groups is None else align(with_ids, groups, name, "groups")
-    for ((row, label), own), group in with_groups:
-        yield row, label, own, group
+    rows: Iterable[Any],
+    labels: Iterable[str],
+    ids: Iterable[str] | None,
+    groups: Iterable[str] | None,
+    weights: Iterable[float] | None,
+    name: str,
+) -> Iterator[_Row]:
+    """Yield each row with what belongs to it."""
+    with_ids = _align(align(rows, labels, name, "labels"), ids, name, "ids")
+    with_groups = _align(with_ids, groups, name, "groups")
+    for (((row, label), own), group), weight in _align(with_groups, weights, name, "weights"):
+        yield _Row(row, label, own, group, weight)
+
+
+def _align(rows: Iterable[Any], values: Iterable[Any] | None, name: str, kind: str) -> Iterator[tuple[Any, Any]]:
+    """Yield each row with its value; with None if there are no values."""
+    return ((row, None) for row in rows) if values is None else align(rows, values, name, kind)
 
 
 def _next_progress(stream: Any, names: Sequence[str], failed: Sequence[Failure]) -> Operation[Any]:

@@ -75,10 +75,13 @@ head.add_command(suggest)
     help="Train on --collection in one step, from sums that the server keeps up to date. 500 items judge the head.",
 )
 @click.option(
+    "--balanced", is_flag=True, help="Let every class count as much as any other, however many pictures it has."
+)
+@click.option(
     "--manifest",
     type=file_type,
     metavar="FILE",
-    help="CSV or Parquet file with the columns path and label, and perhaps group, instead of FOLDER.",
+    help="CSV or Parquet file with the columns path and label, and perhaps group and weight, instead of FOLDER.",
 )
 @layer_option
 @model_option
@@ -94,6 +97,7 @@ def train(
     records: bool,
     group: str | None,
     instant: bool,
+    balanced: bool,
     manifest: Path | None,
     layer: str,
     model: str,
@@ -117,8 +121,10 @@ def train(
         )
     if collection is None and (label or records or group or instant):
         raise click.UsageError("--label, --records, --group and --instant are for --collection")
-    if instant and group:
-        raise click.UsageError("--instant splits nothing, so it takes no --group")
+    if instant and (group or balanced):
+        raise click.UsageError(
+            "--instant splits nothing and weighs all items the same: leave out --group and --balanced"
+        )
     if manifest is not None and scan.exclude:
         raise click.UsageError("--exclude is for FOLDER")
     data = _read_training_data(folder, manifest, scan)
@@ -132,6 +138,7 @@ def train(
                 records=records,
                 group=group,
                 instant=instant,
+                balanced=balanced,
             )
         else:
             trained = client.train_head(
@@ -142,6 +149,8 @@ def train(
                 model=model,
                 ids=[image.id for image in images],
                 groups=data.groups,
+                weights=data.weights,
+                balanced=balanced,
                 source=data.source,
                 report=bar,
             )
@@ -162,6 +171,7 @@ class _TrainingData(NamedTuple):
     images: list[FoundImage]
     labels: list[str]
     groups: list[str] | None
+    weights: list[float] | None
     source: str
 
 
@@ -173,13 +183,17 @@ def _read_training_data(folder: Path | None, manifest: Path | None, scan: Folder
         rows = read_manifest(manifest)
         images = [FoundImage(row.name, row.path) for row in rows]
         return _TrainingData(
-            images, [row.label for row in rows], [row.group for row in rows], str(manifest.parent.resolve())
+            images,
+            [row.label for row in rows],
+            [row.group for row in rows],
+            [row.weight for row in rows],
+            str(manifest.parent.resolve()),
         )
     if folder is None:
-        return _TrainingData([], [], None, "")
+        return _TrainingData([], [], None, None, "")
     from fc7.cli.folder_labels import labelled_images
 
-    return _TrainingData(*labelled_images(folder, scan), None, str(folder.resolve()))
+    return _TrainingData(*labelled_images(folder, scan), None, None, str(folder.resolve()))
 
 
 @example("fc7 head publish places")

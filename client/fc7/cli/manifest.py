@@ -1,8 +1,9 @@
-"""Training data from a table: a CSV or Parquet file with the columns path and label, and perhaps group."""
+"""Training data from a table: a CSV or Parquet file with the columns path and label, and perhaps group and weight."""
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ class ManifestRow:
     path: Path
     label: str
     group: str  # empty for none
+    weight: float  # 1 if the table has no weights
 
 
 def read_manifest(file: Path) -> list[ManifestRow]:
@@ -30,7 +32,7 @@ def read_manifest(file: Path) -> list[ManifestRow]:
     Raises
     ------
     InvalidArgument
-        A column is missing, there are weights, the text is not UTF-8, or a row has no path or no label.
+        A column is missing, a weight is not a positive number, the text is not UTF-8, or a row has no path or no label.
     NotFound
         A picture does not exist.
     """
@@ -55,7 +57,28 @@ def _row(file: Path, number: int, values: Mapping[str, Any]) -> ManifestRow:
             raise InvalidArgument(f"row {number} of {str(file)!r} has no {column}", name=column)
     name = str(values[_PATH])
     group = values.get(_GROUP)
-    return ManifestRow(name, file.parent / name, str(values[_LABEL]), "" if group is None else str(group))
+    return ManifestRow(
+        name,
+        file.parent / name,
+        str(values[_LABEL]),
+        "" if group is None else str(group),
+        _read_weight(file, number, values),
+    )
+
+
+def _read_weight(file: Path, number: int, values: Mapping[str, Any]) -> float:
+    if values.get(_WEIGHT) in (None, ""):
+        return 1.0
+    try:
+        weight = float(values[_WEIGHT])
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise InvalidArgument(
+            f"row {number} of {str(file)!r} has the weight {values[_WEIGHT]!r}, which is not a positive number",
+            name=_WEIGHT,
+        )
+    return weight
 
 
 def _csv(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -81,7 +104,9 @@ def _parquet(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     except pyarrow.ArrowInvalid as error:
         raise InvalidArgument(f"{str(file)!r} is not a Parquet file: {error}", name=str(file)) from error
     _check_columns(file, table.column_names)
-    yield from enumerate(table.select([n for n in (_PATH, _LABEL, _GROUP) if n in table.column_names]).to_pylist(), 1)
+    yield from enumerate(
+        table.select([n for n in (_PATH, _LABEL, _GROUP, _WEIGHT) if n in table.column_names]).to_pylist(), 1
+    )
 
 
 def _check_columns(file: Path, names: Any) -> None:
@@ -89,12 +114,6 @@ def _check_columns(file: Path, names: Any) -> None:
     if missing:
         raise InvalidArgument(
             f"{str(file)!r} has no column {' or '.join(map(repr, missing))}. Its columns are: {', '.join(names)}. "
-            "It needs path and label, and may have group",
+            "It needs path and label, and may have group and weight",
             name=missing[0],
-        )
-    if _WEIGHT in names:
-        raise InvalidArgument(
-            f"{str(file)!r} has a column {_WEIGHT!r}, but training gives every picture the same weight. "
-            "Remove the column",
-            name=_WEIGHT,
         )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fc7.head_report import CurvePoint, ReliabilityBin
 
 _WIDTH, _HEIGHT = 460, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 24, 16, 44  # around the plot
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 16, 44  # around the plot
 _STEPS = 5  # ticks of an axis
 
 

@@ -44,7 +44,7 @@ def draw_head_page(report: HeadReport, files: Mapping[str, Path]) -> str:
     title = f"Head {head.name}, version {head.version}"
     facts = (
         f"{len(report.rows)} pictures in {len(head.classes)} classes from {head.source or 'an unnamed source'}. "
-        f"Layer {head.provenance.layer} of {head.provenance.model}, {head.method}. Trained on {head.created[:10]}."
+        f"Layer {head.provenance.layer} of {head.provenance.model}, {head.method}. Trained {head.created}."
     )
     parts = [
         f"<h1>{escape(title)}</h1><p class=facts>{escape(facts)}</p>",

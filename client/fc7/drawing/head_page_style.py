@@ -51,8 +51,7 @@ figcaption small { color: var(--faint); }
 .pair > span { color: var(--faint); font-size: 12.5px; }
 .more, footer { color: var(--faint); margin-top: 14px; } footer { margin-top: 48px; border-top: 1px solid var(--rule);
   padding-top: 12px; font-size: 13px; }
-@media print { main { padding: 0; max-width: none; } .cards { grid-template-columns: repeat(5, 1fr); }
-  .charts { grid-template-columns: 1fr 1fr; gap: 0 24px; } section { margin-top: 24px; break-inside: auto; }
+@media print { main { padding: 0; max-width: none; } section { margin-top: 24px; break-inside: auto; }
   h2, h3 { break-after: avoid; } figure, .card, tr, svg { break-inside: avoid; } * { print-color-adjust: exact;
   -webkit-print-color-adjust: exact; } }
 """

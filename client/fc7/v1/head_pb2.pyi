@@ -116,7 +116,7 @@ class TrainHeadRequest(_message.Message):
     def __init__(self, plan: _Optional[_Union[HeadPlan, _Mapping]] = ..., images: _Optional[_Union[LabelledImages, _Mapping]] = ..., features: _Optional[_Union[LabelledFeatures, _Mapping]] = ...) -> None: ...
 
 class HeadPlan(_message.Message):
-    __slots__ = ("name", "collection", "label_field", "model", "layer", "provenance", "source", "from_records", "group_field", "instant")
+    __slots__ = ("name", "collection", "label_field", "model", "layer", "provenance", "source", "from_records", "group_field", "instant", "balanced")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +127,7 @@ class HeadPlan(_message.Message):
     FROM_RECORDS_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_FIELD_NUMBER: _ClassVar[int]
     INSTANT_FIELD_NUMBER: _ClassVar[int]
+    BALANCED_FIELD_NUMBER: _ClassVar[int]
     name: str
     collection: str
     label_field: str
@@ -137,31 +138,36 @@ class HeadPlan(_message.Message):
     from_records: bool
     group_field: str
     instant: bool
-    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., label_field: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., source: _Optional[str] = ..., from_records: bool = ..., group_field: _Optional[str] = ..., instant: bool = ...) -> None: ...
+    balanced: bool
+    def __init__(self, name: _Optional[str] = ..., collection: _Optional[str] = ..., label_field: _Optional[str] = ..., model: _Optional[str] = ..., layer: _Optional[str] = ..., provenance: _Optional[_Union[_common_pb2.Provenance, _Mapping]] = ..., source: _Optional[str] = ..., from_records: bool = ..., group_field: _Optional[str] = ..., instant: bool = ..., balanced: bool = ...) -> None: ...
 
 class LabelledImages(_message.Message):
-    __slots__ = ("images", "labels", "ids", "groups")
+    __slots__ = ("images", "labels", "ids", "groups", "weights")
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     images: _containers.RepeatedCompositeFieldContainer[_common_pb2.Image]
     labels: _containers.RepeatedScalarFieldContainer[str]
     ids: _containers.RepeatedScalarFieldContainer[str]
     groups: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., labels: _Optional[_Iterable[str]] = ..., ids: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ...) -> None: ...
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, images: _Optional[_Iterable[_Union[_common_pb2.Image, _Mapping]]] = ..., labels: _Optional[_Iterable[str]] = ..., ids: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class LabelledFeatures(_message.Message):
-    __slots__ = ("values", "labels", "ids", "groups")
+    __slots__ = ("values", "labels", "ids", "groups", "weights")
     VALUES_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     values: _common_pb2.Tensor
     labels: _containers.RepeatedScalarFieldContainer[str]
     ids: _containers.RepeatedScalarFieldContainer[str]
     groups: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., ids: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ...) -> None: ...
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, values: _Optional[_Union[_common_pb2.Tensor, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., ids: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class TrainHeadResponse(_message.Message):
     __slots__ = ("progress", "head")

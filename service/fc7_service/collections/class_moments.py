@@ -79,7 +79,8 @@ class ClassMoments:
         counts = np.array([self._counts[name] for name in classes])
         offset = sums.sum(axis=1) / self.count
         gram = self._gram / self.count
-        gram -= np.outer(offset, offset)
+        for i, value in enumerate(offset):  # row by row: the product of both would be a second matrix
+            gram[i] -= value * offset
         sums = (sums - np.outer(offset, counts)) / self.count
         return Moments(self.count, self._origin + offset, gram, classes, counts, sums)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from fc7_service.heads.folds import HELD_OUT_FOLD, assign_folds
 from fc7_service.heads.leading_directions import LeadingDirections, find_leading_directions
 from fc7_service.heads.limits import check_size
 from fc7_service.heads.methods import CLOSELY, fit_method
+from fc7_service.heads.row_weights import row_weights
 from fc7_service.heads.standardised_rows import StandardisedRows
 from fc7_service.heads.stop_check import StopCheck, never_stop
 from fc7_service.heads.temperature import fit_temperature
@@ -39,11 +40,20 @@ class FittedHead:
     method: str  # "ridge" or "logistic"
     strength: float  # of the penalty
     nll: float  # negative log-likelihood of the held-out rows, in nats per row, after the temperature
+    folds: NDArray[np.int8]  # (N,): see `assign_folds`
     directions: LeadingDirections | None  # that further fits to these rows may use
+    weights: NDArray[np.float64] | None = None  # (N,): how much each row counted; None for equal weights
 
 
 def fit_head(
-    features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str], check_stop: StopCheck = never_stop
+    features: NDArray[np.float32],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    check_stop: StopCheck = never_stop,
+    *,
+    weights: Sequence[float] = (),
+    balanced: bool = False,
+    earlier: Mapping[str, int] | None = None,
 ) -> FittedHead:
     """Fit a softmax layer; the same rows always give the same layer.
 
@@ -61,11 +71,18 @@ def fit_head(
     check_stop
         Called every second or two, up to about 4,000 rows or dimensions. Above that, a single factorisation or
         product may take longer and cannot be interrupted.
+    weights
+        How much each row counts in the fit and in the choice; the accuracy counts pictures. Defaults to 1.
+    balanced
+        Let every class count as much as any other, however many rows it has.
+    earlier
+        As for ``assign_folds``.
 
     Raises
     ------
     InvalidArgument
-        Shapes do not match, a value is not finite, or there are too few classes or images.
+        Shapes do not match, a value is not finite, a weight is not between 1e-6 and 1e6, or there are too few classes
+        or images.
     ResourceExhausted
         There are more rows or classes than memory may have to hold.
     """
@@ -75,28 +92,32 @@ def fit_head(
     _check_features(features, labels, groups)
     # One thread in each of ours: see on_all_cores.
     with threadpool_limits(1, user_api="blas"):
-        return _fit(features, labels, groups, check_stop)
+        folds = assign_folds(labels, groups, earlier)
+        return _fit(features, labels, folds, check_stop, row_weights(labels, weights, balanced))
 
 
 def _fit(
-    features: NDArray[np.float32], labels: Sequence[str], groups: Sequence[str], check_stop: StopCheck
+    features: NDArray[np.float32],
+    labels: Sequence[str],
+    folds: NDArray[np.int8],
+    check_stop: StopCheck,
+    weights: NDArray[np.float64] | None,
 ) -> FittedHead:
-    folds = assign_folds(labels, groups)
     classes = tuple(sorted(set(labels)))
     class_numbers = {label: i for i, label in enumerate(classes)}
     y = np.array([class_numbers[label] for label in labels])
-    choice = _choose(features, y, folds, len(classes), check_stop)
+    choice = _choose(features, y, folds, len(classes), check_stop, weights)
 
     known, held_out = np.flatnonzero(folds != HELD_OUT_FOLD), np.flatnonzero(folds == HELD_OUT_FOLD)
     truth = y[held_out]
     method, strengths = choice.method, (choice.strength,)
-    rows = StandardisedRows(features, y, len(classes), check_stop, known)
+    rows = StandardisedRows(features, y, len(classes), check_stop, known, weights)
     trial = next(fit_method(method, strengths, rows, CLOSELY, choice.layer, choice.directions))
     logits = logits_in_blocks(trial, features, held_out, check_stop)
-    temperature, nll = fit_temperature(logits, truth, check_stop)
+    temperature, nll = fit_temperature(logits, truth, check_stop, None if weights is None else weights[held_out])
     is_right = logits.argmax(axis=1) == truth
     del logits
-    rows = StandardisedRows(features, y, len(classes), check_stop)
+    rows = StandardisedRows(features, y, len(classes), check_stop, weights=weights)
     final = next(fit_method(method, strengths, rows, _EXACTLY, trial, choice.directions))
     return FittedHead(
         softmax=replace(final, temperature=np.array([temperature], np.float32)),
@@ -107,7 +128,9 @@ def _fit(
         method=method,
         strength=choice.strength,
         nll=nll,
+        folds=folds,
         directions=choice.directions,
+        weights=weights,
     )
 
 
@@ -131,7 +154,12 @@ class _Validation(NamedTuple):
 
 
 def _choose(
-    features: NDArray[np.float32], y: NDArray[np.int64], folds: NDArray[np.int8], n_classes: int, check_stop: StopCheck
+    features: NDArray[np.float32],
+    y: NDArray[np.int64],
+    folds: NDArray[np.int8],
+    n_classes: int,
+    check_stop: StopCheck,
+    weights: NDArray[np.float64] | None,
 ) -> _Choice:
     """Return the method and strength with the least negative log-likelihood on rows that are not held out.
 
@@ -144,11 +172,12 @@ def _choose(
         # A class of two images cannot be validated: one is held out, the other is trained on.
         tested = np.flatnonzero((folds == fold) & np.isin(y, y[fitted]))
         if len(tested):
-            rows = StandardisedRows(features, y, n_classes, check_stop, fitted)
+            rows = StandardisedRows(features, y, n_classes, check_stop, fitted, weights)
             validations.append(_Validation(rows, tested))
     if not validations:
         return _DEFAULT
-    truth = np.concatenate([y[validation.tested] for validation in validations])
+    tested = np.concatenate([validation.tested for validation in validations])
+    truth, its_weights = y[tested], None if weights is None else weights[tested]
 
     best, best_loss = _DEFAULT, np.inf
     for method, strengths in STRENGTHS.items():
@@ -164,7 +193,7 @@ def _choose(
                 logits_in_blocks(layer, features, validation.tested, check_stop)
                 for layer, validation in zip(layers, validations, strict=True)
             ]
-            loss = fit_temperature(np.concatenate(logits), truth, check_stop)[1]
+            loss = fit_temperature(np.concatenate(logits), truth, check_stop, its_weights)[1]
             if loss < best_loss:
                 found = directions[0]
                 shared = found if found is not None and found.serve_other_rows else None

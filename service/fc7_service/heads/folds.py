@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ NO_FOLD = -1  # of rows that are always trained on
 _N_NAMED = 5  # classes that one message lists
 
 
-def assign_folds(labels: Sequence[str], groups: Sequence[str]) -> NDArray[np.int8]:
+def assign_folds(
+    labels: Sequence[str], groups: Sequence[str], earlier: Mapping[str, int] | None = None
+) -> NDArray[np.int8]:
     """Assign every row to a fold; the order of the rows does not matter.
 
     Each class is spread evenly over the folds, and copies of an image stay together. A class with fewer images than
@@ -31,6 +33,9 @@ def assign_folds(labels: Sequence[str], groups: Sequence[str]) -> NDArray[np.int
         Class of each row.
     groups
         Content hash of each row; rows of one group are copies of one image.
+    earlier
+        Folds that groups had before, which they keep where every class can still be trained and tested. So the
+        figures of a head that is trained again are about the same images as before. Defaults to none.
 
     Returns
     -------
@@ -56,22 +61,32 @@ def assign_folds(labels: Sequence[str], groups: Sequence[str]) -> NDArray[np.int
     fold_of_group = dict.fromkeys(classes_of_group, NO_FOLD)
     for turn, own_groups in enumerate(groups_of_class.values()):
         own_groups.sort(key=lambda group: (-sizes[group], hashlib.sha256(group.encode()).digest()))
-        folds = _spread([sizes[group] for group in own_groups], turn)
+        before = [earlier.get(group) if earlier else None for group in own_groups]
+        folds = _spread([sizes[group] for group in own_groups], before, turn)
         fold_of_group.update(zip(own_groups, folds, strict=True))
     return np.array([fold_of_group[group] for group in groups], np.int8)
 
 
-def _spread(sizes: list[int], turn: int) -> list[int]:
-    """Return a fold for each group of one class, given their sizes, largest first: always the emptiest fold."""
-    n_groups = len(sizes)
-    if n_groups < N_FOLDS:
+def _spread(sizes: Sequence[int], before: Sequence[int | None], turn: int) -> list[int]:
+    """Return a fold for each group of one class: that of before, or the emptiest.
+
+    The groups come largest first, with their sizes and their folds of before.
+    """
+    n_groups, new = len(sizes), [i for i, fold in enumerate(before) if fold is None]
+    if n_groups < N_FOLDS and len(new) == n_groups:
         return [*range(1, n_groups), HELD_OUT_FOLD]  # the smallest group is held out
     rows_in_fold = {(turn + i) % N_FOLDS: 0 for i in range(N_FOLDS)}  # in each class, ties go to another fold
-    folds = []
-    for size in sizes:
-        fold = min(rows_in_fold, key=lambda i: rows_in_fold[i])
-        rows_in_fold[fold] += size
-        folds.append(fold)
+    for size, fold in zip(sizes, before, strict=True):
+        if fold is not None:
+            rows_in_fold[fold] += size
+    folds = [HELD_OUT_FOLD if fold is None else fold for fold in before]
+    for i in new:
+        folds[i] = min(rows_in_fold, key=lambda fold: rows_in_fold[fold])
+        rows_in_fold[folds[i]] += sizes[i]
+    if HELD_OUT_FOLD not in folds:
+        folds[new[-1] if new else -1] = HELD_OUT_FOLD
+    elif set(folds) == {HELD_OUT_FOLD}:
+        folds[new[0] if new else 0] = HELD_OUT_FOLD + 1
     return folds
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fc7_service.bundle.softmax import softmax
 from fc7_service.heads.conformal import calibration_scores
 from fc7_service.heads.fit import FittedHead
-from fc7_service.heads.folds import N_FOLDS, NO_FOLD, assign_folds
+from fc7_service.heads.folds import N_FOLDS, NO_FOLD
 from fc7_service.heads.instant import InstantHead, RowSums, SampledRows
 from fc7_service.heads.label_errors import find_label_errors
 from fc7_service.heads.learning_curve import CurvePoint, learning_curve
@@ -82,8 +82,7 @@ def judge(
     """
     from threadpoolctl import threadpool_limits
 
-    groups = names.groups
-    folds = assign_folds(labels, groups)
+    groups, folds = names.groups, fitted.folds
     numbers = {label: i for i, label in enumerate(fitted.classes)}
     y = np.array([numbers[label] for label in labels])
     with threadpool_limits(1, user_api="blas"):  # see fit_head

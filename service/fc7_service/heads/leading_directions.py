@@ -64,7 +64,7 @@ def _sum_products(rows: StandardisedRows) -> NDArray[np.float64]:
     total = np.zeros((rows.dim, rows.dim))
     for block in rows.blocks:
         rows.check_stop()
-        values = rows.block(block)
+        values = rows.weighted_block(block)
         total += values.T @ values
     return total / rows.count
 

@@ -61,7 +61,7 @@ def learning_curve(
             left = np.flatnonzero((folds != fold) & (folds != NO_FOLD))
             fitted = left[_is_first(share, y[left], keys[left])]
             judged = np.flatnonzero(folds == fold)
-            rows = StandardisedRows(features, y, len(head.classes), check_stop, fitted)
+            rows = StandardisedRows(features, y, len(head.classes), check_stop, fitted, head.weights)
             layer = next(fit_method(head.method, (head.strength,), rows, directions=head.directions))
             answers = logits_in_blocks(layer, features, judged, check_stop).argmax(axis=1)
             n_right += int(np.sum(answers == y[judged]))

@@ -21,7 +21,7 @@ def fit_logistic(
     tolerance: float = 1e-6,
     directions: LeadingDirections | None = None,
 ) -> Iterator[SoftmaxLayer]:
-    """Minimise the mean negative log-likelihood + strength / 2 * |W|^2; yield one layer per strength.
+    """Minimise the (weighted) mean negative log-likelihood + strength / 2 * |W|^2; yield one layer per strength.
 
     Each fit starts from the solution of the one before, the first from ``start``, a layer fitted on similar rows. In
     more than 1,024 dimensions the weights are confined to the leading directions of the rows. A fit ends when the next
@@ -78,10 +78,14 @@ class _Objective:
 
         def part(i: int) -> tuple[float, NDArray[np.float32], NDArray[np.float64], NDArray[np.float32] | float]:
             """Return the sums over one block."""
-            z, nll, p = self._probabilities(i, weights, bias)
-            curvatures = (p * (1 - p)).sum(axis=0) if with_curvature else 0.0
+            z, nlls, p = self._probabilities(i, weights, bias)
+            shares = None if rows.weights is None else rows.weights[rows.blocks[i], None]
+            curvatures = np.sum(p * (1 - p) * (1 if shares is None else shares), axis=0) if with_curvature else 0.0
             p[np.arange(len(z)), rows.y[rows.blocks[i]]] -= 1
-            return nll, z.T @ p, p.sum(axis=0, dtype=np.float64), curvatures
+            if shares is not None:
+                p *= shares
+                nlls *= shares[:, 0]
+            return float(np.sum(nlls, dtype=np.float64)), z.T @ p, p.sum(axis=0, dtype=np.float64), curvatures
 
         for nll, weight_sums, bias_sums, curvatures in on_all_cores(part, range(len(rows.blocks)), rows.check_stop):
             total += nll
@@ -111,8 +115,8 @@ class _Objective:
 
     def _probabilities(
         self, i: int, weights: NDArray[np.float32], bias: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], float, NDArray[np.float32]]:
-        """Return the coordinates of a block, its negative log-likelihood and its probabilities."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the coordinates of a block, the negative log-likelihoods of its rows and its probabilities."""
         z, y = self._coordinates.block(i), self._rows.y[self._rows.blocks[i]]
         logits = np.matmul(z, weights, out=self._scratch.array("logits", len(z), len(bias)))
         logits += bias
@@ -120,5 +124,4 @@ class _Objective:
         logits_of_truth = logits[np.arange(len(z)), y]
         powers = np.exp(logits, out=logits)
         sums = powers.sum(axis=1, keepdims=True)
-        nll = np.sum(np.log(sums[:, 0]) - logits_of_truth, dtype=np.float64)
-        return z, float(nll), np.divide(powers, sums, out=powers)
+        return z, np.log(sums[:, 0]) - logits_of_truth, np.divide(powers, sums, out=powers)

@@ -36,7 +36,7 @@ def predict_out_of_fold(
     for fold in np.unique(folds[folds != NO_FOLD]):
         others = np.flatnonzero((folds != fold) & (folds != NO_FOLD))
         judged = np.flatnonzero((folds == fold) | ((folds == NO_FOLD) & (fold == HELD_OUT_FOLD)))
-        rows = StandardisedRows(features, y, len(fitted.classes), check_stop, others)
+        rows = StandardisedRows(features, y, len(fitted.classes), check_stop, others, fitted.weights)
         layer = next(fit_method(fitted.method, (fitted.strength,), rows, directions=fitted.directions))
         logits[judged] = logits_in_blocks(layer, features, judged, check_stop)
     return logits

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.classifier import Classifier
 from fc7_service.heads.exchange import import_layer
 from fc7_service.heads.fit import STRENGTHS
+from fc7_service.heads.folds import NO_FOLD
 from fc7_service.heads.head_folders import HeadFolders, Publication
-from fc7_service.heads.head_version import UNREADABLE, HeadVersion
+from fc7_service.heads.head_version import INSTANT, UNREADABLE, HeadVersion
 from fc7_service.heads.instant import RowSums, SampledRows
 from fc7_service.heads.judgement import Judgement
 from fc7_service.heads.stop_check import StopCheck, never_stop
@@ -26,6 +27,17 @@ from fc7_service.heads.train_version import TrainedVersion, train_instantly, tra
 from fc7_service.heads.training_queue import TrainingQueue
 
 T = TypeVar("T")
+
+
+class TrainingRows(NamedTuple):
+    """What a head is trained on: N rows."""
+
+    features: NDArray[np.floating]  # (N, D)
+    labels: Sequence[str]
+    contents: Sequence[str]  # content hash of each
+    ids: Sequence[str]  # what the user calls each
+    groups: Sequence[str]  # the user's; empty for none
+    weights: Sequence[float] = ()  # empty for 1
 
 
 class Heads:
@@ -71,6 +83,8 @@ class Heads:
         ids: Sequence[str] = (),
         own_groups: Sequence[str] = (),
         source: str = "",
+        weights: Sequence[float] = (),
+        balanced: bool = False,
     ) -> HeadVersion:
         """Fit the next version of a head, judge it and store it, unpublished.
 
@@ -94,6 +108,8 @@ class Heads:
             The user's groups, which stay on one side of every split too. Defaults to none.
         source
             Where the rows came from, as the user named it.
+        weights, balanced
+            As for ``fit_head``.
 
         Returns
         -------
@@ -103,14 +119,25 @@ class Heads:
         Raises
         ------
         InvalidArgument
-            The name is bad, a value is not finite, or there are fewer than two classes, or fewer than two different
-            images in one.
+            The name is bad, a value is not finite, a weight is not between 1e-6 and 1e6, or there are fewer than two
+            classes, or fewer than two different images in one.
         ResourceExhausted
             The disk is full, or there are too many rows or classes.
         """
         self.check_name(name)
         trained = train_version(
-            name, features, labels, groups, provenance, check_stop, ids=ids, own_groups=own_groups, source=source
+            name,
+            features,
+            labels,
+            groups,
+            provenance,
+            check_stop,
+            ids=ids,
+            own_groups=own_groups,
+            source=source,
+            weights=weights,
+            balanced=balanced,
+            earlier=self._folds(name),
         )
         return self._add(trained, check_stop)
 
@@ -166,19 +193,20 @@ class Heads:
     async def train_in_turn(
         self,
         name: str,
-        read_rows: Callable[[], tuple[NDArray[np.float32], Sequence[str], Sequence[str], Sequence[str], Sequence[str]]],
+        read_rows: Callable[[], TrainingRows],
         provenance: Provenance,
         source: str = "",
+        *,
+        balanced: bool = False,
     ) -> HeadVersion:
         """Train as ``train`` does, after earlier trainings have ended; if this is cancelled, nothing is stored.
 
         Parameters
         ----------
-        name, provenance, source
+        name, provenance, source, balanced
             As for ``train``.
         read_rows
-            Returns features, labels, content hashes, ids and the user's groups. It is called when the turn comes, so
-            that callers who wait hold no rows in memory.
+            Called when the turn comes, so that callers who wait hold no rows in memory.
 
         Raises
         ------
@@ -187,9 +215,19 @@ class Heads:
         """
 
         def train(check_stop: StopCheck) -> HeadVersion:
-            features, labels, contents, ids, groups = read_rows()
+            rows = read_rows()
             return self.train(
-                name, features, labels, contents, provenance, check_stop, ids=ids, own_groups=groups, source=source
+                name,
+                rows.features,
+                rows.labels,
+                rows.contents,
+                provenance,
+                check_stop,
+                ids=rows.ids,
+                own_groups=rows.groups,
+                source=source,
+                weights=rows.weights,
+                balanced=balanced,
             )
 
         return await self._queue.run(name, train)
@@ -376,6 +414,19 @@ class Heads:
         """
         self.check_name(name)
         return self._add(import_layer(name, weights, bias, classes, provenance, source), never_stop)
+
+    def _folds(self, name: str) -> dict[str, int]:
+        """Return the folds of the newest version that has them, by content hash."""
+        with self._lock:
+            for number in reversed(self._folders.versions(name)):
+                try:
+                    version, judgement = self._folders.read_judgement(name, number)
+                except (DataLoss, FailedPrecondition):
+                    continue
+                if version.method != INSTANT:
+                    found = zip(judgement.contents, judgement.folds.tolist(), strict=True)
+                    return {content: fold for content, fold in found if fold != NO_FOLD}
+        return {}
 
     def _add(self, trained: TrainedVersion, check_stop: StopCheck) -> HeadVersion:
         name = trained.version.name

@@ -12,13 +12,15 @@ from fc7_service.heads.classifier import SoftmaxLayer
 from fc7_service.heads.standardised_rows import StandardisedRows
 
 T = TypeVar("T")
+Real = TypeVar("Real", np.float32, np.float64)
 
 
 def fit_ridge(rows: StandardisedRows, strengths: Sequence[float]) -> Iterator[SoftmaxLayer]:
-    """Minimise |XW - (T - mean of T)|^2 / N + strength * |W|^2 over the weights W (D, C); yield a layer per strength.
+    """Minimise |XW - (T - mean of T)|^2 / N + strength * |W|^2 over W (D, C); yield a layer per strength.
 
-    X (N, D) are the standardised rows, T (N, C) their one-hot classes. The bias is the mean of T. The Gram matrix is
-    computed once; each strength costs one Cholesky factorisation.
+    X (N, D) are the standardised rows, T (N, C) their one-hot classes. The bias is the mean of T. Rows with
+    weights count as often as their weights say. The Gram matrix is computed once; each strength costs one Cholesky
+    factorisation.
 
     References
     ----------
@@ -29,6 +31,8 @@ def fit_ridge(rows: StandardisedRows, strengths: Sequence[float]) -> Iterator[So
         rows.check_stop()
         if rows.is_dual:
             targets = np.eye(rows.n_classes)[rows.y] - rows.class_frequencies
+            if rows.weights is not None:
+                targets *= np.sqrt(rows.weights)[:, None]
             weights = rows.combine(_solve(rows.gram, targets / rows.count, strength))
         else:
             weights = _solve(rows.gram, rows.class_sums, strength)
@@ -36,12 +40,12 @@ def fit_ridge(rows: StandardisedRows, strengths: Sequence[float]) -> Iterator[So
 
 
 def solve_with_leverages(
-    gram: NDArray[np.float64],
-    right: NDArray[np.float64],
+    gram: NDArray[np.float32],
+    right: NDArray[np.float32],
     rows: NDArray[np.float32],
     strength: float,
     count: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return (gram + strength I)^-1 right, and the share (S,) that each of some rows (S, D) has in its own prediction.
 
     The Gram matrix is that of ``count`` centred rows, these among them, divided by their number.
@@ -50,11 +54,11 @@ def solve_with_leverages(
     ----------
     Hoaglin & Welsch 1978, "The hat matrix in regression and ANOVA", section 2; 1 / count is the part of the intercept.
     """
-    from scipy.linalg.lapack import dpotrs, dtrtrs
+    from scipy.linalg.lapack import spotrs, strtrs
 
-    def use(factor: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        halfway = dtrtrs(factor, rows.T.astype(np.float64, order="F"), lower=True, overwrite_b=True)[0]
-        return dpotrs(factor, right, lower=True)[0], (1 + np.einsum("ds,ds->s", halfway, halfway)) / count
+    def use(factor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        halfway = strtrs(factor, rows.T, lower=True)[0]
+        return spotrs(factor, right, lower=True)[0], (1 + np.einsum("ds,ds->s", halfway, halfway)) / np.float32(count)
 
     return _with_factor(gram, strength, use)
 
@@ -70,19 +74,20 @@ def _solve(gram: NDArray[np.float64], right: NDArray[np.float64], strength: floa
     return _with_factor(gram, strength, use)
 
 
-def _with_factor(gram: NDArray[np.float64], strength: float, use: Callable[[NDArray[np.float64]], T]) -> T:
+def _with_factor(gram: NDArray[Real], strength: float, use: Callable[[NDArray[Real]], T]) -> T:
     """Return what ``use`` makes of the Cholesky factor of gram + strength I, which is its only during the call.
 
     Where rounding has made the matrix indefinite, the strength grows. The factor is computed in the upper triangle of
     ``gram``, which then gets its values back from the lower one: a second matrix of that size could be as large as the
     features.
     """
-    from scipy.linalg.lapack import dpotrf
+    from scipy.linalg.lapack import dpotrf, spotrf
 
+    factorise = spotrf if gram.dtype == np.float32 else dpotrf
     diagonal = gram.diagonal().copy()
     while True:
         np.fill_diagonal(gram, diagonal + strength)
-        factor, info = dpotrf(gram.T, lower=True, overwrite_a=True, clean=False)
+        factor, info = factorise(gram.T, lower=True, overwrite_a=True, clean=False)
         found = None if info else use(factor)
         for i in range(len(gram)):
             gram[i, i + 1 :] = gram[i + 1 :, i]

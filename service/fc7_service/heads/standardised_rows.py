@@ -29,6 +29,8 @@ class StandardisedRows:
         Called between the steps of a fit.
     members
         Which N of the M rows these are, in ascending order. Defaults to all of them.
+    weights
+        (M,): how much each row counts, above 0. They are divided by their mean over the N rows. Defaults to 1.
     """
 
     def __init__(
@@ -38,16 +40,23 @@ class StandardisedRows:
         n_classes: int,
         check_stop: StopCheck = never_stop,
         members: NDArray[np.intp] | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self._features = features
         self._members = np.arange(len(features)) if members is None else members
         self.y, self.n_classes, self.check_stop = y[self._members], n_classes, check_stop
         self.count, self.dim = len(self._members), features.shape[1]
         self.is_dual = self.count < self.dim
-        self.class_frequencies = np.bincount(self.y, minlength=n_classes) / self.count  # (C,)
+        self.weights: NDArray[np.float32] | None = None  # (N,), of mean 1
+        self._roots: NDArray[np.float32] | None = None
+        if weights is not None:
+            own = weights[self._members]
+            self.weights = (own / own.mean()).astype(np.float32)
+            self._roots = np.sqrt(self.weights)
+        self.class_frequencies = np.bincount(self.y, self.weights, minlength=n_classes) / self.count  # (C,)
         self.blocks, self._scratch = row_blocks(self.count), Scratch()
         self.mean, self.scale = np.zeros(self.dim, np.float32), 1.0
-        sums = on_all_cores(lambda rows: self.block(rows).sum(axis=0, dtype=np.float64), self.blocks, check_stop)
+        sums = on_all_cores(self._sum, self.blocks, check_stop)
         self.mean = (sum(sums, np.zeros(self.dim)) / self.count).astype(np.float32)
         squares = on_all_cores(self._sum_of_squares, self.blocks, check_stop)
         self.scale = float(np.sqrt(sum(squares) / (self.count * self.dim))) or 1.0
@@ -60,9 +69,16 @@ class StandardisedRows:
         values *= np.float32(1 / self.scale)
         return values
 
+    def weighted_block(self, rows: slice, columns: slice = slice(None), name: str = "block") -> NDArray[np.float32]:
+        """Return what ``block`` does, each row times the root of its weight: sums of squares are weighted then."""
+        values = self.block(rows, columns, name)
+        if self._roots is not None:
+            values *= self._roots[rows, None]
+        return values
+
     @cached_property
     def gram(self) -> NDArray[np.float64]:
-        """The smaller of X'X/N (D, D) and its dual form XX'/N (N, N)."""
+        """The smaller of X'X/N (D, D) and its dual form XX'/N (N, N), of rows times the roots of their weights."""
         size, along = (self.count, self.dim) if self.is_dual else (self.dim, self.count)
         gram = np.zeros((size, size))
         tiles = [slice(start, min(start + _TILE, size)) for start in range(0, size, _TILE)]
@@ -72,11 +88,11 @@ class StandardisedRows:
             for start in range(0, along, BLOCK):
                 part = slice(start, min(start + BLOCK, along))
                 if self.is_dual:
-                    a = self.block(left, part, "left").T
-                    b = a if left == right else self.block(right, part, "right").T
+                    a = self.weighted_block(left, part, "left").T
+                    b = a if left == right else self.weighted_block(right, part, "right").T
                 else:
-                    a = self.block(part, left, "left")
-                    b = a if left == right else self.block(part, right, "right")
+                    a = self.weighted_block(part, left, "left")
+                    b = a if left == right else self.weighted_block(part, right, "right")
                 gram[left, right] += np.matmul(a.T, b, out=self._scratch.array("product", a.shape[1], b.shape[1]))
             gram[left, right] /= self.count
             if left != right:
@@ -89,12 +105,13 @@ class StandardisedRows:
 
     @cached_property
     def class_sums(self) -> NDArray[np.float64]:
-        """The sum of each class's rows (D, C), divided by N."""
+        """The weighted sum of each class's rows (D, C), divided by N."""
         from scipy.sparse import csr_array
 
         def add_up(rows: slice) -> NDArray[np.float32]:
             y, block = self.y[rows], self.block(rows)
-            is_of_class = csr_array((np.ones(len(y), np.float32), (y, np.arange(len(y)))), (self.n_classes, len(y)))
+            shares = np.ones(len(y), np.float32) if self.weights is None else self.weights[rows]
+            is_of_class = csr_array((shares, (y, np.arange(len(y)))), (self.n_classes, len(y)))
             sums: NDArray[np.float32] = is_of_class @ block
             return sums
 
@@ -104,9 +121,14 @@ class StandardisedRows:
         return np.ascontiguousarray(total.T) / self.count
 
     def combine(self, factors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return X'A (D, K) for factors A (N, K)."""
+        """Return X'A (D, K) for factors A (N, K), of rows times the roots of their weights."""
         total, factors = np.zeros((self.dim, factors.shape[1])), factors.astype(np.float32)
-        for part in on_all_cores(lambda rows: self.block(rows).T @ factors[rows], self.blocks, self.check_stop):
+
+        def multiply(rows: slice) -> NDArray[np.float32]:
+            product: NDArray[np.float32] = self.weighted_block(rows).T @ factors[rows]
+            return product
+
+        for part in on_all_cores(multiply, self.blocks, self.check_stop):
             total += part
         return total
 
@@ -120,6 +142,13 @@ class StandardisedRows:
             temperature=np.ones(1, np.float32),
         )
 
+    def _sum(self, rows: slice) -> NDArray[np.float64]:
+        block = self.block(rows)
+        if self.weights is not None:
+            block *= self.weights[rows, None]
+        total: NDArray[np.float64] = block.sum(axis=0, dtype=np.float64)
+        return total
+
     def _sum_of_squares(self, rows: slice) -> float:
-        block = self.block(rows).ravel()
+        block = self.weighted_block(rows).ravel()
         return float(np.einsum("n,n->", block, block, dtype=np.float64))

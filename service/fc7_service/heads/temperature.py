@@ -12,7 +12,10 @@ _LOG_BOUNDS = (-9.0, 5.0)  # of the temperature
 
 
 def fit_temperature(
-    logits: NDArray[np.float32], y: NDArray[np.int64], check_stop: StopCheck = never_stop
+    logits: NDArray[np.float32],
+    y: NDArray[np.int64],
+    check_stop: StopCheck = never_stop,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[float, float]:
     """Return the temperature with the least negative log-likelihood, and that likelihood in nats per row.
 
@@ -26,6 +29,8 @@ def fit_temperature(
         int64 (N,): the class number of each row.
     check_stop
         Called before each evaluation.
+    weights
+        (N,): how much each row counts. Defaults to 1.
 
     References
     ----------
@@ -35,7 +40,8 @@ def fit_temperature(
     smoothing = 1.0 / (len(logits) + 1)
     largest = logits.max(axis=1)
     of_truth = logits[np.arange(len(logits)), y].astype(np.float64)
-    target = np.mean((1 - smoothing) * of_truth + smoothing * logits.mean(axis=1, dtype=np.float64))
+    shares = np.full(len(logits), 1 / len(logits)) if weights is None else weights / weights.sum()
+    target = shares @ ((1 - smoothing) * of_truth + smoothing * logits.mean(axis=1, dtype=np.float64))
 
     def evaluate(sharpness: float) -> tuple[float, float, float]:
         """Return the loss at 1 / temperature, where it is convex, and its first two derivatives."""
@@ -43,15 +49,15 @@ def fit_temperature(
         sums = np.zeros(3)
         for start in range(0, len(logits), BLOCK):
             below = logits[start : start + BLOCK].astype(np.float64)
-            top = largest[start : start + BLOCK]
+            top, share = largest[start : start + BLOCK], shares[start : start + BLOCK]
             below -= top[:, None]
             powers = np.exp(below * sharpness)
             norm = powers.sum(axis=1)
             mean = np.einsum("nc,nc->n", powers, below) / norm
             below *= below
             square = np.einsum("nc,nc->n", powers, below) / norm
-            sums += np.sum(np.log(norm) + top * sharpness), np.sum(mean + top), np.sum(square - mean**2)
-        value, slope, curvature = sums / len(logits)
+            sums += share @ (np.log(norm) + top * sharpness), share @ (mean + top), share @ (square - mean**2)
+        value, slope, curvature = sums
         return float(value - target * sharpness), float(slope - target), float(curvature)
 
     # Newton's method in log T, between bounds that close in.

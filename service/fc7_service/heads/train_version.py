@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from fc7_service.bundle.provenance import Provenance
 from fc7_service.heads.blocks import row_blocks
 from fc7_service.heads.classifier import SoftmaxLayer
 from fc7_service.heads.fit import fit_head
+from fc7_service.heads.folds import N_FOLDS
 from fc7_service.heads.grouping import join_groups
 from fc7_service.heads.head_version import INSTANT, HeadVersion
 from fc7_service.heads.instant import RowSums, SampledRows, fit_instant
@@ -47,13 +48,23 @@ def train_version(
     ids: Sequence[str],
     own_groups: Sequence[str],
     source: str,
+    weights: Sequence[float],
+    balanced: bool,
+    earlier: Mapping[str, int],
 ) -> TrainedVersion:
-    """Fit a head and judge it. Arguments and errors are those of ``Heads.train``; nothing is stored."""
+    """Fit a head and judge it. Arguments and errors are those of ``Heads.train``; nothing is stored.
+
+    ``earlier`` has the folds that rows had in the version before, by content hash.
+    """
     start = time.monotonic()
     # Values that are not finite are refused by the fit.
     pairs = near_duplicates(features, check_stop=check_stop) if _can_compare(features, labels) else []
     joined = join_groups(groups, own_groups, labels, pairs) if len(labels) == len(groups) else groups
-    fitted = fit_head(features, labels, joined, check_stop)
+    its_folds: dict[str, int] = {}
+    for group, own in zip(joined, groups, strict=False):
+        if own in earlier:  # of pictures that were joined since, one that was held out decides
+            its_folds[group] = min(its_folds.get(group, N_FOLDS), earlier[own])
+    fitted = fit_head(features, labels, joined, check_stop, weights=weights, balanced=balanced, earlier=its_folds)
     seconds = time.monotonic() - start
     rows = RowNames(ids or [str(i) for i in range(len(labels))], groups, joined)
     judged = judge(features, labels, rows, pairs, fitted, check_stop)
@@ -71,7 +82,8 @@ def train_version(
         created=_now(),
         source=source,
     )
-    return _pack(version, fitted.softmax, judged, {"nll": fitted.nll, "strength": fitted.strength})
+    report = {"nll": fitted.nll, "strength": fitted.strength, "weighted": len(weights) > 0, "balanced": balanced}
+    return _pack(version, fitted.softmax, judged, report)
 
 
 def train_instantly(

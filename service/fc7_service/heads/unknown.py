@@ -20,6 +20,7 @@ from fc7_service.heads.unknown_scores import neighbour_scores, score_logits
 KNOWN_KEPT = 0.95  # share of known pictures that the threshold lets pass
 _TURNS = 5  # a fifth of the classes is left out in each
 _MOST_KNOWN_ROWS = 2000  # that the nearest neighbour is looked for among
+_MOST_FITTED = 5000  # rows of each turn; with more, five fits would take longer than the head itself
 SCORES = ("softmax", "energy", "neighbour")  # in the order in which each turn lists them
 
 
@@ -64,13 +65,13 @@ def find_unknown_rule(
     turns = []
     for turn in range(min(_TURNS, n_classes)):
         is_left_out = y % min(_TURNS, n_classes) == turn
-        is_fitted = ~is_left_out & (folds != turn) & (folds != NO_FOLD)
-        is_known = ~is_left_out & (folds == turn)
+        is_fitted = _some(~is_left_out & (folds != turn) & (folds != NO_FOLD))
+        is_known = ~is_left_out & (folds == turn) & np.isin(y, y[is_fitted])
         if not is_known.any() or len(np.unique(y[is_fitted])) < 2:
             continue
         present = np.unique(y[is_fitted])
         numbers = np.searchsorted(present, y)  # only those of fitted rows mean something
-        rows = StandardisedRows(features, numbers, len(present), check_stop, np.flatnonzero(is_fitted))
+        rows = StandardisedRows(features, numbers, len(present), check_stop, np.flatnonzero(is_fitted), fitted.weights)
         layer = next(fit_method(fitted.method, (fitted.strength,), rows, directions=fitted.directions))
         judged = np.flatnonzero(is_known | is_left_out)
         its_logits = logits_in_blocks(layer, features, judged, check_stop) / np.float32(temperature)
@@ -99,6 +100,15 @@ def find_unknown_rule(
         unknown_refused=best.unknown_refused,
         scores=tuple(sorted(measured, key=lambda one: -one.unknown_refused)),
     )
+
+
+def _some(is_chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which of the chosen rows are fitted: all of them, or 5,000 at random."""
+    order = np.random.default_rng(0).permutation(len(is_chosen))
+    kept = order[is_chosen[order]][:_MOST_FITTED]
+    found = np.zeros(len(is_chosen), bool)
+    found[kept] = True
+    return found
 
 
 def _measure(name: str, turns: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> UnknownScore:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,8 @@ from fc7_service.features.extractor import Extractor
 from fc7_service.features.image_features import extract_images
 from fc7_service.heads import limits
 from fc7_service.heads.head_version import HeadVersion
-from fc7_service.heads.registry import Heads
+from fc7_service.heads.registry import Heads, TrainingRows
+from fc7_service.heads.row_weights import check_weights
 from fc7_service.rpc.instant_heads import InstantHeads
 from fc7_service.rpc.messages import content_sha256, read_image, read_tensor, write_error
 from fc7_service.rpc.request_models import model_of_provenance
@@ -43,22 +43,22 @@ class Trainer:
         """Yield the progress of one call, and at the end the head that it trained."""
         self._heads.check_name(plan.name)
         _check_length(plan.source, _MOST_SOURCE_CHARS, "source")
-        if plan.instant and (plan.group_field or not plan.collection):
+        if plan.instant and (plan.group_field or plan.balanced or not plan.collection):
             raise InvalidArgument(
-                "an instant head is trained on a whole collection and splits nothing. Leave out instant, or the groups",
+                "an instant head is trained on a whole collection, splits nothing and weighs all items the same. Leave "
+                "out instant, or the groups and the weights",
                 name="instant",
             )
         if plan.collection:
             await _read_to_end(requests, plan)
             with await self._collections.use_soon(plan.collection) as collection:
                 field = plan.label_field or (None if plan.from_records else "label")
-                read = partial(
-                    collection.labelled_features,
-                    field,
-                    limits.max_rows(collection.dim),
-                    plan.group_field,
-                    plan.from_records,
-                )
+
+                def read() -> TrainingRows:
+                    most = limits.max_rows(collection.dim)
+                    found = collection.labelled_features(field, most, plan.group_field, plan.from_records)
+                    return TrainingRows(*found)
+
                 with self._training_place():
                     yield pb.TrainProgress(extracted=collection.count, stage="fit")
                     source = plan.source or f"collection {plan.collection}"
@@ -66,7 +66,9 @@ class Trainer:
                         train = self._instant.trainer(plan.name, collection, field, plan.from_records, source)
                         head = await self._heads.in_turn(plan.name, train)
                     else:
-                        head = await self._heads.train_in_turn(plan.name, read, collection.provenance, source)
+                        head = await self._heads.train_in_turn(
+                            plan.name, read, collection.provenance, source, balanced=plan.balanced
+                        )
         else:
             model, layer = self._find_source(plan)
             provenance = self._extractor.models.bundle(model).provenance(layer)
@@ -80,7 +82,9 @@ class Trainer:
                         yield await rows.add_images(request.images)
                 with self._training_place():
                     yield pb.TrainProgress(extracted=len(rows.labels), stage="fit")
-                    head = await self._heads.train_in_turn(plan.name, rows.take_all, provenance, plan.source)
+                    head = await self._heads.train_in_turn(
+                        plan.name, rows.take_all, provenance, plan.source, balanced=plan.balanced
+                    )
         yield head
 
     def _find_source(self, plan: pb.HeadPlan) -> tuple[str, str]:
@@ -147,6 +151,7 @@ class LabelledRows:
         self.contents: list[str] = []  # content digest of each image; copies stay on one side of the split
         self.ids: list[str] = []
         self.groups: list[str] = []  # the caller's, which stay on one side too; empty for none
+        self.weights: list[float] = []
 
     async def add_images(self, part: pb.LabelledImages) -> pb.TrainProgress:
         """Extract some images; return the progress, with the images that could not be read."""
@@ -155,6 +160,7 @@ class LabelledRows:
                 f"send one label per image (got {len(part.images)} images and {len(part.labels)} labels)", name="labels"
             )
         _check_names(part.labels, part.ids, part.groups)
+        check_weights(part.weights, len(part.labels))
         images = [read_image(image) for image in part.images]
         found = await extract_images(self._extractor, images, self._model, self._provenance.layer, can_wait=True)
         failed = []
@@ -182,6 +188,7 @@ class LabelledRows:
                 reason=Reason.INVALID_VECTOR,
             )
         _check_names(part.labels, part.ids, part.groups)
+        check_weights(part.weights, len(part.labels))
         for i, (row, label) in enumerate(zip(values, part.labels, strict=True)):
             self._keep(row, label, hashlib.sha256(row.tobytes()).hexdigest(), part, i)
         self._seen += len(values)
@@ -200,15 +207,16 @@ class LabelledRows:
         self.contents.append(content)
         self.ids.append((part.ids[i] if part.ids else "") or str(self._seen + i))
         self.groups.append(part.groups[i] if part.groups else "")
+        self.weights.append(part.weights[i] if part.weights else 1.0)
 
-    def take_all(self) -> tuple[NDArray[np.float32], list[str], list[str], list[str], list[str]]:
-        """Return the features (N, D), the labels, the content digests, ids and groups, and keep no features."""
+    def take_all(self) -> TrainingRows:
+        """Return the rows, and keep no features."""
         if not self._values:
             raise InvalidArgument(
                 "there is no image to train on. Send at least two classes", name="images", reason=Reason.TOO_FEW_IMAGES
             )
         values, self._values = self._values, []
-        return np.stack(values), self.labels, self.contents, self.ids, self.groups
+        return TrainingRows(np.stack(values), self.labels, self.contents, self.ids, self.groups, self.weights)
 
     def close(self) -> None:
         """Give the memory back."""
