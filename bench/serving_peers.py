@@ -79,7 +79,7 @@ def _free_port() -> int:
 def _peer(name: str, python: str, bundle: str, kind: str) -> Iterator[tuple[str, int]]:
     """Run a peer; yield its address and its process once it answers."""
     port, script = _free_port(), PEERS / ("pytriton_server.py" if name == "triton" else "litserve_server.py")
-    paths = {"PYTHONPATH": f"{TREE / 'client'}:{TREE / 'service'}"}
+    paths = {"PYTHONPATH": f"{TREE / 'client'}:{TREE / 'service'}", "ORT_DISABLE_TELEMETRY": "1"}
     if name == "triton":  # its stub needs the library of the Python that it runs with
         paths["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
     words = [python, str(script), bundle, kind, str(port), str(usable_cores())]

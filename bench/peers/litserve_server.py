@@ -25,7 +25,7 @@ class Network(litserve.LitAPI):  # type: ignore[misc]  # it lies in another envi
         """Load the network."""
         self._px, self._run, self._prepare = open_network(self._bundle, self._threads)
 
-    def decode_request(self, request: Any) -> bytes:
+    def decode_request(self, request):  # type: ignore[no-untyped-def]  # LitServe takes forms only without types
         """Return the body."""
         return bytes(request["data"].file.read())
 
@@ -43,7 +43,7 @@ class Network(litserve.LitAPI):  # type: ignore[misc]  # it lies in another envi
         """Return its rows."""
         return list(output)
 
-    def encode_response(self, output: Any) -> Response:
+    def encode_response(self, output):  # type: ignore[no-untyped-def]  # as above
         """Return the answer."""
         return Response(output.tobytes())
 
