@@ -13,6 +13,9 @@ bytes of the Open Inference Protocol; Triton takes JPEG files that way and decod
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sysconfig
@@ -88,8 +91,12 @@ def _peer(name: str, python: str, bundle: str, kind: str) -> Iterator[tuple[str,
     try:
         yield f"127.0.0.1:{port}", process.pid
     finally:
+        family = _family(process.pid)
         process.terminate()
         process.wait(60)
+        for pid in family:  # LitServe leaves its workers behind, and idle ones take CPU time
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 async def _post(address: str) -> Callable[[bytes], Any]:
