@@ -9,9 +9,10 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from fc7.contract.address import split_address
 from fc7.errors import FailedPrecondition, Reason
-from fc7_service.accepting import make_server
 from fc7_service.certificates import Certificates
 from fc7_service.data_folder import SOCKET_NAME
 from fc7_service.resource_limits import server_options
@@ -40,7 +41,7 @@ class Listener:
         from grpc_health.v1 import health, health_pb2_grpc
 
         self._interceptor, self._socket_folder = interceptor, socket_folder
-        self.grpc = make_server(
+        self.grpc = grpc.aio.server(
             interceptors=(interceptor,),
             options=server_options(n_connections),
             maximum_concurrent_rpcs=2 * MAX_CALLS + MAX_WATCHES,  # the interceptor refuses earlier
