@@ -44,7 +44,8 @@ async def prepare(client: fc7.AsyncClient) -> fc7.AsyncCollection:
     photos = await client.create_collection("photos")
     ids = [f"i{n}" for n in range(N_ITEMS)]
     await photos.add(PICTURES, ids=ids)
-    await client.train_head("h", images=PICTURES[:20], labels=["a", "b"] * 10)
+    head = await client.train_head("h", images=PICTURES[:20], labels=["a", "b"] * 10)
+    await client.publish_head("h", head.version)
     return photos
 
 
