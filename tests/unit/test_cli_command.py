@@ -479,6 +479,9 @@ class Hostile(Classifying):
     def head(self, name: str, version: int = 0) -> Head:
         return Head("h", 1, 0, PROVENANCE, [HOSTILE], 1, 1.0, 1, HOSTILE, 1.0, "", "", 0)
 
+    def shadow(self, name: str) -> None:
+        return None
+
     def heads(self, *, all_versions: bool) -> list[Head]:
         return [self.head("h")]
 

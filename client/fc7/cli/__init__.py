@@ -26,7 +26,7 @@ COMMANDS = {
     "duplicates": ("duplicates", "Find groups of items that are the same or nearly so."),
     "label": ("label", "Record which label fits an item of a collection."),
     "search": ("search", "Find the items nearest to an image or to a stored item."),
-    "head": ("head", "Train, evaluate, report on, publish, list, show and delete heads."),
+    "head": ("head", "Train, evaluate, compare, report on, publish, list, show and delete heads."),
     "classify": ("classify", "Classify images with a head or with the network's own classes."),
     "explain": ("explain", "Show which pixels a network's answers rest on."),
     "model": ("model", "List, show, verify, load, train, export, evaluate, probe, pull and import networks."),

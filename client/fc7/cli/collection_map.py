@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fc7.cli.connection import Connection, connected
 from fc7.cli.options import example, json_option
 from fc7.cli.output import print_json, print_table, print_text
-from fc7.results import MapMethod
+
+if TYPE_CHECKING:
+    from fc7.results import MapMethod
 
 
 @example("fc7 collection map photos --field label --json")
