@@ -313,6 +313,8 @@ def test_a_warning_that_cannot_be_formatted_is_logged_and_does_not_raise(monkeyp
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_drains_and_leaves_no_trace(tiny_bundle: Path, tmp_path: Path, number: signal.Signals) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:  # under `nohup`, the server would ignore it too
+        signal.signal(number, signal.SIG_DFL)
     with serving(tmp_path, "--model", str(tiny_bundle)) as served:
         assert (tmp_path / "holder.json").exists()
         served.process.send_signal(number)
