@@ -44,7 +44,7 @@ def labelled_features(
         More than ``max_rows`` items have a label.
     """
     labels, contents, ids, groups = list[str](), list[str](), list[str](), list[str]()
-    where = "its label records" if field is None else f"{field!r}"
+    where = _place(field)
     with store.read_all() as (count, rows):
         # Memory that no row is written to is not taken. Features stay in half precision if all are stored so.
         features: NDArray[Any] = np.empty((min(count, max_rows), store.definition.dim), np.float16)
@@ -70,10 +70,19 @@ def labelled_features(
                 if group_field:
                     groups.append(read_label(row.id, payload, group_field) or "")
     if not labels:
-        raise InvalidArgument(
-            f"Collection {store.name!r} has no item with a label in {where}. Name the field that holds your "
-            "labels: --label FIELD, or label=",
-            name=field or "labels",
-            reason=Reason.NO_LABELS,
-        )
+        raise no_labels(store.name, field)
     return features[: len(labels)], labels, contents, ids, groups
+
+
+def no_labels(name: str, field: str | None) -> InvalidArgument:
+    """Return the error of a collection without a label in a payload field or, for None, in its label records."""
+    return InvalidArgument(
+        f"Collection {name!r} has no item with a label in {_place(field)}. Name the field that holds your "
+        "labels: --label FIELD, or label=",
+        name=field or "labels",
+        reason=Reason.NO_LABELS,
+    )
+
+
+def _place(field: str | None) -> str:
+    return "its label records" if field is None else repr(field)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fc7.errors import Fc7Error, InvalidArgument, Reason
+from fc7.errors import Fc7Error, InvalidArgument
 from fc7_service.collections.class_moments import Change, ClassMoments, Moments, mean_of
+from fc7_service.collections.labelled_features import no_labels
 from fc7_service.collections.labels import LabelRecord, Labels, class_of, current
 from fc7_service.collections.payload import read_label
 from fc7_service.collections.rows import StoredRow, intact_rows
@@ -107,13 +108,7 @@ class WarmRows:
             if self._refused:
                 raise next(iter(self._refused.values()))
             if not self._held:
-                where = "its label records" if self._field is None else f"{self._field!r}"
-                raise InvalidArgument(
-                    f"Collection {self._store.name!r} has no item with a label in {where}. Name the field that holds "
-                    "your labels: --label FIELD, or label=",
-                    name=self._field or "labels",
-                    reason=Reason.NO_LABELS,
-                )
+                raise no_labels(self._store.name, self._field)
             return self._sums.read(), self._sample(n_sampled)
 
     def wait(self) -> None:
